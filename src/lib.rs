@@ -1,0 +1,1 @@
+//! Landbridge: an authentication gateway for hybrid identity. The map of the rooms is in `ARCHITECTURE.md`.

@@ -1,0 +1,1 @@
+//! Tests through the public edge, against real servers. One binary, so that everything links once.
