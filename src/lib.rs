@@ -1,1 +1,3 @@
 //! Landbridge: an authentication gateway for hybrid identity. The map of the rooms is in `ARCHITECTURE.md`.
+
+pub mod identity;

@@ -1,0 +1,29 @@
+//! The vocabulary of the product: names, identifiers, states and outcomes that every room speaks.
+//!
+//! No I/O, no settings, no async. Whatever comes from outside is parsed into one of these types at the edge, once.
+
+pub mod account_state;
+pub mod clock;
+pub mod dn;
+pub mod domain_name;
+pub mod fold;
+pub mod ids;
+pub mod method;
+pub mod password;
+pub mod source_anchor;
+pub mod upn;
+pub mod verdict;
+
+pub use account_state::{AccountState, LogonHours};
+pub use clock::{Clock, SettableClock, SystemClock, Timestamp};
+pub use dn::DistinguishedName;
+pub use domain_name::DomainName;
+pub use fold::fold;
+pub use ids::{
+    AttemptId, ClientId, ConnectorName, CredentialSource, EntityId, GroupId, NodeId, SessionId, TransactionId, UserId,
+};
+pub use method::{AuthenticationMethod, Backup, FailoverMode, Pin};
+pub use password::{PasswordShape, PlainPassword};
+pub use source_anchor::SourceAnchor;
+pub use upn::{SignInName, Upn};
+pub use verdict::{Answer, Refusal, Unavailable, UnavailableCause, Verdict, Wire};
