@@ -1,0 +1,203 @@
+//! A database: where it is, how it is opened, and the two doors into it (`read` and `write`).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool};
+
+use super::error::StoreError;
+use super::migrate;
+use super::writer::{self, Urgency, Writer};
+
+/// Which of the two embedded files (design D3). PostgreSQL holds the tables of both in one database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Tenant directory, credentials, sessions, grants, lockout, audit: what was acknowledged survives power loss.
+    Gateway,
+    /// Connector spaces, metaverse, runs: rebuildable from the directories.
+    Engine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Where a database is: `sqlite:DIRECTORY` (the two files lie in it) or `postgres://...`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    Sqlite { directory: PathBuf },
+    Postgres { url: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a store url is `sqlite:DIRECTORY` or `postgres://USER@HOST:PORT/DATABASE`")]
+pub struct DatabaseUrlError;
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(directory) = text.strip_prefix("sqlite:").filter(|rest| !rest.is_empty()) {
+            return Ok(Self::Sqlite { directory: PathBuf::from(directory) });
+        }
+        match url::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") && url.has_host() => {
+                Ok(Self::Postgres { url: text.to_owned() })
+            }
+            _ => Err(DatabaseUrlError),
+        }
+    }
+}
+
+/// Shows where the database is, without a password that the URL may hold.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { directory } => write!(f, "sqlite:{}", directory.display()),
+            Self::Postgres { url } => match url::Url::parse(url) {
+                Ok(url) => write!(f, "postgres://{}{}", url.host_str().unwrap_or_default(), url.path()),
+                Err(_) => f.write_str("postgres:"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Connections that read at the same time.
+const READERS: u32 = 8;
+/// Connections that write at the same time on PostgreSQL; SQLite has one writer.
+const POSTGRES_WRITERS: u32 = 16;
+/// How long a statement may wait for a connection before it is an error.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// One database with its reader pool and its writer. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    engine: Engine,
+    readers: AnyPool,
+    writer: Writer,
+}
+
+impl Database {
+    /// Opens (and creates, for SQLite) the database of `room` and brings its tables to this version.
+    pub async fn open(url: &DatabaseUrl, room: Room) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        match url {
+            DatabaseUrl::Sqlite { directory } => Self::open_sqlite(directory, room).await,
+            DatabaseUrl::Postgres { url } => Self::open_postgres(url, room).await,
+        }
+    }
+
+    async fn open_sqlite(directory: &std::path::Path, room: Room) -> Result<Self, StoreError> {
+        let (file, synchronous) = match room {
+            Room::Gateway => ("gateway.db", "FULL"),
+            Room::Engine => ("engine.db", "NORMAL"),
+        };
+        let path = directory.join(file);
+        let options = connect_options(&format!("sqlite://{}?mode=rwc", path.display()))?;
+        let pragmas = format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
+             PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000"
+        );
+        let pool = |size: u32| {
+            let pragmas = pragmas.clone();
+            AnyPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE)
+                .after_connect(move |conn, _| {
+                    let pragmas = pragmas.clone();
+                    Box::pin(async move {
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(conn).await?;
+                        Ok(())
+                    })
+                })
+                .connect_with(options.clone())
+        };
+        let write_pool = pool(1).await.map_err(StoreError::doing("opening the database file for writing"))?;
+        let mut conn = write_pool.acquire().await.map_err(StoreError::doing("opening the database file"))?;
+        migrate::run(&mut conn, room).await?;
+        drop(conn);
+        let readers = pool(READERS).await.map_err(StoreError::doing("opening the database file for reading"))?;
+        Ok(Self { engine: Engine::Sqlite, readers, writer: writer::queued(write_pool) })
+    }
+
+    async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
+        let pool = |size: u32| {
+            let options = connect_options(url);
+            async move {
+                let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE).connect_with(options?);
+                pool.await.map_err(StoreError::doing("connecting to PostgreSQL"))
+            }
+        };
+        let writers = pool(POSTGRES_WRITERS).await?;
+        let mut conn = writers.acquire().await.map_err(StoreError::doing("connecting to PostgreSQL"))?;
+        // Two nodes that start at once must not migrate at once.
+        let lock = |sql: &'static str| sqlx::raw_sql(sql);
+        lock("SELECT pg_advisory_lock(7216551)")
+            .execute(&mut *conn)
+            .await
+            .map_err(StoreError::doing("waiting for another node's migration"))?;
+        let migrated = migrate::run(&mut conn, room).await;
+        if migrated.is_err() {
+            // The failed transaction must end before the lock can be given back; its own error is what counts.
+            let _ = lock("ROLLBACK").execute(&mut *conn).await;
+        }
+        lock("SELECT pg_advisory_unlock(7216551)")
+            .execute(&mut *conn)
+            .await
+            .map_err(StoreError::doing("ending the migration"))?;
+        migrated?;
+        drop(conn);
+        Ok(Self { engine: Engine::Postgres, readers: pool(READERS).await?, writer: Writer::Pool(writers) })
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The door for reading: statements outside any transaction, seeing what is committed.
+    pub fn read(&self) -> &AnyPool {
+        &self.readers
+    }
+
+    /// The door for writing: runs `work` in a transaction and answers after the commit is durable.
+    ///
+    /// An `Err` of `work` rolls back what it wrote and is returned as it is. On SQLite, works that wait together share
+    /// one commit (group commit), each in a savepoint of its own; [`Urgency::Bulk`] waits while anything urgent does.
+    /// `work` must not wait for anything but its own statements.
+    pub async fn write<T, E, F>(&self, urgency: Urgency, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    {
+        self.writer.run(urgency, work).await
+    }
+
+    /// Closes the connections after the queued writes are done.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({:?})", self.engine)
+    }
+}
+
+fn connect_options(url: &str) -> Result<AnyConnectOptions, StoreError> {
+    url.parse().map_err(StoreError::doing("reading the store url"))
+}

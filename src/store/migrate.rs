@@ -1,0 +1,84 @@
+//! The embedded migration list. Migrations only add; code runs before and after each one.
+
+use sqlx::{AnyConnection, Row};
+
+use super::database::Room;
+use super::error::StoreError;
+
+struct Migration {
+    number: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+macro_rules! migrations {
+    ($room:literal: $($number:literal $name:literal),* $(,)?) => {
+        &[$(Migration {
+            number: $number,
+            name: $name,
+            sql: include_str!(concat!("migrations/", $room, "/", $name, ".sql")),
+        }),*]
+    };
+}
+
+const GATEWAY: &[Migration] = migrations!("gateway":
+    1 "0001_ground",
+    2 "0002_tenant",
+    3 "0003_credentials",
+    4 "0004_signin",
+    5 "0005_issuer",
+    6 "0006_audit",
+);
+
+const ENGINE: &[Migration] = migrations!("engine":
+    1 "0001_ground",
+);
+
+/// Brings the tables of `room` to this version, each migration in a transaction of its own.
+pub(super) async fn run(conn: &mut AnyConnection, room: Room) -> Result<(), StoreError> {
+    let list = match room {
+        Room::Gateway => GATEWAY,
+        Room::Engine => ENGINE,
+    };
+    let ledger = match room {
+        Room::Gateway => "gateway_migration",
+        Room::Engine => "engine_migration",
+    };
+    let create = format!("CREATE TABLE IF NOT EXISTS {ledger} (number BIGINT PRIMARY KEY, name TEXT NOT NULL)");
+    execute(conn, create).await?;
+    let newest = format!("SELECT CAST(COALESCE(MAX(number), 0) AS BIGINT) AS number FROM {ledger}");
+    let found: i64 = sqlx::query(sqlx::AssertSqlSafe(newest))
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(StoreError::doing("reading the migration ledger"))?
+        .get("number");
+    let known = list.last().map_or(0, |migration| migration.number);
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for migration in list.iter().filter(|migration| migration.number > found) {
+        execute(conn, "BEGIN".to_owned()).await?;
+        for statement in statements(migration.sql) {
+            execute(conn, statement).await?;
+        }
+        let note = format!("INSERT INTO {ledger} (number, name) VALUES ({}, '{}')", migration.number, migration.name);
+        execute(conn, note).await?;
+        execute(conn, "COMMIT".to_owned()).await?;
+    }
+    Ok(())
+}
+
+/// Statements end with `;` at the end of a line; the files hold no other use of that.
+fn statements(sql: &str) -> impl Iterator<Item = String> + '_ {
+    sql.split(";\n").map(strip_comments).filter(|statement| !statement.is_empty())
+}
+
+fn strip_comments(statement: &str) -> String {
+    let lines = statement.lines().map(|line| line.split("--").next().unwrap_or_default().trim_end());
+    lines.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n").trim().trim_end_matches(';').to_owned()
+}
+
+async fn execute(conn: &mut AnyConnection, sql: String) -> Result<(), StoreError> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(conn).await.map_err(StoreError::doing("migrating the tables"))?;
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! Persistence: the SQL implementation of the traits that lower floors declare.
+//!
+//! One dialect for SQLite and PostgreSQL (design D3, D16): `$n` placeholders, `ON CONFLICT`, `RETURNING`, columns of
+//! type BIGINT and TEXT only, JSON as text, times as milliseconds, booleans as 0 and 1, identifiers as text. Rows are
+//! not domain types and do not leave this room.
+
+mod bulk;
+mod database;
+mod error;
+mod migrate;
+mod writer;
+
+pub use bulk::{chunk_sizes, values_clause};
+pub use database::{Database, DatabaseUrl, DatabaseUrlError, Engine, Room};
+pub use error::StoreError;
+pub use writer::Urgency;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use sqlx::Row;
+
+use super::*;
+
+#[derive(Debug, thiserror::Error)]
+enum TestError {
+    #[error("store")]
+    Store(#[from] StoreError),
+    #[error("refused")]
+    Refused,
+}
+
+async fn open() -> (tempfile::TempDir, Database) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    let db = Database::open(&url, Room::Gateway).await.expect("a new database opens");
+    (dir, db)
+}
+
+async fn put(db: &Database, name: &'static str, value: Option<i64>, fail: bool) -> Result<(), TestError> {
+    db.write(Urgency::Waited, move |conn| {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) VALUES ($1, '', '', 0, 0, 1, $2)")
+                .bind(name)
+                .bind(value)
+                .execute(conn)
+                .await
+                .map_err(StoreError::doing("adding a row"))?;
+            if fail { Err(TestError::Refused) } else { Ok(()) }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refused_work_leaves_nothing_and_does_not_disturb_its_group() {
+    let (_dir, db) = open().await;
+    let db = Arc::new(db);
+    let (a, b, c) =
+        tokio::join!(put(&db, "a", None, false), put(&db, "b", Some(7), true), put(&db, "c", Some(8), false));
+    assert!(a.is_ok() && c.is_ok());
+    assert!(matches!(b, Err(TestError::Refused)));
+    let rows =
+        sqlx::query("SELECT name, cleared_at FROM alert ORDER BY name").fetch_all(db.read()).await.expect("rows");
+    let seen: Vec<(String, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(seen, [("a".to_owned(), None), ("c".to_owned(), Some(8))]);
+}
+
+#[tokio::test]
+async fn a_duplicate_is_told_apart_from_other_failures() {
+    let (_dir, db) = open().await;
+    put(&db, "a", None, false).await.expect("first");
+    match put(&db, "a", None, false).await {
+        Err(TestError::Store(error)) => assert!(error.is_duplicate()),
+        other => panic!("{other:?}"),
+    }
+    put(&db, "b", None, false).await.expect("the writer goes on");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_work_is_an_error_and_the_writer_goes_on() {
+    let (_dir, db) = open().await;
+    let result: Result<(), TestError> = db.write(Urgency::Bulk, |_| Box::pin(async { panic!("on purpose") })).await;
+    assert!(matches!(result, Err(TestError::Store(StoreError::Panicked))));
+    put(&db, "a", None, false).await.expect("the writer goes on");
+}
+
+#[tokio::test]
+async fn acknowledged_gateway_commits_are_flushed_and_the_tables_migrate_once() {
+    let (dir, db) = open().await;
+    put(&db, "a", None, false).await.expect("a row");
+    for (pragma, expected) in [("PRAGMA synchronous", 2_i64), ("PRAGMA foreign_keys", 1)] {
+        let row = sqlx::query(pragma).fetch_one(db.read()).await.expect("a pragma");
+        assert_eq!(row.get::<i64, _>(0), expected, "{pragma}");
+    }
+    let mode: String = sqlx::query("PRAGMA journal_mode").fetch_one(db.read()).await.expect("a pragma").get(0);
+    assert_eq!(mode, "wal");
+    db.close().await;
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    let again = Database::open(&url, Room::Gateway).await.expect("it opens again");
+    let row = sqlx::query("SELECT COUNT(*) FROM alert").fetch_one(again.read()).await.expect("count");
+    assert_eq!(row.get::<i64, _>(0), 1);
+}
+
+#[test]
+fn a_store_url_never_shows_its_password() {
+    let url: DatabaseUrl = "postgres://gw:secret@db.example/landbridge".parse().expect("a url");
+    assert_eq!(url.to_string(), "postgres://db.example/landbridge");
+    assert_eq!("mysql://x/y".parse::<DatabaseUrl>(), Err(DatabaseUrlError));
+    assert_eq!("sqlite:".parse::<DatabaseUrl>(), Err(DatabaseUrlError));
+}
