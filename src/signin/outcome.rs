@@ -1,0 +1,94 @@
+//! What a protocol asks of sign-in, and what it gets: the contract between `signin` and the rooms around it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{
+    AttemptId, AuthenticationMethod, ClientId, DomainName, EntityId, SessionId, Timestamp, TransactionId, UserId,
+};
+
+/// A protocol's wish for a signed-in user. `web` builds it from a checked protocol request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SignInRequest {
+    pub protocol: ProtocolRequest,
+    /// Prefills the name, and skips the first page when it names a domain of ours.
+    pub login_hint: Option<String>,
+    pub domain_hint: Option<String>,
+    /// An existing session is not enough (`prompt=login`).
+    pub force: bool,
+    /// An existing session older than this many seconds is not enough (`max_age`).
+    pub max_age: Option<u64>,
+}
+
+/// The request that is answered when sign-in completes. Opaque to `signin`, but for the client it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtocolRequest {
+    pub client: ClientId,
+    /// The protocol's own checked request, as the protocol's room wrote it (JSON).
+    pub body: serde_json::Value,
+    /// Origin of the redirect, for the page's `form-action` (design D13).
+    pub redirect_origin: String,
+}
+
+/// Where a transaction stands: what the browser is shown next.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Ask for the name. `refused` says that the text typed was no sign-in name.
+    AwaitIdentifier { hint: Option<String>, refused: bool },
+    /// Ask for the password of `name`.
+    AwaitPassword { name: String, notice: Option<Notice> },
+    /// Send the browser to the partner; `signin` has recorded the request id that the answer must name.
+    AwaitAssertion { partner: EntityId, request_id: String, name: String },
+    /// Signed in. `cookie` is the new session's secret (`None` when an existing session answered).
+    Complete { session: Session, cookie: Option<String>, protocol: ProtocolRequest },
+}
+
+/// What a password page tells. One text for every refusal (design D12); the exact reason is in the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Wrong, unknown, locked, barred, disabled: one page, one status.
+    Refused,
+    /// The password was proved, and is expired or must be changed.
+    MustChange,
+    /// No verdict could be had: try again. Never used while an authority is down for some users and not for others.
+    TryAgain,
+}
+
+/// A live session (design D23).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub sid: SessionId,
+    pub oid: UserId,
+    pub domain: DomainName,
+    pub method: AuthenticationMethod,
+    /// The server, agent or partner that decided.
+    pub authority: String,
+    /// The backup answered, not the primary.
+    pub failover: bool,
+    pub attempt: AttemptId,
+    /// Authentication method references (RFC 8176).
+    pub amr: Vec<String>,
+    pub auth_time: Timestamp,
+    pub expires_at: Timestamp,
+    pub credential_version: Option<i64>,
+}
+
+/// Why a transaction cannot go on; the page says "start again" for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionLost {
+    #[error("no such sign-in transaction")]
+    Unknown,
+    #[error("the sign-in transaction has expired")]
+    Expired,
+    #[error("the sign-in transaction belongs to another browser")]
+    OtherBrowser,
+    #[error("the sign-in transaction awaits something else")]
+    OtherState,
+}
+
+/// A transaction as its browser holds it: the id is in the page, the secret in the cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionHandle {
+    pub id: TransactionId,
+    /// Random, at least 128 bits; the store holds its SHA-256.
+    pub cookie: String,
+}

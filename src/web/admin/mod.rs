@@ -1,0 +1,12 @@
+//! The admin API (design D2): operations that CLI and portal call, authorised, audited and the same everywhere.
+//!
+//! An operation is one file here: its request, its response, the right it needs, and `run`. The route is
+//! `POST /admin/v1/NAME` with a JSON body. [`operation`] authorises before and audits around every run.
+
+mod error;
+mod operation;
+mod rights;
+
+pub use error::OperationError;
+pub use operation::{AdminSession, Operation, call};
+pub use rights::{Right, Role};
