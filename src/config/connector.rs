@@ -1,0 +1,188 @@
+//! `[[connectors]]`: the directories on premises.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPassword};
+
+use super::reader::Table;
+use super::secret::secret;
+use super::words::setting_words;
+
+setting_words! {
+    /// Which server family: decides the defaults and how states are told.
+    Dialect {
+        Openldap = "openldap",
+        Ds389 = "389ds",
+        ActiveDirectory = "ad",
+    } "openldap, 389ds, ad"
+}
+
+impl Dialect {
+    fn anchor(self) -> &'static str {
+        match self {
+            Self::Openldap => "entryUUID",
+            Self::Ds389 => "nsUniqueId",
+            Self::ActiveDirectory => "objectGUID",
+        }
+    }
+}
+
+/// "Disabled" as a test of an attribute: it equals a text, or has a bit set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisabledTest {
+    Equals { attribute: String, value: String },
+    BitSet { attribute: String, bit: u64 },
+}
+
+impl DisabledTest {
+    fn default_of(dialect: Dialect) -> Self {
+        let equals =
+            |attribute: &str, value: &str| Self::Equals { attribute: attribute.to_owned(), value: value.to_owned() };
+        match dialect {
+            Dialect::Openldap => equals("pwdAccountLockedTime", "000001010000Z"),
+            Dialect::Ds389 => equals("nsAccountLock", "TRUE"),
+            Dialect::ActiveDirectory => Self::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 },
+        }
+    }
+}
+
+/// `attribute=VALUE` or `attribute&BIT`.
+impl std::str::FromStr for DisabledTest {
+    type Err = NotATest;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = |text: &str| {
+            let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-;.".contains(c));
+            fits.then(|| text.to_owned()).ok_or(NotATest)
+        };
+        if let Some((attribute, value)) = text.split_once('=') {
+            return Ok(Self::Equals { attribute: name(attribute)?, value: value.to_owned() });
+        }
+        let (attribute, bit) = text.split_once('&').ok_or(NotATest)?;
+        let bit = bit.parse().ok().filter(|bit: &u64| bit.is_power_of_two()).ok_or(NotATest)?;
+        Ok(Self::BitSet { attribute: name(attribute)?, bit })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the test is neither `attribute=VALUE` nor `attribute&BIT`")]
+pub struct NotATest;
+
+/// Object classes that make an entry a user, a group or a container.
+#[derive(Clone, Debug)]
+pub struct ObjectClasses {
+    pub user: String,
+    pub group: String,
+    pub container: String,
+}
+
+/// Where password hashes are read from.
+#[derive(Clone, Debug)]
+pub struct PasswordAttributes {
+    /// Attributes in order of preference, such as `sambaNTPassword`, `userPassword`.
+    pub attributes: Vec<String>,
+    /// Whether a password that the directory keeps in the clear may be taken; it is hashed at once.
+    pub cleartext_allowed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ConnectorSettings {
+    pub name: ConnectorName,
+    pub dialect: Dialect,
+    /// In order of preference: `ldaps://host:port`, or `ldap://host:port` with StartTLS.
+    pub servers: Vec<String>,
+    /// PEM file of the certification authorities; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    pub bind_dn: DistinguishedName,
+    pub bind_password: PlainPassword,
+    /// Domains that this connector may speak for (design D9).
+    pub domains: Vec<DomainName>,
+    pub bases: Vec<DistinguishedName>,
+    /// Containers below the bases that are left out.
+    pub excluded: Vec<DistinguishedName>,
+    pub user_filter: Option<String>,
+    pub group_filter: Option<String>,
+    pub classes: ObjectClasses,
+    /// The directory's own immutable id of an entry.
+    pub anchor_attribute: String,
+    /// Attributes to read besides those that the rules name.
+    pub attributes: Vec<String>,
+    pub page_size: u32,
+    pub disabled: DisabledTest,
+    pub passwords: PasswordAttributes,
+    pub connect_deadline: Duration,
+    /// How long a bind may take before pass-through gives it up.
+    pub bind_deadline: Duration,
+    /// How long a lock lasts where the directory tells only when it began.
+    pub lockout_duration: Duration,
+}
+
+impl ConnectorSettings {
+    pub(super) fn read(table: Table<'_>) -> Option<Self> {
+        let millis = Duration::from_millis;
+        let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
+        let dialect = table.required("dialect", "write openldap, 389ds or ad");
+        let servers: Vec<String> = table.list("servers", "give ldaps://HOST[:PORT] or ldap://HOST[:PORT]");
+        if servers.is_empty() {
+            table.complain("servers", "no server is given", "give at least one ldaps://HOST or ldap://HOST (StartTLS)");
+        }
+        let ca_file = table.path("ca_file");
+        if let Some(path) = ca_file.as_ref().filter(|path| !path.is_file()) {
+            let what = format!("there is no file {}", path.display());
+            table.complain("ca_file", what, "give the PEM file of the directory's certification authority");
+        }
+        let bind_dn = table.required("bind_dn", "give the DN of the service account");
+        let bind_password = secret(&table, "bind_password_file", "bind_password_env");
+        let domains = table.list("domains", "give domain names");
+        if domains.is_empty() {
+            table.complain("domains", "the connector may speak for no domain", "list the domains of its users");
+        }
+        let bases: Vec<DistinguishedName> = table.list("bases", "give distinguished names");
+        if bases.is_empty() {
+            table.complain("bases", "no base is given", "give the DN below which users and groups are");
+        }
+        let excluded = table.list("excluded", "give distinguished names below the bases");
+        let text = |key| table.text(key).map(|text| text.into_owned());
+        let class = |key, default: &str| text(key).unwrap_or_else(|| default.to_owned());
+        let ad = dialect == Some(Dialect::ActiveDirectory);
+        let classes = ObjectClasses {
+            user: class("user_class", if ad { "user" } else { "inetOrgPerson" }),
+            group: class("group_class", if ad { "group" } else { "groupOfNames" }),
+            container: class("container_class", "organizationalUnit"),
+        };
+        let default_dialect = dialect.unwrap_or(Dialect::Openldap);
+        let passwords: Vec<String> = table.list("password_attributes", "give attribute names");
+        let settings = Self {
+            name: name?,
+            dialect: dialect?,
+            servers,
+            ca_file,
+            bind_dn: bind_dn?,
+            bind_password: bind_password?,
+            domains,
+            bases,
+            excluded,
+            user_filter: text("user_filter"),
+            group_filter: text("group_filter"),
+            classes,
+            anchor_attribute: class("anchor_attribute", default_dialect.anchor()),
+            attributes: table.list("attributes", "give attribute names"),
+            page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
+            disabled: table
+                .parsed("disabled", "write attribute=VALUE or attribute&BIT")
+                .unwrap_or_else(|| DisabledTest::default_of(default_dialect)),
+            passwords: PasswordAttributes {
+                attributes: if passwords.is_empty() { vec!["userPassword".to_owned()] } else { passwords },
+                cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),
+            },
+            connect_deadline: table.duration("connect_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(1000)),
+            bind_deadline: table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000)),
+            lockout_duration: table
+                .duration("lockout_duration", millis(1000)..=millis(7 * 86_400_000))
+                .unwrap_or(millis(1_800_000)),
+        };
+        table.finish();
+        Some(settings)
+    }
+}

@@ -1,0 +1,212 @@
+//! The whole file.
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::connector::ConnectorSettings;
+use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
+use super::problem::{Problem, Problems};
+use super::reader::{Source, Table};
+use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+
+/// Settings that are valid as a whole.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub gateway: GatewaySettings,
+    pub store: StoreSettings,
+    pub admin: AdminSettings,
+    pub signin: SignInSettings,
+    pub lockout: LockoutSettings,
+    pub failover: FailoverSettings,
+    pub tokens: TokenSettings,
+    pub sync: SyncSettings,
+    pub connectors: Vec<ConnectorSettings>,
+    /// What is valid but deserves an operator's attention.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and validates the settings file, or tells everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Settings, Problems> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problems(vec![Problem {
+            file: path.to_owned(),
+            line: 0,
+            key: String::new(),
+            what: format!("the settings file cannot be read: {error}"),
+            remedy: "give its path with --config".to_owned(),
+        }])
+    })?;
+    let source = Source::new(path, text);
+    let settings = match DeTable::parse(source.text()) {
+        Ok(table) => read(Table::root(&source, table.get_ref())),
+        Err(error) => {
+            let at = error.span().map(|span| span.start);
+            source.report(at, "", format!("the file is not TOML: {}", error.message()), "correct the syntax");
+            None
+        }
+    };
+    let problems = source.into_problems();
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn read(root: Table<'_>) -> Option<Settings> {
+    let gateway = GatewaySettings::read(root.table("gateway"));
+    let store = StoreSettings::read(root.table("store"));
+    let admin = AdminSettings::read(root.table("admin"));
+    let signin = SignInSettings::read(root.table("signin"));
+    let lockout = LockoutSettings::read(root.table("lockout"));
+    let failover = FailoverSettings::read(root.table("failover"));
+    let tokens = TokenSettings::read(root.table("tokens"));
+    let sync = SyncSettings::read(root.table("sync"));
+    let tables = root.tables("connectors");
+    let mut connectors: Vec<ConnectorSettings> = Vec::new();
+    for table in tables {
+        let Some(connector) = ConnectorSettings::read(table) else { continue };
+        if connectors.iter().any(|other| other.name == connector.name) {
+            let what = format!("two connectors have the name {}", connector.name);
+            root.complain("connectors", what, "give each its own name");
+        }
+        connectors.push(connector);
+    }
+    root.finish();
+    let warnings = warnings(&failover, &connectors, store.as_ref());
+    Some(Settings {
+        gateway: gateway?,
+        store: store?,
+        admin: admin?,
+        signin,
+        lockout,
+        failover,
+        tokens,
+        sync,
+        connectors,
+        warnings,
+    })
+}
+
+fn warnings(
+    failover: &FailoverSettings,
+    connectors: &[ConnectorSettings],
+    store: Option<&StoreSettings>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let needs_groups = connectors.iter().any(|connector| connector.dialect != super::Dialect::ActiveDirectory);
+    if failover.barred_groups.is_empty() && needs_groups {
+        warnings.push(
+            "failover.barred_groups is empty: privileged users of LDAP directories get in through the backup too"
+                .to_owned(),
+        );
+    }
+    for domain in connectors.iter().flat_map(|connector| &connector.domains) {
+        if domain.is_non_routable() {
+            warnings.push(format!(
+                "the domain {domain} is not routable and cannot be verified: its users get names in the initial domain"
+            ));
+        }
+    }
+    if store.is_some_and(|store| store.hardening == super::Hardening::Sealed) {
+        warnings.push(
+            "store.hardening is \"sealed\": whoever has both the store and the key ring can try passwords at the speed \
+             of the source's own hash"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, text: &str) -> std::path::PathBuf {
+        std::fs::create_dir_all(dir.join("rules")).expect("a folder");
+        for file in ["cert.pem", "key.pem", "ca.pem", "bind-password"] {
+            std::fs::write(dir.join(file), "secret\n").expect("a file");
+        }
+        let path = dir.join("landbridge.toml");
+        std::fs::write(&path, text).expect("a settings file");
+        path
+    }
+
+    const GOOD: &str = r#"
+[gateway]
+public_url = "https://login.example.org"
+listen = "127.0.0.1:8443"
+certificate = "cert.pem"
+private_key = "key.pem"
+initial_domain = "example.landbridge.internal"
+
+[store]
+url = "sqlite:data"
+key_ring = "key-ring"
+
+[admin]
+socket = "admin.sock"
+principals = [{ name = "root", uid = 0, role = "owner" }]
+
+[[connectors]]
+name = "corp"
+dialect = "openldap"
+servers = ["ldaps://ldap.example.org"]
+ca_file = "ca.pem"
+bind_dn = "cn=sync,dc=example,dc=org"
+bind_password_file = "bind-password"
+domains = ["example.org"]
+bases = ["dc=example,dc=org"]
+"#;
+
+    #[test]
+    fn a_short_file_is_enough_and_defaults_are_the_documented_ones() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = load(&write(dir.path(), GOOD)).expect("valid");
+        assert_eq!(settings.connectors[0].bind_password.expose(), "secret");
+        assert_eq!(settings.connectors[0].anchor_attribute, "entryUUID");
+        assert_eq!(settings.lockout.unfamiliar_limit, 3);
+        assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_with_its_line_and_a_remedy() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = GOOD
+            .replace("https://login", "http://login")
+            .replace("listen = \"127.0.0.1:8443\"", "lisen = \"127.0.0.1:8443\"")
+            .replace("bind_password_file = \"bind-password\"", "bind_password_env = \"LANDBRIDGE_TEST_NOT_SET\"")
+            .replace("[\"example.org\"]", "[\"exa mple.org\"]");
+        let problems = load(&write(dir.path(), &text)).expect_err("invalid").0;
+        let seen: Vec<(usize, &str)> = problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
+        let expected = [
+            (2, "gateway.listen"),
+            (3, "gateway.public_url"),
+            (4, "gateway.lisen"),
+            (23, "connectors[0].bind_password_env"),
+            (24, "connectors[0].domains"),
+            (24, "connectors[0].domains"),
+        ];
+        assert_eq!(seen, expected, "{problems:#?}");
+        assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
+    }
+
+    #[test]
+    fn a_secret_given_inline_is_an_unknown_key() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = GOOD.replace("bind_password_file = \"bind-password\"", "bind_password = \"hunter2\"");
+        let problems = load(&write(dir.path(), &text)).expect_err("invalid");
+        assert!(
+            problems.to_string().contains("`connectors[0].bind_password_file`: the secret is missing"),
+            "{problems}"
+        );
+        assert!(!problems.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn broken_syntax_is_told_with_its_line() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let problems = load(&write(dir.path(), "[gateway]\nlisten = \n")).expect_err("invalid").0;
+        assert_eq!(problems[0].line, 2);
+    }
+}

@@ -1,0 +1,136 @@
+//! `[signin]`, `[lockout]`, `[failover]`, `[tokens]`, `[sync]`: how long things last and where limits lie.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::Table;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[derive(Clone, Debug)]
+pub struct SignInSettings {
+    pub session_lifetime: Duration,
+    /// Sessions granted by a backup may live shorter.
+    pub failover_session_lifetime: Duration,
+    /// Refusals of a domain are answered no sooner than this, so that unknown and wrong look alike.
+    pub refusal_floor: Duration,
+}
+
+impl SignInSettings {
+    pub(super) fn read(table: Table<'_>) -> Self {
+        let session_lifetime = table.duration("session_lifetime", MINUTE..=30 * DAY).unwrap_or(12 * HOUR);
+        let settings = Self {
+            session_lifetime,
+            failover_session_lifetime: table
+                .duration("failover_session_lifetime", MINUTE..=30 * DAY)
+                .unwrap_or(session_lifetime.min(HOUR)),
+            refusal_floor: table
+                .duration("refusal_floor", Duration::ZERO..=10 * SECOND)
+                .unwrap_or(Duration::from_millis(300)),
+        };
+        table.finish();
+        settings
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct LockoutSettings {
+    /// Wrong passwords from familiar devices before the user is locked for them.
+    pub familiar_limit: u32,
+    pub unfamiliar_limit: u32,
+    /// The window in which wrong passwords add up; at least the directory's observation window.
+    pub window: Duration,
+    /// The first lock; each further one doubles, up to `longest_lock`.
+    pub first_lock: Duration,
+    pub longest_lock: Duration,
+}
+
+impl LockoutSettings {
+    pub(super) fn read(table: Table<'_>) -> Self {
+        let limit = |name| table.number(name, 1..=1000).and_then(|n| u32::try_from(n).ok());
+        let settings = Self {
+            familiar_limit: limit("familiar_limit").unwrap_or(5),
+            unfamiliar_limit: limit("unfamiliar_limit").unwrap_or(3),
+            window: table.duration("window", MINUTE..=7 * DAY).unwrap_or(30 * MINUTE),
+            first_lock: table.duration("first_lock", SECOND..=DAY).unwrap_or(MINUTE),
+            longest_lock: table.duration("longest_lock", SECOND..=DAY).unwrap_or(HOUR),
+        };
+        if settings.longest_lock < settings.first_lock {
+            table.complain("longest_lock", "it is shorter than first_lock", "give at least the time of first_lock");
+        }
+        table.finish();
+        settings
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct FailoverSettings {
+    /// Groups whose members, also nested, never get in through a backup (source anchors or display names).
+    pub barred_groups: Vec<String>,
+    /// Good probes in a row before a primary that was down answers again.
+    pub good_probes: u32,
+    pub probe_interval: Duration,
+}
+
+impl FailoverSettings {
+    pub(super) fn read(table: Table<'_>) -> Self {
+        let settings = Self {
+            barred_groups: table.list("barred_groups", "give names of groups"),
+            good_probes: table.number("good_probes", 1..=100).and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
+            probe_interval: table
+                .duration("probe_interval", Duration::from_millis(100)..=10 * MINUTE)
+                .unwrap_or(2 * SECOND),
+        };
+        table.finish();
+        settings
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    pub access_token_lifetime: Duration,
+    pub refresh_token_lifetime: Duration,
+}
+
+impl TokenSettings {
+    pub(super) fn read(table: Table<'_>) -> Self {
+        let settings = Self {
+            access_token_lifetime: table.duration("access_token_lifetime", MINUTE..=DAY).unwrap_or(15 * MINUTE),
+            refresh_token_lifetime: table.duration("refresh_token_lifetime", HOUR..=365 * DAY).unwrap_or(30 * DAY),
+        };
+        table.finish();
+        settings
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct SyncSettings {
+    /// The folder of the sync rule files.
+    pub rules: PathBuf,
+    /// Whether the engine runs by itself; `sync run` works either way.
+    pub scheduled: bool,
+    pub interval: Duration,
+    /// Between two passes of the password channel.
+    pub password_interval: Duration,
+}
+
+impl SyncSettings {
+    pub(super) fn read(table: Table<'_>) -> Self {
+        let folder = table.source().folder();
+        let settings = Self {
+            rules: table.path("rules").unwrap_or_else(|| folder.join("rules")),
+            scheduled: table.flag("scheduled").unwrap_or(true),
+            interval: table.duration("interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
+            password_interval: table.duration("password_interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
+        };
+        if !settings.rules.is_dir() {
+            let what = format!("there is no folder {}", settings.rules.display());
+            table.complain("rules", what, "create it; config/rules in the source tree has the shipped rules");
+        }
+        table.finish();
+        settings
+    }
+}
