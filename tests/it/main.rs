@@ -1,1 +1,4 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
+
+mod servers;
+mod support;

@@ -1,0 +1,98 @@
+//! One PostgreSQL server per test binary, with a new database for each test that asks.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::ports::free_port;
+use super::process::{Process, Signal, give_to_unprivileged, run, temp_dir, unprivileged};
+use super::wait::wait_until;
+
+const BINARIES: &str = "/usr/lib/postgresql";
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The shared server. It lives in a static, which is never dropped: the process's watchdog ends it and removes its folder.
+pub struct Postgres {
+    port: u16,
+    socket_dir: PathBuf,
+    databases: AtomicU32,
+    _process: Process,
+}
+
+static SHARED: OnceLock<Postgres> = OnceLock::new();
+
+impl Postgres {
+    /// The shared server, started by the first who asks.
+    pub fn start() -> &'static Self {
+        SHARED.get_or_init(Self::launch)
+    }
+
+    /// The URL of a new, empty database.
+    pub fn fresh_database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        run(self.psql("postgres").args(["-c", &format!("CREATE DATABASE {name}")]));
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Runs one statement on a database made by [`Postgres::fresh_database`] and returns psql's unaligned answer.
+    pub fn query(&self, url: &str, sql: &str) -> String {
+        let name = url.rsplit('/').next().expect("a URL ends in the database's name");
+        run(self.psql(name).args(["-c", sql])).trim().to_owned()
+    }
+
+    fn launch() -> Self {
+        let dir = temp_dir("postgres").keep();
+        give_to_unprivileged(&dir);
+        let (data, port) = (dir.join("data"), free_port());
+        run(unprivileged(program("initdb")).arg("-D").arg(&data).args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+            "--no-instructions",
+        ]));
+        let mut command = unprivileged(program("postgres"));
+        command.arg("-D").arg(&data).arg("-k").arg(&dir).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+        for setting in ["max_connections=200", "fsync=off", "full_page_writes=off"] {
+            command.args(["-c", setting]);
+        }
+        let log = dir.join("server.log");
+        // SIGQUIT is PostgreSQL's immediate shutdown; SIGKILL would leave its shared memory segment behind.
+        let mut process = Process::spawn(&mut command, &log, Signal::Quit, Some(&dir));
+        wait_until("PostgreSQL to accept connections", START_DEADLINE, || {
+            assert!(process.is_running(), "postgres ended: {}", process.log());
+            let ready =
+                unprivileged(program("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status();
+            ready.is_ok_and(|status| status.success()).then_some(())
+        });
+        Self { port, socket_dir: dir, databases: AtomicU32::new(0), _process: process }
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut command = Command::new("psql");
+        command.arg("-h").arg(&self.socket_dir).args(["-p", &self.port.to_string(), "-U", "postgres", "-d", database]);
+        command.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        command
+    }
+}
+
+/// A program of the newest PostgreSQL that is installed; Debian keeps the server's programs off the path.
+fn program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir(BINARIES).expect("PostgreSQL's server is installed");
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let version = path.file_name()?.to_str()?.parse().ok()?;
+            let binary = path.join("bin").join(name);
+            binary.exists().then_some((version, binary))
+        })
+        .collect();
+    found.sort();
+    found.pop().expect("PostgreSQL's server is installed").1
+}
