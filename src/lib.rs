@@ -4,4 +4,5 @@ pub mod audit;
 pub mod identity;
 pub mod signin;
 pub mod store;
+pub mod tenant;
 pub mod web;
