@@ -5,4 +5,5 @@ pub mod config;
 pub mod identity;
 pub mod signin;
 pub mod store;
+pub mod tenant;
 pub mod web;

@@ -8,6 +8,7 @@ pub mod dn;
 pub mod domain_name;
 pub mod fold;
 pub mod ids;
+pub mod lease_epoch;
 pub mod method;
 pub mod password;
 pub mod source_anchor;
@@ -22,6 +23,7 @@ pub use fold::fold;
 pub use ids::{
     AttemptId, ClientId, ConnectorName, CredentialSource, EntityId, GroupId, NodeId, SessionId, TransactionId, UserId,
 };
+pub use lease_epoch::LeaseEpoch;
 pub use method::{AuthenticationMethod, Backup, FailoverMode, Pin};
 pub use password::{PasswordShape, PlainPassword};
 pub use source_anchor::SourceAnchor;
