@@ -1,6 +1,7 @@
 //! Landbridge: an authentication gateway for hybrid identity. The map of the rooms is in `ARCHITECTURE.md`.
 
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod signin;

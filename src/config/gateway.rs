@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::identity::{DomainName, NodeId};
-use crate::store::DatabaseUrl;
-use crate::web::admin::Role;
+use crate::identity::{DomainName, NodeId, Role};
 
+use super::database_url::DatabaseUrl;
 use super::reader::Table;
 use super::words::setting_words;
 

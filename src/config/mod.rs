@@ -4,6 +4,7 @@
 //! line and remedy. Secrets come from a file or the environment, never from the settings file itself.
 
 mod connector;
+mod database_url;
 mod gateway;
 mod problem;
 mod reader;
@@ -13,7 +14,8 @@ mod signin;
 mod words;
 
 pub use connector::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes};
+pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
 pub use problem::{Problem, Problems};
-pub use settings::{Settings, load};
+pub use settings::{Settings, admin_socket, load};
 pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};

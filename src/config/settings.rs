@@ -26,8 +26,25 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Reads and validates the settings file, or tells everything that is wrong with it.
-pub fn load(path: &Path) -> Result<Settings, Problems> {
+/// Where the admin socket is, for a client: reads that key alone, no secret and no other section.
+pub fn admin_socket(path: &Path) -> Result<std::path::PathBuf, Problems> {
+    let source = read_file(path)?;
+    let socket = match DeTable::parse(source.text()) {
+        Ok(table) => Table::root(&source, table.get_ref()).table("admin").path("socket"),
+        Err(_) => None,
+    };
+    socket.ok_or_else(|| {
+        source.report(
+            None,
+            "admin.socket",
+            "the path of the admin socket cannot be read",
+            "run `landbridge check-config`",
+        );
+        Problems(source.into_problems())
+    })
+}
+
+fn read_file(path: &Path) -> Result<Source, Problems> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Problems(vec![Problem {
             file: path.to_owned(),
@@ -37,7 +54,12 @@ pub fn load(path: &Path) -> Result<Settings, Problems> {
             remedy: "give its path with --config".to_owned(),
         }])
     })?;
-    let source = Source::new(path, text);
+    Ok(Source::new(path, text))
+}
+
+/// Reads and validates the settings file, or tells everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Settings, Problems> {
+    let source = read_file(path)?;
     let settings = match DeTable::parse(source.text()) {
         Ok(table) => read(Table::root(&source, table.get_ref())),
         Err(error) => {

@@ -3,6 +3,7 @@
 //! No I/O, no settings, no async. Whatever comes from outside is parsed into one of these types at the edge, once.
 
 pub mod account_state;
+pub mod admin;
 pub mod clock;
 pub mod dn;
 pub mod domain_name;
@@ -16,6 +17,7 @@ pub mod upn;
 pub mod verdict;
 
 pub use account_state::{AccountState, LogonHours};
+pub use admin::{Right, Role};
 pub use clock::{Clock, SettableClock, SystemClock, Timestamp};
 pub use dn::DistinguishedName;
 pub use domain_name::DomainName;

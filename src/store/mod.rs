@@ -11,8 +11,9 @@ mod error;
 mod migrate;
 mod writer;
 
+pub use crate::config::{DatabaseUrl, DatabaseUrlError};
 pub use bulk::{chunk_sizes, values_clause};
-pub use database::{Database, DatabaseUrl, DatabaseUrlError, Engine, Room};
+pub use database::{Database, Engine, Room};
 pub use error::StoreError;
 pub use writer::Urgency;
 

@@ -109,7 +109,10 @@ pub struct Change {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangedThing {
-    Object { oid: ObjectId, source_anchor: Option<SourceAnchor> },
+    Object {
+        oid: ObjectId,
+        source_anchor: Option<SourceAnchor>,
+    },
     /// A membership; the operation is an add or a delete.
     Link(ShadowLink),
     Domain(String),

@@ -3,10 +3,13 @@
 //! An operation is one file here: its request, its response, the right it needs, and `run`. The route is
 //! `POST /admin/v1/NAME` with a JSON body. [`operation`] authorises before and audits around every run.
 
+pub mod audit_tail;
+pub mod audit_verify;
 mod error;
 mod operation;
-mod rights;
+mod socket;
 
-pub use error::OperationError;
+pub use crate::identity::{Right, Role};
+pub use error::{Kind, OperationError};
 pub use operation::{AdminSession, Operation, call};
-pub use rights::{Right, Role};
+pub use socket::AdminRoutes;

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{Kind, OperationError};
-use super::rights::{Right, Role};
 use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::identity::{Right, Role};
 use crate::store::audit::AuditLog;
 
 /// An authenticated admin principal. Made only where the peer is authenticated (the socket's peer credentials).

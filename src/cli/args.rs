@@ -1,0 +1,33 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Authentication gateway for hybrid identity.
+#[derive(Debug, Parser)]
+#[command(name = "landbridge", version, max_term_width = 100)]
+pub struct Args {
+    /// The settings file.
+    #[arg(long, global = true, env = "LANDBRIDGE_CONFIG", default_value = "/etc/landbridge/landbridge.toml")]
+    pub config: PathBuf,
+    /// The admin socket; the one that the settings file names when absent.
+    #[arg(long, global = true, env = "LANDBRIDGE_SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate the settings file and tell everything that is wrong with it.
+    CheckConfig,
+    /// Read and verify the audit log.
+    Audit {
+        #[command(subcommand)]
+        command: super::audit::Audit,
+    },
+}

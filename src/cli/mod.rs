@@ -1,0 +1,45 @@
+//! The command line: commands as clients of the admin API (design D1, D2), and the few that work on files.
+//!
+//! Every command prints for people, and JSON with `--json`. Exit codes: 0 done, 1 refused or failed, 2 usage.
+
+mod args;
+mod audit;
+mod check_config;
+mod client;
+mod output;
+
+pub use args::{Args, Command};
+pub use client::{Client, ClientError};
+pub use output::Output;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs a command that asks the running gateway, or looks at files.
+pub async fn run(args: Args) -> ExitCode {
+    let output = Output::new(args.json);
+    match dispatch(&args, &output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
+    match &args.command {
+        Command::CheckConfig => check_config::run(&args.config, output),
+        Command::Audit { command } => audit::run(&connect(args)?, command, output).await,
+    }
+}
+
+/// The client of the gateway on `--socket`, or of the one that runs with these settings. Reads no secret, so that an
+/// operator needs no access to any.
+fn connect(args: &Args) -> anyhow::Result<Client> {
+    let socket = match &args.socket {
+        Some(socket) => socket.clone(),
+        None => crate::config::admin_socket(&args.config)?,
+    };
+    Ok(Client::new(&socket))
+}
