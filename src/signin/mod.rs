@@ -5,10 +5,19 @@
 
 pub mod authority;
 pub mod browser;
+pub mod directory;
 pub mod outcome;
+mod service;
+mod settings;
+pub mod store;
 
 pub use authority::{
     Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
 };
 pub use browser::Browser;
-pub use outcome::{ProtocolRequest, Session, SignInRequest, Step};
+pub use outcome::{
+    Begun, FederatedIdentity, Notice, ProtocolRequest, Session, SignInError, SignInRequest, Step, TransactionHandle,
+    TransactionLost,
+};
+pub use service::SignIn;
+pub use settings::{LockoutSettings, Settings, SignInKey};

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::store::StoreDown;
 use crate::identity::{
-    AttemptId, AuthenticationMethod, ClientId, DomainName, EntityId, SessionId, Timestamp, TransactionId, UserId,
+    AttemptId, AuthenticationMethod, ClientId, DomainName, EntityId, SessionId, SourceAnchor, Timestamp, TransactionId,
+    Upn, UserId,
 };
 
 /// A protocol's wish for a signed-in user. `web` builds it from a checked protocol request.
@@ -37,7 +39,7 @@ pub enum Step {
     /// Ask for the password of `name`.
     AwaitPassword { name: String, notice: Option<Notice> },
     /// Send the browser to the partner; `signin` has recorded the request id that the answer must name.
-    AwaitAssertion { partner: EntityId, request_id: String, name: String },
+    AwaitAssertion { partner: EntityId, request_id: String, name: Option<String> },
     /// Signed in. `cookie` is the new session's secret (`None` when an existing session answered).
     Complete { session: Session, cookie: Option<String>, protocol: ProtocolRequest },
 }
@@ -91,4 +93,41 @@ pub struct TransactionHandle {
     pub id: TransactionId,
     /// Random, at least 128 bits; the store holds its SHA-256.
     pub cookie: String,
+}
+
+/// A sign-in that has begun.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    pub handle: TransactionHandle,
+    pub step: Step,
+}
+
+/// Who a federation partner says has signed in: the checked values of a `VerifiedAssertion`, in `signin`'s words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FederatedIdentity {
+    pub partner: EntityId,
+    /// The request that the assertion answers (`InResponseTo`); must be the transaction's own.
+    pub request_id: String,
+    pub source_anchor: SourceAnchor,
+    pub upn: Upn,
+    /// How the partner says the user was authenticated (RFC 8176 words).
+    pub amr: Vec<String>,
+    /// Hash of issuer and assertion id: an assertion is taken once.
+    pub assertion: String,
+    /// Until when the assertion could be replayed; its hash is kept as long.
+    pub valid_until: Timestamp,
+}
+
+/// Why sign-in gave no next step. Refusals are steps, not errors.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The page says "start again".
+    #[error("the sign-in cannot go on")]
+    Lost(#[from] TransactionLost),
+    /// Store or audit could not be written: nobody signs in (design D25). The page says "try again".
+    #[error("sign-in is unavailable")]
+    Unavailable(#[from] StoreDown),
+    /// The partner's assertion is genuine but signs nobody in; the audit log has the reason.
+    #[error("the partner's assertion was refused")]
+    AssertionRefused,
 }

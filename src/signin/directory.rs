@@ -1,0 +1,80 @@
+//! The tenant directory as sign-in sees it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::store::StoreDown;
+use crate::identity::{
+    AccountState, AuthenticationMethod, Backup, ConnectorName, CredentialSource, DomainName, EntityId, FailoverMode,
+    Pin, Refusal, SignInName, SourceAnchor, Timestamp, Upn, UserId,
+};
+
+/// Users and realms. Users and their states are read from the store each time (design D3); realms may be cached.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// The verified domain that `name` belongs to; `None` when it is no domain of this tenant. Never asks whether the
+    /// user exists.
+    async fn realm_of(&self, name: &SignInName) -> Result<Option<Realm>, StoreDown>;
+
+    async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown>;
+
+    /// The tenant's initial domain: always there, always managed.
+    async fn initial_realm(&self) -> Result<Realm, StoreDown>;
+
+    /// The user by folded sign-in name, in one statement. Deleted users are not found.
+    async fn user(&self, name: &SignInName) -> Result<Option<UserForSignIn>, StoreDown>;
+
+    /// The user by source anchor, with the UPNs held in the last 24 hours (design D9).
+    async fn user_by_anchor(&self, anchor: &SourceAnchor) -> Result<Option<UserForSignIn>, StoreDown>;
+}
+
+/// How a domain's users sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm {
+    pub domain: DomainName,
+    pub method: AuthenticationMethod,
+    pub backup: Backup,
+    pub failover: FailoverMode,
+    pub max_hash_age: Duration,
+    pub pin: Option<Pin>,
+    pub partner: Option<EntityId>,
+    /// The connectors registered for the domain: a credential source counts only if its connector is one of them.
+    pub connectors: Vec<ConnectorName>,
+}
+
+/// What one statement reads about a user at sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserForSignIn {
+    pub oid: UserId,
+    pub upn: Upn,
+    /// UPNs that the user held in the last 24 hours.
+    pub recent_upns: Vec<Upn>,
+    pub source_anchor: Option<SourceAnchor>,
+    /// The half of the account state that the rules write.
+    pub account_enabled: bool,
+    pub security_stamp: String,
+    pub source: Option<CredentialSource>,
+    /// The half that the password channel writes; `None` when it has not seen the account.
+    pub directory_state: Option<DirectoryState>,
+    /// The user is, directly or by nesting, in a group barred from failover.
+    pub barred_from_failover: bool,
+    /// The newest live refusal of the account on record.
+    pub refusal: Option<AccountRefusal>,
+    /// When the last pass of the password channel that reached the end of the user's connector began.
+    pub last_pass: Option<Timestamp>,
+    /// Wrong passwords after which the directory itself locks the user; `None` when unknown or never.
+    pub directory_threshold: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryState {
+    pub state: AccountState,
+    pub observed_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRefusal {
+    pub refusal: Refusal,
+    pub at: Timestamp,
+}
