@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod identity;
 pub mod signin;
 pub mod store;

@@ -12,7 +12,6 @@ pub use args::{Args, Command};
 pub use client::{Client, ClientError};
 pub use output::Output;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs a command that asks the running gateway, or looks at files.
