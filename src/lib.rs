@@ -4,6 +4,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod credential;
 pub mod identity;
 pub mod signin;
 pub mod store;
