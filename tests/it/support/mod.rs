@@ -1,13 +1,17 @@
 //! Real servers for the tests: each starts on free loopback ports, in a folder of its own, and is gone when its guard is
 //! dropped or the test binary ends, however it ends. A server that is not installed fails the test that asks for it.
 //!
-//! All calls block; none needs an async runtime.
+//! Starting and stopping block and need no async runtime; only the browser's calls are async.
 
+pub mod apache;
+pub mod chromium;
 pub mod directory;
+pub mod name_proxy;
 pub mod passwords;
 pub mod pki;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod simplesamlphp;
 pub mod slapd;
 pub mod wait;

@@ -2,17 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
+use sha2::Digest;
 
 pub struct Pki {
     dir: PathBuf,
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A server's certificate (with nothing else in the file) and private key, both PEM.
+/// A server's certificate, followed by its authority's, and its private key, both PEM.
 #[derive(Clone, Debug)]
 pub struct ServerCert {
     pub cert_file: PathBuf,
@@ -39,6 +42,11 @@ impl Pki {
         self.ca.pem()
     }
 
+    /// The authority's public key as browsers pin it: base64 of SHA-256 over SubjectPublicKeyInfo.
+    pub fn spki_hash(&self) -> String {
+        STANDARD.encode(sha2::Sha256::digest(self.ca.key().subject_public_key_info()))
+    }
+
     /// A certificate for `localhost`, `127.0.0.1` and the names given, in files called after `label`.
     pub fn server(&self, label: &str, names: &[&str]) -> ServerCert {
         let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -61,7 +69,7 @@ impl Pki {
             cert_file: self.dir.join(format!("{label}.pem")),
             key_file: self.dir.join(format!("{label}.key.pem")),
         };
-        std::fs::write(&files.cert_file, cert.pem()).expect("certificate file");
+        std::fs::write(&files.cert_file, cert.pem() + &self.ca.pem()).expect("certificate file");
         std::fs::write(&files.key_file, key.serialize_pem()).expect("key file");
         files
     }
