@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod config;
 pub mod identity;
+pub mod saml;
 pub mod signin;
 pub mod store;
 pub mod web;
