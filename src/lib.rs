@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod config;
+pub mod demo;
+pub mod federation;
 pub mod identity;
 pub mod saml;
 pub mod signin;

@@ -25,17 +25,27 @@ pub struct Statement {
     pub authn_instant: Timestamp,
 }
 
+/// We, as an identity provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Issuer<'a> {
+    /// Our entity id.
+    pub entity_id: &'a EntityId,
+    /// Our key.
+    pub key: &'a SigningKey,
+    /// Signs.
+    pub engine: &'a dyn XmlSignatureEngine,
+}
+
 /// Writes and signs the response to a verified request.
 pub fn signed_response(
-    issuer: &EntityId,
+    issuer: Issuer<'_>,
     party: &RelyingParty,
     request: &VerifiedAuthnRequest,
     statement: &Statement,
     now: Timestamp,
-    key: &SigningKey,
-    engine: &dyn XmlSignatureEngine,
 ) -> Result<String, SigningFailure> {
-    let assertion = engine.sign(&assertion_template(issuer, party, request, statement, now, key), key)?;
+    let Issuer { entity_id, key, engine } = issuer;
+    let assertion = engine.sign(&assertion_template(issuer, party, request, statement, now), key)?;
     let id = RequestId::random();
     let response = format!(
         "<samlp:Response xmlns:samlp=\"{protocol}\" xmlns:saml=\"{saml}\" ID=\"{id}\" Version=\"2.0\" IssueInstant=\"{now}\" \
@@ -46,7 +56,7 @@ pub fn signed_response(
         now = now.rfc3339(),
         acs = tree::escape(party.acs_url.as_str()),
         request = tree::escape(request.id()),
-        issuer = tree::escape(issuer.as_str()),
+        issuer = tree::escape(entity_id.as_str()),
         signature = signature_template(id.as_str(), key),
         success = names::STATUS_SUCCESS,
     );
@@ -54,15 +64,14 @@ pub fn signed_response(
 }
 
 fn assertion_template(
-    issuer: &EntityId,
+    issuer: Issuer<'_>,
     party: &RelyingParty,
     request: &VerifiedAuthnRequest,
     statement: &Statement,
     now: Timestamp,
-    key: &SigningKey,
 ) -> String {
     let id = RequestId::random();
-    let attributes: String = statement
+    let values: String = statement
         .attributes
         .iter()
         .map(|(name, value)| {
@@ -74,6 +83,11 @@ fn assertion_template(
             )
         })
         .collect();
+    // The schema knows no empty attribute statement.
+    let attributes = match values.as_str() {
+        "" => String::new(),
+        values => format!("<saml:AttributeStatement>{values}</saml:AttributeStatement>"),
+    };
     format!(
         "<saml:Assertion xmlns:saml=\"{saml}\" ID=\"{id}\" Version=\"2.0\" IssueInstant=\"{now}\">\
          <saml:Issuer>{issuer}</saml:Issuer>{signature}\
@@ -84,11 +98,11 @@ fn assertion_template(
          </saml:Audience></saml:AudienceRestriction></saml:Conditions>\
          <saml:AuthnStatement AuthnInstant=\"{authn_instant}\" SessionIndex=\"{session}\"><saml:AuthnContext>\
          <saml:AuthnContextClassRef>{context}</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>\
-         <saml:AttributeStatement>{attributes}</saml:AttributeStatement></saml:Assertion>",
+         {attributes}</saml:Assertion>",
         saml = names::ASSERTION,
         now = now.rfc3339(),
-        issuer = tree::escape(issuer.as_str()),
-        signature = signature_template(id.as_str(), key),
+        issuer = tree::escape(issuer.entity_id.as_str()),
+        signature = signature_template(id.as_str(), issuer.key),
         persistent = names::NAME_ID_PERSISTENT,
         name_id = tree::escape(&statement.name_id),
         bearer = names::BEARER,

@@ -48,10 +48,10 @@ impl RequestId {
 impl FromStr for RequestId {
     type Err = RequestIdError;
 
-    /// Reads an id that [`RequestId::random`] made and the store kept.
+    /// Reads an id that was kept while the response was awaited: `_` and 32 to 128 letters, digits or hyphens.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.strip_prefix('_').ok_or(RequestIdError)?;
-        let fits = digits.len() == 40 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let rest = text.strip_prefix('_').ok_or(RequestIdError)?;
+        let fits = (32..=128).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if fits { Ok(Self(text.to_owned())) } else { Err(RequestIdError) }
     }
 }
