@@ -8,6 +8,7 @@ pub mod audit;
 mod bulk;
 mod database;
 mod error;
+pub mod federation;
 mod migrate;
 mod writer;
 

@@ -1,5 +1,7 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
+mod saml;
+mod saml_table;
 mod servers;
 mod support;
 mod web_servers;

@@ -1,0 +1,121 @@
+//! A sign-in at a partner: out with a request, back with an assertion.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::identify::{FederatedIdentity, FederationRefusal, identify};
+use super::partner::Partner;
+use super::partner_store::{PartnerStore, PartnerStoreError};
+use crate::identity::EntityId;
+use crate::saml::engine::SigningFailure;
+use crate::saml::metadata::{Binding, service_provider_metadata};
+use crate::saml::request::{AuthnRequest, Freshness, PostForm, RelayState, RequestId};
+use crate::saml::response::{Awaited, ReplayUnavailable, ResponseChecker, ResponseError};
+use crate::saml::{SamlRefusal, SigningKey, VerifiedAssertion};
+
+/// Everything a sign-in at a partner needs.
+#[derive(Debug, Clone)]
+pub struct FederatedSignIn {
+    /// Who we are, and how responses are checked.
+    pub checker: ResponseChecker,
+    /// The partners.
+    pub partners: Arc<dyn PartnerStore>,
+    /// Signs our requests.
+    pub key: Arc<SigningKey>,
+}
+
+/// How the browser carries our request to the partner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A form for the page to post.
+    Form(PostForm),
+    /// A redirect.
+    Redirect(Url),
+}
+
+/// An assertion that was checked, with the identity it claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    /// Whom the partner vouches for.
+    pub identity: FederatedIdentity,
+    /// The assertion: session index, instants, context.
+    pub assertion: VerifiedAssertion,
+}
+
+/// Why a sign-in at a partner did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum FederatedSignInError {
+    #[error("partner `{0}` is no longer configured")]
+    PartnerUnknown(EntityId),
+    #[error("response refused")]
+    Response(#[source] SamlRefusal),
+    #[error("claimed identity refused")]
+    Identity(#[source] FederationRefusal),
+    #[error(transparent)]
+    Store(PartnerStoreError),
+    #[error(transparent)]
+    Replay(ReplayUnavailable),
+    #[error("cannot make the request to the partner")]
+    Signing(#[source] SigningFailure),
+}
+
+impl FederatedSignInError {
+    /// The audit code of a verdict; `None` when there is no verdict because something of ours is unavailable (design D4).
+    pub fn refusal_code(&self) -> Option<&'static str> {
+        match self {
+            Self::PartnerUnknown(_) => Some("federation.partner_unknown"),
+            Self::Response(refusal) => Some(refusal.code()),
+            Self::Identity(refusal) => Some(refusal.code()),
+            Self::Store(_) | Self::Replay(_) | Self::Signing(_) => None,
+        }
+    }
+}
+
+impl FederatedSignIn {
+    /// Our metadata, to be given to partners.
+    pub fn metadata(&self) -> String {
+        service_provider_metadata(&self.checker.service, &[self.key.certificate()])
+    }
+
+    /// Writes and signs the request with this id.
+    pub async fn begin(
+        &self,
+        partner: &EntityId,
+        request_id: RequestId,
+        relay_state: RelayState,
+        freshness: Freshness,
+    ) -> Result<Outgoing, FederatedSignInError> {
+        let partner = self.load(partner).await?;
+        let endpoint = partner.endpoint();
+        let now = self.checker.clock.now();
+        let request = AuthnRequest::new(&self.checker.service, &endpoint.location, request_id, freshness, now);
+        match endpoint.binding {
+            Binding::Post => request.post_form(relay_state, &self.key, &*self.checker.engine).map(Outgoing::Form),
+            Binding::Redirect => request.redirect_url(&relay_state, &self.key).map(Outgoing::Redirect),
+        }
+        .map_err(FederatedSignInError::Signing)
+    }
+
+    /// Checks the posted response to the request with this id, which was sent to this partner.
+    pub async fn finish(
+        &self,
+        saml_response: &str,
+        partner: &EntityId,
+        request_id: &RequestId,
+    ) -> Result<Vouched, FederatedSignInError> {
+        let partner = self.load(partner).await?;
+        let awaited = Awaited { request_id, issuer: partner.entity_id(), certificates: partner.certificates() };
+        let assertion = self.checker.check(saml_response, awaited).await.map_err(|error| match error {
+            ResponseError::Refused(refusal) => FederatedSignInError::Response(refusal),
+            ResponseError::Unavailable(error) => FederatedSignInError::Replay(error),
+        })?;
+        let identity = identify(&assertion, &partner).map_err(FederatedSignInError::Identity)?;
+        Ok(Vouched { identity, assertion })
+    }
+
+    async fn load(&self, entity_id: &EntityId) -> Result<Partner, FederatedSignInError> {
+        let partner = self.partners.partner(entity_id).await.map_err(FederatedSignInError::Store)?;
+        partner.ok_or_else(|| FederatedSignInError::PartnerUnknown(entity_id.clone()))
+    }
+}

@@ -1,0 +1,37 @@
+//! Where partners are kept.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::partner::Partner;
+use crate::identity::{DomainName, EntityId, Timestamp};
+
+/// The partners of the tenant.
+#[async_trait]
+pub trait PartnerStore: Send + Sync + fmt::Debug {
+    /// Adds a partner or replaces the one with its entity id.
+    async fn save(&self, partner: &Partner, now: Timestamp) -> Result<(), PartnerStoreError>;
+
+    /// The partner with this entity id.
+    async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError>;
+
+    /// The partner that answers for this domain. Subdomains are domains of their own.
+    async fn partner_of(&self, domain: &DomainName) -> Result<Option<Partner>, PartnerStoreError>;
+
+    /// All partners, by entity id.
+    async fn partners(&self) -> Result<Vec<Partner>, PartnerStoreError>;
+
+    /// Removes a partner; false if there was none.
+    async fn remove(&self, entity_id: &EntityId) -> Result<bool, PartnerStoreError>;
+}
+
+/// Why a partner could not be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PartnerStoreError {
+    /// One domain, one issuer.
+    #[error("domain `{domain}` is answered for by partner `{by}`")]
+    DomainTaken { domain: DomainName, by: EntityId },
+    #[error("the store of federation partners cannot be asked")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,212 @@
+//! Metadata (SAML metadata 2.0): reading a partner's, writing our own.
+//!
+//! A partner's metadata is given by an operator and is trusted for that reason; a signature on it is not checked. Comments are
+//! permitted here, a DTD is not.
+
+use url::{Host, Url};
+
+use super::certificate::{CertificateError, SigningCertificate};
+use super::refusal::SamlRefusal;
+use super::request::ServiceProvider;
+use super::{names, tree};
+use crate::identity::EntityId;
+
+/// Metadata of one entity with its certificates is below 100 KB; federations' aggregates are refused anyway.
+const MAX_METADATA_BYTES: usize = 1024 * 1024;
+/// Bounds the time a wrong signature costs.
+pub const MAX_CERTIFICATES: usize = 8;
+
+/// A partner's identity provider, as its metadata describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityProviderMetadata {
+    /// Its entity id.
+    pub entity_id: EntityId,
+    /// Where requests go.
+    pub endpoint: SsoEndpoint,
+    /// The certificates that may sign; never empty.
+    pub certificates: Vec<SigningCertificate>,
+    /// Certificates that were passed over, each with its reason, for the operator.
+    pub unusable: Vec<CertificateError>,
+}
+
+/// Where and how the partner takes authentication requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SsoEndpoint {
+    /// The URL.
+    pub location: Url,
+    /// The binding.
+    pub binding: Binding,
+}
+
+/// A binding for requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// HTTP-POST: a form. Preferred.
+    Post,
+    /// HTTP-Redirect: a query.
+    Redirect,
+}
+
+impl Binding {
+    /// The identifier used in metadata.
+    pub fn uri(self) -> &'static str {
+        match self {
+            Self::Post => names::BINDING_POST,
+            Self::Redirect => names::BINDING_REDIRECT,
+        }
+    }
+}
+
+/// Why metadata cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    #[error("metadata cannot be parsed")]
+    Malformed(#[source] SamlRefusal),
+    #[error("metadata is longer than 1 MiB")]
+    TooLarge,
+    #[error("metadata describes no single entity")]
+    NotOneEntity,
+    #[error("entity id is missing or too long")]
+    EntityIdMalformed,
+    #[error("entity is not a saml 2.0 identity provider")]
+    NotAnIdentityProvider,
+    #[error("identity provider has no endpoint for the post or redirect binding")]
+    EndpointMissing,
+    #[error("endpoint `{0}` is neither https nor on loopback")]
+    EndpointInsecure(String),
+    #[error("identity provider has no usable signing certificate{}", first_reason(.0))]
+    CertificateMissing(Vec<CertificateError>),
+    #[error("identity provider lists more than {MAX_CERTIFICATES} signing certificates")]
+    TooManyCertificates,
+}
+
+fn first_reason(reasons: &[CertificateError]) -> String {
+    reasons.first().map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+impl IdentityProviderMetadata {
+    /// Reads the metadata of one identity provider.
+    pub fn parse(xml: &str) -> Result<Self, MetadataError> {
+        if xml.len() > MAX_METADATA_BYTES {
+            return Err(MetadataError::TooLarge);
+        }
+        let document = tree::parse(xml).map_err(MetadataError::Malformed)?;
+        let root = document.root_element();
+        let entity = if tree::is(root, names::METADATA, "EntitiesDescriptor") {
+            tree::only_child(root, names::METADATA, "EntityDescriptor")
+        } else {
+            tree::is(root, names::METADATA, "EntityDescriptor").then_some(root)
+        };
+        let entity = entity.ok_or(MetadataError::NotOneEntity)?;
+        let entity_id = entity.attribute("entityID").and_then(|id| id.parse().ok()).ok_or(MetadataError::EntityIdMalformed)?;
+        let role = tree::children(entity, names::METADATA, "IDPSSODescriptor")
+            .find(|role| {
+                let protocols = role.attribute("protocolSupportEnumeration").unwrap_or_default();
+                protocols.split_ascii_whitespace().any(|protocol| protocol == names::PROTOCOL)
+            })
+            .ok_or(MetadataError::NotAnIdentityProvider)?;
+        let endpoint = [Binding::Post, Binding::Redirect].into_iter().find_map(|binding| {
+            let service = tree::children(role, names::METADATA, "SingleSignOnService")
+                .find(|service| service.attribute("Binding") == Some(binding.uri()))?;
+            Some((binding, service.attribute("Location")?))
+        });
+        let (binding, location) = endpoint.ok_or(MetadataError::EndpointMissing)?;
+        let location = secure_endpoint(location)?;
+        let (certificates, unusable) = signing_certificates(role);
+        if certificates.is_empty() {
+            return Err(MetadataError::CertificateMissing(unusable));
+        }
+        if certificates.len() > MAX_CERTIFICATES {
+            return Err(MetadataError::TooManyCertificates);
+        }
+        Ok(Self { entity_id, endpoint: SsoEndpoint { location, binding }, certificates, unusable })
+    }
+}
+
+/// Reads an endpoint: https, or http to this machine for demonstration and tests.
+pub fn secure_endpoint(location: &str) -> Result<Url, MetadataError> {
+    let insecure = || MetadataError::EndpointInsecure(location.chars().take(200).collect());
+    let url = Url::parse(location).map_err(|_| insecure())?;
+    let on_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    };
+    if url.scheme() == "https" || (url.scheme() == "http" && on_loopback) { Ok(url) } else { Err(insecure()) }
+}
+
+fn signing_certificates(role: roxmltree::Node<'_, '_>) -> (Vec<SigningCertificate>, Vec<CertificateError>) {
+    let (mut usable, mut unusable) = (Vec::new(), Vec::new());
+    let for_signing = tree::children(role, names::METADATA, "KeyDescriptor")
+        .filter(|key| key.attribute("use").is_none_or(|purpose| purpose == "signing"));
+    for key in for_signing {
+        for element in key.descendants().filter(|node| tree::is(*node, names::SIGNATURE, "X509Certificate")) {
+            let text: String = element.children().filter_map(|child| child.is_text().then(|| child.text()).flatten()).collect();
+            match SigningCertificate::from_base64(&text) {
+                Ok(certificate) if !usable.contains(&certificate) => usable.push(certificate),
+                Ok(_) => {}
+                Err(error) => unusable.push(error),
+            }
+        }
+    }
+    (usable, unusable)
+}
+
+/// Writes our metadata as a service provider that signs its requests and wants signed assertions by POST. During a key roll
+/// the next certificate is listed beside the present one.
+pub fn service_provider_metadata(service: &ServiceProvider, certificates: &[&SigningCertificate]) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <md:EntityDescriptor xmlns:md=\"{md}\" xmlns:ds=\"{ds}\" entityID=\"{entity_id}\">\
+         <md:SPSSODescriptor AuthnRequestsSigned=\"true\" WantAssertionsSigned=\"true\" protocolSupportEnumeration=\"{protocol}\">\
+         {keys}<md:NameIDFormat>{name_id}</md:NameIDFormat>\
+         <md:AssertionConsumerService Binding=\"{post}\" Location=\"{acs}\" index=\"0\" isDefault=\"true\"/>\
+         </md:SPSSODescriptor></md:EntityDescriptor>\n",
+        md = names::METADATA,
+        ds = names::SIGNATURE,
+        entity_id = tree::escape(service.entity_id.as_str()),
+        protocol = names::PROTOCOL,
+        keys = key_descriptors(certificates),
+        name_id = names::NAME_ID_PERSISTENT,
+        post = names::BINDING_POST,
+        acs = tree::escape(service.acs_url.as_str()),
+    )
+}
+
+/// Writes metadata of an identity provider with one endpoint for both bindings.
+pub fn identity_provider_metadata(entity_id: &EntityId, sso_url: &Url, certificates: &[&SigningCertificate]) -> String {
+    let endpoint = |binding: Binding| {
+        format!(
+            "<md:SingleSignOnService Binding=\"{}\" Location=\"{}\"/>",
+            binding.uri(),
+            tree::escape(sso_url.as_str())
+        )
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <md:EntityDescriptor xmlns:md=\"{md}\" xmlns:ds=\"{ds}\" entityID=\"{entity_id}\">\
+         <md:IDPSSODescriptor WantAuthnRequestsSigned=\"true\" protocolSupportEnumeration=\"{protocol}\">\
+         {keys}<md:NameIDFormat>{name_id}</md:NameIDFormat>{post}{redirect}\
+         </md:IDPSSODescriptor></md:EntityDescriptor>\n",
+        md = names::METADATA,
+        ds = names::SIGNATURE,
+        entity_id = tree::escape(entity_id.as_str()),
+        protocol = names::PROTOCOL,
+        keys = key_descriptors(certificates),
+        name_id = names::NAME_ID_PERSISTENT,
+        post = endpoint(Binding::Post),
+        redirect = endpoint(Binding::Redirect),
+    )
+}
+
+fn key_descriptors(certificates: &[&SigningCertificate]) -> String {
+    let descriptor = |certificate: &&SigningCertificate| {
+        format!(
+            "<md:KeyDescriptor use=\"signing\"><ds:KeyInfo><ds:X509Data><ds:X509Certificate>{}</ds:X509Certificate>\
+             </ds:X509Data></ds:KeyInfo></md:KeyDescriptor>",
+            certificate.base64()
+        )
+    };
+    certificates.iter().map(descriptor).collect()
+}

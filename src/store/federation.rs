@@ -1,0 +1,176 @@
+//! Federation partners and used assertions on SQL.
+
+use aws_lc_rs::digest;
+use sqlx::{AnyConnection, Row};
+
+use super::database::Database;
+use super::error::StoreError;
+use super::writer::Urgency;
+use crate::federation::partner::StoredPartner;
+use crate::federation::{Partner, PartnerStore, PartnerStoreError};
+use crate::identity::{DomainName, EntityId, Timestamp};
+use crate::saml::response::{AssertionReplay, AssertionUse, ReplayUnavailable};
+
+/// Partners and used assertions of the tenant. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FederationStore {
+    db: Database,
+}
+
+impl FederationStore {
+    pub fn new(db: Database) -> Self {
+        Self { db }
+    }
+}
+
+/// What the transaction that saves a partner can end in.
+#[derive(Debug, thiserror::Error)]
+enum SaveError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("domain `{domain}` is taken by `{by}`")]
+    Taken { domain: DomainName, by: EntityId },
+}
+
+#[async_trait::async_trait]
+impl PartnerStore for FederationStore {
+    async fn save(&self, partner: &Partner, now: Timestamp) -> Result<(), PartnerStoreError> {
+        let settings = serde_json::to_string(&partner.to_stored()).map_err(unavailable)?;
+        let partner = partner.clone();
+        let saved: Result<(), SaveError> = self
+            .db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    for other in all(&mut *conn).await?.iter().filter(|other| other.entity_id() != partner.entity_id()) {
+                        if let Some(domain) = partner.domains().iter().find(|domain| other.domains().contains(domain)) {
+                            return Err(SaveError::Taken { domain: domain.clone(), by: other.entity_id().clone() });
+                        }
+                    }
+                    sqlx::query(
+                        "INSERT INTO federation_partner (entity_id, settings, updated_at) VALUES ($1, $2, $3) \
+                         ON CONFLICT (entity_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at",
+                    )
+                    .bind(partner.entity_id().as_str())
+                    .bind(settings)
+                    .bind(now.millis())
+                    .execute(conn)
+                    .await
+                    .map_err(StoreError::doing("saving a federation partner"))?;
+                    Ok(())
+                })
+            })
+            .await;
+        saved.map_err(|error| match error {
+            SaveError::Taken { domain, by } => PartnerStoreError::DomainTaken { domain, by },
+            SaveError::Store(error) => unavailable(error),
+        })
+    }
+
+    async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError> {
+        let row = sqlx::query("SELECT entity_id, settings FROM federation_partner WHERE entity_id = $1")
+            .bind(entity_id.as_str())
+            .fetch_optional(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading a federation partner"))
+            .map_err(unavailable)?;
+        row.as_ref().map(read_partner).transpose().map_err(unavailable)
+    }
+
+    async fn partner_of(&self, domain: &DomainName) -> Result<Option<Partner>, PartnerStoreError> {
+        Ok(self.partners().await?.into_iter().find(|partner| partner.domains().contains(domain)))
+    }
+
+    async fn partners(&self) -> Result<Vec<Partner>, PartnerStoreError> {
+        let mut conn = self
+            .db
+            .read()
+            .acquire()
+            .await
+            .map_err(StoreError::doing("reading federation partners"))
+            .map_err(unavailable)?;
+        all(&mut conn).await.map_err(unavailable)
+    }
+
+    async fn remove(&self, entity_id: &EntityId) -> Result<bool, PartnerStoreError> {
+        let entity_id = entity_id.clone();
+        let removed: Result<u64, StoreError> = self
+            .db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM federation_partner WHERE entity_id = $1")
+                        .bind(entity_id.as_str())
+                        .execute(conn)
+                        .await
+                        .map(|done| done.rows_affected())
+                        .map_err(StoreError::doing("removing a federation partner"))
+                })
+            })
+            .await;
+        removed.map(|rows| rows > 0).map_err(unavailable)
+    }
+}
+
+#[async_trait::async_trait]
+impl AssertionReplay for FederationStore {
+    async fn record(
+        &self,
+        issuer: &EntityId,
+        assertion_id: &str,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Result<AssertionUse, ReplayUnavailable> {
+        // No entity id holds a line break, so the pair cannot be cut in two ways.
+        let pair = format!("{issuer}\n{assertion_id}");
+        let key = hex::encode(digest::digest(&digest::SHA256, pair.as_bytes()));
+        let recorded: Result<u64, StoreError> = self
+            .db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    sqlx::query("DELETE FROM assertion_replay WHERE expires_at <= $1")
+                        .bind(now.millis())
+                        .execute(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("forgetting expired assertions"))?;
+                    sqlx::query(
+                        "INSERT INTO assertion_replay (assertion, expires_at) VALUES ($1, $2) ON CONFLICT (assertion) DO NOTHING",
+                    )
+                    .bind(key)
+                    .bind(expires.millis())
+                    .execute(conn)
+                    .await
+                    .map(|done| done.rows_affected())
+                    .map_err(StoreError::doing("recording the use of an assertion"))
+                })
+            })
+            .await;
+        match recorded {
+            Ok(0) => Ok(AssertionUse::Repeated),
+            Ok(_) => Ok(AssertionUse::First),
+            Err(error) => Err(ReplayUnavailable(Box::new(error))),
+        }
+    }
+}
+
+/// A tenant has few partners, so that looking for a domain may read them all.
+async fn all(conn: &mut AnyConnection) -> Result<Vec<Partner>, StoreError> {
+    let rows = sqlx::query("SELECT entity_id, settings FROM federation_partner ORDER BY entity_id")
+        .fetch_all(conn)
+        .await
+        .map_err(StoreError::doing("reading federation partners"))?;
+    rows.iter().map(read_partner).collect()
+}
+
+fn read_partner(row: &sqlx::any::AnyRow) -> Result<Partner, StoreError> {
+    let entity_id: EntityId = row.get::<String, _>("entity_id").parse().map_err(|error| unreadable("entity_id", error))?;
+    let stored: StoredPartner =
+        serde_json::from_str(row.get("settings")).map_err(|error| unreadable("settings", error))?;
+    Partner::from_stored(entity_id, stored).map_err(|error| unreadable("settings", error))
+}
+
+fn unreadable(column: &'static str, reason: impl std::fmt::Display) -> StoreError {
+    StoreError::Unreadable { table: "federation_partner", column, reason: reason.to_string() }
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> PartnerStoreError {
+    PartnerStoreError::Unavailable(Box::new(error))
+}
