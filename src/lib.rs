@@ -3,8 +3,9 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
-pub mod demo;
+
 pub mod credential;
+pub mod demo;
 pub mod federation;
 pub mod identity;
 pub mod saml;

@@ -1,6 +1,5 @@
-//! The demonstration: everything that an organisation would have around the gateway, on one machine.
+//! The demonstration: everything that an organisation would have around the gateway, on one machine. Real protocols
+//! on loopback, nothing for production.
 
 pub mod directory;
-//! What the demonstration starts beside the gateway. Real protocols on loopback, invented people, nothing for production.
-
 pub mod partner;

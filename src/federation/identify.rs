@@ -8,8 +8,7 @@ use super::partner::{AnchorEncoding, AnchorSource, MfaBehaviour, Partner};
 /// Longest source anchor that is compared, in bytes; the tenant's own are shorter.
 const MAX_ANCHOR_BYTES: usize = 256;
 /// Authentication context classes that say "several factors".
-const MFA_CONTEXTS: [&str; 2] =
-    ["https://refeds.org/profile/mfa", "http://schemas.microsoft.com/claims/multipleauthn"];
+const MFA_CONTEXTS: [&str; 2] = ["https://refeds.org/profile/mfa", "http://schemas.microsoft.com/claims/multipleauthn"];
 /// The claim in which AD FS lists authentication methods, and its value for several factors.
 const MFA_ATTRIBUTE: &str = "http://schemas.microsoft.com/claims/authnmethodsreferences";
 const MFA_VALUE: &str = "http://schemas.microsoft.com/claims/multipleauthn";

@@ -39,7 +39,11 @@ pub enum MatchedBy {
 }
 
 /// Accepts the identity as this user if source anchor and user principal name fit.
-pub fn match_user(identity: &FederatedIdentity, user: TenantUser<'_>, now: Timestamp) -> Result<MatchedBy, FederationRefusal> {
+pub fn match_user(
+    identity: &FederatedIdentity,
+    user: TenantUser<'_>,
+    now: Timestamp,
+) -> Result<MatchedBy, FederationRefusal> {
     if user.source_anchor != Some(identity.source_anchor()) {
         return Err(FederationRefusal::AnchorMismatch);
     }

@@ -7,7 +7,8 @@ use crate::saml::SigningCertificate;
 use crate::saml::metadata::{Binding, IdentityProviderMetadata, MAX_CERTIFICATES, SsoEndpoint, secure_endpoint};
 
 /// The attributes that may hold the user principal name, in this order, when a partner names none of its own.
-pub const DEFAULT_UPN_ATTRIBUTES: [&str; 3] = ["IDPEmail", "http://schemas.xmlsoap.org/claims/UPN", "userPrincipalName"];
+pub const DEFAULT_UPN_ATTRIBUTES: [&str; 3] =
+    ["IDPEmail", "http://schemas.xmlsoap.org/claims/UPN", "userPrincipalName"];
 
 /// A partner that can be used: it has a domain, an endpoint that keeps requests private, and a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +188,7 @@ impl Partner {
 
     /// Reads what [`Partner::to_stored`] wrote. Expired certificates are no error here: verification passes over them.
     pub fn from_stored(entity_id: EntityId, stored: StoredPartner) -> Result<Self, PartnerError> {
-        let malformed =
-            |reason: String| PartnerError::StoredMalformed { entity_id: entity_id.clone(), reason };
+        let malformed = |reason: String| PartnerError::StoredMalformed { entity_id: entity_id.clone(), reason };
         let certificates = stored
             .certificates
             .iter()

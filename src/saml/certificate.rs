@@ -74,7 +74,8 @@ impl SigningCertificate {
         let mut certificates = Vec::new();
         let mut rest = pem;
         while let Some((_, after)) = rest.split_once("-----BEGIN CERTIFICATE-----") {
-            let (body, after) = after.split_once("-----END CERTIFICATE-----").ok_or(CertificateError::NotACertificate)?;
+            let (body, after) =
+                after.split_once("-----END CERTIFICATE-----").ok_or(CertificateError::NotACertificate)?;
             certificates.push(Self::from_base64(body)?);
             rest = after;
         }
@@ -125,7 +126,13 @@ impl SigningCertificate {
 
 impl fmt::Debug for SigningCertificate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "SigningCertificate({:?}, sha256 {}, until {})", self.family, self.fingerprint(), self.not_after)
+        write!(
+            formatter,
+            "SigningCertificate({:?}, sha256 {}, until {})",
+            self.family,
+            self.fingerprint(),
+            self.not_after
+        )
     }
 }
 

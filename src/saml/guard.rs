@@ -79,7 +79,9 @@ pub fn response(xml: String, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRe
     let root = check_root(&document, "Response")?;
     let assertion = only_assertion(root)?;
     check_version(assertion)?;
-    if root.descendants().filter(|node| tree::is(*node, names::ASSERTION, "AttributeValue")).count() > MAX_ATTRIBUTE_VALUES {
+    if root.descendants().filter(|node| tree::is(*node, names::ASSERTION, "AttributeValue")).count()
+        > MAX_ATTRIBUTE_VALUES
+    {
         return Err(SamlRefusal::TooManyAttributeValues);
     }
     let signatures = signature_profile::check(root, Some(assertion), policy)?;
@@ -159,7 +161,9 @@ fn check_version(element: Node<'_, '_>) -> Result<(), SamlRefusal> {
 }
 
 fn is_encrypted(node: Node<'_, '_>) -> bool {
-    ["EncryptedAssertion", "EncryptedID", "EncryptedAttribute"].iter().any(|name| tree::is(node, names::ASSERTION, name))
+    ["EncryptedAssertion", "EncryptedID", "EncryptedAttribute"]
+        .iter()
+        .any(|name| tree::is(node, names::ASSERTION, name))
 }
 
 /// Ids of every spelling and namespace share one space here, because the engine and its XML library each have their own idea

@@ -47,7 +47,12 @@ pub enum SigningKeyError {
 
 impl SigningKey {
     /// Generates a key and a self-signed certificate valid from a day before `now` for `lifetime`.
-    pub fn generate(kind: KeyKind, common_name: &str, now: Timestamp, lifetime: Duration) -> Result<Self, SigningKeyError> {
+    pub fn generate(
+        kind: KeyKind,
+        common_name: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Self, SigningKeyError> {
         let pair = match kind {
             KeyKind::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
             KeyKind::Rsa3072 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072),

@@ -98,7 +98,8 @@ impl IdentityProviderMetadata {
             tree::is(root, names::METADATA, "EntityDescriptor").then_some(root)
         };
         let entity = entity.ok_or(MetadataError::NotOneEntity)?;
-        let entity_id = entity.attribute("entityID").and_then(|id| id.parse().ok()).ok_or(MetadataError::EntityIdMalformed)?;
+        let entity_id =
+            entity.attribute("entityID").and_then(|id| id.parse().ok()).ok_or(MetadataError::EntityIdMalformed)?;
         let role = tree::children(entity, names::METADATA, "IDPSSODescriptor")
             .find(|role| {
                 let protocols = role.attribute("protocolSupportEnumeration").unwrap_or_default();
@@ -142,7 +143,8 @@ fn signing_certificates(role: roxmltree::Node<'_, '_>) -> (Vec<SigningCertificat
         .filter(|key| key.attribute("use").is_none_or(|purpose| purpose == "signing"));
     for key in for_signing {
         for element in key.descendants().filter(|node| tree::is(*node, names::SIGNATURE, "X509Certificate")) {
-            let text: String = element.children().filter_map(|child| child.is_text().then(|| child.text()).flatten()).collect();
+            let text: String =
+                element.children().filter_map(|child| child.is_text().then(|| child.text()).flatten()).collect();
             match SigningCertificate::from_base64(&text) {
                 Ok(certificate) if !usable.contains(&certificate) => usable.push(certificate),
                 Ok(_) => {}

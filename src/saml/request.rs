@@ -51,7 +51,8 @@ impl FromStr for RequestId {
     /// Reads an id that was kept while the response was awaited: `_` and 32 to 128 letters, digits or hyphens.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rest = text.strip_prefix('_').ok_or(RequestIdError)?;
-        let fits = (32..=128).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let fits =
+            (32..=128).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if fits { Ok(Self(text.to_owned())) } else { Err(RequestIdError) }
     }
 }
@@ -119,7 +120,13 @@ pub struct PostForm {
 
 impl AuthnRequest {
     /// Writes a request from `service` to the partner's endpoint `destination`.
-    pub fn new(service: &ServiceProvider, destination: &Url, id: RequestId, freshness: Freshness, now: Timestamp) -> Self {
+    pub fn new(
+        service: &ServiceProvider,
+        destination: &Url,
+        id: RequestId,
+        freshness: Freshness,
+        now: Timestamp,
+    ) -> Self {
         let force = match freshness {
             Freshness::SessionAllowed => "",
             Freshness::Forced => " ForceAuthn=\"true\"",

@@ -149,7 +149,8 @@ impl ResponseChecker {
             return Err(SamlRefusal::VerifiedPartMismatch);
         }
         rules.check_response(root, Signed::Yes)?;
-        let assertion = tree::only_child(root, names::ASSERTION, "Assertion").ok_or(SamlRefusal::VerifiedPartMismatch)?;
+        let assertion =
+            tree::only_child(root, names::ASSERTION, "Assertion").ok_or(SamlRefusal::VerifiedPartMismatch)?;
         rules.read_assertion(assertion)
     }
 }
@@ -258,7 +259,8 @@ impl Rules<'_> {
 
     /// Returns the end of the conditions, if they name one.
     fn check_conditions(&self, assertion: Node<'_, '_>) -> Result<Option<Timestamp>, SamlRefusal> {
-        let conditions = tree::only_child(assertion, names::ASSERTION, "Conditions").ok_or(SamlRefusal::ConditionsMissing)?;
+        let conditions =
+            tree::only_child(assertion, names::ASSERTION, "Conditions").ok_or(SamlRefusal::ConditionsMissing)?;
         if instant(conditions, "NotBefore")?.is_some_and(|start| self.now + self.skew < start) {
             return Err(SamlRefusal::NotYetValid);
         }
@@ -272,7 +274,9 @@ impl Rules<'_> {
                 restricted = true;
                 // Restrictions are joined by "and", the audiences of one by "or" (SAML core 2.5.1.4).
                 let mut audiences = tree::children(condition, names::ASSERTION, "Audience");
-                if !audiences.any(|audience| tree::text_only(audience).as_deref() == Some(self.service.entity_id.as_str())) {
+                if !audiences
+                    .any(|audience| tree::text_only(audience).as_deref() == Some(self.service.entity_id.as_str()))
+                {
                     return Err(SamlRefusal::AudienceMismatch);
                 }
             } else if !tree::is(condition, names::ASSERTION, "OneTimeUse")
@@ -322,10 +326,7 @@ impl Rules<'_> {
 }
 
 fn instant(element: Node<'_, '_>, name: &str) -> Result<Option<Timestamp>, SamlRefusal> {
-    element
-        .attribute(name)
-        .map(|text| Timestamp::parse_rfc3339(text).ok_or(SamlRefusal::InstantMalformed))
-        .transpose()
+    element.attribute(name).map(|text| Timestamp::parse_rfc3339(text).ok_or(SamlRefusal::InstantMalformed)).transpose()
 }
 
 fn read_name_id(subject: Node<'_, '_>) -> Result<NameId, SamlRefusal> {

@@ -65,7 +65,9 @@ fn after_declaration(xml: &str) -> Result<&str, SamlRefusal> {
     let declaration = declaration.replace('\'', "\"").to_ascii_lowercase();
     let fields: Vec<&str> = declaration.split_ascii_whitespace().collect();
     let acceptable = fields.first() == Some(&"version=\"1.0\"")
-        && fields[1..].iter().all(|field| matches!(*field, "encoding=\"utf-8\"" | "standalone=\"yes\"" | "standalone=\"no\""));
+        && fields[1..]
+            .iter()
+            .all(|field| matches!(*field, "encoding=\"utf-8\"" | "standalone=\"yes\"" | "standalone=\"no\""));
     if acceptable { Ok(body) } else { Err(SamlRefusal::EncodingForbidden) }
 }
 

@@ -109,11 +109,7 @@ fn check_signed_info(
     Ok(algorithm)
 }
 
-fn check_reference(
-    reference: Node<'_, '_>,
-    parent: Node<'_, '_>,
-    policy: &AlgorithmPolicy,
-) -> Result<(), SamlRefusal> {
+fn check_reference(reference: Node<'_, '_>, parent: Node<'_, '_>, policy: &AlgorithmPolicy) -> Result<(), SamlRefusal> {
     let own_id = tree::attribute(parent, "ID").ok_or(SamlRefusal::IdMalformed)?;
     if reference.attribute("URI").and_then(|uri| uri.strip_prefix('#')) != Some(own_id) {
         return Err(SamlRefusal::ReferenceForeign);
@@ -139,10 +135,14 @@ fn check_reference(
 fn check_transforms(transforms: Node<'_, '_>, policy: &AlgorithmPolicy) -> Result<(), SamlRefusal> {
     let parts = elements(transforms)?;
     let [enveloped, canonicalization] = parts.as_slice() else { return Err(SamlRefusal::TransformForbidden) };
-    if !tree::is(*enveloped, names::SIGNATURE, "Transform") || !tree::is(*canonicalization, names::SIGNATURE, "Transform") {
+    if !tree::is(*enveloped, names::SIGNATURE, "Transform")
+        || !tree::is(*canonicalization, names::SIGNATURE, "Transform")
+    {
         return Err(SamlRefusal::TransformForbidden);
     }
-    if algorithm_of(*enveloped) != Some(names::ENVELOPED_SIGNATURE) || enveloped.children().any(|child| child.is_element()) {
+    if algorithm_of(*enveloped) != Some(names::ENVELOPED_SIGNATURE)
+        || enveloped.children().any(|child| child.is_element())
+    {
         return Err(SamlRefusal::TransformForbidden);
     }
     match algorithm_of(*canonicalization).and_then(Canonicalization::from_uri) {
@@ -164,7 +164,9 @@ fn check_canonicalization(node: Node<'_, '_>, policy: &AlgorithmPolicy) -> Resul
             let prefixes = list.attribute("PrefixList").unwrap_or_default();
             let plain = |prefix: &str| {
                 prefix == "#default"
-                    || prefix.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.'))
+                    || prefix
+                        .chars()
+                        .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.'))
             };
             let acceptable = prefixes.split_ascii_whitespace().count() <= MAX_INCLUSIVE_PREFIXES
                 && prefixes.split_ascii_whitespace().all(plain)

@@ -161,7 +161,8 @@ async fn all(conn: &mut AnyConnection) -> Result<Vec<Partner>, StoreError> {
 }
 
 fn read_partner(row: &sqlx::any::AnyRow) -> Result<Partner, StoreError> {
-    let entity_id: EntityId = row.get::<String, _>("entity_id").parse().map_err(|error| unreadable("entity_id", error))?;
+    let entity_id: EntityId =
+        row.get::<String, _>("entity_id").parse().map_err(|error| unreadable("entity_id", error))?;
     let stored: StoredPartner =
         serde_json::from_str(row.get("settings")).map_err(|error| unreadable("settings", error))?;
     Partner::from_stored(entity_id, stored).map_err(|error| unreadable("settings", error))

@@ -14,7 +14,8 @@ use landbridge::saml::response::{
     AssertionReplay, AssertionUse, Awaited, ClockSkew, ReplayUnavailable, ResponseChecker, ResponseError,
 };
 use landbridge::saml::{
-    SamlRefusal, SigningCertificate, SigningKey, VerifiedAssertion, XmlSecEngine, XmlSignatureEngine, engine, guard, names,
+    SamlRefusal, SigningCertificate, SigningKey, VerifiedAssertion, XmlSecEngine, XmlSignatureEngine, engine, guard,
+    names,
 };
 use proptest::prelude::*;
 
@@ -50,7 +51,13 @@ struct BrokenReplay;
 
 #[async_trait::async_trait]
 impl AssertionReplay for BrokenReplay {
-    async fn record(&self, _: &EntityId, _: &str, _: Timestamp, _: Timestamp) -> Result<AssertionUse, ReplayUnavailable> {
+    async fn record(
+        &self,
+        _: &EntityId,
+        _: &str,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<AssertionUse, ReplayUnavailable> {
         Err(ReplayUnavailable("store is away".into()))
     }
 }
@@ -110,7 +117,12 @@ async fn check(
 }
 
 /// The verdict of one response, as its audit code.
-async fn code(checker: &ResponseChecker, xml: &str, id: &RequestId, certificates: &[SigningCertificate]) -> &'static str {
+async fn code(
+    checker: &ResponseChecker,
+    xml: &str,
+    id: &RequestId,
+    certificates: &[SigningCertificate],
+) -> &'static str {
     match check(checker, xml, id, certificates).await {
         Ok(_) => "accepted",
         Err(ResponseError::Refused(refusal)) => refusal.code(),
@@ -182,7 +194,8 @@ fn both_engines_agree_on_every_message_that_passes_the_guard() {
     for keys in [rsa_keys(), ec_keys()] {
         let request_id = RequestId::random();
         let p = parameters(&request_id, keys);
-        let rows = saml_table::altered(p).into_iter().filter_map(|row| Some((row.name, String::from_utf8(row.bytes).ok()?)));
+        let rows =
+            saml_table::altered(p).into_iter().filter_map(|row| Some((row.name, String::from_utf8(row.bytes).ok()?)));
         let accepted = saml_table::accepted(p).into_iter().map(|(_, xml)| ("accepted", xml));
         let mut compared = 0;
         for (name, xml) in rows.chain(accepted) {
@@ -271,7 +284,10 @@ async fn skew_is_tolerated_to_the_millisecond_and_no_further() {
     assert_eq!(code(&checker(), &with_end(NOW - skew + tick), &request_id, &certificates).await, "accepted");
     assert_eq!(code(&checker(), &with_end(NOW - skew), &request_id, &certificates).await, "saml.expired");
     assert_eq!(code(&checker(), &with_start(NOW + skew), &request_id, &certificates).await, "accepted");
-    assert_eq!(code(&checker(), &with_start(NOW + skew + tick), &request_id, &certificates).await, "saml.not_yet_valid");
+    assert_eq!(
+        code(&checker(), &with_start(NOW + skew + tick), &request_id, &certificates).await,
+        "saml.not_yet_valid"
+    );
 }
 
 #[tokio::test]
@@ -310,9 +326,10 @@ async fn the_partner_s_error_reaches_the_audit_record_without_control_characters
     let request_id = RequestId::random();
     let p = parameters(&request_id, rsa_keys());
     let mut shape = Shape { sign: Sign::Nothing, ..Shape::new(p) };
-    shape.status = "<samlp:Status><samlp:StatusCode Value=\"urn:x:Responder\"><samlp:StatusCode Value=\"urn:x:No&#10;Passive\"/>\
+    shape.status =
+        "<samlp:Status><samlp:StatusCode Value=\"urn:x:Responder\"><samlp:StatusCode Value=\"urn:x:No&#10;Passive\"/>\
                     </samlp:StatusCode></samlp:Status>"
-        .to_owned();
+            .to_owned();
     let error = check(&checker(), &shape.response("_r1", ""), &request_id, &[]).await.expect_err("it is a failure");
     assert!(
         matches!(&error, ResponseError::Refused(SamlRefusal::StatusNotSuccess(told)) if told == "urn:x:Responder urn:x:NoPassive"),

@@ -372,11 +372,7 @@ fn meaning(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stati
     );
     row("signed response without issuer", altered(&|s| s.response_issuer = None), "saml.issuer_missing");
     row("no subject name", altered(&|s| s.subject.clear()), "saml.subject_missing");
-    row(
-        "two subject names",
-        altered(&|s| s.subject = s.subject.repeat(2)),
-        "saml.subject_missing",
-    );
+    row("two subject names", altered(&|s| s.subject = s.subject.repeat(2)), "saml.subject_missing");
     row(
         "element in name id",
         altered(&|s| s.subject = s.subject.replace("</saml:NameID>", "<x xmlns=\"urn:example:x\"/></saml:NameID>")),
@@ -471,7 +467,10 @@ fn keys(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'static s
     row(
         "canonicalization with comments",
         Shape::new(p)
-            .with(|s| s.transforms = s.transforms.replace(names::EXCLUSIVE_C14N, "http://www.w3.org/2001/10/xml-exc-c14n#WithComments"))
+            .with(|s| {
+                s.transforms =
+                    s.transforms.replace(names::EXCLUSIVE_C14N, "http://www.w3.org/2001/10/xml-exc-c14n#WithComments")
+            })
             .build(),
         "saml.transform_forbidden",
     );
@@ -503,7 +502,11 @@ fn form(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'static s
         "saml.dtd_forbidden",
     );
     row("undeclared entity", split("&e;"), "saml.malformed");
-    row("another encoding declared", format!("<?xml version=\"1.0\" encoding=\"utf-7\"?>{good}"), "saml.encoding_forbidden");
+    row(
+        "another encoding declared",
+        format!("<?xml version=\"1.0\" encoding=\"utf-7\"?>{good}"),
+        "saml.encoding_forbidden",
+    );
     row("xml 1.1", format!("<?xml version=\"1.1\"?>{good}"), "saml.encoding_forbidden");
     row("missing end tag", good.replace("</samlp:Response>", ""), "saml.malformed");
     row("second root", format!("{good}<x/>"), "saml.malformed");
@@ -516,18 +519,14 @@ fn form(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'static s
     let flood: String = (0..60).map(|number| format!(" a{number}=\"\"")).collect();
     row("too many attributes of one element", extensions(format!("<x{flood}/>")), "saml.too_many_nodes");
     row("duplicate id", extensions("<x ID=\"_d1\"/><x ID=\"_d1\"/>".to_owned()), "saml.duplicate_id");
-    row("duplicate id in another spelling", extensions("<x ID=\"_d1\"/><x xml:id=\"_d1\"/>".to_owned()), "saml.duplicate_id");
+    row(
+        "duplicate id in another spelling",
+        extensions("<x ID=\"_d1\"/><x xml:id=\"_d1\"/>".to_owned()),
+        "saml.duplicate_id",
+    );
     row("id that is no name", extensions("<x ID=\"a b\"/>".to_owned()), "saml.id_malformed");
-    row(
-        "another message",
-        good.replace("samlp:Response", "samlp:LogoutResponse"),
-        "saml.unexpected_root",
-    );
-    row(
-        "encrypted assertion",
-        Shape::new(p).response("_r1", "<saml:EncryptedAssertion/>"),
-        "saml.encrypted_content",
-    );
+    row("another message", good.replace("samlp:Response", "samlp:LogoutResponse"), "saml.unexpected_root");
+    row("encrypted assertion", Shape::new(p).response("_r1", "<saml:EncryptedAssertion/>"), "saml.encrypted_content");
     row(
         "encrypted name id",
         Shape::new(p).with(|s| s.subject = "<saml:EncryptedID/>".to_owned()).build(),
@@ -575,18 +574,10 @@ fn signature_form(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, 
         once("<ds:KeyInfo>", "<ds:KeyInfo><ds:RetrievalMethod URI=\"http://127.0.0.1:1/k\"/>"),
         "saml.key_info_forbidden",
     );
-    row(
-        "object in the signature",
-        once("</ds:KeyInfo>", "</ds:KeyInfo><ds:Object/>"),
-        "saml.object_forbidden",
-    );
+    row("object in the signature", once("</ds:KeyInfo>", "</ds:KeyInfo><ds:Object/>"), "saml.object_forbidden");
     let signed_info = between(&good, "<ds:SignedInfo", "</ds:SignedInfo>");
     row("second signed info", once(&signed_info, &signed_info.repeat(2)), "saml.signed_info_count");
-    row(
-        "comment in the digest",
-        once("<ds:DigestValue>", "<ds:DigestValue><!--x-->"),
-        "saml.comment_forbidden",
-    );
+    row("comment in the digest", once("<ds:DigestValue>", "<ds:DigestValue><!--x-->"), "saml.comment_forbidden");
     row("element in the digest", once("<ds:DigestValue>", "<ds:DigestValue><x/>"), "saml.digest_malformed");
     let digest = between(&good, "<ds:DigestValue>", "</ds:DigestValue>");
     row("empty digest", once(&digest, "<ds:DigestValue/>"), "saml.digest_malformed");
@@ -599,7 +590,10 @@ fn signature_form(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, 
         "canonicalization with a foreign parameter",
         once(
             &format!("<ds:CanonicalizationMethod Algorithm=\"{}\"/>", names::EXCLUSIVE_C14N),
-            &format!("<ds:CanonicalizationMethod Algorithm=\"{}\"><x/></ds:CanonicalizationMethod>", names::EXCLUSIVE_C14N),
+            &format!(
+                "<ds:CanonicalizationMethod Algorithm=\"{}\"><x/></ds:CanonicalizationMethod>",
+                names::EXCLUSIVE_C14N
+            ),
         ),
         "saml.canonicalization_forbidden",
     );
@@ -650,7 +644,11 @@ fn wrapping(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stat
         into_evil(signature.replacen("</ds:Signature>", &format!("{bare}</ds:Signature>"), 1)),
         "saml.several_assertions",
     );
-    row("xsw2: signed response beside its signature", into_evil(format!("{bare}{signature}")), "saml.several_assertions");
+    row(
+        "xsw2: signed response beside its signature",
+        into_evil(format!("{bare}{signature}")),
+        "saml.several_assertions",
+    );
 
     let shape = Shape::new(p).with(|s| s.sign = Sign::Assertion);
     let signed = shape.assertion("_a1");
@@ -658,7 +656,11 @@ fn wrapping(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stat
     let bare = signed.replacen(&signature, "", 1);
     let evil = bare.replace("_a1", "_a2").replace(p.upn, "eve@fed.example");
     let response = |children: &str| shape.response("_r1", children);
-    row("xsw3: forged assertion before the signed one", response(&format!("{evil}{signed}")), "saml.several_assertions");
+    row(
+        "xsw3: forged assertion before the signed one",
+        response(&format!("{evil}{signed}")),
+        "saml.several_assertions",
+    );
     row("duplicate assertion", response(&signed.repeat(2)), "saml.duplicate_id");
     row(
         "xsw4: signed assertion inside the forged one",
@@ -690,10 +692,11 @@ fn wrapping(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stat
     row("xsw8: original in an object of the signature", response(&evil_with(&object)), "saml.several_assertions");
     row(
         "original disguised in an object",
-        response(&evil_with(&object.replace("<ds:Object><saml:Assertion", "<ds:Object><saml:Advice").replace(
-            "</saml:Assertion></ds:Object>",
-            "</saml:Advice></ds:Object>",
-        ))),
+        response(&evil_with(
+            &object
+                .replace("<ds:Object><saml:Assertion", "<ds:Object><saml:Advice")
+                .replace("</saml:Assertion></ds:Object>", "</saml:Advice></ds:Object>"),
+        )),
         "saml.object_forbidden",
     );
     row("signature of another element", response(&evil_with(&signature)), "saml.reference_foreign");
