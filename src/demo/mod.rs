@@ -1,5 +1,6 @@
 //! The demonstration: everything that an organisation would have around the gateway, on one machine. Real protocols
 //! on loopback, nothing for production.
 
+pub mod application;
 pub mod directory;
 pub mod partner;
