@@ -9,6 +9,7 @@ pub mod demo;
 pub mod federation;
 pub mod identity;
 pub mod saml;
+pub mod ldap;
 pub mod signin;
 pub mod store;
 pub mod tenant;

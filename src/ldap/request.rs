@@ -1,0 +1,97 @@
+//! Requests as bytes (RFC 4511, sections 4.1.1, 4.2, 4.5, 4.14).
+
+use zeroize::Zeroizing;
+
+use super::ber::{ENUMERATED, INTEGER, OCTET_STRING, SEQUENCE, Writer};
+use super::password_policy::PASSWORD_POLICY_OID;
+use super::search::{Scope, Search};
+
+pub const PAGED_RESULTS_OID: &str = "1.2.840.113556.1.4.319";
+const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
+/// Asks AD for no continuation references into other domains; ignored elsewhere (MS-ADTS, section 3.1.1.3.4.1.5).
+const DOMAIN_SCOPE_OID: &str = "1.2.840.113556.1.4.1339";
+
+const BIND: u8 = 0x60;
+const SEARCH: u8 = 0x63;
+const EXTENDED: u8 = 0x77;
+const CONTROLS: u8 = 0xa0;
+
+/// A request in bytes, erased when dropped.
+pub type Request = Zeroizing<Vec<u8>>;
+
+pub fn simple_bind(id: u32, dn: &str, password: &str, ask_policy: bool) -> Request {
+    message(id, |operation| {
+        operation.constructed(BIND, |bind| {
+            bind.number(INTEGER, 3).element(OCTET_STRING, dn.as_bytes()).element(0x80, password.as_bytes());
+        });
+        if ask_policy {
+            operation.constructed(CONTROLS, |controls| control(controls, PASSWORD_POLICY_OID, false, None));
+        }
+    })
+}
+
+pub fn start_tls(id: u32) -> Request {
+    message(id, |operation| {
+        operation.constructed(EXTENDED, |request| {
+            request.element(0x80, START_TLS_OID.as_bytes());
+        });
+    })
+}
+
+/// A search; `page` asks for one page of at most that size, continued from a cookie.
+pub fn search(id: u32, search: &Search, size_limit: u32, page: Option<(u32, &[u8])>) -> Request {
+    message(id, |operation| {
+        operation.constructed(SEARCH, |request| {
+            let scope = match search.scope {
+                Scope::Base => 0,
+                Scope::OneLevel => 1,
+                Scope::Subtree => 2,
+            };
+            request
+                .element(OCTET_STRING, search.base.as_str().as_bytes())
+                .number(ENUMERATED, scope)
+                .number(ENUMERATED, 0)
+                .number(INTEGER, size_limit)
+                .number(INTEGER, 0)
+                .boolean(false)
+                .raw(search.filter.encoded())
+                .constructed(SEQUENCE, |attributes| {
+                    for attribute in &search.attributes {
+                        attributes.element(OCTET_STRING, attribute.as_bytes());
+                    }
+                });
+        });
+        operation.constructed(CONTROLS, |controls| {
+            control(controls, DOMAIN_SCOPE_OID, false, None);
+            if let Some((size, cookie)) = page {
+                let mut value = Writer::new();
+                value.constructed(SEQUENCE, |page| {
+                    page.number(INTEGER, size).element(OCTET_STRING, cookie);
+                });
+                // Critical: a server that cannot page must say so, not send everything at once.
+                control(controls, PAGED_RESULTS_OID, true, Some(&value.finish()));
+            }
+        });
+    })
+}
+
+fn message(id: u32, write: impl FnOnce(&mut Writer)) -> Request {
+    let mut writer = Writer::new();
+    writer.constructed(SEQUENCE, |message| {
+        message.number(INTEGER, id);
+        write(message);
+    });
+    writer.finish()
+}
+
+fn control(controls: &mut Writer, oid: &str, critical: bool, value: Option<&[u8]>) {
+    controls.constructed(SEQUENCE, |control| {
+        control.element(OCTET_STRING, oid.as_bytes());
+        if critical {
+            control.boolean(true);
+        }
+        if let Some(value) = value {
+            control.element(OCTET_STRING, value);
+        }
+    });
+}
