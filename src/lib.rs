@@ -1,5 +1,6 @@
 //! Landbridge: an authentication gateway for hybrid identity. The map of the rooms is in `ARCHITECTURE.md`.
 
+pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;

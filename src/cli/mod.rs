@@ -6,6 +6,7 @@ mod args;
 mod audit;
 mod check_config;
 mod client;
+mod init;
 mod output;
 
 pub use args::{Args, Command};
@@ -29,6 +30,7 @@ pub async fn run(args: Args) -> ExitCode {
 async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Command::CheckConfig => check_config::run(&args.config, output),
+        Command::Init => init::run(&args.config, output).await,
         Command::Audit { command } => audit::run(&connect(args)?, command, output).await,
     }
 }

@@ -10,6 +10,7 @@ mod database;
 mod error;
 pub mod federation;
 mod migrate;
+pub mod values;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};

@@ -1,0 +1,6 @@
+//! Builds everything, spawns the tasks, shuts down. Holds rules of no kind.
+
+pub mod installation;
+pub mod logging;
+pub mod metrics;
+pub mod tls;
