@@ -8,17 +8,25 @@
 use super::refusal::SamlRefusal;
 
 /// Nesting of a real response stays below 12.
-const MAX_DEPTH: usize = 40;
-/// Ten times what 500 attribute values need.
-const MAX_ELEMENTS: usize = 10_000;
+const MAX_DEPTH: usize = 24;
+/// Three times what 500 attribute values in as many attributes need.
+const MAX_ELEMENTS: usize = 4_000;
 /// Attributes and namespace declarations of one element; a real root carries fewer than 15.
 const MAX_ATTRIBUTES: usize = 48;
+/// Attributes and namespace declarations of all elements. Some providers declare two namespaces on each attribute value.
+const MAX_ALL_ATTRIBUTES: usize = 6_000;
+
+/// Namespace declarations in scope at any place; real responses stay below 12. The tree parser copies all of them for each
+/// element that adds one.
+const MAX_NAMESPACES_IN_SCOPE: usize = 48;
 
 /// Refuses a message that is too rich, or that holds a comment, a processing instruction, CDATA or a DTD.
 pub(super) fn scan(xml: &str) -> Result<(), SamlRefusal> {
     let body = after_declaration(xml)?;
     let bytes = body.as_bytes();
-    let (mut at, mut depth, mut elements) = (0, 0usize, 0usize);
+    let (mut at, mut elements, mut attributes) = (0, 0, 0);
+    // Namespace declarations of each open element.
+    let mut open: Vec<usize> = Vec::with_capacity(MAX_DEPTH);
     while let Some(offset) = bytes[at..].iter().position(|byte| *byte == b'<') {
         at += offset;
         let rest = &bytes[at..];
@@ -33,18 +41,22 @@ pub(super) fn scan(xml: &str) -> Result<(), SamlRefusal> {
         }
         let tag = Tag::read(rest).ok_or(SamlRefusal::Malformed)?;
         at += tag.length;
-        if tag.attributes > MAX_ATTRIBUTES {
+        attributes += tag.attributes;
+        if tag.attributes > MAX_ATTRIBUTES || attributes > MAX_ALL_ATTRIBUTES {
+            return Err(SamlRefusal::TooManyNodes);
+        }
+        if open.iter().sum::<usize>() + tag.namespaces > MAX_NAMESPACES_IN_SCOPE {
             return Err(SamlRefusal::TooManyNodes);
         }
         match tag.kind {
-            TagKind::End => depth = depth.saturating_sub(1),
+            TagKind::End => drop(open.pop()),
             TagKind::Empty => elements += 1,
             TagKind::Start => {
                 elements += 1;
-                depth += 1;
+                open.push(tag.namespaces);
             }
         }
-        if depth > MAX_DEPTH {
+        if open.len() > MAX_DEPTH {
             return Err(SamlRefusal::TooDeep);
         }
         if elements > MAX_ELEMENTS {
@@ -82,12 +94,14 @@ struct Tag {
     /// Bytes from `<` to `>`, both included.
     length: usize,
     attributes: usize,
+    /// How many of them declare a namespace.
+    namespaces: usize,
 }
 
 impl Tag {
     /// Reads one tag; `None` if it never ends. A `>` inside quotes does not end it.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (mut quote, mut attributes) = (None, 0);
+        let (mut quote, mut attributes, mut namespaces) = (None, 0, 0);
         for (index, byte) in bytes.iter().enumerate().skip(1) {
             match (quote, byte) {
                 (Some(open), byte) if open == *byte => {
@@ -102,7 +116,10 @@ impl Tag {
                         (_, b'/') => TagKind::Empty,
                         _ => TagKind::Start,
                     };
-                    return Some(Self { kind, length: index + 1, attributes });
+                    return Some(Self { kind, length: index + 1, attributes, namespaces });
+                }
+                (None, b'x') if bytes[index..].starts_with(b"xmlns") && bytes[index - 1].is_ascii_whitespace() => {
+                    namespaces += 1;
                 }
                 (None, _) => {}
             }

@@ -21,11 +21,11 @@ use proptest::prelude::*;
 
 use crate::saml_table::{self, Parameters, Shape, Sign};
 
-const ACS: &str = "https://gateway.example/saml/acs";
-const SERVICE: &str = "https://gateway.example/saml/metadata";
-const PARTNER: &str = "https://idp.fed.example/metadata";
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub const ACS: &str = "https://gateway.example/saml/acs";
+pub const SERVICE: &str = "https://gateway.example/saml/metadata";
+pub const PARTNER: &str = "https://idp.fed.example/metadata";
+pub const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// An in-memory memory of used assertions.
 #[derive(Debug, Default)]
@@ -62,22 +62,22 @@ impl AssertionReplay for BrokenReplay {
     }
 }
 
-fn generate(kind: KeyKind, name: &str) -> SigningKey {
+pub fn generate(kind: KeyKind, name: &str) -> SigningKey {
     SigningKey::generate(kind, name, NOW, YEAR).expect("a key can be generated")
 }
 
 /// The partner's key and one that nobody was told about, made once for all tests.
-fn rsa_keys() -> &'static (SigningKey, SigningKey) {
+pub fn rsa_keys() -> &'static (SigningKey, SigningKey) {
     static KEYS: OnceLock<(SigningKey, SigningKey)> = OnceLock::new();
     KEYS.get_or_init(|| (generate(KeyKind::Rsa2048, "partner"), generate(KeyKind::Rsa2048, "attacker")))
 }
 
-fn ec_keys() -> &'static (SigningKey, SigningKey) {
+pub fn ec_keys() -> &'static (SigningKey, SigningKey) {
     static KEYS: OnceLock<(SigningKey, SigningKey)> = OnceLock::new();
     KEYS.get_or_init(|| (generate(KeyKind::EcP256, "partner"), generate(KeyKind::EcP256, "attacker")))
 }
 
-fn parameters<'a>(request_id: &'a RequestId, keys: &'a (SigningKey, SigningKey)) -> Parameters<'a> {
+pub fn parameters<'a>(request_id: &'a RequestId, keys: &'a (SigningKey, SigningKey)) -> Parameters<'a> {
     Parameters {
         acs_url: ACS,
         service_entity_id: SERVICE,
@@ -91,7 +91,7 @@ fn parameters<'a>(request_id: &'a RequestId, keys: &'a (SigningKey, SigningKey))
     }
 }
 
-fn checker() -> ResponseChecker {
+pub fn checker() -> ResponseChecker {
     ResponseChecker {
         service: ServiceProvider {
             entity_id: SERVICE.parse().expect("an entity id"),

@@ -518,6 +518,11 @@ fn form(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'static s
     row("too many elements", extensions("<x/>".repeat(12_000)), "saml.too_many_nodes");
     let flood: String = (0..60).map(|number| format!(" a{number}=\"\"")).collect();
     row("too many attributes of one element", extensions(format!("<x{flood}/>")), "saml.too_many_nodes");
+    let nested: String = (0..15)
+        .map(|depth| format!("<x xmlns:a{depth}=\"u\" xmlns:b{depth}=\"u\" xmlns:c{depth}=\"u\" xmlns:d{depth}=\"u\">"))
+        .collect();
+    row("too many namespaces in scope", extensions(format!("{nested}{}", "</x>".repeat(15))), "saml.too_many_nodes");
+    row("too many attributes in all", extensions("<x a=\"\" b=\"\"/>".repeat(3_500)), "saml.too_many_nodes");
     row("duplicate id", extensions("<x ID=\"_d1\"/><x ID=\"_d1\"/>".to_owned()), "saml.duplicate_id");
     row(
         "duplicate id in another spelling",
