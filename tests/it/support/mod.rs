@@ -6,6 +6,7 @@
 pub mod apache;
 pub mod chromium;
 pub mod directory;
+pub mod gateway;
 pub mod html;
 pub mod name_proxy;
 pub mod passwords;

@@ -1,0 +1,239 @@
+//! The product itself, as an operator runs it: a settings file, `landbridge init`, `landbridge serve`, and the command line.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::pki::Pki;
+use super::ports::free_port;
+use super::process::{Process, Signal, run, temp_dir};
+use super::slapd::Slapd;
+use super::wait::wait_until;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_landbridge");
+
+/// How long the gateway may take from its start to its first answer.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What differs between gateways of tests.
+#[derive(Default)]
+pub struct Builder {
+    host: Option<String>,
+    store: Option<String>,
+    sections: String,
+    connectors: String,
+    secrets: Vec<(String, String)>,
+    scheduled: bool,
+    settle: String,
+}
+
+/// A gateway process; dropping it ends it.
+pub struct Gateway {
+    dir: tempfile::TempDir,
+    pki: Pki,
+    host: String,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Builder {
+    /// The host name of the public address; `localhost` when not given.
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
+    /// A store elsewhere than in the gateway's own folder.
+    pub fn store(mut self, url: &str) -> Self {
+        self.store = Some(url.to_owned());
+        self
+    }
+
+    /// Further sections of the settings file, such as `[failover]` with its keys.
+    pub fn section(mut self, toml: &str) -> Self {
+        self.sections.push_str(toml);
+        self.sections.push('\n');
+        self
+    }
+
+    /// Lines for `[gateway]`.
+    pub fn gateway_line(mut self, line: &str) -> Self {
+        self.settle.push_str(line);
+        self.settle.push('\n');
+        self
+    }
+
+    /// Lets engine and password channel run by themselves.
+    pub fn scheduled(mut self) -> Self {
+        self.scheduled = true;
+        self
+    }
+
+    /// A connector to `slapd` with further lines of settings.
+    pub fn slapd(mut self, name: &str, slapd: &Slapd, domains: &[&str], lines: &str) -> Self {
+        let secret = format!("{name}.secret");
+        self.connectors.push_str(&format!(
+            "[[connectors]]\nname = \"{name}\"\ndialect = \"openldap\"\nservers = [\"{}\"]\nca_file = \"{}\"\n\
+             bind_dn = \"{}\"\nbind_password_file = \"{secret}\"\ndomains = {domains:?}\nbases = [\"{}\"]\n{lines}\n",
+            slapd.ldaps_url(),
+            slapd.ca_file().display(),
+            slapd.service_dn(),
+            slapd.suffix(),
+        ));
+        self.secrets.push((secret, slapd.service_password().to_owned()));
+        self
+    }
+
+    /// Writes the settings, initialises the installation and starts the gateway.
+    pub fn start(self) -> Gateway {
+        let dir = temp_dir("gateway");
+        let host = self.host.unwrap_or_else(|| "localhost".to_owned());
+        let port = free_port();
+        let pki = Pki::new(&dir.path().join("pki"));
+        let cert = pki.server("gateway", &[&host]);
+        for (file, secret) in &self.secrets {
+            std::fs::write(dir.path().join(file), secret).expect("a secret file");
+        }
+        let store = self.store.unwrap_or_else(|| "sqlite:data".to_owned());
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
+        let settings = format!(
+            "[gateway]\nnode = \"node1\"\norganisation = \"Test organisation\"\npublic_url = \"https://{host}:{port}\"\n\
+             listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
+             initial_domain = \"initial.test\"\n{}\n[store]\nurl = \"{store}\"\nkey_ring = \"key-ring\"\n\n\
+             [admin]\nsocket = \"admin.sock\"\nprincipals = [{{ name = \"tester\", uid = {}, role = \"owner\" }}]\n\n\
+             [sync]\nrules = \"{}\"\nscheduled = {}\n\n{}\n{}",
+            cert.cert_file.display(),
+            cert.key_file.display(),
+            self.settle,
+            run(Command::new("id").arg("-u")).trim(),
+            rules.display(),
+            self.scheduled,
+            self.sections,
+            self.connectors,
+        );
+        std::fs::write(dir.path().join("landbridge.toml"), settings).expect("a settings file");
+        let mut gateway = Gateway { dir, pki, host, port, process: None };
+        gateway.cli(&["init"]);
+        gateway.start_again();
+        gateway
+    }
+}
+
+impl Gateway {
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The public address, without a path.
+    pub fn url(&self) -> String {
+        format!("https://{}:{}", self.host, self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn settings_file(&self) -> PathBuf {
+        self.dir.path().join("landbridge.toml")
+    }
+
+    /// The pid of `serve`.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the gateway runs").id()
+    }
+
+    /// Starts `serve` and waits until it is ready.
+    pub fn start_again(&mut self) {
+        let mut command = Command::new(BINARY);
+        command.arg("--config").arg(self.settings_file()).arg("serve").env("LANDBRIDGE_LOG", "info,sqlx=warn");
+        let mut process =
+            Process::spawn(&mut command, &self.dir.path().join("serve.log"), Signal::Terminate, Some(self.dir.path()));
+        let address = ("127.0.0.1", self.port);
+        let socket = self.dir.path().join("admin.sock");
+        wait_until("the gateway to listen", START_DEADLINE, || {
+            assert!(process.is_running(), "the gateway ended at its start:\n{}", process.log());
+            let admin = std::os::unix::net::UnixStream::connect(&socket).is_ok();
+            (admin && std::net::TcpStream::connect(address).is_ok()).then_some(())
+        });
+        self.process = Some(process);
+    }
+
+    /// Ends `serve` as power loss would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end(Signal::Kill);
+        }
+    }
+
+    /// Ends `serve` in order.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end(Signal::Terminate);
+        }
+    }
+
+    /// What `serve` has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("serve.log")).unwrap_or_default()).into_owned()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("--config").arg(self.settings_file()).arg("--json").args(args);
+        command
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    #[track_caller]
+    pub fn cli(&self, args: &[&str]) -> Value {
+        let output = self.command(args).output().expect("the command runs");
+        assert!(
+            output.status.success(),
+            "landbridge {args:?}: {}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("landbridge {args:?} printed no JSON: {error}\n{text}"))
+    }
+
+    /// Runs a command that must be refused (exit code 1), and returns the error that it printed.
+    #[track_caller]
+    pub fn cli_refused(&self, args: &[&str]) -> Value {
+        let output = self.command(args).output().expect("the command runs");
+        assert_eq!(output.status.code(), Some(1), "landbridge {args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        let text = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_str::<Value>(&text).map_or_else(|_| Value::String(text.into_owned()), |v| v["error"].clone())
+    }
+
+    /// The newest audit records, oldest first.
+    #[track_caller]
+    pub fn audit(&self, lines: u32) -> Vec<Value> {
+        let records = self.cli(&["audit", "tail", "--lines", &lines.to_string()]);
+        records.as_array().expect("a list of records").clone()
+    }
+
+    /// An HTTP client that trusts the gateway, keeps cookies and follows no redirect.
+    pub fn http(&self) -> reqwest::Client {
+        landbridge::app::tls::install_provider();
+        let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
+        reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .cookie_store(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .resolve(&self.host, ([127, 0, 0, 1], self.port).into())
+            .build()
+            .expect("a client")
+    }
+}
