@@ -88,6 +88,29 @@ fn slapd_refuses_locked_disabled_and_expired_people() {
 }
 
 #[test]
+fn slapd_proves_its_name_over_start_tls_and_ldaps() {
+    let slapd = Slapd::builder().start();
+    let misnamed = Slapd::builder().certificate_for(&["other.ldap.example"]).start();
+    let bind = |slapd: &Slapd, url: &str, start_tls: &[&str]| {
+        // OpenLDAP's client takes "localhost" for the machine's own name; the address is in the certificate too.
+        let url = &url.replace("localhost", "127.0.0.1");
+        let mut command = std::process::Command::new("ldapwhoami");
+        command
+            .env("LDAPTLS_CACERT", slapd.ca_file())
+            .env("LDAPTLS_REQCERT", "demand")
+            .args(["-x", "-H", url])
+            .args(start_tls);
+        command.args(["-D", &slapd.service_dn(), "-w", slapd.service_password()]);
+        command.output().expect("ldap-utils are installed").status.success()
+    };
+    assert!(bind(&slapd, &slapd.url(), &["-ZZ"]));
+    assert!(bind(&slapd, &slapd.ldaps_url(), &[]));
+    assert!(!bind(&misnamed, &misnamed.url(), &["-ZZ"]));
+    assert!(!bind(&misnamed, &misnamed.ldaps_url(), &[]));
+    assert_eq!((slapd.bind_count(), misnamed.bind_count()), (2, 0));
+}
+
+#[test]
 fn slapd_answers_one_person_late_or_with_a_chosen_result() {
     let people = directory::people(20);
     let slapd = Slapd::builder().directory(&people).scripted_answers().start();

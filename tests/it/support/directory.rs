@@ -109,7 +109,7 @@ impl People {
         let rdn = if index == AWKWARD_DN { format!("cn={given_name}\\, {surname}") } else { format!("uid={uid}") };
         let domain = match index {
             _ if index % 100 == 3 => NON_ROUTABLE,
-            _ if index % 2 == 0 => ALPHA,
+            _ if index.is_multiple_of(2) => ALPHA,
             _ => BETA,
         };
         Person {

@@ -197,10 +197,6 @@ impl Slapd {
         self.pki.ca_file()
     }
 
-    pub fn suffix(&self) -> &'static str {
-        SUFFIX
-    }
-
     pub fn people_base(&self) -> String {
         format!("ou=people,{SUFFIX}")
     }

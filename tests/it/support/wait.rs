@@ -18,23 +18,13 @@ pub fn wait_until<T>(what: &str, deadline: Duration, mut condition: impl FnMut()
 }
 
 /// The same for conditions that await something.
-#[track_caller]
-pub fn wait_until_async<'a, T, F>(
-    what: &'a str,
-    deadline: Duration,
-    mut condition: impl FnMut() -> F + 'a,
-) -> impl Future<Output = T> + 'a
-where
-    F: Future<Output = Option<T>> + 'a,
-{
-    async move {
-        let start = Instant::now();
-        loop {
-            if let Some(value) = condition().await {
-                return value;
-            }
-            assert!(start.elapsed() < deadline, "waited {deadline:?} for {what}");
-            tokio::time::sleep(POLL).await;
+pub async fn wait_until_async<T>(what: &str, deadline: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
         }
+        assert!(start.elapsed() < deadline, "waited {deadline:?} for {what}");
+        tokio::time::sleep(POLL).await;
     }
 }
