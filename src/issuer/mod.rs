@@ -30,8 +30,6 @@ pub mod store;
 pub mod token;
 pub mod verify;
 
-#[cfg(test)]
-mod tests;
 
 pub use answer::{AuthorizationAnswer, ResponseMode};
 pub use authorize::{AuthorizationRequest, AuthorizeFault, Demand, Prompt};
