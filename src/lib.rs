@@ -11,6 +11,7 @@ pub mod federation;
 pub mod identity;
 pub mod ldap;
 pub mod saml;
+pub mod issuer;
 pub mod signin;
 pub mod store;
 pub mod tenant;

@@ -9,6 +9,7 @@ mod bulk;
 mod database;
 mod error;
 pub mod federation;
+pub mod issuer;
 mod migrate;
 pub mod values;
 mod writer;
