@@ -3,13 +3,25 @@
 //! Knows realms, methods, verdicts, failover, lockout and sessions. Knows nothing of cookies' wire form, HTML, SAML or
 //! JWT bytes, and nothing of the sync engine. Authorities and stores come in as traits.
 
+mod after;
+mod assertion;
+mod attempt;
 pub mod authority;
+pub mod breaker;
 pub mod browser;
+mod candidate;
 pub mod directory;
+pub mod failover;
+mod floor;
+pub mod lockout;
+pub mod outage;
 pub mod outcome;
+pub mod realm;
 mod service;
+pub mod session;
 mod settings;
 pub mod store;
+pub mod transaction;
 
 pub use authority::{
     Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
@@ -19,5 +31,5 @@ pub use outcome::{
     Begun, FederatedIdentity, Notice, ProtocolRequest, Session, SignInError, SignInRequest, Step, TransactionHandle,
     TransactionLost,
 };
-pub use service::SignIn;
+pub use service::{Parts, SignIn};
 pub use settings::{LockoutSettings, Settings, SignInKey};

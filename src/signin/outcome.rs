@@ -45,7 +45,8 @@ pub enum Step {
 }
 
 /// What a password page tells. One text for every refusal (design D12); the exact reason is in the audit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Notice {
     /// Wrong, unknown, locked, barred, disabled: one page, one status.
     Refused,

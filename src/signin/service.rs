@@ -1,23 +1,104 @@
 //! The sign-in service: the one door for every protocol.
 
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::authority::{HashCheck, LiveCheck};
 use super::browser::Browser;
-use super::outcome::{Begun, FederatedIdentity, Session, SignInError, SignInRequest, Step, TransactionHandle};
-use super::store::StoreDown;
-use crate::identity::{PasswordShape, PlainPassword, SessionId};
+use super::directory::Directory;
+use super::outage::Outages;
+use super::outcome::{
+    Begun, FederatedIdentity, Session, SignInError, SignInRequest, Step, TransactionHandle, TransactionLost,
+};
+use super::realm::{self, Road};
+use super::settings::{Settings, SignInKey};
+use super::store::{SessionKey, SignInStore, StoreDown};
+use super::transaction::{State, Transaction};
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::identity::{
+    AuthenticationMethod, Clock, DomainName, PasswordShape, PlainPassword, SessionId, SignInName, TransactionId,
+};
+
+/// Everything that sign-in works with.
+pub struct Parts {
+    pub directory: Arc<dyn Directory>,
+    pub store: Arc<dyn SignInStore>,
+    pub live: Arc<dyn LiveCheck>,
+    pub hashes: Arc<dyn HashCheck>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    pub key: SignInKey,
+}
 
 /// Cheap to clone. Every method may be called on any node.
 #[derive(Clone)]
-pub struct SignIn {}
+pub struct SignIn {
+    pub(super) room: Arc<Room>,
+}
+
+pub(super) struct Room {
+    pub directory: Arc<dyn Directory>,
+    pub store: Arc<dyn SignInStore>,
+    pub live: Arc<dyn LiveCheck>,
+    pub hashes: Arc<dyn HashCheck>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Arc<Settings>,
+    pub key: SignInKey,
+    pub outages: Arc<Outages>,
+    /// What goes on after an answer: late verdicts, comparisons, probes.
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
 
 impl SignIn {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { directory, store, live, hashes, clock, settings, key } = parts;
+        let (tasks, stop, settings) = (TaskTracker::new(), CancellationToken::new(), Arc::new(settings));
+        let outages = Outages::new(
+            Arc::clone(&live),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&settings),
+            tasks.clone(),
+            stop.clone(),
+        );
+        Self { room: Arc::new(Room { directory, store, live, hashes, clock, settings, key, outages, tasks, stop }) }
+    }
+
     /// Begins a sign-in. A live session answers at once, unless the request forces a new proof or sets a maximum age.
     pub async fn begin(
         &self,
         request: SignInRequest,
-        browser: &Browser,
+        _browser: &Browser,
         session_cookie: Option<&str>,
     ) -> Result<Begun, SignInError> {
-        todo!()
+        let room = &self.room;
+        let now = room.clock.now();
+        let handle = TransactionHandle { id: TransactionId::random(), cookie: random_secret() };
+        if let Some(cookie) = session_cookie.filter(|_| !request.force)
+            && let Some(session) = self.session(cookie).await?
+            && request.max_age.is_none_or(|age| now.since(session.auth_time).as_secs() <= age)
+        {
+            room.store.used_by(session.sid, request.protocol.client.clone(), now).await?;
+            let step = Step::Complete { session, cookie: None, protocol: request.protocol };
+            return Ok(Begun { handle, step });
+        }
+        let state = self.first_state(request.login_hint, request.domain_hint).await?;
+        let transaction = Transaction {
+            id: handle.id,
+            cookie_hash: hash_of(&handle.cookie),
+            state,
+            protocol: request.protocol,
+            version: 1,
+            created_at: now,
+            expires_at: now + room.settings.transaction_life,
+        };
+        let step = step_of(&transaction)?;
+        room.store.open(transaction).await?;
+        Ok(Begun { handle, step })
     }
 
     /// Takes the name typed on the first page.
@@ -25,19 +106,31 @@ impl SignIn {
         &self,
         handle: &TransactionHandle,
         typed: &str,
-        browser: &Browser,
+        _browser: &Browser,
     ) -> Result<Step, SignInError> {
-        todo!()
+        let transaction = self.load(handle).await?;
+        let next = match typed.parse::<SignInName>() {
+            Err(_) => transaction.state.clone().misnamed()?,
+            Ok(name) => {
+                let road = self.road(&name).await?;
+                transaction.state.clone().identified(Some(typed.trim().to_owned()), road, request_id())?
+            }
+        };
+        self.advance(transaction, next).await
     }
 
     /// Takes the password typed on the second page.
+    ///
+    /// The attempt runs in a task of its own: a browser that hangs up does not get its guess back.
     pub async fn password(
         &self,
         handle: &TransactionHandle,
         password: Result<PlainPassword, PasswordShape>,
         browser: &Browser,
     ) -> Result<Step, SignInError> {
-        todo!()
+        let (sign_in, handle, browser) = (self.clone(), handle.clone(), browser.clone());
+        let attempt = self.room.tasks.spawn(async move { sign_in.try_password(&handle, password, &browser).await });
+        attempt.await.unwrap_or_else(|panicked| Err(SignInError::Unavailable(StoreDown(Box::new(panicked)))))
     }
 
     /// Takes what a federation partner says. The partner's POST names the transaction by its relay state (the
@@ -48,31 +141,157 @@ impl SignIn {
         identity: FederatedIdentity,
         browser: &Browser,
     ) -> Result<Step, SignInError> {
-        todo!()
+        let (sign_in, handle, browser) = (self.clone(), handle.clone(), browser.clone());
+        let taken = self.room.tasks.spawn(async move { sign_in.take_assertion(&handle, identity, &browser).await });
+        taken.await.unwrap_or_else(|panicked| Err(SignInError::Unavailable(StoreDown(Box::new(panicked)))))
     }
 
     /// Goes back from the password to the name ("use another account").
     pub async fn start_over(&self, handle: &TransactionHandle) -> Result<Step, SignInError> {
-        todo!()
+        let transaction = self.load(handle).await?;
+        let next = transaction.state.clone().started_over()?;
+        self.advance(transaction, next).await
     }
 
     /// What to show for a transaction, without changing it.
     pub async fn step(&self, handle: &TransactionHandle) -> Result<Step, SignInError> {
-        todo!()
+        Ok(step_of(&self.load(handle).await?)?)
     }
 
     /// The live session of a session cookie.
     pub async fn session(&self, cookie: &str) -> Result<Option<Session>, StoreDown> {
-        todo!()
+        self.live_session(SessionKey::CookieHash(hash_of(cookie))).await
     }
 
     /// The live session of a `sid`, for code redemption, refresh and userinfo.
     pub async fn session_by_sid(&self, sid: SessionId) -> Result<Option<Session>, StoreDown> {
-        todo!()
+        self.live_session(SessionKey::Sid(sid)).await
     }
 
     /// Ends a session. Ending one that has ended is done already.
     pub async fn sign_out(&self, sid: SessionId) -> Result<(), StoreDown> {
-        todo!()
+        let found = self.room.store.session(SessionKey::Sid(sid)).await?;
+        let Some(found) = found else { return Ok(()) };
+        let event = Event::new(EventKind::SignOut, Outcome::Success, Actor::User(found.session.oid))
+            .about(found.session.oid)
+            .with("sid", sid.to_string());
+        self.room.store.end(sid, "sign-out", event, self.room.clock.now()).await?;
+        Ok(())
     }
+
+    /// To be called once after a start: settles the alerts that an earlier run left raised.
+    pub async fn resume(&self) -> Result<(), StoreDown> {
+        self.room.outages.resume().await
+    }
+
+    /// To be called every minute: removes what has expired and gives back tries that nobody will settle.
+    pub async fn sweep(&self) -> Result<(), StoreDown> {
+        let (now, lockout) = (self.room.clock.now(), &self.room.settings.lockout);
+        let forgotten = now - lockout.window.max(lockout.longest_lock) - FORGET;
+        self.room.store.sweep(now, now - lockout.reservation_life, forgotten).await
+    }
+
+    /// Waits for what goes on after the answers: late verdicts and comparisons. Probes stop at once.
+    pub async fn shut_down(&self) {
+        self.room.stop.cancel();
+        self.room.tasks.close();
+        self.room.tasks.wait().await;
+    }
+
+    /// The outages as this node sees them.
+    pub fn outages(&self) -> &Arc<Outages> {
+        &self.room.outages
+    }
+
+    async fn first_state(&self, login: Option<String>, domain: Option<String>) -> Result<State, SignInError> {
+        let start = State::Identifier { hint: login.clone(), refused: false };
+        if let Some(typed) = login
+            && let Ok(name) = typed.parse::<SignInName>()
+        {
+            let road = self.road(&name).await?;
+            return Ok(start.identified(Some(typed.trim().to_owned()), road, request_id())?);
+        }
+        // A domain alone says where to go only if a partner asks for the name.
+        let Some(domain) = domain.and_then(|hint| hint.parse::<DomainName>().ok()) else { return Ok(start) };
+        match self.room.directory.realm(&domain).await? {
+            Some(realm) if realm.method == AuthenticationMethod::Federated => {
+                let initial = self.room.directory.initial_realm().await?;
+                match realm::discover(Some(&realm), &initial) {
+                    road @ Road::Partner { .. } => Ok(start.identified(None, road, request_id())?),
+                    Road::Password { .. } => Ok(start),
+                }
+            }
+            _ => Ok(start),
+        }
+    }
+
+    /// Home realm discovery: both realms are read for every name.
+    async fn road(&self, name: &SignInName) -> Result<Road, StoreDown> {
+        let found = self.room.directory.realm_of(name).await?;
+        let initial = self.room.directory.initial_realm().await?;
+        Ok(realm::discover(found.as_ref(), &initial))
+    }
+
+    pub(super) async fn load(&self, handle: &TransactionHandle) -> Result<Transaction, SignInError> {
+        let found = self.room.store.load(handle.id).await?.ok_or(TransactionLost::Unknown)?;
+        let ours = subtle::ConstantTimeEq::ct_eq(hash_of(&handle.cookie).as_bytes(), found.cookie_hash.as_bytes());
+        if !bool::from(ours) {
+            return Err(TransactionLost::OtherBrowser.into());
+        }
+        if found.expires_at <= self.room.clock.now() {
+            return Err(TransactionLost::Expired.into());
+        }
+        Ok(found)
+    }
+
+    async fn advance(&self, transaction: Transaction, next: State) -> Result<Step, SignInError> {
+        if !self.room.store.advance(transaction.id, transaction.version, next.clone()).await? {
+            return Err(TransactionLost::OtherState.into());
+        }
+        Ok(step_of(&Transaction { state: next, version: transaction.version + 1, ..transaction })?)
+    }
+
+    async fn live_session(&self, key: SessionKey) -> Result<Option<Session>, StoreDown> {
+        let found = self.room.store.session(key).await?;
+        Ok(found.and_then(|session| session.live(self.room.clock.now())))
+    }
+}
+
+/// Lockout counters that have been quiet for this long beyond window and lock are removed.
+const FORGET: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+fn step_of(transaction: &Transaction) -> Result<Step, TransactionLost> {
+    match &transaction.state {
+        State::Identifier { hint, refused } => Ok(Step::AwaitIdentifier { hint: hint.clone(), refused: *refused }),
+        State::Password { name, notice, .. } => Ok(Step::AwaitPassword { name: name.clone(), notice: *notice }),
+        State::Assertion { name, partner, request_id, .. } => {
+            Ok(Step::AwaitAssertion { partner: partner.clone(), request_id: request_id.clone(), name: name.clone() })
+        }
+        // The outcome was handed out once, with the session's cookie.
+        State::Complete { .. } | State::Cut => Err(TransactionLost::OtherState),
+    }
+}
+
+/// SHA-256 in hexadecimal: what the store holds of a secret of full entropy.
+pub(super) fn hash_of(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+/// 256 random bits, as a cookie carries them.
+pub(super) fn random_secret() -> String {
+    use base64::Engine as _;
+    let bytes: [u8; 32] = random();
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// An id for a partner's request: an NCName (XML Schema), 128 random bits.
+fn request_id() -> String {
+    let bytes: [u8; 16] = random();
+    format!("_{}", hex::encode(bytes))
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system's random source does not fail once it has started");
+    bytes
 }

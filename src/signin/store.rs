@@ -1,6 +1,270 @@
 //! What sign-in keeps: small traits by role, implemented in `store::signin`.
+//!
+//! Each method is one transaction of the store. Audit records are written within it (design D25): what cannot be
+//! recorded does not happen.
+
+use async_trait::async_trait;
+
+use super::lockout::{Limits, Settlement, Subject, Try};
+use super::session::{Liveness, NewSession};
+use super::transaction::{State, Transaction};
+use crate::audit::Event;
+use crate::identity::{
+    AttemptId, AuthenticationMethod, ClientId, CredentialSource, DomainName, Refusal, SessionId, Timestamp,
+    TransactionId, UserId,
+};
 
 /// The store could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("the sign-in store could not be used")]
 pub struct StoreDown(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Sign-in transactions.
+#[async_trait]
+pub trait Transactions: Send + Sync {
+    async fn open(&self, transaction: Transaction) -> Result<(), StoreDown>;
+
+    async fn load(&self, id: TransactionId) -> Result<Option<Transaction>, StoreDown>;
+
+    /// Writes `next` over `version`. `false` when the state was left in the meantime, or when the domain's method is no
+    /// longer the one that `next` rests on.
+    async fn advance(&self, id: TransactionId, version: i64, next: State) -> Result<bool, StoreDown>;
+}
+
+/// Tries at passwords: lockout, verdicts and what they end in.
+#[async_trait]
+pub trait Attempts: Send + Sync {
+    /// Reserves a try in one atomic statement: refused when as many have failed or are in flight as the limit allows.
+    async fn reserve(&self, attempt: Try) -> Result<Reservation, StoreDown>;
+
+    /// Ends an attempt: settles its reservation, writes what was learned, leaves the transaction's state, opens the
+    /// session and appends the audit record, all or nothing.
+    async fn conclude(&self, conclusion: Conclusion) -> Result<Concluded, StoreDown>;
+
+    /// Writes down a verdict that came after the answer.
+    async fn late(&self, late: Late) -> Result<(), StoreDown>;
+
+    /// Gives back the reservation of an attempt that will never be settled otherwise.
+    async fn give_back(&self, attempt: AttemptId) -> Result<(), StoreDown>;
+
+    /// Forgets the failures of a user and lifts the lock.
+    async fn unlock(&self, subject: Subject) -> Result<bool, StoreDown>;
+
+    /// Removes what has expired, and gives back reservations made before `orphaned`.
+    async fn sweep(&self, now: Timestamp, orphaned: Timestamp, forgotten: Timestamp) -> Result<(), StoreDown>;
+}
+
+/// Sessions (design D23).
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// One query: the session with all that may have ended it.
+    async fn session(&self, key: SessionKey) -> Result<Option<Liveness>, StoreDown>;
+
+    /// Records that a client uses the session.
+    async fn used_by(&self, sid: SessionId, client: ClientId, at: Timestamp) -> Result<(), StoreDown>;
+
+    /// Ends a session; `false` when it had ended.
+    async fn end(&self, sid: SessionId, reason: &'static str, event: Event, at: Timestamp) -> Result<bool, StoreDown>;
+}
+
+/// Alerts and what belongs to an outage.
+#[async_trait]
+pub trait Alerts: Send + Sync {
+    /// One row an alert: raising a raised one only counts. `true`, and `events` in the audit log, when it is new.
+    async fn raise(&self, alert: Alert, events: Vec<Event>) -> Result<bool, StoreDown>;
+
+    /// `true`, and `events` in the audit log, when it was raised.
+    async fn clear(
+        &self,
+        name: &'static str,
+        subject: String,
+        at: Timestamp,
+        events: Vec<Event>,
+    ) -> Result<bool, StoreDown>;
+
+    async fn raised(&self) -> Result<Vec<RaisedAlert>, StoreDown>;
+}
+
+/// The marks on stored credentials that bar them from failover (design section 3). The password channel replaces or
+/// confirms a marked hash.
+#[async_trait]
+pub trait CredentialMarks: Send + Sync {
+    /// Marks the credential `version` of `source`; a newer version is left alone. `event` is recorded if it was unmarked.
+    async fn mark(
+        &self,
+        source: CredentialSource,
+        version: i64,
+        mark: Mark,
+        at: Timestamp,
+        event: Event,
+    ) -> Result<(), StoreDown>;
+}
+
+/// Changes of how a domain signs in.
+#[async_trait]
+pub trait Methods: Send + Sync {
+    /// Changes the method in one transaction; with `cut`, ends the transactions and sessions that rest on another.
+    async fn set_method(&self, change: MethodChange) -> Result<CutOff, StoreDown>;
+
+    async fn set_failover(&self, change: FailoverChange) -> Result<bool, StoreDown>;
+
+    async fn pin(&self, pin: PinChange) -> Result<bool, StoreDown>;
+}
+
+/// All of the store that sign-in uses.
+pub trait SignInStore: Transactions + Attempts + Sessions + Alerts + CredentialMarks + Methods {}
+
+impl<S: Transactions + Attempts + Sessions + Alerts + CredentialMarks + Methods> SignInStore for S {}
+
+/// What came of asking for a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    Granted {
+        familiar: bool,
+    },
+    /// As many tries as the limit allows have failed or are in flight; nothing is asked.
+    Full,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug)]
+pub struct Conclusion {
+    pub attempt: AttemptId,
+    pub at: Timestamp,
+    pub transaction: TransactionId,
+    pub version: i64,
+    pub next: State,
+    pub session: Option<NewSession>,
+    /// `None` when nothing was reserved.
+    pub settlement: Option<(Settlement, Limits)>,
+    /// The device that becomes familiar.
+    pub device: Option<(UserId, String)>,
+    pub learned: Learned,
+    /// The assertion that must not have been taken before, and until when it is remembered.
+    pub assertion: Option<(String, Timestamp)>,
+    pub event: Event,
+}
+
+/// What a live verdict says about the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Learned {
+    Nothing,
+    Refused {
+        source: CredentialSource,
+        refusal: Refusal,
+        server: String,
+    },
+    /// Verified live: older refusals no longer stand.
+    Allowed {
+        source: CredentialSource,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concluded {
+    Done,
+    /// Somebody else left the transaction's state first: no session was opened, the attempt is settled and recorded.
+    Left,
+    /// The assertion had been taken before: nothing was opened, the record says so.
+    Replayed,
+}
+
+/// A verdict that came after the answer.
+#[derive(Clone, Debug)]
+pub struct Late {
+    pub attempt: AttemptId,
+    pub at: Timestamp,
+    pub settlement: Settlement,
+    pub limits: Limits,
+    pub learned: Learned,
+    /// Whose security stamp moves; the attempt's sessions end.
+    pub revoke: Option<UserId>,
+    pub event: Event,
+}
+
+/// By what a session is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionKey {
+    /// SHA-256 (hex) of the cookie's secret.
+    CookieHash(String),
+    Sid(SessionId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    pub name: &'static str,
+    pub subject: String,
+    pub detail: String,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaisedAlert {
+    pub name: String,
+    pub subject: String,
+    pub detail: String,
+    pub raised_at: Timestamp,
+    pub last_at: Timestamp,
+    pub occurrences: i64,
+}
+
+/// Why a hash is barred from failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The directory refused a password that this hash accepts.
+    StillMatchesRefused,
+    /// The directory has a later password.
+    NewerPasswordSet,
+    /// The directory refused a password and nobody had time to compare it with this hash.
+    Unchecked,
+}
+
+impl Mark {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::StillMatchesRefused => "still-matches-refused",
+            Self::NewerPasswordSet => "newer-password-set",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct MethodChange {
+    pub domain: DomainName,
+    /// The method that the change was planned against; it is refused if another one is in force by then.
+    pub from: AuthenticationMethod,
+    pub to: AuthenticationMethod,
+    pub partner: Option<crate::identity::EntityId>,
+    pub cut: bool,
+    pub at: Timestamp,
+    pub event: Event,
+}
+
+/// What a change of method ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutOff {
+    Changed {
+        transactions: u64,
+        sessions: u64,
+    },
+    /// Another change came first.
+    Conflict,
+}
+
+#[derive(Clone, Debug)]
+pub struct FailoverChange {
+    pub domain: DomainName,
+    pub backup: crate::identity::Backup,
+    pub mode: crate::identity::FailoverMode,
+    pub max_hash_age: std::time::Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct PinChange {
+    pub domain: DomainName,
+    pub pin: Option<crate::identity::Pin>,
+    pub by: String,
+    pub at: Timestamp,
+    pub event: Event,
+}

@@ -1,0 +1,148 @@
+//! What a federation partner's checked assertion is worth.
+
+use super::browser::Browser;
+use super::directory::UserForSignIn;
+use super::lockout::{Limits, Settlement, Subject, Try};
+use super::outcome::{FederatedIdentity, Session, SignInError, Step, TransactionHandle, TransactionLost};
+use super::realm::Managed;
+use super::service::{SignIn, hash_of, random_secret};
+use super::session::{NewSession, still_allows};
+use super::store::{Concluded, Conclusion, Learned, Reservation, StoreDown};
+use super::transaction::State;
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::identity::{AttemptId, AuthenticationMethod, DomainName, EntityId, SessionId};
+
+impl SignIn {
+    pub(super) async fn take_assertion(
+        &self,
+        handle: &TransactionHandle,
+        identity: FederatedIdentity,
+        browser: &Browser,
+    ) -> Result<Step, SignInError> {
+        let transaction = self.load(handle).await?;
+        let State::Assertion { domain, partner, request_id, .. } = transaction.state.clone() else {
+            return Err(TransactionLost::OtherState.into());
+        };
+        let room = &self.room;
+        let (attempt, now) = (AttemptId::random(), room.clock.now());
+        let event = |outcome, actor| {
+            Event::new(EventKind::SignIn, outcome, actor)
+                .with("name", identity.upn.to_string())
+                .with("domain", domain.as_str())
+                .with("method", AuthenticationMethod::Federated.as_str())
+                .with("partner", identity.partner.as_str())
+                .with("attempt", attempt.to_string())
+                .with("client", transaction.protocol.client.as_str())
+                .with("network", browser.network.map(|network| network.to_string()))
+        };
+        let mut conclusion = Conclusion {
+            attempt,
+            at: now,
+            transaction: transaction.id,
+            version: transaction.version,
+            next: transaction.state.clone(),
+            session: None,
+            settlement: None,
+            device: None,
+            learned: Learned::Nothing,
+            assertion: None,
+            event: event(Outcome::Refused, Actor::Anonymous).about(identity.upn.folded()),
+        };
+        let user = match self.meant(&identity, &domain, &partner, &request_id).await? {
+            Ok(user) => user,
+            Err(reason) => {
+                conclusion.event = conclusion.event.because(reason);
+                room.store.conclude(conclusion).await?;
+                return Err(SignInError::AssertionRefused);
+            }
+        };
+        // Every path that ends in a token passes the lockout, also where the gateway saw no password.
+        let limits = Limits::new(&room.settings.lockout, user.directory_threshold, Managed::Phs);
+        let subject = Subject::user(user.oid);
+        let reserve = Try { attempt, subject, device: None, limits: limits.clone(), at: now };
+        if room.store.reserve(reserve).await? == Reservation::Full {
+            conclusion.event = conclusion.event.about(user.oid).because("lockout");
+            room.store.conclude(conclusion).await?;
+            return Err(SignInError::AssertionRefused);
+        }
+        let cookie = random_secret();
+        let session = Session {
+            sid: SessionId::random(),
+            oid: user.oid,
+            domain: user.upn.domain().clone(),
+            method: AuthenticationMethod::Federated,
+            authority: partner.to_string(),
+            failover: false,
+            attempt,
+            amr: identity.amr.clone(),
+            auth_time: now,
+            expires_at: now + room.settings.session_life,
+            credential_version: None,
+        };
+        conclusion.next = transaction.state.completed(session.sid)?;
+        conclusion.settlement = Some((Settlement::Return, limits));
+        conclusion.assertion = Some((identity.assertion.clone(), identity.valid_until));
+        conclusion.event =
+            event(Outcome::Success, Actor::User(user.oid)).about(user.oid).with("sid", session.sid.to_string());
+        conclusion.session = Some(NewSession {
+            session: session.clone(),
+            cookie_hash: hash_of(&cookie),
+            security_stamp: user.security_stamp,
+            password_set: None,
+            client: transaction.protocol.client.clone(),
+        });
+        match room.store.conclude(conclusion).await? {
+            Concluded::Done => Ok(Step::Complete { session, cookie: Some(cookie), protocol: transaction.protocol }),
+            Concluded::Left => Err(TransactionLost::OtherState.into()),
+            Concluded::Replayed => Err(SignInError::AssertionRefused),
+        }
+    }
+
+    /// The user whom an assertion means, or the reason why it means nobody: matched by source anchor *and* UPN, the
+    /// UPN's domain and the user's present one must both be the partner's (design D9).
+    async fn meant(
+        &self,
+        identity: &FederatedIdentity,
+        domain: &DomainName,
+        partner: &EntityId,
+        request_id: &str,
+    ) -> Result<Result<UserForSignIn, &'static str>, StoreDown> {
+        if identity.partner != *partner {
+            return Ok(Err("other-partner"));
+        }
+        if identity.request_id != request_id {
+            return Ok(Err("other-request"));
+        }
+        if !self.partners(identity.upn.domain(), domain, partner).await? {
+            return Ok(Err("domain-not-the-partners"));
+        }
+        let Some(user) = self.room.directory.user_by_anchor(&identity.source_anchor).await? else {
+            return Ok(Err("unknown-anchor"));
+        };
+        if identity.upn != user.upn && !user.recent_upns.contains(&identity.upn) {
+            return Ok(Err("upn-mismatch"));
+        }
+        if !self.partners(user.upn.domain(), domain, partner).await? {
+            return Ok(Err("user-not-the-partners"));
+        }
+        if !user.account_enabled {
+            return Ok(Err("disabled-in-tenant"));
+        }
+        let now = self.room.clock.now();
+        if !user.directory_state.as_ref().is_none_or(|stored| still_allows(&stored.state, now)) {
+            return Ok(Err("disabled-in-directory"));
+        }
+        Ok(Ok(user))
+    }
+
+    /// Whether `asked` is a domain of the partner; the one that the transaction began with stays one to its end.
+    async fn partners(&self, asked: &DomainName, begun: &DomainName, partner: &EntityId) -> Result<bool, StoreDown> {
+        if asked == begun {
+            return Ok(true);
+        }
+        let realm = self.room.directory.realm(asked).await?;
+        Ok(realm.is_some_and(|realm| {
+            realm.method == AuthenticationMethod::Federated && realm.partner.as_ref() == Some(partner)
+        }))
+    }
+}
