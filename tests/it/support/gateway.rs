@@ -80,7 +80,7 @@ impl Builder {
             slapd.ldaps_url(),
             slapd.ca_file().display(),
             slapd.service_dn(),
-            slapd.suffix(),
+            super::slapd::SUFFIX,
         ));
         self.secrets.push((secret, slapd.service_password().to_owned()));
         self
