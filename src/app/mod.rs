@@ -3,4 +3,5 @@
 pub mod installation;
 pub mod logging;
 pub mod metrics;
+pub mod sealing;
 pub mod tls;

@@ -27,6 +27,11 @@ pub enum Command {
     Init,
     /// Validate the settings file and tell everything that is wrong with it.
     CheckConfig,
+    /// Federation partners.
+    Partner {
+        #[command(subcommand)]
+        command: super::partner::PartnerCommand,
+    },
     /// Read and verify the audit log.
     Audit {
         #[command(subcommand)]

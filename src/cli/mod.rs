@@ -8,6 +8,7 @@ mod check_config;
 mod client;
 mod init;
 mod output;
+mod partner;
 
 pub use args::{Args, Command};
 pub use client::{Client, ClientError};
@@ -31,6 +32,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Command::CheckConfig => check_config::run(&args.config, output),
         Command::Init => init::run(&args.config, output).await,
+        Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Audit { command } => audit::run(&connect(args)?, command, output).await,
     }
 }

@@ -7,6 +7,9 @@ pub mod audit_tail;
 pub mod audit_verify;
 mod error;
 mod operation;
+pub mod partner_add;
+pub mod partner_list;
+pub mod partners;
 mod socket;
 
 pub use crate::identity::{Right, Role};

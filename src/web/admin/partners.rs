@@ -1,0 +1,45 @@
+//! What the partner operations work on, and how they show a partner.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::OperationError;
+use crate::federation::{Partner, PartnerStore, PartnerStoreError};
+use crate::identity::{Clock, DomainName, EntityId, Timestamp};
+
+/// The partners of the tenant.
+pub struct Partners {
+    pub store: Arc<dyn PartnerStore>,
+    pub clock: Arc<dyn Clock>,
+    /// The gateway's own SAML metadata, to be given to partners.
+    pub own_metadata: String,
+}
+
+/// A partner as administrators see it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PartnerSummary {
+    pub entity_id: EntityId,
+    pub domains: Vec<DomainName>,
+    pub sso_url: String,
+    /// When its last signing certificate ends.
+    pub certificate_expires: Timestamp,
+}
+
+impl From<&Partner> for PartnerSummary {
+    fn from(partner: &Partner) -> Self {
+        Self {
+            entity_id: partner.entity_id().clone(),
+            domains: partner.domains().to_vec(),
+            sso_url: partner.endpoint().location.to_string(),
+            certificate_expires: partner.last_certificate_expiry(),
+        }
+    }
+}
+
+pub(super) fn store_error(error: PartnerStoreError) -> OperationError {
+    match error {
+        taken @ PartnerStoreError::DomainTaken { .. } => OperationError::refused(taken.to_string()),
+        down @ PartnerStoreError::Unavailable(_) => OperationError::internal(&down),
+    }
+}
