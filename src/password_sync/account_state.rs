@@ -123,9 +123,7 @@ fn lock_of_ppolicy(
             }
             DisabledTest::Equals { .. } | DisabledTest::BitSet { .. } => Some(NEVER),
         }),
-        Some(_) => {
-            Ok(read.time(ATTRIBUTE)?.map(|since| policy.lockout_duration.map_or(NEVER, |lasts| since + lasts)))
-        }
+        Some(_) => Ok(read.time(ATTRIBUTE)?.map(|since| policy.lockout_duration.map_or(NEVER, |lasts| since + lasts))),
     }
 }
 
@@ -137,7 +135,8 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
         DisabledTest::BitSet { attribute, bit } => match read.0.text(&attribute.to_ascii_lowercase()) {
             None => Ok(false),
             Some(text) => {
-                let number: i64 = text.parse().map_err(|_| StateFault { attribute: "the disabled test's attribute" })?;
+                let number: i64 =
+                    text.parse().map_err(|_| StateFault { attribute: "the disabled test's attribute" })?;
                 Ok(number.cast_unsigned() & bit != 0)
             }
         },
@@ -149,9 +148,8 @@ pub fn password_policy(entry: &Entry, lockout_duration: Duration) -> PasswordPol
     let seconds = |name: &str| entry.text(name).and_then(|text| text.parse::<u64>().ok()).map(Duration::from_secs);
     PasswordPolicy {
         // 0 means until an administrator unlocks.
-        lockout_duration: seconds("pwdlockoutduration").map_or(Some(lockout_duration), |lasts| {
-            (!lasts.is_zero()).then_some(lasts)
-        }),
+        lockout_duration: seconds("pwdlockoutduration")
+            .map_or(Some(lockout_duration), |lasts| (!lasts.is_zero()).then_some(lasts)),
         max_age: seconds("pwdmaxage").filter(|age| !age.is_zero()),
     }
 }

@@ -35,7 +35,9 @@ pub enum ChannelError {
     /// The service account has lost its sight of the directory, as far as one can tell from here.
     #[error("the directory shows none of its accounts")]
     NothingVisible,
-    #[error("{vanished} of {usable} stored passwords have no value in the directory any more, more than a tenth: the right to read them is probably lost")]
+    #[error(
+        "{vanished} of {usable} stored passwords have no value in the directory any more, more than a tenth: the right to read them is probably lost"
+    )]
     PasswordsVanished { vanished: u64, usable: u64 },
 }
 
@@ -55,6 +57,24 @@ const VANISHED_BELIEVED: u64 = 5;
 struct Progress {
     report: PassReport,
     vanished: Vec<(SourceAnchor, Timestamp, SourceStamp)>,
+}
+
+/// The anchors met in a pass, in eight bytes each. A collision would overlook one deletion in one pass: the hash is
+/// another in the next.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Seen {
+    fn add(&mut self, anchor: &SourceAnchor) {
+        self.hashes.insert(self.hasher.hash_one(anchor));
+    }
+
+    fn has(&self, anchor: &SourceAnchor) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(anchor))
+    }
 }
 
 impl Channel {
@@ -97,29 +117,30 @@ impl Channel {
     }
 
     async fn pass(&self, epoch: LeaseEpoch) -> Result<PassReport, ChannelError> {
-        let (sender, mut pages) = mpsc::channel(PAGES);
-        let mut progress = Progress::default();
-        // Only whether an anchor was seen is kept, in eight bytes; a collision would overlook one deletion in one pass.
-        let (hasher, mut seen) = (RandomState::new(), HashSet::new());
-        let consume = async {
-            while let Some(page) = pages.recv().await {
-                seen.extend(page.accounts.iter().map(|account| hasher.hash_one(&account.anchor)));
-                self.take(epoch, page, &mut progress).await?;
-            }
-            Ok::<(), ChannelError>(())
-        };
-        let consume = async {
-            let consumed = consume.await;
-            // The reader must not go on sending to nobody.
-            drop(pages);
-            consumed
-        };
-        let (read, consumed) = tokio::join!(self.source.read_all(sender), consume);
+        let (sender, pages) = mpsc::channel(PAGES);
+        let (mut progress, mut seen) = (Progress::default(), Seen::default());
+        let (read, consumed) =
+            tokio::join!(self.source.read_all(sender), self.take_all(epoch, pages, &mut progress, &mut seen));
         consumed?;
         read?;
-        self.look_for_unseen(epoch, &mut progress, |anchor| seen.contains(&hasher.hash_one(anchor))).await?;
+        self.look_for_unseen(epoch, &mut progress, &seen).await?;
         self.settle_vanished(epoch, &mut progress).await?;
         Ok(progress.report)
+    }
+
+    /// Owns the receiving end: when storing fails, the reader finds nobody to send to and stops.
+    async fn take_all(
+        &self,
+        epoch: LeaseEpoch,
+        mut pages: mpsc::Receiver<SourcePage>,
+        progress: &mut Progress,
+        seen: &mut Seen,
+    ) -> Result<(), ChannelError> {
+        while let Some(page) = pages.recv().await {
+            page.accounts.iter().for_each(|account| seen.add(&account.anchor));
+            self.take(epoch, page, progress).await?;
+        }
+        Ok(())
     }
 
     /// Users whose account was not among those in scope: it may have moved out of scope, or be gone.
@@ -127,13 +148,13 @@ impl Channel {
         &self,
         epoch: LeaseEpoch,
         progress: &mut Progress,
-        seen: impl Fn(&SourceAnchor) -> bool,
+        seen: &Seen,
     ) -> Result<(), ChannelError> {
         let mut after = None;
         loop {
             let linked = self.store.linked_after(&self.connector, after.as_ref(), LOOKUP).await?;
             let Some(last) = linked.last().cloned() else { return Ok(()) };
-            let unseen: Vec<SourceAnchor> = linked.into_iter().filter(|anchor| !seen(anchor)).collect();
+            let unseen: Vec<SourceAnchor> = linked.into_iter().filter(|anchor| !seen.has(anchor)).collect();
             after = Some(last);
             if unseen.is_empty() {
                 continue;
@@ -160,7 +181,7 @@ impl Channel {
             connector: &self.connector,
             ring: &self.sealer.ring,
             clear_text: self.clear_text,
-            server: &page.server,
+            sole_server: page.sole_server,
             read_at: page.read_at,
         };
         progress.report.read += page.accounts.len() as u64;

@@ -7,17 +7,16 @@ use zeroize::Zeroizing;
 use super::account_result::AccountResult;
 use super::source::{PasswordValues, SourceAccount};
 use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, StateChange};
-use crate::credential::{
-    ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash,
-};
+use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, Timestamp};
+use crate::signin::store::Mark;
 
 /// What holds for all accounts of a page.
 pub(super) struct Context<'a> {
     pub connector: &'a ConnectorName,
     pub ring: &'a KeyRing,
     pub clear_text: ClearText,
-    pub server: &'a str,
+    pub sole_server: bool,
     pub read_at: Timestamp,
 }
 
@@ -39,12 +38,25 @@ pub(super) struct Act {
 #[derive(Debug)]
 pub(super) enum PasswordAct {
     Leave,
-    Confirm { clear: Option<OutdatedMark>, stamp: SourceStamp },
-    Derive { value: SourceValue, stamp: SourceStamp, password_set: Option<Timestamp>, keep_outdated: bool },
-    Quarantine { reason: Quarantine, stamp: SourceStamp },
+    Confirm {
+        clear: Option<OutdatedMark>,
+        stamp: SourceStamp,
+    },
+    Derive {
+        value: SourceValue,
+        stamp: SourceStamp,
+        password_set: Option<Timestamp>,
+        keep_outdated: bool,
+    },
+    Quarantine {
+        reason: Quarantine,
+        stamp: SourceStamp,
+    },
     /// A password was stored and the entry shows none: one account's loss, or a lost right to read them all. The pass
     /// decides at its end.
-    Vanished { stamp: SourceStamp },
+    Vanished {
+        stamp: SourceStamp,
+    },
 }
 
 /// How old a confirmation or a result may get before it is written again; a write per account in every pass would cost
@@ -70,14 +82,14 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
     };
     let password_set = state.password_set;
     let changed = known.state.as_ref().is_none_or(|(old, version)| *old != state || *version != account.version);
-    let state = changed.then(|| StateChange { ends_sessions: ends(before, &state), version: account.version.clone(), state });
+    let state =
+        changed.then(|| StateChange { ends_sessions: ends(before, &state), version: account.version.clone(), state });
     let (password, result) = match eligibility {
         Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget),
         Eligibility::Eligible => {
-            let newer_than_mark = account.version.instant();
-            let source =
-                CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
-            let values = Values { source: &source, passwords: &account.passwords, password_set, newer_than_mark };
+            let changed_at = account.version.instant();
+            let source = CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
+            let values = Values { source: &source, passwords: &account.passwords, password_set, changed_at };
             values.decide(known.credential.as_ref(), context)
         }
     };
@@ -115,7 +127,7 @@ struct Values<'a> {
     source: &'a CredentialSource,
     passwords: &'a [PasswordValues],
     password_set: Option<Timestamp>,
-    newer_than_mark: Option<Timestamp>,
+    changed_at: Option<Timestamp>,
 }
 
 impl Values<'_> {
@@ -123,8 +135,7 @@ impl Values<'_> {
         let message = self.message();
         let stamp = || context.ring.stamp(self.source, STAMPED, &message);
         let seen = known.and_then(|known| Some((known, known.stamp.as_ref()?)));
-        let comparison =
-            seen.map(|(_, stamp)| context.ring.compare_stamp(stamp, self.source, STAMPED, &message));
+        let comparison = seen.map(|(_, stamp)| context.ring.compare_stamp(stamp, self.source, STAMPED, &message));
         let usable = known.is_some_and(|known| known.stage.is_usable());
         match (seen, comparison) {
             (Some((known, old)), Some(StampComparison::Same)) if usable => {
@@ -152,18 +163,16 @@ impl Values<'_> {
                 Err(reason) if comparison == Some(StampComparison::Same) => {
                     (PasswordAct::Leave, AccountResult::Quarantined(reason))
                 }
-                Err(reason) => {
-                    (PasswordAct::Quarantine { reason, stamp: stamp() }, AccountResult::Quarantined(reason))
-                }
+                Err(reason) => (PasswordAct::Quarantine { reason, stamp: stamp() }, AccountResult::Quarantined(reason)),
             },
         }
     }
 
-    /// The same value as before takes a doubt away only if it was read after the doubt arose, from where the doubt
-    /// arose, or in a version that is younger: a lagging replica shows old hashes too.
+    /// The same value as before takes a doubt away only if it was read after the doubt arose. Where the directory has
+    /// shown that it moved on, one of several servers may lag behind it: then the version must be younger too.
     fn confirms(&self, mark: &OutdatedMark, context: &Context<'_>) -> bool {
-        context.read_at > mark.at
-            && (context.server == mark.by || self.newer_than_mark.is_some_and(|version| version > mark.at))
+        let younger = || self.changed_at.is_some_and(|changed| changed > mark.at);
+        context.read_at > mark.at && (mark.by == Mark::Unchecked.code() || context.sole_server || younger())
     }
 
     fn parse(&self, clear_text: ClearText) -> Result<SourceValue, Quarantine> {
@@ -185,9 +194,10 @@ impl Values<'_> {
 
     /// All values with their attributes: a change of any is a change.
     fn message(&self) -> Vec<Zeroizing<Vec<u8>>> {
-        let values = self.passwords.iter().flat_map(|password| {
-            password.values.iter().map(|value| (password.attribute.to_ascii_lowercase(), value))
-        });
+        let values = self
+            .passwords
+            .iter()
+            .flat_map(|password| password.values.iter().map(|value| (password.attribute.to_ascii_lowercase(), value)));
         values
             .map(|(attribute, value)| {
                 let mut bytes = Zeroizing::new(Vec::with_capacity(attribute.len() + 1 + value.len()));

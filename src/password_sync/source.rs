@@ -33,8 +33,9 @@ pub enum SourceError {
 /// Some accounts, read from one server.
 #[derive(Debug)]
 pub struct SourcePage {
-    /// The server as pass-through authentication names it too.
     pub server: String,
+    /// The connector has no other server: what this one shows is the directory's newest.
+    pub sole_server: bool,
     /// When the read of this page began: nothing in it is older.
     pub read_at: Timestamp,
     pub accounts: Vec<SourceAccount>,

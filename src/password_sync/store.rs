@@ -85,8 +85,13 @@ pub trait PassStore: Send + Sync {
 #[derive(Clone, Debug)]
 pub enum PassEnd {
     /// Read to its end without error. `started` becomes the connector's time: nothing stored is older.
-    Complete { started: Timestamp, report: PassReport },
-    Failed { error: String },
+    Complete {
+        started: Timestamp,
+        report: PassReport,
+    },
+    Failed {
+        error: String,
+    },
 }
 
 /// What is stored about an account.
@@ -121,7 +126,7 @@ pub struct KnownCredential {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutdatedMark {
     pub at: Timestamp,
-    /// The server that refused the password.
+    /// What was found, as [`Mark::code`](crate::signin::store::Mark::code) names it.
     pub by: String,
 }
 
@@ -223,22 +228,10 @@ pub struct StoredCredential {
     pub ineligible: bool,
 }
 
-/// What sign-in reads and marks.
+/// What sign-in reads.
 #[async_trait]
 pub trait CredentialReader: Send + Sync {
     async fn credential(&self, source: &CredentialSource) -> Result<Option<StoredCredential>, CredentialStoreError>;
-
-    /// Marks version `version` as outdated: the directory refused a password that matches it. `false` when the row
-    /// has another version by now.
-    async fn mark_outdated(
-        &self,
-        source: &CredentialSource,
-        version: i64,
-        mark: OutdatedMark,
-    ) -> Result<bool, CredentialStoreError>;
-
-    /// Records that a row did not open, once however often it happens.
-    async fn raise_unreadable(&self, at: Timestamp, detail: String) -> Result<(), CredentialStoreError>;
 
     /// The chains in use, in order of their accounts, after `after`: what the slowest answer is measured by.
     async fn chains_after(

@@ -86,7 +86,9 @@ impl Credentials {
         .rows_affected()
             > 0;
         if wiped {
-            self.audit.append(conn, Event::new(EventKind::CredentialWiped, Outcome::Success, actor).about(source)).await?;
+            self.audit
+                .append(conn, Event::new(EventKind::CredentialWiped, Outcome::Success, actor).about(source))
+                .await?;
         }
         Ok(wiped)
     }
@@ -216,8 +218,7 @@ impl PassStore for Credentials {
             })
             .collect();
         for row in self.of_anchors("anchor, eligible FROM credential_source", connector, anchors).await? {
-            let link =
-                if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
+            let link = if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
             set(&mut known, &row, |account| account.link = Some(link));
         }
         let columns = "anchor, stage, source_stamp, outdated_at, outdated_by, confirmed_at FROM credential";
@@ -346,67 +347,6 @@ impl CredentialReader for Credentials {
             .await
             .map_err(StoreError::doing("reading a credential"))?;
         Ok(row.as_ref().map(stored_credential).transpose()?)
-    }
-
-    async fn mark_outdated(
-        &self,
-        source: &CredentialSource,
-        version: i64,
-        mark: OutdatedMark,
-    ) -> Result<bool, CredentialStoreError> {
-        let (source, audit) = (source.clone(), self.audit.clone());
-        let marked: Result<bool, StoreError> = self
-            .db
-            .write(Urgency::Waited, move |conn| {
-                Box::pin(async move {
-                    let marked = sqlx::query(
-                        "UPDATE credential SET outdated_at = $4, outdated_by = $5 \
-                         WHERE connector = $1 AND anchor = $2 AND version = $3",
-                    )
-                    .bind(source.connector.as_str())
-                    .bind(source.anchor.as_str())
-                    .bind(version)
-                    .bind(mark.at.millis())
-                    .bind(mark.by.as_str())
-                    .execute(&mut *conn)
-                    .await
-                    .map_err(StoreError::doing("marking a credential as outdated"))?
-                    .rows_affected()
-                        > 0;
-                    if marked {
-                        let event = Event::new(EventKind::CredentialOutdated, Outcome::Success, channel())
-                            .about(&source)
-                            .with("server", mark.by);
-                        audit.append(conn, event).await?;
-                    }
-                    Ok(marked)
-                })
-            })
-            .await;
-        Ok(marked?)
-    }
-
-    async fn raise_unreadable(&self, at: Timestamp, detail: String) -> Result<(), CredentialStoreError> {
-        let raised: Result<(), StoreError> = self
-            .db
-            .write(Urgency::Waited, move |conn| {
-                Box::pin(async move {
-                    sqlx::query(
-                        "INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) \
-                         VALUES ('credential-unreadable', '', $1, $2, $2, 1, NULL) \
-                         ON CONFLICT (name, subject) DO UPDATE SET detail = excluded.detail, \
-                         last_at = excluded.last_at, occurrences = alert.occurrences + 1, cleared_at = NULL",
-                    )
-                    .bind(detail)
-                    .bind(at.millis())
-                    .execute(conn)
-                    .await
-                    .map_err(StoreError::doing("raising an alert"))?;
-                    Ok(())
-                })
-            })
-            .await;
-        Ok(raised?)
     }
 
     async fn chains_after(
