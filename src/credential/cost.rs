@@ -35,7 +35,7 @@ pub enum Excess {
     Memory,
 }
 
-pub(super) const PBKDF2_SHA256_NANOS: u64 = 114;
+const PBKDF2_SHA256_NANOS: u64 = 114;
 const PBKDF2_SHA1_NANOS: u64 = 110;
 const PBKDF2_SHA512_NANOS: u64 = 443;
 const SHA256_CRYPT_NANOS: u64 = 400;

@@ -19,6 +19,13 @@ pub struct SourceStamp {
     mac: Vec<u8>,
 }
 
+impl SourceStamp {
+    /// Whether the stamp was made with this key.
+    pub fn is_under(&self, key: &KeyName) -> bool {
+        self.key == *key
+    }
+}
+
 /// How values compare with a stored stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StampComparison {

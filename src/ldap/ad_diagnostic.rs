@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn other_texts_have_no_sub_code() {
-        for diagnostic in ["", "Invalid credentials", "data", "data ", "data xyz", "metadata 52e", "data 123456789", "data 52ez"]
+        for diagnostic in
+            ["", "Invalid credentials", "data", "data ", "data xyz", "metadata 52e", "data 123456789", "data 52ez"]
         {
             assert_eq!(AdSubCode::parse(diagnostic), None, "{diagnostic}");
         }

@@ -130,8 +130,8 @@ impl Connection {
         if self.usable {
             let mut byte = [0; 1];
             let mut peeked = ReadBuf::new(&mut byte);
-            let poll = std::pin::Pin::new(&mut self.stream)
-                .poll_read(&mut Context::from_waker(Waker::noop()), &mut peeked);
+            let poll =
+                std::pin::Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut peeked);
             self.usable = poll.is_pending() && self.buffer.is_empty();
         }
         !self.usable
@@ -193,11 +193,7 @@ impl Connection {
     }
 
     /// Reads one entry; `None` when it does not exist.
-    pub async fn read(
-        &mut self,
-        dn: &DistinguishedName,
-        attributes: Vec<String>,
-    ) -> Result<Option<Entry>, LdapError> {
+    pub async fn read(&mut self, dn: &DistinguishedName, attributes: Vec<String>) -> Result<Option<Entry>, LdapError> {
         let search = Search { base: dn.clone(), scope: Scope::Base, filter: Filter::any(), attributes };
         match self.search(search).await {
             Ok(entries) => Ok(entries.into_iter().next()),

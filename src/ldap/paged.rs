@@ -52,7 +52,8 @@ impl<'a> PagedSearch<'a> {
         };
         let last = next.is_empty();
         if !last {
-            self.empty_pages = if collected.entries.is_empty() && collected.unreadable.is_empty() { self.empty_pages + 1 } else { 0 };
+            self.empty_pages =
+                if collected.entries.is_empty() && collected.unreadable.is_empty() { self.empty_pages + 1 } else { 0 };
             if self.empty_pages > MAX_EMPTY_PAGES {
                 let server = self.connection.server().clone();
                 return Err(LdapError::TooMuch { server, doing: "search", what: "empty pages" });

@@ -96,7 +96,11 @@ mod tests {
         );
         assert_eq!(
             find(&[0x30, 8, 0xa0, 3, 0x81, 1, 2, 0x81, 1, 0]),
-            Some(PolicyResponse { error: Some(PolicyError::PasswordExpired), grace_binds_left: Some(2), ..empty.clone() })
+            Some(PolicyResponse {
+                error: Some(PolicyError::PasswordExpired),
+                grace_binds_left: Some(2),
+                ..empty.clone()
+            })
         );
         assert_eq!(
             find(&[0x30, 6, 0xa0, 4, 0x80, 2, 0x0e, 0x10]),

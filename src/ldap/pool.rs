@@ -80,7 +80,9 @@ impl Pool {
     pub async fn take(&self, deadline: Duration) -> Result<Pooled, LdapError> {
         let permit = self.permit(deadline).await?;
         while let Some(mut idle) = self.pop() {
-            if idle.since.elapsed() < self.0.settings.idle_limit && self.is_young(&idle.connection) && !idle.connection.is_closed()
+            if idle.since.elapsed() < self.0.settings.idle_limit
+                && self.is_young(&idle.connection)
+                && !idle.connection.is_closed()
             {
                 idle.connection.set_deadline(deadline);
                 return Ok(self.lend(idle.connection, permit));

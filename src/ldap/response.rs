@@ -70,7 +70,11 @@ impl Message {
                 controls.push(Control::read(list.constructed(SEQUENCE)?)?);
             }
         }
-        if message.is_empty() { Ok(Self { id, response, controls }) } else { Err(BerError("a message with more than its parts")) }
+        if message.is_empty() {
+            Ok(Self { id, response, controls })
+        } else {
+            Err(BerError("a message with more than its parts"))
+        }
     }
 
     /// The cookie of the paged results control (RFC 2696); `None` when the control is absent.
@@ -115,8 +119,8 @@ mod tests {
     /// A bind response 49 with the policy control "account locked".
     const LOCKED: &[u8] = &[
         0x30, 0x3a, 2, 1, 2, 0x61, 7, 0x0a, 1, 49, 4, 0, 4, 0, 0xa0, 0x2c, 0x30, 0x2a, 4, 0x19, b'1', b'.', b'3', b'.',
-        b'6', b'.', b'1', b'.', b'4', b'.', b'1', b'.', b'4', b'2', b'.', b'2', b'.', b'2', b'7', b'.', b'8', b'.', b'5',
-        b'.', b'1', 1, 1, 0, 4, 5, 0x30, 3, 0x81, 1, 1, 4, 1, 0, 0, 0,
+        b'6', b'.', b'1', b'.', b'4', b'.', b'1', b'.', b'4', b'2', b'.', b'2', b'.', b'2', b'7', b'.', b'8', b'.',
+        b'5', b'.', b'1', 1, 1, 0, 4, 5, 0x30, 3, 0x81, 1, 1, 4, 1, 0, 0, 0,
     ];
 
     #[test]

@@ -72,8 +72,7 @@ impl FromStr for ServerUrl {
             return Err(ServerUrlError::Trailing(text.to_owned()));
         }
         let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
-            let (host, after) =
-                bracketed.split_once(']').ok_or_else(|| ServerUrlError::Host(rest.to_owned()))?;
+            let (host, after) = bracketed.split_once(']').ok_or_else(|| ServerUrlError::Host(rest.to_owned()))?;
             host.parse::<Ipv6Addr>().map_err(|_| ServerUrlError::Host(host.to_owned()))?;
             match after.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
@@ -147,8 +146,19 @@ mod tests {
     #[test]
     fn what_is_not_a_server_is_refused() {
         for text in [
-            "", "dc1", "http://dc1", "ldapi://x", "ldaps://", "ldaps://:636", "ldaps://dc1:0", "ldaps://dc1:x",
-            "ldaps://dc1/dc=example", "ldaps://user@dc1", "ldaps://[::1", "ldaps://[dc1]", "ldaps://dc 1",
+            "",
+            "dc1",
+            "http://dc1",
+            "ldapi://x",
+            "ldaps://",
+            "ldaps://:636",
+            "ldaps://dc1:0",
+            "ldaps://dc1:x",
+            "ldaps://dc1/dc=example",
+            "ldaps://user@dc1",
+            "ldaps://[::1",
+            "ldaps://[dc1]",
+            "ldaps://dc 1",
         ] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text}");
         }

@@ -6,6 +6,7 @@
 
 pub mod audit;
 mod bulk;
+pub mod credentials;
 mod database;
 mod error;
 pub mod federation;

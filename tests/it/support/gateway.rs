@@ -205,7 +205,8 @@ impl Gateway {
             self.log()
         );
         let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("landbridge {args:?} printed no JSON: {error}\n{text}"))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("landbridge {args:?} printed no JSON: {error}\n{text}"))
     }
 
     /// Runs a command that must be refused (exit code 1), and returns the error that it printed.

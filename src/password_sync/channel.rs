@@ -1,0 +1,320 @@
+//! A pass over a connector, and single reads for newly provisioned users.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::account_result::AccountResult;
+use super::decision::{self, Act, Context, Decision, PasswordAct};
+use super::report::PassReport;
+use super::sealer::Sealer;
+use super::source::{AccountSource, SourceError, SourcePage};
+use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
+use crate::credential::{ClearText, Quarantine, SourceStamp};
+use crate::identity::{Clock, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
+
+/// The password channel of one connector.
+pub struct Channel {
+    pub connector: ConnectorName,
+    pub source: Arc<dyn AccountSource>,
+    pub store: Arc<dyn PassStore>,
+    pub sealer: Sealer,
+    pub clear_text: ClearText,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why a pass did not come to its end. What it stored before stays; the next pass goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    #[error("the accounts could not be read")]
+    Source(#[from] SourceError),
+    #[error("the accounts could not be stored")]
+    Store(#[from] CredentialStoreError),
+    /// The service account has lost its sight of the directory, as far as one can tell from here.
+    #[error("the directory shows none of its accounts")]
+    NothingVisible,
+    #[error(
+        "{vanished} of {usable} stored passwords have no value in the directory any more, more than a tenth: the right to read them is probably lost"
+    )]
+    PasswordsVanished { vanished: u64, usable: u64 },
+}
+
+/// Accounts written in one transaction: below 20 ms on a slow disk.
+const WRITE: usize = 100;
+/// Accounts asked for by anchor at once.
+const LOOKUP: u32 = 100;
+/// Pages that wait between the directory and the store.
+const PAGES: usize = 2;
+/// Single reads tried in one go.
+const FETCHES: u32 = 500;
+/// Vanished passwords that are believed at once; beyond, a tenth of the connector's.
+const VANISHED_BELIEVED: u64 = 5;
+
+/// What a pass has met so far.
+#[derive(Default)]
+struct Progress {
+    report: PassReport,
+    vanished: Vec<(SourceAnchor, Timestamp, SourceStamp)>,
+}
+
+/// The anchors met in a pass, in eight bytes each. A collision would overlook one deletion in one pass: the hash is
+/// another in the next.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Seen {
+    fn add(&mut self, anchor: &SourceAnchor) {
+        self.hashes.insert(self.hasher.hash_one(anchor));
+    }
+
+    fn has(&self, anchor: &SourceAnchor) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(anchor))
+    }
+}
+
+impl Channel {
+    /// Reads the connector to its end and stores what changed. Repeated, it finds nothing.
+    pub async fn run_pass(&self, epoch: LeaseEpoch) -> Result<PassReport, ChannelError> {
+        let started = self.clock.now();
+        self.store.begin_pass(epoch, &self.connector, started).await?;
+        let outcome = self.pass(epoch).await;
+        let end = match &outcome {
+            Ok(report) => PassEnd::Complete { started, report: *report },
+            Err(error) => PassEnd::Failed { error: texts(error) },
+        };
+        self.store.end_pass(epoch, &self.connector, end).await?;
+        outcome
+    }
+
+    /// Reads the accounts that wait for a single read. Returns how many were served.
+    pub async fn run_fetches(&self, epoch: LeaseEpoch) -> Result<u64, ChannelError> {
+        let now = self.clock.now();
+        let due = self.store.due_fetches(&self.connector, now, FETCHES).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let page = match self.source.read(&due).await {
+            Ok(page) => page,
+            Err(error) => {
+                self.store.postpone_fetches(epoch, &self.connector, &due, now).await?;
+                return Err(error.into());
+            }
+        };
+        let found: HashSet<SourceAnchor> = page.accounts.iter().map(|account| account.anchor.clone()).collect();
+        let absent: Vec<SourceAnchor> = due.into_iter().filter(|anchor| !found.contains(anchor)).collect();
+        let mut progress = Progress::default();
+        self.take(epoch, page, &mut progress).await?;
+        self.settle_vanished(epoch, &mut progress).await?;
+        if !absent.is_empty() {
+            self.store.postpone_fetches(epoch, &self.connector, &absent, now).await?;
+        }
+        Ok(found.len() as u64)
+    }
+
+    async fn pass(&self, epoch: LeaseEpoch) -> Result<PassReport, ChannelError> {
+        let (sender, pages) = mpsc::channel(PAGES);
+        let (mut progress, mut seen) = (Progress::default(), Seen::default());
+        let (read, consumed) =
+            tokio::join!(self.source.read_all(sender), self.take_all(epoch, pages, &mut progress, &mut seen));
+        consumed?;
+        read?;
+        self.look_for_unseen(epoch, &mut progress, &seen).await?;
+        self.settle_vanished(epoch, &mut progress).await?;
+        Ok(progress.report)
+    }
+
+    /// Owns the receiving end: when storing fails, the reader finds nobody to send to and stops.
+    async fn take_all(
+        &self,
+        epoch: LeaseEpoch,
+        mut pages: mpsc::Receiver<SourcePage>,
+        progress: &mut Progress,
+        seen: &mut Seen,
+    ) -> Result<(), ChannelError> {
+        while let Some(page) = pages.recv().await {
+            page.accounts.iter().for_each(|account| seen.add(&account.anchor));
+            self.take(epoch, page, progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Users whose account was not among those in scope: it may have moved out of scope, or be gone.
+    async fn look_for_unseen(
+        &self,
+        epoch: LeaseEpoch,
+        progress: &mut Progress,
+        seen: &Seen,
+    ) -> Result<(), ChannelError> {
+        let mut after = None;
+        loop {
+            let linked = self.store.linked_after(&self.connector, after.as_ref(), LOOKUP).await?;
+            let Some(last) = linked.last().cloned() else { return Ok(()) };
+            let unseen: Vec<SourceAnchor> = linked.into_iter().filter(|anchor| !seen.has(anchor)).collect();
+            after = Some(last);
+            if unseen.is_empty() {
+                continue;
+            }
+            let page = self.source.read(&unseen).await?;
+            if progress.report.read == 0 && page.accounts.is_empty() {
+                return Err(ChannelError::NothingVisible);
+            }
+            let (read_at, server) = (page.read_at, page.server.clone());
+            let found: HashSet<SourceAnchor> = page.accounts.iter().map(|account| account.anchor.clone()).collect();
+            self.take(epoch, page, progress).await?;
+            let gone: Vec<SourceAnchor> = unseen.into_iter().filter(|anchor| !found.contains(anchor)).collect();
+            self.take_missing(epoch, &gone, read_at, &server, progress).await?;
+        }
+    }
+
+    async fn take(&self, epoch: LeaseEpoch, page: SourcePage, progress: &mut Progress) -> Result<(), ChannelError> {
+        let now = self.clock.now();
+        let anchors: Vec<SourceAnchor> = page.accounts.iter().map(|account| account.anchor.clone()).collect();
+        let known = self.store.known(&self.connector, &anchors).await?;
+        let mut known: std::collections::HashMap<SourceAnchor, KnownAccount> =
+            known.into_iter().map(|known| (known.anchor.clone(), known)).collect();
+        let context = Context {
+            connector: &self.connector,
+            ring: &self.sealer.ring,
+            clear_text: self.clear_text,
+            sole_server: page.sole_server,
+            read_at: page.read_at,
+        };
+        progress.report.read += page.accounts.len() as u64;
+        let (mut acts, mut values, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+        for account in page.accounts {
+            // An anchor that occurs twice on a page is met once.
+            let Some(known) = known.remove(&account.anchor) else { continue };
+            let act = match decision::decide(&known, account, &context) {
+                Decision::Stale => {
+                    progress.report.stale += 1;
+                    continue;
+                }
+                Decision::Act(act) => act,
+            };
+            let Act { state, password, result } = act;
+            let change = match password {
+                PasswordAct::Derive { value, stamp, password_set, keep_outdated } => {
+                    values.push(value);
+                    pending.push((acts.len(), stamp, password_set, keep_outdated));
+                    None
+                }
+                PasswordAct::Leave => None,
+                PasswordAct::Confirm { clear, stamp } => Some(CredentialChange::Confirm { clear, stamp }),
+                PasswordAct::Quarantine { reason, stamp } => Some(CredentialChange::Quarantine { reason, stamp }),
+                PasswordAct::Vanished { stamp } => {
+                    progress.vanished.push((known.anchor.clone(), page.read_at, stamp));
+                    None
+                }
+            };
+            acts.push((known, state, change, result));
+        }
+        let derived = self.sealer.derive(values).await;
+        for (derived, (index, stamp, password_set, keep_outdated)) in derived.into_iter().zip(pending) {
+            let (known, _, change, result) = &mut acts[index];
+            let source = CredentialSource { connector: self.connector.clone(), anchor: known.anchor.clone() };
+            let sealed =
+                derived.and_then(|derived| self.sealer.seal(&source, &derived).map_err(|error| error.to_string()));
+            match sealed {
+                Ok(new) => {
+                    progress.report.stored += 1;
+                    *change = Some(CredentialChange::Store { new, stamp, password_set, keep_outdated });
+                }
+                Err(error) => *result = AccountResult::Error(error),
+            }
+        }
+        let mut changes = Vec::new();
+        for (known, state, credential, result) in acts {
+            progress.report.count(&result);
+            progress.report.states_changed += u64::from(state.is_some());
+            if result == AccountResult::Success && !matches!(credential, Some(CredentialChange::Store { .. })) {
+                progress.report.unchanged += 1;
+            }
+            let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
+            if credential.is_some() || state.is_some() || result.is_some() || known.fetch_queued {
+                let KnownAccount { anchor, fetch_queued: fetched, .. } = known;
+                changes.push(AccountChange { anchor, read_at: page.read_at, credential, state, result, fetched });
+            }
+        }
+        self.write(epoch, now, changes).await
+    }
+
+    async fn take_missing(
+        &self,
+        epoch: LeaseEpoch,
+        anchors: &[SourceAnchor],
+        read_at: Timestamp,
+        server: &str,
+        progress: &mut Progress,
+    ) -> Result<(), ChannelError> {
+        let now = self.clock.now();
+        let mut changes = Vec::new();
+        for known in self.store.known(&self.connector, anchors).await? {
+            // The user may have gone since the anchors were listed.
+            if known.link.is_none() {
+                continue;
+            }
+            let (state, result) = (decision::missing(&known), AccountResult::SourceObjectMissing);
+            if state.is_some() {
+                tracing::info!(connector = %self.connector, account = %known.anchor, server, "an account is gone from its directory");
+            }
+            progress.report.count(&result);
+            progress.report.states_changed += u64::from(state.is_some());
+            let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
+            if state.is_some() || result.is_some() {
+                let (anchor, credential) = (known.anchor, None);
+                changes.push(AccountChange { anchor, read_at, credential, state, result, fetched: false });
+            }
+        }
+        self.write(epoch, now, changes).await
+    }
+
+    /// Passwords whose values vanished: a few are believed; many at once mean that the right to read them is lost, and
+    /// then nobody's stored password is touched.
+    async fn settle_vanished(&self, epoch: LeaseEpoch, progress: &mut Progress) -> Result<(), ChannelError> {
+        if progress.vanished.is_empty() {
+            return Ok(());
+        }
+        let usable = self.store.usable_count(&self.connector).await?;
+        let vanished = progress.vanished.len() as u64;
+        if vanished > VANISHED_BELIEVED.max(usable / 10) {
+            return Err(ChannelError::PasswordsVanished { vanished, usable });
+        }
+        let now = self.clock.now();
+        let changes = std::mem::take(&mut progress.vanished).into_iter().map(|(anchor, read_at, stamp)| {
+            let credential = CredentialChange::Quarantine { reason: Quarantine::Absent, stamp };
+            AccountChange { anchor, read_at, credential: Some(credential), state: None, result: None, fetched: false }
+        });
+        self.write(epoch, now, changes.collect()).await
+    }
+
+    async fn write(
+        &self,
+        epoch: LeaseEpoch,
+        now: Timestamp,
+        mut changes: Vec<AccountChange>,
+    ) -> Result<(), ChannelError> {
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(WRITE));
+            self.store.apply(epoch, &self.connector, now, changes).await?;
+            changes = rest;
+        }
+        Ok(())
+    }
+}
+
+/// An error with its causes, for the row that operators read.
+fn texts(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += ": ";
+        text += &cause.to_string();
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,214 @@
+//! What to do with one account: a pure function of what is stored and what its directory shows.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::account_result::AccountResult;
+use super::source::{PasswordValues, SourceAccount};
+use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, StateChange};
+use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};
+use crate::identity::{AccountState, ConnectorName, CredentialSource, Timestamp};
+use crate::signin::store::Mark;
+
+/// What holds for all accounts of a page.
+pub(super) struct Context<'a> {
+    pub connector: &'a ConnectorName,
+    pub ring: &'a KeyRing,
+    pub clear_text: ClearText,
+    pub sole_server: bool,
+    pub read_at: Timestamp,
+}
+
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// The server showed an older version than is stored: nothing of it is believed.
+    Stale,
+    Act(Act),
+}
+
+#[derive(Debug)]
+pub(super) struct Act {
+    pub state: Option<StateChange>,
+    pub password: PasswordAct,
+    /// The result where nothing more is to be derived.
+    pub result: AccountResult,
+}
+
+#[derive(Debug)]
+pub(super) enum PasswordAct {
+    Leave,
+    Confirm {
+        clear: Option<OutdatedMark>,
+        stamp: SourceStamp,
+    },
+    Derive {
+        value: SourceValue,
+        stamp: SourceStamp,
+        password_set: Option<Timestamp>,
+        keep_outdated: bool,
+    },
+    Quarantine {
+        reason: Quarantine,
+        stamp: SourceStamp,
+    },
+    /// A password was stored and the entry shows none: one account's loss, or a lost right to read them all. The pass
+    /// decides at its end.
+    Vanished {
+        stamp: SourceStamp,
+    },
+}
+
+/// How old a confirmation or a result may get before it is written again; a write per account in every pass would cost
+/// more than the pass.
+const RENEWED_AFTER: Duration = Duration::from_secs(86_400);
+
+pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Context<'_>) -> Decision {
+    let Some(eligibility) = known.link else {
+        let result = AccountResult::NoTargetConnection;
+        return Decision::Act(Act { state: None, password: PasswordAct::Leave, result });
+    };
+    // An account that was gone may come back from a backup, in an older version.
+    if known.state.as_ref().is_some_and(|(state, version)| account.version < *version && !state.deleted) {
+        return Decision::Stale;
+    }
+    let before = known.state.as_ref().map(|(state, _)| state);
+    let (state, fault) = match account.state {
+        Ok(state) => (state, None),
+        Err(fault) => {
+            let base = before.cloned().unwrap_or_else(AccountState::unrestricted);
+            (AccountState { enabled: false, deleted: false, ..base }, Some(AccountResult::Error(fault.to_string())))
+        }
+    };
+    let password_set = state.password_set;
+    let changed = known.state.as_ref().is_none_or(|(old, version)| *old != state || *version != account.version);
+    let state =
+        changed.then(|| StateChange { ends_sessions: ends(before, &state), version: account.version.clone(), state });
+    let (password, result) = match eligibility {
+        Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget),
+        Eligibility::Eligible => {
+            let changed_at = account.version.instant();
+            let source = CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
+            let values = Values { source: &source, passwords: &account.passwords, password_set, changed_at };
+            values.decide(known.credential.as_ref(), context)
+        }
+    };
+    Decision::Act(Act { state, password, result: fault.unwrap_or(result) })
+}
+
+/// The change for an account that is not in its directory any more.
+pub(super) fn missing(known: &KnownAccount) -> Option<StateChange> {
+    let (before, version) = known.state.clone().unzip();
+    if before.as_ref().is_some_and(|state| state.deleted) {
+        return None;
+    }
+    let ends_sessions = before.as_ref().is_none_or(allowed);
+    let state = AccountState { deleted: true, ..before.unwrap_or_else(AccountState::unrestricted) };
+    Some(StateChange { state, version: version.unwrap_or_default(), ends_sessions })
+}
+
+/// Whether a result is worth a write.
+pub(super) fn is_news(known: Option<&KnownResult>, result: &AccountResult, now: Timestamp) -> bool {
+    known.is_none_or(|known| {
+        known.code != result.code() || known.detail != result.detail() || now.since(known.at) > RENEWED_AFTER
+    })
+}
+
+fn allowed(state: &AccountState) -> bool {
+    state.enabled && !state.deleted
+}
+
+fn ends(before: Option<&AccountState>, after: &AccountState) -> bool {
+    before.is_none_or(allowed) && !allowed(after)
+}
+
+/// The password values of one account.
+struct Values<'a> {
+    source: &'a CredentialSource,
+    passwords: &'a [PasswordValues],
+    password_set: Option<Timestamp>,
+    changed_at: Option<Timestamp>,
+}
+
+impl Values<'_> {
+    fn decide(&self, known: Option<&KnownCredential>, context: &Context<'_>) -> (PasswordAct, AccountResult) {
+        let message = self.message();
+        let stamp = || context.ring.stamp(self.source, STAMPED, &message);
+        let seen = known.and_then(|known| Some((known, known.stamp.as_ref()?)));
+        let comparison = seen.map(|(_, stamp)| context.ring.compare_stamp(stamp, self.source, STAMPED, &message));
+        let usable = known.is_some_and(|known| known.stage.is_usable());
+        match (seen, comparison) {
+            (Some((known, old)), Some(StampComparison::Same)) if usable => {
+                let clear = known.outdated.clone().filter(|mark| self.confirms(mark, context));
+                let old_key = !old.is_under(context.ring.primary());
+                let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
+                let act = if clear.is_some() || old_key || due {
+                    PasswordAct::Confirm { clear, stamp: stamp() }
+                } else {
+                    PasswordAct::Leave
+                };
+                (act, AccountResult::Success)
+            }
+            (_, comparison) => match self.parse(context.clear_text) {
+                Ok(value) => {
+                    // A stamp under a lost key proves no change, so a doubt about the hash stays.
+                    let keep_outdated = comparison == Some(StampComparison::UnknownKey);
+                    let derive =
+                        PasswordAct::Derive { value, stamp: stamp(), password_set: self.password_set, keep_outdated };
+                    (derive, AccountResult::Success)
+                }
+                Err(Quarantine::Absent) if usable => {
+                    (PasswordAct::Vanished { stamp: stamp() }, AccountResult::Quarantined(Quarantine::Absent))
+                }
+                Err(reason) if comparison == Some(StampComparison::Same) => {
+                    (PasswordAct::Leave, AccountResult::Quarantined(reason))
+                }
+                Err(reason) => (PasswordAct::Quarantine { reason, stamp: stamp() }, AccountResult::Quarantined(reason)),
+            },
+        }
+    }
+
+    /// The same value as before takes a doubt away only if it was read after the doubt arose. Where the directory has
+    /// shown that it moved on, one of several servers may lag behind it: then the version must be younger too.
+    fn confirms(&self, mark: &OutdatedMark, context: &Context<'_>) -> bool {
+        let younger = || self.changed_at.is_some_and(|changed| changed > mark.at);
+        context.read_at > mark.at && (mark.by == Mark::Unchecked.code() || context.sole_server || younger())
+    }
+
+    fn parse(&self, clear_text: ClearText) -> Result<SourceValue, Quarantine> {
+        let mut fault = None;
+        for PasswordValues { attribute, values } in self.passwords {
+            let Some(first) = values.first() else { continue };
+            let parsed = if attribute.eq_ignore_ascii_case("sambaNTPassword") {
+                parse_nt_hash(first).map(SourceValue::Nt)
+            } else {
+                SourceValue::strongest(values, clear_text)
+            };
+            match parsed {
+                Ok(value) => return Ok(value),
+                Err(reason) => fault = fault.or(Some(reason)),
+            }
+        }
+        Err(fault.unwrap_or(Quarantine::Absent))
+    }
+
+    /// All values with their attributes: a change of any is a change.
+    fn message(&self) -> Vec<Zeroizing<Vec<u8>>> {
+        let values = self
+            .passwords
+            .iter()
+            .flat_map(|password| password.values.iter().map(|value| (password.attribute.to_ascii_lowercase(), value)));
+        values
+            .map(|(attribute, value)| {
+                let mut bytes = Zeroizing::new(Vec::with_capacity(attribute.len() + 1 + value.len()));
+                bytes.extend_from_slice(attribute.as_bytes());
+                bytes.push(b':');
+                bytes.extend_from_slice(value);
+                bytes
+            })
+            .collect()
+    }
+}
+
+/// What the stamp is over.
+const STAMPED: &str = "passwords";

@@ -1,0 +1,258 @@
+//! A directory read over LDAP for the password channel.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state, password_policy};
+use super::source::{AccountSource, PasswordValues, SourceAccount, SourceError, SourcePage, SourceVersion};
+use crate::config::{ConnectorSettings, Dialect, DisabledTest};
+use crate::identity::{Clock, DistinguishedName, SourceAnchor};
+use crate::ldap::{
+    Connection, Entry, Filter, FilterError, LdapError, Scope, Search, ServerUrl, ServerUrlError, ServiceAccount, Trust,
+    TrustError,
+};
+
+/// The accounts of one connector.
+pub struct LdapSource {
+    servers: Vec<ServerUrl>,
+    trust: Trust,
+    account: ServiceAccount,
+    settings: ConnectorSettings,
+    user_filter: Filter,
+    attributes: Vec<String>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why settings make no source.
+#[derive(Debug, thiserror::Error)]
+pub enum LdapSourceError {
+    #[error("a server of the connector cannot be used")]
+    Server(#[from] ServerUrlError),
+    #[error("the connector's certification authorities cannot be used")]
+    Trust(#[from] TrustError),
+    #[error("the connector's user filter cannot be used")]
+    Filter(#[from] FilterError),
+}
+
+/// How long a server may take for one page, or for one lookup.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+/// Versions of an entry, the best first.
+const VERSION_ATTRIBUTES: [&str; 3] = ["entryCSN", "modifyTimestamp", "whenChanged"];
+const POLICY_SUBENTRY: &str = "pwdPolicySubentry";
+const POLICY_ATTRIBUTES: [&str; 2] = ["pwdLockoutDuration", "pwdMaxAge"];
+
+impl LdapSource {
+    pub fn new(settings: &ConnectorSettings, clock: Arc<dyn Clock>) -> Result<Self, LdapSourceError> {
+        let servers = settings.servers.iter().map(|server| server.parse()).collect::<Result<Vec<ServerUrl>, _>>()?;
+        let trust = Trust::new(settings.ca_file.as_slice())?;
+        let class = Filter::equal("objectClass", &settings.classes.user);
+        let user_filter = match &settings.user_filter {
+            Some(filter) => Filter::and([class, Filter::parse(filter)?]),
+            None => class,
+        };
+        let account = ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() };
+        let mut attributes: Vec<String> = vec![settings.anchor_attribute.clone()];
+        attributes.extend(settings.passwords.attributes.iter().cloned());
+        attributes.extend(STATE_ATTRIBUTES.into_iter().chain(VERSION_ATTRIBUTES).map(str::to_owned));
+        let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) = &settings.disabled;
+        attributes.push(attribute.clone());
+        attributes.sort_by_key(|name| name.to_ascii_lowercase());
+        attributes.dedup_by_key(|name| name.to_ascii_lowercase());
+        Ok(Self { servers, trust, account, settings: settings.clone(), user_filter, attributes, clock })
+    }
+
+    /// A connection to the first server that takes one.
+    async fn connect(&self) -> Result<Connection, SourceError> {
+        let mut last = None;
+        for server in &self.servers {
+            match self.connect_to(server).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    tracing::warn!(connector = %self.settings.name, server = %server, error = %error, "a server cannot be read");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.map_or(SourceError::GivenUp, directory))
+    }
+
+    async fn connect_to(&self, server: &ServerUrl) -> Result<Connection, LdapError> {
+        let mut connection = Connection::open(server, &self.trust, self.settings.connect_deadline).await?;
+        connection.bind(&self.account).await?;
+        connection.set_deadline(READ_DEADLINE);
+        Ok(connection)
+    }
+
+    async fn send_all(&self, connection: &mut Connection, pages: &mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
+        let mut policies = Policies::default();
+        for base in &self.settings.bases {
+            let search = Search {
+                base: base.clone(),
+                scope: Scope::Subtree,
+                filter: self.user_filter.clone(),
+                attributes: self.attributes.clone(),
+            };
+            let server = connection.server().clone();
+            let mut paged = connection.search_paged(search, self.settings.page_size);
+            loop {
+                let read_at = self.clock.now();
+                let Some(page) = paged.next_page().await.map_err(directory)? else { break };
+                for name in &page.unreadable {
+                    tracing::warn!(connector = %self.settings.name, name, "an entry's name cannot be read; it is left out");
+                }
+                // Policy entries are few; a connection does one operation at a time, so they have one of their own.
+                policies.learn(self, &server, &page.entries).await.map_err(directory)?;
+                let accounts = self.accounts(page.entries, &policies);
+                let page =
+                    SourcePage { server: server.to_string(), sole_server: self.servers.len() == 1, read_at, accounts };
+                pages.send(page).await.map_err(|_| SourceError::GivenUp)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accounts(&self, entries: Vec<Entry>, policies: &Policies) -> Vec<SourceAccount> {
+        let accounts = entries.into_iter().map(|entry| self.account_of(entry, policies));
+        accounts.flatten().collect()
+    }
+
+    fn account_of(&self, mut entry: Entry, policies: &Policies) -> Option<SourceAccount> {
+        let Some(anchor) = self.anchor_of(&entry) else {
+            tracing::warn!(connector = %self.settings.name, entry = entry.dn.as_str(), "an entry has no usable anchor; it is left out");
+            return None;
+        };
+        let version =
+            VERSION_ATTRIBUTES.iter().find_map(|name| entry.text(&name.to_ascii_lowercase())).unwrap_or_default();
+        let version = SourceVersion::new(version.to_owned());
+        let policy = policies.of(&entry, self.settings.lockout_duration);
+        let state = account_state(&entry, &self.settings.disabled, &policy);
+        let passwords = self.settings.passwords.attributes.iter().filter_map(|attribute| {
+            let values = entry.attributes.remove(&attribute.to_ascii_lowercase())?;
+            let values: Vec<_> = values.into_iter().map(Zeroizing::new).collect();
+            (!values.is_empty()).then(|| PasswordValues { attribute: attribute.clone(), values })
+        });
+        let passwords = passwords.collect();
+        Some(SourceAccount { anchor, version, state, passwords })
+    }
+
+    fn anchor_of(&self, entry: &Entry) -> Option<SourceAnchor> {
+        let bytes = entry.bytes(&self.settings.anchor_attribute.to_ascii_lowercase())?;
+        if self.has_binary_anchor() {
+            return SourceAnchor::from_binary(bytes).ok();
+        }
+        SourceAnchor::from_text(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
+    fn has_binary_anchor(&self) -> bool {
+        self.settings.dialect == Dialect::ActiveDirectory
+            && self.settings.anchor_attribute.eq_ignore_ascii_case("objectGUID")
+    }
+
+    fn filter_of(&self, anchor: &SourceAnchor) -> Option<Filter> {
+        use base64::Engine as _;
+        let attribute = &self.settings.anchor_attribute;
+        if self.has_binary_anchor() {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(anchor.as_str()).ok()?;
+            return Some(Filter::equal(attribute, bytes));
+        }
+        Some(Filter::equal(attribute, anchor.as_str()))
+    }
+
+    /// The naming contexts that hold the connector's bases: an account that has left its scope is not gone.
+    async fn contexts(&self, connection: &mut Connection) -> Result<Vec<DistinguishedName>, LdapError> {
+        let root: DistinguishedName = "".parse().expect("the empty name is the root");
+        let root_dse = connection.read(&root, vec!["namingContexts".to_owned()]).await?;
+        let contexts: Vec<DistinguishedName> = root_dse
+            .iter()
+            .flat_map(|entry| entry.texts("namingcontexts"))
+            .filter_map(|name| name.parse().ok())
+            .filter(|context| self.settings.bases.iter().any(|base| base.is_within(context)))
+            .collect();
+        Ok(if contexts.is_empty() { self.settings.bases.clone() } else { contexts })
+    }
+}
+
+#[async_trait]
+impl AccountSource for LdapSource {
+    async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
+        let mut connection = self.connect().await?;
+        self.send_all(&mut connection, &pages).await
+    }
+
+    async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
+        let mut connection = self.connect().await?;
+        let read_at = self.clock.now();
+        let mut entries = Vec::new();
+        let contexts = self.contexts(&mut connection).await.map_err(directory)?;
+        // A filter of many alternatives is read in one go by every server; 50 stay well below any limit of its size.
+        for anchors in anchors.chunks(50) {
+            let filter = Filter::or(anchors.iter().filter_map(|anchor| self.filter_of(anchor)));
+            for base in &contexts {
+                let search = Search {
+                    base: base.clone(),
+                    scope: Scope::Subtree,
+                    filter: filter.clone(),
+                    attributes: self.attributes.clone(),
+                };
+                entries.extend(connection.search(search).await.map_err(directory)?);
+            }
+        }
+        let server = connection.server().clone();
+        let mut policies = Policies::default();
+        policies.learn(self, &server, &entries).await.map_err(directory)?;
+        let accounts = self.accounts(entries, &policies);
+        Ok(SourcePage { server: server.to_string(), sole_server: self.servers.len() == 1, read_at, accounts })
+    }
+}
+
+/// The password policies met in one read, by the DN of their entry.
+#[derive(Default)]
+struct Policies {
+    known: HashMap<String, Option<Entry>>,
+    connection: Option<Connection>,
+}
+
+impl Policies {
+    /// Reads the policies that these entries name and that are not known yet.
+    async fn learn(&mut self, source: &LdapSource, server: &ServerUrl, entries: &[Entry]) -> Result<(), LdapError> {
+        for entry in entries {
+            let Some(name) = policy_of(entry) else { continue };
+            let key = name.folded();
+            if self.known.contains_key(&key) {
+                continue;
+            }
+            let connection = match &mut self.connection {
+                Some(connection) => connection,
+                none => none.insert(source.connect_to(server).await?),
+            };
+            let attributes = POLICY_ATTRIBUTES.map(str::to_owned).to_vec();
+            let policy = connection.read(&name, attributes).await?;
+            if policy.is_none() {
+                tracing::warn!(connector = %source.settings.name, policy = name.as_str(), "a password policy cannot be read");
+            }
+            self.known.insert(key, policy);
+        }
+        Ok(())
+    }
+
+    fn of(&self, entry: &Entry, lockout_duration: Duration) -> PasswordPolicy {
+        let named = policy_of(entry).and_then(|name| self.known.get(&name.folded())?.as_ref());
+        match named {
+            Some(policy) => password_policy(policy, lockout_duration),
+            None => PasswordPolicy { lockout_duration: Some(lockout_duration), max_age: None },
+        }
+    }
+}
+
+fn policy_of(entry: &Entry) -> Option<DistinguishedName> {
+    entry.text(&POLICY_SUBENTRY.to_ascii_lowercase())?.parse().ok()
+}
+
+fn directory(error: LdapError) -> SourceError {
+    SourceError::Directory(Box::new(error))
+}

@@ -1,0 +1,31 @@
+//! The password channel: hashes and account states from the directories to the credential store, on a path of their
+//! own (design section 4, "Password sync").
+//!
+//! A pass reads a connector's accounts and stores what changed; repeated, it finds nothing and derives nothing. It acts
+//! only on accounts that a `credential_source` row names, knows nothing of the metaverse, and never ends a credential
+//! because something was not read: that follows released exports. The same rows are read by [`verifier`] at sign-in and
+//! upgraded by [`wrapping`] when no sign-in wants the processor.
+
+pub mod account_result;
+pub mod account_state;
+pub mod channel;
+mod decision;
+pub mod ldap_source;
+mod pace;
+pub mod report;
+pub mod sealer;
+pub mod source;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod verifier;
+pub mod wrapping;
+
+pub use account_result::AccountResult;
+pub use channel::{Channel, ChannelError};
+pub use ldap_source::LdapSource;
+pub use report::PassReport;
+pub use sealer::Sealer;
+pub use source::{AccountSource, PasswordValues, SourceAccount, SourceError, SourcePage, SourceVersion};
+pub use verifier::StoredHashes;
+pub use wrapping::{Progress, Wrapping};

@@ -1,0 +1,84 @@
+//! Where hashes and account states come from: the contract with a directory.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::account_state::StateFault;
+use crate::identity::{AccountState, SourceAnchor, Timestamp};
+
+/// A directory that can be read for the password channel.
+#[async_trait]
+pub trait AccountSource: Send + Sync {
+    /// Reads every account in the connector's scope and sends it page by page. `Ok` means that the read came to its
+    /// end without error; what was sent before an `Err` is good, and not the whole.
+    async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError>;
+
+    /// Reads these accounts wherever they are in the directory, in scope or not. One that is missing from an `Ok` is
+    /// not in the directory.
+    async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError>;
+}
+
+/// The directory could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("the directory could not be read")]
+    Directory(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the read was given up by its reader")]
+    GivenUp,
+}
+
+/// Some accounts, read from one server.
+#[derive(Debug)]
+pub struct SourcePage {
+    pub server: String,
+    /// The connector has no other server: what this one shows is the directory's newest.
+    pub sole_server: bool,
+    /// When the read of this page began: nothing in it is older.
+    pub read_at: Timestamp,
+    pub accounts: Vec<SourceAccount>,
+}
+
+/// An account as its directory shows it. Holds password values: erased when dropped, never printed.
+#[derive(Debug)]
+pub struct SourceAccount {
+    pub anchor: SourceAnchor,
+    pub version: SourceVersion,
+    pub state: Result<AccountState, StateFault>,
+    /// In the connector's order of preference; an attribute without values has none here.
+    pub passwords: Vec<PasswordValues>,
+}
+
+/// The values of one password attribute.
+pub struct PasswordValues {
+    pub attribute: String,
+    pub values: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl fmt::Debug for PasswordValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PasswordValues({}, {})", self.attribute, self.values.len())
+    }
+}
+
+/// The version of an entry, as its directory counts: `entryCSN`, or the time of its last change. Later versions
+/// compare greater, also between servers of one directory; an unknown version is the least.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceVersion(String);
+
+impl SourceVersion {
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The time of the change, to the second, where the version tells it (generalized time leads in all of them).
+    pub fn instant(&self) -> Option<Timestamp> {
+        super::account_state::generalized_time(self.0.split(['.', '#']).next()?)
+    }
+}

@@ -1,0 +1,544 @@
+//! Credentials, account states and the password channel's progress on SQL.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::audit::AuditLog;
+use super::bulk::chunk_sizes;
+use super::database::Database;
+use super::error::StoreError;
+use super::writer::Urgency;
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::credential::{KeyName, SourceStamp};
+use crate::identity::{ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
+use crate::password_sync::account_result;
+use crate::password_sync::store::{
+    AccountChange, CredentialReader, CredentialStoreError, Eligibility, KnownAccount, KnownCredential, KnownResult,
+    OutdatedMark, PassEnd, PassStore, Stage, StoredCredential, Upgrade, UpgradeStore,
+};
+
+mod apply;
+
+/// The credential tables of the tenant. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    db: Database,
+    audit: AuditLog,
+}
+
+/// What a transaction of the channel can end in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the engine lease is no longer ours (epoch {0})")]
+    LeaseLost(LeaseEpoch),
+}
+
+impl From<WriteError> for CredentialStoreError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Store(error) => error.into(),
+            WriteError::LeaseLost(epoch) => Self::LeaseLost { epoch },
+        }
+    }
+}
+
+impl From<StoreError> for CredentialStoreError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+/// First interval after which a single read is tried again; doubled each time.
+const FETCH_AGAIN_MS: i64 = 5_000;
+/// Longest such interval.
+const FETCH_AGAIN_MOST_MS: i64 = 600_000;
+
+impl Credentials {
+    pub fn new(db: Database, audit: AuditLog) -> Self {
+        Self { db, audit }
+    }
+
+    /// Wipes the credential of `source` for good, within the transaction that ended it (the release of a guarded
+    /// export, or an operator's order). Nothing else wipes.
+    pub async fn wipe(
+        &self,
+        conn: &mut AnyConnection,
+        source: &CredentialSource,
+        at: Timestamp,
+        actor: Actor,
+    ) -> Result<bool, StoreError> {
+        let wiped = sqlx::query(
+            "UPDATE credential SET stage = 'wiped', chain = '', sealed = '', reason = NULL, source_stamp = '', \
+             password_set = NULL, version = version + 1, outdated_at = NULL, outdated_by = NULL, stored_at = $3 \
+             WHERE connector = $1 AND anchor = $2 AND stage <> 'wiped'",
+        )
+        .bind(source.connector.as_str())
+        .bind(source.anchor.as_str())
+        .bind(at.millis())
+        .execute(&mut *conn)
+        .await
+        .map_err(StoreError::doing("wiping a credential"))?
+        .rows_affected()
+            > 0;
+        if wiped {
+            self.audit
+                .append(conn, Event::new(EventKind::CredentialWiped, Outcome::Success, actor).about(source))
+                .await?;
+        }
+        Ok(wiped)
+    }
+
+    async fn write<T, F>(&self, epoch: LeaseEpoch, work: F) -> Result<T, CredentialStoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> futures::future::BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let done: Result<T, WriteError> = self
+            .db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    check_epoch(conn, epoch).await?;
+                    Ok(work(conn).await?)
+                })
+            })
+            .await;
+        Ok(done?)
+    }
+}
+
+/// Refuses a holder whose lease has gone to another. Touches the lease's row, so that on PostgreSQL no other holder
+/// can take it before this transaction commits.
+async fn check_epoch(conn: &mut AnyConnection, epoch: LeaseEpoch) -> Result<(), WriteError> {
+    let held = sqlx::query("UPDATE engine_lease SET epoch = epoch WHERE id = 1 AND epoch = $1")
+        .bind(epoch.number())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("checking the engine lease"))?;
+    if held.rows_affected() == 1 { Ok(()) } else { Err(WriteError::LeaseLost(epoch)) }
+}
+
+#[async_trait]
+impl PassStore for Credentials {
+    async fn begin_pass(
+        &self,
+        epoch: LeaseEpoch,
+        connector: &ConnectorName,
+        at: Timestamp,
+    ) -> Result<(), CredentialStoreError> {
+        let connector = connector.clone();
+        self.write(epoch, move |conn| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO connector_pass (connector, started_at, completed_at, watermark, error) \
+                     VALUES ($1, $2, NULL, NULL, NULL) ON CONFLICT (connector) DO UPDATE SET started_at = excluded.started_at",
+                )
+                .bind(connector.as_str())
+                .bind(at.millis())
+                .execute(conn)
+                .await
+                .map_err(StoreError::doing("recording the beginning of a password pass"))?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn end_pass(
+        &self,
+        epoch: LeaseEpoch,
+        connector: &ConnectorName,
+        end: PassEnd,
+    ) -> Result<(), CredentialStoreError> {
+        let (connector, audit) = (connector.clone(), self.audit.clone());
+        self.write(epoch, move |conn| {
+            Box::pin(async move {
+                let (started, report) = match end {
+                    PassEnd::Complete { started, report } => (started, report),
+                    PassEnd::Failed { error } => {
+                        sqlx::query("UPDATE connector_pass SET error = $2 WHERE connector = $1")
+                            .bind(connector.as_str())
+                            .bind(error)
+                            .execute(conn)
+                            .await
+                            .map_err(StoreError::doing("recording the failure of a password pass"))?;
+                        return Ok(());
+                    }
+                };
+                sqlx::query("UPDATE connector_pass SET completed_at = $2, error = NULL WHERE connector = $1")
+                    .bind(connector.as_str())
+                    .bind(started.millis())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("recording the end of a password pass"))?;
+                let kept_since = started - account_result::KEPT;
+                sqlx::query("DELETE FROM credential_result WHERE connector = $1 AND at < $2")
+                    .bind(connector.as_str())
+                    .bind(kept_since.millis())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("dropping old results"))?;
+                if report.stored > 0 {
+                    let event = Event::new(EventKind::CredentialStored, Outcome::Success, channel())
+                        .about(&connector)
+                        .with("stored", report.stored)
+                        .with("quarantined", report.quarantined);
+                    audit.append(conn, event).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn known(
+        &self,
+        connector: &ConnectorName,
+        anchors: &[SourceAnchor],
+    ) -> Result<Vec<KnownAccount>, CredentialStoreError> {
+        let mut known: HashMap<&str, KnownAccount> = anchors
+            .iter()
+            .map(|anchor| {
+                let anchor_key = anchor.as_str();
+                let account = KnownAccount {
+                    anchor: anchor.clone(),
+                    link: None,
+                    credential: None,
+                    state: None,
+                    result: None,
+                    fetch_queued: false,
+                };
+                (anchor_key, account)
+            })
+            .collect();
+        for row in self.of_anchors("anchor, eligible FROM credential_source", connector, anchors).await? {
+            let link = if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
+            set(&mut known, &row, |account| account.link = Some(link));
+        }
+        let columns = "anchor, stage, source_stamp, outdated_at, outdated_by, confirmed_at FROM credential";
+        for row in self.of_anchors(columns, connector, anchors).await? {
+            let credential = known_credential(&row)?;
+            set(&mut known, &row, |account| account.credential = Some(credential));
+        }
+        for row in self.of_anchors("anchor, state, source_version FROM directory_state", connector, anchors).await? {
+            let state = serde_json::from_str(row.get("state"))
+                .map_err(|error| unreadable("directory_state", "state", &error))?;
+            let version = crate::password_sync::SourceVersion::new(row.get("source_version"));
+            set(&mut known, &row, |account| account.state = Some((state, version)));
+        }
+        for row in self.of_anchors("anchor, result, detail, at FROM credential_result", connector, anchors).await? {
+            let at = Timestamp::from_millis(row.get("at"));
+            let result = KnownResult { code: row.get("result"), detail: row.get("detail"), at };
+            set(&mut known, &row, |account| account.result = Some(result));
+        }
+        for row in self.of_anchors("anchor FROM credential_fetch", connector, anchors).await? {
+            set(&mut known, &row, |account| account.fetch_queued = true);
+        }
+        Ok(known.into_values().collect())
+    }
+
+    async fn linked_after(
+        &self,
+        connector: &ConnectorName,
+        after: Option<&SourceAnchor>,
+        limit: u32,
+    ) -> Result<Vec<SourceAnchor>, CredentialStoreError> {
+        let rows = sqlx::query(
+            "SELECT anchor FROM credential_source WHERE connector = $1 AND anchor > $2 ORDER BY anchor LIMIT $3",
+        )
+        .bind(connector.as_str())
+        .bind(after.map_or("", SourceAnchor::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("listing credential sources"))?;
+        Ok(rows.iter().map(|row| SourceAnchor::from_stored(row.get("anchor"))).collect())
+    }
+
+    async fn usable_count(&self, connector: &ConnectorName) -> Result<u64, CredentialStoreError> {
+        let row = sqlx::query(
+            "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM credential WHERE connector = $1 AND stage IN ('sealed', 'wrapped')",
+        )
+        .bind(connector.as_str())
+        .fetch_one(self.db.read())
+        .await
+        .map_err(StoreError::doing("counting credentials"))?;
+        Ok(row.get::<i64, _>("n").cast_unsigned())
+    }
+
+    async fn apply(
+        &self,
+        epoch: LeaseEpoch,
+        connector: &ConnectorName,
+        at: Timestamp,
+        changes: Vec<AccountChange>,
+    ) -> Result<(), CredentialStoreError> {
+        let applying = apply::Applying { connector: connector.clone(), at, audit: self.audit.clone() };
+        self.write(epoch, move |conn| Box::pin(async move { applying.run(conn, changes).await })).await
+    }
+
+    async fn due_fetches(
+        &self,
+        connector: &ConnectorName,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SourceAnchor>, CredentialStoreError> {
+        let rows = sqlx::query(
+            "SELECT anchor FROM credential_fetch WHERE connector = $1 AND next_at <= $2 ORDER BY next_at LIMIT $3",
+        )
+        .bind(connector.as_str())
+        .bind(now.millis())
+        .bind(i64::from(limit))
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("listing single reads"))?;
+        Ok(rows.iter().map(|row| SourceAnchor::from_stored(row.get("anchor"))).collect())
+    }
+
+    async fn postpone_fetches(
+        &self,
+        epoch: LeaseEpoch,
+        connector: &ConnectorName,
+        anchors: &[SourceAnchor],
+        now: Timestamp,
+    ) -> Result<(), CredentialStoreError> {
+        let (connector, anchors) = (connector.clone(), anchors.to_vec());
+        self.write(epoch, move |conn| {
+            Box::pin(async move {
+                for anchor in anchors {
+                    sqlx::query(
+                        "UPDATE credential_fetch SET attempts = attempts + 1, next_at = $3 + CASE \
+                         WHEN attempts >= 7 THEN $5 ELSE $4 * (1 << CAST(attempts AS INTEGER)) END \
+                         WHERE connector = $1 AND anchor = $2",
+                    )
+                    .bind(connector.as_str())
+                    .bind(anchor.as_str())
+                    .bind(now.millis())
+                    .bind(FETCH_AGAIN_MS)
+                    .bind(FETCH_AGAIN_MOST_MS)
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("postponing a single read"))?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl CredentialReader for Credentials {
+    async fn credential(&self, source: &CredentialSource) -> Result<Option<StoredCredential>, CredentialStoreError> {
+        let sql = format!(
+            "SELECT {STORED} FROM credential c LEFT JOIN credential_source s \
+             ON s.connector = c.connector AND s.anchor = c.anchor WHERE c.connector = $1 AND c.anchor = $2"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(source.connector.as_str())
+            .bind(source.anchor.as_str())
+            .fetch_optional(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading a credential"))?;
+        Ok(row.as_ref().map(stored_credential).transpose()?)
+    }
+
+    async fn chains_after(
+        &self,
+        after: Option<&CredentialSource>,
+        limit: u32,
+    ) -> Result<Vec<(CredentialSource, String)>, CredentialStoreError> {
+        let (connector, anchor) = position(after);
+        let rows = sqlx::query(
+            "SELECT connector, anchor, chain FROM credential WHERE stage IN ('sealed', 'wrapped') \
+             AND (connector > $1 OR (connector = $1 AND anchor > $2)) ORDER BY connector, anchor LIMIT $3",
+        )
+        .bind(connector)
+        .bind(anchor)
+        .bind(i64::from(limit))
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("listing the chains in use"))?;
+        Ok(rows.iter().map(|row| Ok((source_of(row)?, row.get("chain")))).collect::<Result<_, StoreError>>()?)
+    }
+}
+
+#[async_trait]
+impl UpgradeStore for Credentials {
+    async fn upgradable_after(
+        &self,
+        primary: &KeyName,
+        unwrapped: bool,
+        after: Option<&CredentialSource>,
+        limit: u32,
+    ) -> Result<Vec<StoredCredential>, CredentialStoreError> {
+        let (connector, anchor) = position(after);
+        let prefix = format!("{primary}:");
+        let sql = format!(
+            "SELECT {STORED} FROM credential c LEFT JOIN credential_source s \
+             ON s.connector = c.connector AND s.anchor = c.anchor \
+             WHERE (c.connector > $1 OR (c.connector = $1 AND c.anchor > $2)) AND c.stage IN ('sealed', 'wrapped') \
+             AND ((c.stage = 'sealed' AND $3 = 1) OR substr(c.sealed, 1, $4) <> $5) \
+             ORDER BY c.connector, c.anchor LIMIT $6"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(connector)
+            .bind(anchor)
+            .bind(i64::from(unwrapped))
+            // The type of substr's length is INTEGER on PostgreSQL.
+            .bind(i32::try_from(prefix.len()).unwrap_or(i32::MAX))
+            .bind(prefix)
+            .bind(i64::from(limit))
+            .fetch_all(self.db.read())
+            .await
+            .map_err(StoreError::doing("listing credentials to upgrade"))?;
+        Ok(rows.iter().map(stored_credential).collect::<Result<_, _>>()?)
+    }
+
+    async fn upgrade(&self, epoch: LeaseEpoch, upgrades: Vec<Upgrade>) -> Result<u64, CredentialStoreError> {
+        self.write(epoch, move |conn| {
+            Box::pin(async move {
+                let mut upgraded = 0;
+                for upgrade in upgrades {
+                    let done = sqlx::query(
+                        "UPDATE credential SET stage = $5, chain = $6, sealed = $7 \
+                         WHERE connector = $1 AND anchor = $2 AND version = $3 AND sealed = $4",
+                    )
+                    .bind(upgrade.source.connector.as_str())
+                    .bind(upgrade.source.anchor.as_str())
+                    .bind(upgrade.version)
+                    .bind(upgrade.was)
+                    .bind(upgrade.new.stage.as_str())
+                    .bind(upgrade.new.chain.to_string())
+                    .bind(upgrade.new.sealed.to_string())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("upgrading a credential"))?;
+                    upgraded += done.rows_affected();
+                }
+                Ok(upgraded)
+            })
+        })
+        .await
+    }
+
+    async fn stage_counts(&self) -> Result<(u64, u64), CredentialStoreError> {
+        let rows = sqlx::query(
+            "SELECT stage, CAST(COUNT(*) AS BIGINT) AS n FROM credential WHERE stage IN ('sealed', 'wrapped') GROUP BY stage",
+        )
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("counting credentials by stage"))?;
+        let of = |stage: Stage| {
+            let found = rows.iter().find(|row| row.get::<&str, _>("stage") == stage.as_str());
+            found.map_or(0, |row| row.get::<i64, _>("n").cast_unsigned())
+        };
+        Ok((of(Stage::Sealed), of(Stage::Wrapped)))
+    }
+}
+
+impl Credentials {
+    /// Rows of a table for some anchors, by statements of a few fixed sizes.
+    async fn of_anchors(
+        &self,
+        columns_from: &'static str,
+        connector: &ConnectorName,
+        anchors: &[SourceAnchor],
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let (mut rows, mut rest) = (Vec::new(), anchors);
+        for size in chunk_sizes(anchors.len()) {
+            let (chunk, left) = rest.split_at(size);
+            rest = left;
+            let sql = format!("SELECT {columns_from} WHERE connector = $1 AND anchor IN {}", placeholders(size, 2));
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(connector.as_str().to_owned());
+            for anchor in chunk {
+                query = query.bind(anchor.as_str().to_owned());
+            }
+            let found = query.fetch_all(self.db.read()).await;
+            rows.extend(found.map_err(StoreError::doing("reading what is stored about accounts"))?);
+        }
+        Ok(rows)
+    }
+}
+
+/// `($2,$3,...)`: `count` placeholders from `first`.
+fn placeholders(count: usize, first: usize) -> String {
+    super::bulk::values_clause(1, count, first)
+}
+
+/// The actor of what the channel does by itself.
+fn channel() -> Actor {
+    Actor::System("password-sync".to_owned())
+}
+
+const STORED: &str = "c.connector AS connector, c.anchor AS anchor, c.stage AS stage, c.chain AS chain, \
+    c.sealed AS sealed, c.version AS version, c.outdated_at AS outdated_at, c.outdated_by AS outdated_by, \
+    c.password_set AS password_set, c.stored_at AS stored_at, c.confirmed_at AS confirmed_at, s.eligible AS eligible";
+
+fn stored_credential(row: &AnyRow) -> Result<StoredCredential, StoreError> {
+    Ok(StoredCredential {
+        source: source_of(row)?,
+        stage: stage_of(row)?,
+        chain: row.get("chain"),
+        sealed: row.get("sealed"),
+        version: row.get("version"),
+        outdated: outdated_of(row),
+        password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
+        stored_at: Timestamp::from_millis(row.get("stored_at")),
+        confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
+        ineligible: row.get::<Option<i64>, _>("eligible") == Some(0),
+    })
+}
+
+fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
+    let stamp: String = row.get("source_stamp");
+    let stamp: Option<SourceStamp> = if stamp.is_empty() {
+        None
+    } else {
+        Some(stamp.parse().map_err(|error| unreadable("credential", "source_stamp", &error))?)
+    };
+    Ok(KnownCredential {
+        stage: stage_of(row)?,
+        stamp,
+        outdated: outdated_of(row),
+        confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
+    })
+}
+
+fn outdated_of(row: &AnyRow) -> Option<OutdatedMark> {
+    let at = row.get::<Option<i64>, _>("outdated_at").map(Timestamp::from_millis)?;
+    Some(OutdatedMark { at, by: row.get::<Option<String>, _>("outdated_by").unwrap_or_default() })
+}
+
+fn stage_of(row: &AnyRow) -> Result<Stage, StoreError> {
+    Stage::from_word(row.get("stage")).ok_or_else(|| unreadable("credential", "stage", &"an unknown word"))
+}
+
+fn source_of(row: &AnyRow) -> Result<CredentialSource, StoreError> {
+    let connector: &str = row.get("connector");
+    let connector = connector.parse().map_err(|error| unreadable("credential", "connector", &error))?;
+    Ok(CredentialSource { connector, anchor: SourceAnchor::from_stored(row.get("anchor")) })
+}
+
+fn set(known: &mut HashMap<&str, KnownAccount>, row: &AnyRow, change: impl FnOnce(&mut KnownAccount)) {
+    if let Some(account) = known.get_mut(row.get::<&str, _>("anchor")) {
+        change(account);
+    }
+}
+
+fn position(after: Option<&CredentialSource>) -> (String, String) {
+    match after {
+        None => (String::new(), String::new()),
+        Some(source) => (source.connector.as_str().to_owned(), source.anchor.as_str().to_owned()),
+    }
+}
+
+fn unreadable(table: &'static str, column: &'static str, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unreadable { table, column, reason: reason.to_string() }
+}

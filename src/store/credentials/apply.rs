@@ -1,0 +1,318 @@
+//! One transaction of a pass: credentials, account states, results and served single reads of a few accounts.
+
+use std::collections::HashSet;
+
+use sqlx::{AnyConnection, Row};
+
+use super::{channel, placeholders};
+use crate::audit::{Event, EventKind, Outcome};
+use crate::credential::{Quarantine, SourceStamp};
+use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp};
+use crate::password_sync::AccountResult;
+use crate::password_sync::store::{AccountChange, CredentialChange, OutdatedMark, SealedChain, StateChange};
+use crate::store::audit::AuditLog;
+use crate::store::bulk::{chunk_sizes, values_clause};
+use crate::store::error::StoreError;
+
+pub(super) struct Applying {
+    pub connector: ConnectorName,
+    pub at: Timestamp,
+    pub audit: AuditLog,
+}
+
+/// A credential row to be written.
+struct CredentialRow {
+    anchor: SourceAnchor,
+    stage: &'static str,
+    chain: String,
+    sealed: String,
+    reason: Option<String>,
+    stamp: SourceStamp,
+    password_set: Option<Timestamp>,
+}
+
+const CREDENTIAL_COLUMNS: usize = 11;
+
+impl Applying {
+    pub async fn run(self, conn: &mut AnyConnection, changes: Vec<AccountChange>) -> Result<(), StoreError> {
+        let live = self.live_links(conn, &changes).await?;
+        let (mut replaced, mut doubted, mut states, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for change in changes {
+            let AccountChange { anchor, read_at, credential, state, result, fetched } = change;
+            match credential {
+                Some(_) if !live.contains(&anchor) => {}
+                Some(CredentialChange::Store { new, stamp, password_set, keep_outdated }) => {
+                    let row = stored(anchor.clone(), new, stamp, password_set);
+                    if keep_outdated { doubted.push(row) } else { replaced.push(row) }
+                }
+                Some(CredentialChange::Quarantine { reason, stamp }) => {
+                    self.record_quarantine(conn, &anchor, reason).await?;
+                    replaced.push(quarantined(anchor.clone(), reason, stamp));
+                }
+                Some(CredentialChange::Confirm { clear, stamp }) => self.confirm(conn, &anchor, clear, &stamp).await?,
+                None => {}
+            }
+            if fetched {
+                self.end_fetch(conn, &anchor, read_at).await?;
+            }
+            if let Some(state) = state {
+                if state.ends_sessions {
+                    self.end_sessions(conn, &anchor, &state).await?;
+                }
+                states.push((anchor.clone(), state));
+            }
+            if let Some(result) = result {
+                results.push((anchor, result));
+            }
+        }
+        self.put_credentials(conn, replaced, true).await?;
+        self.put_credentials(conn, doubted, false).await?;
+        self.put_states(conn, states).await?;
+        self.put_results(conn, results).await
+    }
+
+    /// Accounts that still are a user's eligible credential source, locked until the commit: a user who is deleted
+    /// meanwhile must not get the wiped credential back.
+    async fn live_links(
+        &self,
+        conn: &mut AnyConnection,
+        changes: &[AccountChange],
+    ) -> Result<HashSet<SourceAnchor>, StoreError> {
+        let anchors: Vec<&SourceAnchor> =
+            changes.iter().filter(|change| change.credential.is_some()).map(|change| &change.anchor).collect();
+        let (mut live, mut rest) = (HashSet::new(), &anchors[..]);
+        for size in chunk_sizes(anchors.len()) {
+            let (chunk, left) = rest.split_at(size);
+            rest = left;
+            let sql = format!(
+                "UPDATE credential_source SET eligible = eligible \
+                 WHERE connector = $1 AND eligible = 1 AND anchor IN {} RETURNING anchor",
+                placeholders(size, 2)
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(self.connector.as_str().to_owned());
+            for anchor in chunk {
+                query = query.bind(anchor.as_str().to_owned());
+            }
+            let rows = query.fetch_all(&mut *conn).await.map_err(StoreError::doing("locking credential sources"))?;
+            live.extend(rows.iter().map(|row| SourceAnchor::from_stored(row.get("anchor"))));
+        }
+        Ok(live)
+    }
+
+    async fn put_credentials(
+        &self,
+        conn: &mut AnyConnection,
+        rows: Vec<CredentialRow>,
+        clear_outdated: bool,
+    ) -> Result<(), StoreError> {
+        let outdated = if clear_outdated { ", outdated_at = NULL, outdated_by = NULL" } else { "" };
+        let mut rows = rows.into_iter();
+        for size in chunk_sizes(rows.len()) {
+            let sql = format!(
+                "INSERT INTO credential (connector, anchor, stage, chain, sealed, reason, source_stamp, password_set, \
+                 version, stored_at, confirmed_at) VALUES {} \
+                 ON CONFLICT (connector, anchor) DO UPDATE SET stage = excluded.stage, chain = excluded.chain, \
+                 sealed = excluded.sealed, reason = excluded.reason, source_stamp = excluded.source_stamp, \
+                 password_set = excluded.password_set, version = credential.version + 1, \
+                 stored_at = excluded.stored_at, confirmed_at = excluded.confirmed_at{outdated}",
+                values_clause(size, CREDENTIAL_COLUMNS, 1)
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for row in rows.by_ref().take(size) {
+                query = query
+                    .bind(self.connector.as_str().to_owned())
+                    .bind(row.anchor.as_str().to_owned())
+                    .bind(row.stage)
+                    .bind(row.chain)
+                    .bind(row.sealed)
+                    .bind(row.reason)
+                    .bind(row.stamp.to_string())
+                    .bind(row.password_set.map(Timestamp::millis))
+                    .bind(1_i64)
+                    .bind(self.at.millis())
+                    .bind(self.at.millis());
+            }
+            query.execute(&mut *conn).await.map_err(StoreError::doing("storing credentials"))?;
+        }
+        Ok(())
+    }
+
+    async fn put_states(
+        &self,
+        conn: &mut AnyConnection,
+        states: Vec<(SourceAnchor, StateChange)>,
+    ) -> Result<(), StoreError> {
+        let mut states = states.into_iter();
+        for size in chunk_sizes(states.len()) {
+            let sql = format!(
+                "INSERT INTO directory_state (connector, anchor, state, source_version, observed_at) VALUES {} \
+                 ON CONFLICT (connector, anchor) DO UPDATE SET state = excluded.state, \
+                 source_version = excluded.source_version, observed_at = excluded.observed_at",
+                values_clause(size, 5, 1)
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for (anchor, change) in states.by_ref().take(size) {
+                let state = serde_json::to_string(&change.state)
+                    .map_err(|error| super::unreadable("directory_state", "state", &error))?;
+                query = query
+                    .bind(self.connector.as_str().to_owned())
+                    .bind(anchor.as_str().to_owned())
+                    .bind(state)
+                    .bind(change.version.as_str().to_owned())
+                    .bind(self.at.millis());
+            }
+            query.execute(&mut *conn).await.map_err(StoreError::doing("storing account states"))?;
+        }
+        Ok(())
+    }
+
+    async fn put_results(
+        &self,
+        conn: &mut AnyConnection,
+        results: Vec<(SourceAnchor, AccountResult)>,
+    ) -> Result<(), StoreError> {
+        let mut results = results.into_iter();
+        for size in chunk_sizes(results.len()) {
+            let sql = format!(
+                "INSERT INTO credential_result (connector, anchor, result, detail, at) VALUES {} \
+                 ON CONFLICT (connector, anchor) DO UPDATE SET result = excluded.result, detail = excluded.detail, \
+                 at = excluded.at",
+                values_clause(size, 5, 1)
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for (anchor, result) in results.by_ref().take(size) {
+                query = query
+                    .bind(self.connector.as_str().to_owned())
+                    .bind(anchor.as_str().to_owned())
+                    .bind(result.code())
+                    .bind(result.detail())
+                    .bind(self.at.millis());
+            }
+            query.execute(&mut *conn).await.map_err(StoreError::doing("storing results"))?;
+        }
+        Ok(())
+    }
+
+    async fn confirm(
+        &self,
+        conn: &mut AnyConnection,
+        anchor: &SourceAnchor,
+        clear: Option<OutdatedMark>,
+        stamp: &SourceStamp,
+    ) -> Result<(), StoreError> {
+        let doing = || StoreError::doing("confirming a credential");
+        sqlx::query(
+            "UPDATE credential SET confirmed_at = $3, source_stamp = $4 WHERE connector = $1 AND anchor = $2 \
+             AND source_stamp <> ''",
+        )
+        .bind(self.connector.as_str())
+        .bind(anchor.as_str())
+        .bind(self.at.millis())
+        .bind(stamp.to_string())
+        .execute(&mut *conn)
+        .await
+        .map_err(doing())?;
+        if let Some(mark) = clear {
+            // A mark that was set anew in the meantime stays.
+            sqlx::query(
+                "UPDATE credential SET outdated_at = NULL, outdated_by = NULL \
+                 WHERE connector = $1 AND anchor = $2 AND outdated_at = $3",
+            )
+            .bind(self.connector.as_str())
+            .bind(anchor.as_str())
+            .bind(mark.at.millis())
+            .execute(conn)
+            .await
+            .map_err(doing())?;
+        }
+        Ok(())
+    }
+
+    /// The account was disabled or deleted in its directory: sessions and grants that compare the stamp end.
+    async fn end_sessions(
+        &self,
+        conn: &mut AnyConnection,
+        anchor: &SourceAnchor,
+        change: &StateChange,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE tenant_user SET security_stamp = $3 WHERE oid = \
+             (SELECT oid FROM credential_source WHERE connector = $1 AND anchor = $2)",
+        )
+        .bind(self.connector.as_str())
+        .bind(anchor.as_str())
+        .bind(uuid::Uuid::new_v4().to_string())
+        .execute(&mut *conn)
+        .await
+        .map_err(StoreError::doing("moving a security stamp"))?;
+        let reason = if change.state.deleted { "deleted" } else { "disabled" };
+        let event = Event::new(EventKind::AccountStateChanged, Outcome::Success, channel())
+            .about(self.source(anchor))
+            .because(reason);
+        self.audit.append(conn, event).await?;
+        Ok(())
+    }
+
+    async fn record_quarantine(
+        &self,
+        conn: &mut AnyConnection,
+        anchor: &SourceAnchor,
+        reason: Quarantine,
+    ) -> Result<(), StoreError> {
+        let event = Event::new(EventKind::CredentialQuarantined, Outcome::Success, channel())
+            .about(self.source(anchor))
+            .because(reason.code())
+            .with("text", reason.to_string());
+        self.audit.append(conn, event).await?;
+        Ok(())
+    }
+
+    async fn end_fetch(
+        &self,
+        conn: &mut AnyConnection,
+        anchor: &SourceAnchor,
+        read_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM credential_fetch WHERE connector = $1 AND anchor = $2 AND queued_at <= $3")
+            .bind(self.connector.as_str())
+            .bind(anchor.as_str())
+            .bind(read_at.millis())
+            .execute(conn)
+            .await
+            .map_err(StoreError::doing("ending a single read"))?;
+        Ok(())
+    }
+
+    fn source(&self, anchor: &SourceAnchor) -> CredentialSource {
+        CredentialSource { connector: self.connector.clone(), anchor: anchor.clone() }
+    }
+}
+
+fn stored(
+    anchor: SourceAnchor,
+    new: SealedChain,
+    stamp: SourceStamp,
+    password_set: Option<Timestamp>,
+) -> CredentialRow {
+    CredentialRow {
+        anchor,
+        stage: new.stage.as_str(),
+        chain: new.chain.to_string(),
+        sealed: new.sealed.to_string(),
+        reason: None,
+        stamp,
+        password_set,
+    }
+}
+
+fn quarantined(anchor: SourceAnchor, reason: Quarantine, stamp: SourceStamp) -> CredentialRow {
+    CredentialRow {
+        anchor,
+        stage: "quarantined",
+        chain: String::new(),
+        sealed: String::new(),
+        reason: Some(reason.to_string()),
+        stamp,
+        password_set: None,
+    }
+}
