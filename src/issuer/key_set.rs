@@ -125,7 +125,8 @@ impl KeySet {
             .sealer
             .seal(&purpose(&kid), &pkcs8)
             .map_err(|source| IssuerError::SealedKey { kid: kid.clone(), source })?;
-        let stored = StoredKey { jwk: key.jwk, sealed_key, created_at: self.clock.now(), active_from, retired_at: None };
+        let stored =
+            StoredKey { jwk: key.jwk, sealed_key, created_at: self.clock.now(), active_from, retired_at: None };
         self.store.add_key(stored).await?;
         Ok(kid)
     }
@@ -136,7 +137,8 @@ impl KeySet {
             .sealer
             .open(&purpose(&kid), &stored.sealed_key)
             .map_err(|source| IssuerError::SealedKey { kid: kid.clone(), source })?;
-        SigningKey::open(stored.jwk, &pkcs8, stored.active_from, stored.retired_at).ok_or(IssuerError::BrokenKey { kid })
+        SigningKey::open(stored.jwk, &pkcs8, stored.active_from, stored.retired_at)
+            .ok_or(IssuerError::BrokenKey { kid })
     }
 }
 

@@ -30,7 +30,6 @@ pub mod store;
 pub mod token;
 pub mod verify;
 
-
 pub use answer::{AuthorizationAnswer, ResponseMode};
 pub use authorize::{AuthorizationRequest, AuthorizeFault, Demand, Prompt};
 pub use client::{Client, ClientAuthentication, ClientSecret, NewClient, SubjectType};

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn only_the_form_of_a_sha_256_is_a_challenge() {
-        for text in ["", "abc", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM=", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"]
+        for text in
+            ["", "abc", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM=", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"]
         {
             assert_eq!(text.parse::<CodeChallenge>(), Err(CodeChallengeError), "{text}");
         }

@@ -34,7 +34,10 @@ pub struct Presented {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// A new successor, with this scope in its access token.
-    Rotate { scope: Scope, repeated: bool },
+    Rotate {
+        scope: Scope,
+        repeated: bool,
+    },
     Refuse(RefreshRefusal),
     /// Reuse: the whole family ends.
     Revoke,

@@ -80,10 +80,7 @@ enum Pair {
 
 impl SigningKey {
     /// A new key and its PKCS #8 bytes, which are for sealing.
-    pub fn generate(
-        algorithm: Algorithm,
-        active_from: Timestamp,
-    ) -> Result<(Self, Zeroizing<Vec<u8>>), IssuerError> {
+    pub fn generate(algorithm: Algorithm, active_from: Timestamp) -> Result<(Self, Zeroizing<Vec<u8>>), IssuerError> {
         let fail = |_| IssuerError::KeyGeneration;
         let (pair, bytes) = match algorithm {
             Algorithm::Rs256 => {
@@ -103,12 +100,7 @@ impl SigningKey {
     }
 
     /// A key from its opened PKCS #8 bytes; `None` when they are not the key that `jwk` publishes.
-    pub fn open(
-        jwk: PublicJwk,
-        pkcs8: &[u8],
-        active_from: Timestamp,
-        retired_at: Option<Timestamp>,
-    ) -> Option<Self> {
+    pub fn open(jwk: PublicJwk, pkcs8: &[u8], active_from: Timestamp, retired_at: Option<Timestamp>) -> Option<Self> {
         let pair = match jwk.alg {
             Algorithm::Rs256 => Pair::Rsa(rsa::KeyPair::from_pkcs8(pkcs8).ok()?),
             Algorithm::Es256 => Pair::Ec(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?),

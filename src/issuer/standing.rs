@@ -23,7 +23,9 @@ pub struct Present {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionPresence {
-    Live { expires_at: Timestamp },
+    Live {
+        expires_at: Timestamp,
+    },
     Ended,
     /// No such row: refused, since nothing says how it ended.
     Missing,

@@ -115,7 +115,8 @@ fn form_decoded(text: &str) -> Option<Zeroizing<String>> {
     // One value without a name: the parser takes it as a name.
     let mut pairs = url::form_urlencoded::parse(text.as_bytes());
     let (name, value) = pairs.next()?;
-    (value.is_empty() && pairs.next().is_none() && !text.contains(['=', '&'])).then(|| Zeroizing::new(name.into_owned()))
+    (value.is_empty() && pairs.next().is_none() && !text.contains(['=', '&']))
+        .then(|| Zeroizing::new(name.into_owned()))
 }
 
 /// What the caller wants for what they hold.

@@ -97,15 +97,39 @@ async fn our_own_tokens_verify_with_each_algorithm_and_no_altered_one_does() {
         evil["sub"] = json!("admin");
         let rows = [
             ("alg none", header(json!({"typ": "at+jwt", "alg": "none", "kid": kid})), TokenFault::Algorithm),
-            ("alg None, no signature", reassemble(&token, Some(&json!({"typ": "at+jwt", "alg": "None", "kid": kid})), None, Some(b"")), TokenFault::Algorithm),
+            (
+                "alg None, no signature",
+                reassemble(&token, Some(&json!({"typ": "at+jwt", "alg": "None", "kid": kid})), None, Some(b"")),
+                TokenFault::Algorithm,
+            ),
             ("alg HS256", header(json!({"typ": "at+jwt", "alg": "HS256", "kid": kid})), TokenFault::Algorithm),
-            ("alg with a leading space", header(json!({"typ": "at+jwt", "alg": format!(" {alg}"), "kid": kid})), TokenFault::Algorithm),
-            ("jwk in the header", header(json!({"typ": "at+jwt", "alg": alg, "kid": kid, "jwk": jwk})), TokenFault::Header),
-            ("jku in the header", header(json!({"typ": "at+jwt", "alg": alg, "kid": kid, "jku": "https://evil.example/"})), TokenFault::Header),
-            ("crit in the header", header(json!({"typ": "at+jwt", "alg": alg, "kid": kid, "crit": ["exp"]})), TokenFault::Header),
+            (
+                "alg with a leading space",
+                header(json!({"typ": "at+jwt", "alg": format!(" {alg}"), "kid": kid})),
+                TokenFault::Algorithm,
+            ),
+            (
+                "jwk in the header",
+                header(json!({"typ": "at+jwt", "alg": alg, "kid": kid, "jwk": jwk})),
+                TokenFault::Header,
+            ),
+            (
+                "jku in the header",
+                header(json!({"typ": "at+jwt", "alg": alg, "kid": kid, "jku": "https://evil.example/"})),
+                TokenFault::Header,
+            ),
+            (
+                "crit in the header",
+                header(json!({"typ": "at+jwt", "alg": alg, "kid": kid, "crit": ["exp"]})),
+                TokenFault::Header,
+            ),
             ("no kid", header(json!({"typ": "at+jwt", "alg": alg})), TokenFault::Header),
             ("unknown kid", header(json!({"typ": "at+jwt", "alg": alg, "kid": "x"})), TokenFault::Key),
-            ("the other key's kid", header(json!({"typ": "at+jwt", "alg": alg, "kid": other.jwk.kid})), TokenFault::Algorithm),
+            (
+                "the other key's kid",
+                header(json!({"typ": "at+jwt", "alg": alg, "kid": other.jwk.kid})),
+                TokenFault::Algorithm,
+            ),
             ("another type", header(json!({"typ": "JWT", "alg": alg, "kid": kid})), TokenFault::Type),
             ("other claims", reassemble(&token, None, Some(&evil), None), TokenFault::Signature),
             ("no signature", reassemble(&token, None, None, Some(b"")), TokenFault::Signature),

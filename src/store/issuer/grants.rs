@@ -23,9 +23,8 @@ const PURGE_BATCH: i64 = 200;
 impl Grants for IssuerStore {
     async fn issue_code(&self, code: NewCode) -> Result<Result<(), Ended>, StoreDown> {
         let audit = self.audit.clone();
-        let work = self
-            .db
-            .write(Urgency::Waited, move |conn| Box::pin(async move { codes::issue(conn, &audit, code).await }));
+        let work =
+            self.db.write(Urgency::Waited, move |conn| Box::pin(async move { codes::issue(conn, &audit, code).await }));
         Ok(work.await?)
     }
 
@@ -77,10 +76,9 @@ impl Grants for IssuerStore {
                          WHERE t.token_hash = $1 AND g.client_id = $2",
                         hash.as_str().to_owned(),
                     ),
-                    Revocable::Grant(id) => (
-                        "SELECT grant_id FROM refresh_grant WHERE grant_id = $1 AND client_id = $2",
-                        id.to_string(),
-                    ),
+                    Revocable::Grant(id) => {
+                        ("SELECT grant_id FROM refresh_grant WHERE grant_id = $1 AND client_id = $2", id.to_string())
+                    }
                 };
                 let found = sqlx::query(sql)
                     .bind(key)

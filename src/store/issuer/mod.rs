@@ -56,10 +56,6 @@ fn from_json<T: serde::de::DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| unreadable(table, column)(error.to_string()))
 }
 
-fn to_json<T: serde::Serialize>(
-    table: &'static str,
-    column: &'static str,
-    value: &T,
-) -> Result<String, StoreError> {
+fn to_json<T: serde::Serialize>(table: &'static str, column: &'static str, value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| unreadable(table, column)(error.to_string()))
 }
