@@ -103,6 +103,11 @@ impl Issuer {
         &self.keys
     }
 
+    /// The issuer's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub fn clients(&self) -> &dyn Clients {
         &*self.clients
     }

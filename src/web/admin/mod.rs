@@ -5,7 +5,10 @@
 
 pub mod audit_tail;
 pub mod audit_verify;
+pub mod client_add;
+pub mod client_list;
 mod error;
+pub mod keys_rotate;
 mod operation;
 pub mod partner_add;
 pub mod partner_list;
