@@ -27,6 +27,16 @@ pub enum Command {
     Init,
     /// Validate the settings file and tell everything that is wrong with it.
     CheckConfig,
+    /// Applications.
+    Client {
+        #[command(subcommand)]
+        command: super::client_command::ClientCommand,
+    },
+    /// Signing keys of tokens.
+    Keys {
+        #[command(subcommand)]
+        command: super::client_command::KeysCommand,
+    },
     /// Federation partners.
     Partner {
         #[command(subcommand)]

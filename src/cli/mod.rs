@@ -6,6 +6,7 @@ mod args;
 mod audit;
 mod check_config;
 mod client;
+mod client_command;
 mod init;
 mod output;
 mod partner;
@@ -33,6 +34,8 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::CheckConfig => check_config::run(&args.config, output),
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
+        Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
+        Command::Keys { command } => client_command::keys(&connect(args)?, command, output).await,
         Command::Audit { command } => audit::run(&connect(args)?, command, output).await,
     }
 }
