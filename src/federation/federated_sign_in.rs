@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::identify::{FederatedIdentity, FederationRefusal, identify};
+use super::identify::{FederationRefusal, identify};
 use super::partner::Partner;
 use super::partner_store::{PartnerStore, PartnerStoreError};
-use crate::identity::EntityId;
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::identity::{AuthenticationMethod, EntityId};
 use crate::saml::engine::SigningFailure;
 use crate::saml::metadata::{Binding, service_provider_metadata};
 use crate::saml::request::{AuthnRequest, Freshness, PostForm, RelayState, RequestId};
-use crate::saml::response::{Awaited, ReplayUnavailable, ResponseChecker, ResponseError};
-use crate::saml::{SamlRefusal, SigningKey, VerifiedAssertion};
+use crate::saml::response::{Awaited, ResponseChecker};
+use crate::saml::{SamlRefusal, SigningKey};
+use crate::signin::FederatedIdentity;
 
 /// Everything a sign-in at a partner needs.
 #[derive(Debug, Clone)]
@@ -34,15 +36,6 @@ pub enum Outgoing {
     Redirect(Url),
 }
 
-/// An assertion that was checked, with the identity it claims.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vouched {
-    /// Whom the partner vouches for.
-    pub identity: FederatedIdentity,
-    /// The assertion: session index, instants, context.
-    pub assertion: VerifiedAssertion,
-}
-
 /// Why a sign-in at a partner did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum FederatedSignInError {
@@ -54,8 +47,6 @@ pub enum FederatedSignInError {
     Identity(#[source] FederationRefusal),
     #[error(transparent)]
     Store(PartnerStoreError),
-    #[error(transparent)]
-    Replay(ReplayUnavailable),
     #[error("cannot make the request to the partner")]
     Signing(#[source] SigningFailure),
 }
@@ -67,7 +58,25 @@ impl FederatedSignInError {
             Self::PartnerUnknown(_) => Some("federation.partner_unknown"),
             Self::Response(refusal) => Some(refusal.code()),
             Self::Identity(refusal) => Some(refusal.code()),
-            Self::Store(_) | Self::Replay(_) | Self::Signing(_) => None,
+            Self::Store(_) | Self::Signing(_) => None,
+        }
+    }
+}
+
+impl FederatedSignInError {
+    /// The audit record of a response that led nowhere.
+    pub fn event(&self, partner: &EntityId) -> Event {
+        let (outcome, reason) = match self.refusal_code() {
+            Some(code) => (Outcome::Refused, code),
+            None => (Outcome::Unavailable, "federation.unavailable"),
+        };
+        let event = Event::new(EventKind::SignIn, outcome, Actor::Anonymous)
+            .because(reason)
+            .with("method", AuthenticationMethod::Federated.as_str())
+            .with("partner", partner.as_str());
+        match self {
+            Self::Response(SamlRefusal::StatusNotSuccess(told)) => event.with("told", told.as_str()),
+            _ => event,
         }
     }
 }
@@ -103,15 +112,11 @@ impl FederatedSignIn {
         saml_response: &str,
         partner: &EntityId,
         request_id: &RequestId,
-    ) -> Result<Vouched, FederatedSignInError> {
+    ) -> Result<FederatedIdentity, FederatedSignInError> {
         let partner = self.load(partner).await?;
         let awaited = Awaited { request_id, issuer: partner.entity_id(), certificates: partner.certificates() };
-        let assertion = self.checker.check(saml_response, awaited).await.map_err(|error| match error {
-            ResponseError::Refused(refusal) => FederatedSignInError::Response(refusal),
-            ResponseError::Unavailable(error) => FederatedSignInError::Replay(error),
-        })?;
-        let identity = identify(&assertion, &partner).map_err(FederatedSignInError::Identity)?;
-        Ok(Vouched { identity, assertion })
+        let assertion = self.checker.check(saml_response, awaited).map_err(FederatedSignInError::Response)?;
+        identify(&assertion, &partner).map_err(FederatedSignInError::Identity)
     }
 
     async fn load(&self, entity_id: &EntityId) -> Result<Partner, FederatedSignInError> {

@@ -1,51 +1,26 @@
 //! From a verified assertion to the identity that it claims, within what its issuer may claim.
 
 use crate::identity::{DomainName, SourceAnchor, Upn};
-use crate::saml::VerifiedAssertion;
+use crate::saml::{VerifiedAssertion, names};
+use crate::signin::FederatedIdentity;
 
 use super::partner::{AnchorEncoding, AnchorSource, MfaBehaviour, Partner};
 
 /// Longest source anchor that is compared, in bytes; the tenant's own are shorter.
 const MAX_ANCHOR_BYTES: usize = 256;
+/// Authentication context classes (SAML authentication context 3.4, and AD FS's own) and what RFC 8176 calls them.
+const METHODS: [(&str, &str); 5] = [
+    (names::CONTEXT_PASSWORD_PROTECTED, "pwd"),
+    ("urn:oasis:names:tc:SAML:2.0:ac:classes:Password", "pwd"),
+    ("urn:federation:authentication:windows", "wia"),
+    ("urn:oasis:names:tc:SAML:2.0:ac:classes:Kerberos", "wia"),
+    ("urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI", "sc"),
+];
 /// Authentication context classes that say "several factors".
 const MFA_CONTEXTS: [&str; 2] = ["https://refeds.org/profile/mfa", "http://schemas.microsoft.com/claims/multipleauthn"];
 /// The claim in which AD FS lists authentication methods, and its value for several factors.
 const MFA_ATTRIBUTE: &str = "http://schemas.microsoft.com/claims/authnmethodsreferences";
 const MFA_VALUE: &str = "http://schemas.microsoft.com/claims/multipleauthn";
-
-/// Whom a partner vouches for. Made only by [`identify`]; the user still has to be found and matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FederatedIdentity {
-    source_anchor: SourceAnchor,
-    upn: Upn,
-    second_factor: SecondFactor,
-}
-
-/// Whether the partner's sign-in counts as a second factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecondFactor {
-    /// The partner did it, and its settings say that its word counts.
-    DoneByPartner,
-    /// Still to be asked for, where policy demands one.
-    NotProved,
-}
-
-impl FederatedIdentity {
-    /// The immutable id of the user.
-    pub fn source_anchor(&self) -> &SourceAnchor {
-        &self.source_anchor
-    }
-
-    /// The user principal name, in a domain of the partner.
-    pub fn upn(&self) -> &Upn {
-        &self.upn
-    }
-
-    /// Whether a second factor was proved.
-    pub fn second_factor(&self) -> SecondFactor {
-        self.second_factor
-    }
-}
 
 /// Why an assertion, though genuine, signs nobody in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,10 +41,6 @@ pub enum FederationRefusal {
     UpnMalformed,
     #[error("domain `{0}` is not one of the partner's")]
     DomainForeign(DomainName),
-    #[error("source anchor is not the user's")]
-    AnchorMismatch,
-    #[error("user principal name is not the user's")]
-    UpnMismatch,
 }
 
 impl FederationRefusal {
@@ -84,8 +55,6 @@ impl FederationRefusal {
             Self::UpnAmbiguous => "federation.upn_ambiguous",
             Self::UpnMalformed => "federation.upn_malformed",
             Self::DomainForeign(_) => "federation.domain_foreign",
-            Self::AnchorMismatch => "federation.anchor_mismatch",
-            Self::UpnMismatch => "federation.upn_mismatch",
         }
     }
 }
@@ -95,16 +64,19 @@ pub fn identify(assertion: &VerifiedAssertion, partner: &Partner) -> Result<Fede
     if assertion.issuer() != partner.entity_id() {
         return Err(FederationRefusal::IssuerMismatch);
     }
-    let source_anchor = read_anchor(assertion, partner)?;
     let upn = read_upn(assertion, partner)?;
     if !partner.domains().contains(upn.domain()) {
         return Err(FederationRefusal::DomainForeign(upn.domain().clone()));
     }
-    let second_factor = match partner.claims().mfa {
-        MfaBehaviour::Accept if claims_second_factor(assertion) => SecondFactor::DoneByPartner,
-        MfaBehaviour::Accept | MfaBehaviour::Reject => SecondFactor::NotProved,
-    };
-    Ok(FederatedIdentity { source_anchor, upn, second_factor })
+    Ok(FederatedIdentity {
+        partner: partner.entity_id().clone(),
+        request_id: assertion.in_response_to().to_string(),
+        source_anchor: read_anchor(assertion, partner)?,
+        upn,
+        amr: read_methods(assertion, partner),
+        assertion: assertion.fingerprint(),
+        valid_until: assertion.usable_until(),
+    })
 }
 
 fn read_anchor(assertion: &VerifiedAssertion, partner: &Partner) -> Result<SourceAnchor, FederationRefusal> {
@@ -157,7 +129,15 @@ fn read_upn(assertion: &VerifiedAssertion, partner: &Partner) -> Result<Upn, Fed
     found.ok_or(FederationRefusal::UpnMissing)
 }
 
-fn claims_second_factor(assertion: &VerifiedAssertion) -> bool {
-    assertion.authn_context().is_some_and(|context| MFA_CONTEXTS.contains(&context))
-        || assertion.values(MFA_ATTRIBUTE).any(|value| value == MFA_VALUE)
+/// The partner's authentication context in the words of RFC 8176. Several factors count only where the settings say so.
+fn read_methods(assertion: &VerifiedAssertion, partner: &Partner) -> Vec<String> {
+    let known = METHODS.iter().find(|(context, _)| assertion.authn_context() == Some(context));
+    let mut methods: Vec<String> = known.map(|(_, method)| (*method).to_owned()).into_iter().collect();
+    let several = assertion.authn_context().is_some_and(|context| MFA_CONTEXTS.contains(&context))
+        || assertion.values(MFA_ATTRIBUTE).any(|value| value == MFA_VALUE);
+    match partner.claims().mfa {
+        MfaBehaviour::Accept if several => methods.push("mfa".to_owned()),
+        MfaBehaviour::Accept | MfaBehaviour::Reject => {}
+    }
+    methods
 }

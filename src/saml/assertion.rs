@@ -1,5 +1,8 @@
 //! What a checked assertion says.
 
+use aws_lc_rs::digest;
+
+use super::request::RequestId;
 use crate::identity::{EntityId, Timestamp};
 
 /// An assertion that passed every check of [`super::response`], and was made by nothing else. All of it is read from the
@@ -8,12 +11,13 @@ use crate::identity::{EntityId, Timestamp};
 pub struct VerifiedAssertion {
     pub(super) id: String,
     pub(super) issuer: EntityId,
+    pub(super) in_response_to: RequestId,
     pub(super) name_id: NameId,
     pub(super) attributes: Vec<Attribute>,
     pub(super) session_index: Option<String>,
     pub(super) authn_instant: Timestamp,
     pub(super) authn_context: Option<String>,
-    pub(super) not_on_or_after: Timestamp,
+    pub(super) usable_until: Timestamp,
 }
 
 /// The name identifier of the subject.
@@ -78,8 +82,21 @@ impl VerifiedAssertion {
         self.authn_context.as_deref()
     }
 
-    /// The end of its validity: the earliest that conditions and confirmation name.
-    pub fn not_on_or_after(&self) -> Timestamp {
-        self.not_on_or_after
+    /// The request that it answers.
+    pub fn in_response_to(&self) -> &RequestId {
+        &self.in_response_to
+    }
+
+    /// What it is remembered by, so that it is used once: SHA-256 of issuer and id, in hex.
+    pub fn fingerprint(&self) -> String {
+        // No entity id holds a line break, so the pair cannot be cut in two ways.
+        let pair = format!("{}\n{}", self.issuer, self.id);
+        hex::encode(digest::digest(&digest::SHA256, pair.as_bytes()))
+    }
+
+    /// When it is refused as expired in any case: the earliest end that conditions and confirmation name, and the tolerance
+    /// for the partner's clock.
+    pub fn usable_until(&self) -> Timestamp {
+        self.usable_until
     }
 }

@@ -1,7 +1,7 @@
 //! SAML 2.0 messages, signatures and metadata: bytes in, checked values out.
 //!
 //! Governed by OASIS SAML 2.0 core, bindings, profiles (4.1, web browser SSO) and metadata. The module knows neither users nor
-//! applications, keeps nothing and reaches nothing: keys, time, replay memory and the awaited request are arguments.
+//! applications, keeps nothing and reaches nothing: keys, time and the awaited request are arguments.
 //!
 //! A response walks through four steps, each of which only accepts what the one before made:
 //! [`guard`] (form) -> [`engine`] (signature) -> [`response`] (meaning) -> [`assertion::VerifiedAssertion`].

@@ -127,8 +127,6 @@ pub enum SamlRefusal {
     SessionExpired,
     #[error("attribute is not plain text")]
     AttributeMalformed,
-    #[error("assertion was used before")]
-    Replayed,
     #[error("query parameter is missing, repeated or unknown to the binding")]
     QueryMalformed,
     #[error("request is for another assertion consumer service")]
@@ -201,7 +199,6 @@ impl SamlRefusal {
             Self::AuthnStatementMissing => "saml.authn_statement_missing",
             Self::SessionExpired => "saml.session_expired",
             Self::AttributeMalformed => "saml.attribute_malformed",
-            Self::Replayed => "saml.replayed",
             Self::QueryMalformed => "saml.query_malformed",
             Self::ConsumerServiceMismatch => "saml.consumer_service_mismatch",
         }

@@ -1,7 +1,6 @@
 //! What a response must mean before it is believed: the rules of the web browser SSO profile (SAML profiles 4.1.4.3) and of
 //! SAML core 2 and 3, read from verified octets.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,50 +44,6 @@ impl Default for ClockSkew {
     }
 }
 
-/// Remembers used assertions until they expire, for all nodes together.
-#[async_trait::async_trait]
-pub trait AssertionReplay: Send + Sync + fmt::Debug {
-    /// Records the use of an assertion, atomically. `expires` is the instant after which it would be refused anyway.
-    async fn record(
-        &self,
-        issuer: &EntityId,
-        assertion_id: &str,
-        now: Timestamp,
-        expires: Timestamp,
-    ) -> Result<AssertionUse, ReplayUnavailable>;
-}
-
-/// Whether an assertion was used before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AssertionUse {
-    /// This is its first use.
-    First,
-    /// It was used before.
-    Repeated,
-}
-
-/// The memory of used assertions cannot be asked, so nothing can be accepted.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot record the use of the assertion")]
-pub struct ReplayUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
-
-/// Why a response did not lead to an assertion.
-#[derive(Debug, thiserror::Error)]
-pub enum ResponseError {
-    /// The response is at fault.
-    #[error("saml response refused")]
-    Refused(#[source] SamlRefusal),
-    /// We are at fault; the response may be fine.
-    #[error(transparent)]
-    Unavailable(ReplayUnavailable),
-}
-
-impl From<SamlRefusal> for ResponseError {
-    fn from(refusal: SamlRefusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
 /// The request that a response has to answer, and the partner that it was sent to.
 #[derive(Debug, Clone, Copy)]
 pub struct Awaited<'a> {
@@ -111,24 +66,19 @@ pub struct ResponseChecker {
     pub skew: ClockSkew,
     /// Verifies signatures.
     pub engine: Arc<dyn XmlSignatureEngine>,
-    /// Remembers used assertions.
-    pub replay: Arc<dyn AssertionReplay>,
     /// Our clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl ResponseChecker {
     /// Checks the `SAMLResponse` field of the POST binding against the request it has to answer.
-    pub async fn check(&self, field: &str, awaited: Awaited<'_>) -> Result<VerifiedAssertion, ResponseError> {
+    ///
+    /// The one rule that is left to the caller is that an assertion is used once: whoever opens a session for it records
+    /// [`VerifiedAssertion::fingerprint`] in the same transaction.
+    pub fn check(&self, field: &str, awaited: Awaited<'_>) -> Result<VerifiedAssertion, SamlRefusal> {
         let now = self.clock.now();
         let message = guard::posted_response(field, &self.algorithms)?;
-        let assertion = self.read(&message, awaited, now)?;
-        let expires = assertion.not_on_or_after + self.skew.0;
-        match self.replay.record(&assertion.issuer, &assertion.id, now, expires).await {
-            Ok(AssertionUse::First) => Ok(assertion),
-            Ok(AssertionUse::Repeated) => Err(SamlRefusal::Replayed.into()),
-            Err(error) => Err(ResponseError::Unavailable(error)),
-        }
+        self.read(&message, awaited, now)
     }
 
     fn read(&self, message: &Guarded, awaited: Awaited<'_>, now: Timestamp) -> Result<VerifiedAssertion, SamlRefusal> {
@@ -226,12 +176,13 @@ impl Rules<'_> {
         Ok(VerifiedAssertion {
             id: tree::attribute(assertion, "ID").ok_or(SamlRefusal::IdMalformed)?.to_owned(),
             issuer: self.awaited.issuer.clone(),
+            in_response_to: self.awaited.request_id.clone(),
             name_id,
             attributes: read_attributes(assertion)?,
             session_index: tree::attribute(statement, "SessionIndex").map(str::to_owned),
             authn_instant,
             authn_context,
-            not_on_or_after: conditions_end.map_or(confirmation_end, |end| end.min(confirmation_end)),
+            usable_until: conditions_end.map_or(confirmation_end, |end| end.min(confirmation_end)) + self.skew,
         })
     }
 

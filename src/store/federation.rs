@@ -1,6 +1,5 @@
-//! Federation partners and used assertions on SQL.
+//! Federation partners on SQL.
 
-use aws_lc_rs::digest;
 use sqlx::{AnyConnection, Row};
 
 use super::database::Database;
@@ -9,9 +8,8 @@ use super::writer::Urgency;
 use crate::federation::partner::StoredPartner;
 use crate::federation::{Partner, PartnerStore, PartnerStoreError};
 use crate::identity::{DomainName, EntityId, Timestamp};
-use crate::saml::response::{AssertionReplay, AssertionUse, ReplayUnavailable};
 
-/// Partners and used assertions of the tenant. Cheap to clone.
+/// The partners of the tenant. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct FederationStore {
     db: Database,
@@ -107,47 +105,6 @@ impl PartnerStore for FederationStore {
             })
             .await;
         removed.map(|rows| rows > 0).map_err(unavailable)
-    }
-}
-
-#[async_trait::async_trait]
-impl AssertionReplay for FederationStore {
-    async fn record(
-        &self,
-        issuer: &EntityId,
-        assertion_id: &str,
-        now: Timestamp,
-        expires: Timestamp,
-    ) -> Result<AssertionUse, ReplayUnavailable> {
-        // No entity id holds a line break, so the pair cannot be cut in two ways.
-        let pair = format!("{issuer}\n{assertion_id}");
-        let key = hex::encode(digest::digest(&digest::SHA256, pair.as_bytes()));
-        let recorded: Result<u64, StoreError> = self
-            .db
-            .write(Urgency::Waited, move |conn| {
-                Box::pin(async move {
-                    sqlx::query("DELETE FROM assertion_replay WHERE expires_at <= $1")
-                        .bind(now.millis())
-                        .execute(&mut *conn)
-                        .await
-                        .map_err(StoreError::doing("forgetting expired assertions"))?;
-                    sqlx::query(
-                        "INSERT INTO assertion_replay (assertion, expires_at) VALUES ($1, $2) ON CONFLICT (assertion) DO NOTHING",
-                    )
-                    .bind(key)
-                    .bind(expires.millis())
-                    .execute(conn)
-                    .await
-                    .map(|done| done.rows_affected())
-                    .map_err(StoreError::doing("recording the use of an assertion"))
-                })
-            })
-            .await;
-        match recorded {
-            Ok(0) => Ok(AssertionUse::Repeated),
-            Ok(_) => Ok(AssertionUse::First),
-            Err(error) => Err(ReplayUnavailable(Box::new(error))),
-        }
     }
 }
 

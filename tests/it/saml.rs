@@ -2,7 +2,7 @@
 //! accepted response. A second, independent XML signature implementation is the oracle for every verdict on a signature.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bergshamra::{DsigContext, KeysManager};
@@ -10,9 +10,7 @@ use landbridge::identity::{EntityId, SettableClock, Timestamp};
 use landbridge::saml::algorithm::{AlgorithmPolicy, Canonicalization};
 use landbridge::saml::key::KeyKind;
 use landbridge::saml::request::{RequestId, ServiceProvider};
-use landbridge::saml::response::{
-    AssertionReplay, AssertionUse, Awaited, ClockSkew, ReplayUnavailable, ResponseChecker, ResponseError,
-};
+use landbridge::saml::response::{Awaited, ClockSkew, ResponseChecker};
 use landbridge::saml::{
     SamlRefusal, SigningCertificate, SigningKey, VerifiedAssertion, XmlSecEngine, XmlSignatureEngine, engine, guard,
     names,
@@ -26,41 +24,6 @@ pub const SERVICE: &str = "https://gateway.example/saml/metadata";
 pub const PARTNER: &str = "https://idp.fed.example/metadata";
 pub const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-/// An in-memory memory of used assertions.
-#[derive(Debug, Default)]
-pub struct MemoryReplay(Mutex<HashSet<(EntityId, String)>>);
-
-#[async_trait::async_trait]
-impl AssertionReplay for MemoryReplay {
-    async fn record(
-        &self,
-        issuer: &EntityId,
-        assertion_id: &str,
-        _: Timestamp,
-        _: Timestamp,
-    ) -> Result<AssertionUse, ReplayUnavailable> {
-        let mut used = self.0.lock().expect("no test panics while it holds the lock");
-        let first = used.insert((issuer.clone(), assertion_id.to_owned()));
-        Ok(if first { AssertionUse::First } else { AssertionUse::Repeated })
-    }
-}
-
-#[derive(Debug)]
-struct BrokenReplay;
-
-#[async_trait::async_trait]
-impl AssertionReplay for BrokenReplay {
-    async fn record(
-        &self,
-        _: &EntityId,
-        _: &str,
-        _: Timestamp,
-        _: Timestamp,
-    ) -> Result<AssertionUse, ReplayUnavailable> {
-        Err(ReplayUnavailable("store is away".into()))
-    }
-}
 
 pub fn generate(kind: KeyKind, name: &str) -> SigningKey {
     SigningKey::generate(kind, name, NOW, YEAR).expect("a key can be generated")
@@ -100,59 +63,43 @@ pub fn checker() -> ResponseChecker {
         algorithms: AlgorithmPolicy::default(),
         skew: ClockSkew::default(),
         engine: Arc::new(XmlSecEngine),
-        replay: Arc::new(MemoryReplay::default()),
         clock: Arc::new(SettableClock::at(NOW)),
     }
 }
 
-async fn check(
+fn check(
     checker: &ResponseChecker,
     xml: &str,
     request_id: &RequestId,
     certificates: &[SigningCertificate],
-) -> Result<VerifiedAssertion, ResponseError> {
+) -> Result<VerifiedAssertion, SamlRefusal> {
     let issuer: EntityId = PARTNER.parse().expect("an entity id");
     let field = saml_table::field(xml.as_bytes());
-    checker.check(&field, Awaited { request_id, issuer: &issuer, certificates }).await
+    checker.check(&field, Awaited { request_id, issuer: &issuer, certificates })
 }
 
 /// The verdict of one response, as its audit code.
-async fn code(
-    checker: &ResponseChecker,
-    xml: &str,
-    id: &RequestId,
-    certificates: &[SigningCertificate],
-) -> &'static str {
-    match check(checker, xml, id, certificates).await {
-        Ok(_) => "accepted",
-        Err(ResponseError::Refused(refusal)) => refusal.code(),
-        Err(ResponseError::Unavailable(_)) => "unavailable",
-    }
+fn code(checker: &ResponseChecker, xml: &str, id: &RequestId, certificates: &[SigningCertificate]) -> &'static str {
+    check(checker, xml, id, certificates).map_or_else(|refusal| refusal.code(), |_| "accepted")
 }
 
-async fn run_table(keys: &(SigningKey, SigningKey)) -> usize {
+fn run_table(keys: &(SigningKey, SigningKey)) -> usize {
     let request_id = RequestId::random();
     let p = parameters(&request_id, keys);
     let certificates = [keys.0.certificate().clone()];
     let checker = checker();
     let mut wrong = Vec::new();
     for (sign, xml) in saml_table::accepted(p) {
-        let assertion = check(&checker, &xml, &request_id, &certificates).await;
+        let assertion = check(&checker, &xml, &request_id, &certificates);
         let assertion = assertion.unwrap_or_else(|error| panic!("{sign:?} is accepted, not {error:?}"));
         assert_eq!(assertion.name_id().value, p.name_id);
         assert_eq!(assertion.values("http://schemas.xmlsoap.org/claims/UPN").collect::<Vec<_>>(), [p.upn]);
-        let again = code(&checker, &xml, &request_id, &certificates).await;
-        assert_eq!(again, "saml.replayed", "{sign:?} is accepted once");
     }
     let rows = saml_table::altered(p);
     let issuer: EntityId = PARTNER.parse().expect("an entity id");
     for row in &rows {
         let awaited = Awaited { request_id: &request_id, issuer: &issuer, certificates: &certificates };
-        let code = match checker.check(&row.field, awaited).await {
-            Ok(_) => "accepted",
-            Err(ResponseError::Refused(refusal)) => refusal.code(),
-            Err(ResponseError::Unavailable(_)) => "unavailable",
-        };
+        let code = checker.check(&row.field, awaited).map_or_else(|refusal| refusal.code(), |_| "accepted");
         if code != row.code {
             wrong.push(format!("{}: {code}, expected {}", row.name, row.code));
         }
@@ -161,14 +108,14 @@ async fn run_table(keys: &(SigningKey, SigningKey)) -> usize {
     rows.len()
 }
 
-#[tokio::test]
-async fn every_altered_response_is_refused_for_its_own_reason() {
-    assert!(run_table(rsa_keys()).await >= 40);
+#[test]
+fn every_altered_response_is_refused_for_its_own_reason() {
+    assert!(run_table(rsa_keys()) >= 40);
 }
 
-#[tokio::test]
-async fn elliptic_curve_partners_meet_the_same_table() {
-    assert!(run_table(ec_keys()).await >= 40);
+#[test]
+fn elliptic_curve_partners_meet_the_same_table() {
+    assert!(run_table(ec_keys()) >= 40);
 }
 
 #[test]
@@ -208,38 +155,38 @@ fn both_engines_agree_on_every_message_that_passes_the_guard() {
     }
 }
 
-#[tokio::test]
-async fn a_partner_may_roll_its_key_and_mix_key_families() {
+#[test]
+fn a_partner_may_roll_its_key_and_mix_key_families() {
     let request_id = RequestId::random();
     let certificates: Vec<_> =
         [&rsa_keys().1, &rsa_keys().0, &ec_keys().1, &ec_keys().0].map(|key| key.certificate().clone()).into();
     for keys in [rsa_keys(), ec_keys()] {
         let xml = Shape::new(parameters(&request_id, keys)).build();
-        assert_eq!(code(&checker(), &xml, &request_id, &certificates).await, "accepted");
+        assert_eq!(code(&checker(), &xml, &request_id, &certificates), "accepted");
     }
 }
 
-#[tokio::test]
-async fn without_a_certificate_nothing_is_accepted() {
+#[test]
+fn without_a_certificate_nothing_is_accepted() {
     let request_id = RequestId::random();
     let p = parameters(&request_id, rsa_keys());
     let unsigned = Shape { sign: Sign::Nothing, ..Shape::new(p) }.build();
-    assert_eq!(code(&checker(), &unsigned, &request_id, &[]).await, "saml.unsigned");
-    assert_eq!(code(&checker(), &Shape::new(p).build(), &request_id, &[]).await, "saml.no_matching_certificate");
+    assert_eq!(code(&checker(), &unsigned, &request_id, &[]), "saml.unsigned");
+    assert_eq!(code(&checker(), &Shape::new(p).build(), &request_id, &[]), "saml.no_matching_certificate");
 }
 
-#[tokio::test]
-async fn an_expired_certificate_verifies_nothing() {
+#[test]
+fn an_expired_certificate_verifies_nothing() {
     let old = SigningKey::generate(KeyKind::EcP256, "old", NOW - 2 * YEAR, YEAR).expect("a key can be generated");
     let keys = (old, generate(KeyKind::EcP256, "other"));
     let request_id = RequestId::random();
     let xml = Shape::new(parameters(&request_id, &keys)).build();
     let certificates = [keys.0.certificate().clone()];
-    assert_eq!(code(&checker(), &xml, &request_id, &certificates).await, "saml.certificate_expired");
+    assert_eq!(code(&checker(), &xml, &request_id, &certificates), "saml.certificate_expired");
 }
 
-#[tokio::test]
-async fn inclusive_canonicalization_is_a_choice_of_the_operator() {
+#[test]
+fn inclusive_canonicalization_is_a_choice_of_the_operator() {
     let request_id = RequestId::random();
     let mut shape = Shape::new(parameters(&request_id, rsa_keys()));
     shape.canonicalization = names::INCLUSIVE_C14N;
@@ -247,14 +194,14 @@ async fn inclusive_canonicalization_is_a_choice_of_the_operator() {
     shape.sign = Sign::Response;
     let xml = shape.build();
     let certificates = [rsa_keys().0.certificate().clone()];
-    assert_eq!(code(&checker(), &xml, &request_id, &certificates).await, "saml.canonicalization_forbidden");
+    assert_eq!(code(&checker(), &xml, &request_id, &certificates), "saml.canonicalization_forbidden");
     let mut permissive = checker();
     permissive.algorithms.canonicalizations.push(Canonicalization::Inclusive);
-    assert_eq!(code(&permissive, &xml, &request_id, &certificates).await, "accepted");
+    assert_eq!(code(&permissive, &xml, &request_id, &certificates), "accepted");
 }
 
-#[tokio::test]
-async fn a_prefix_list_as_shibboleth_writes_it_is_accepted() {
+#[test]
+fn a_prefix_list_as_shibboleth_writes_it_is_accepted() {
     let request_id = RequestId::random();
     let mut shape = Shape::new(parameters(&request_id, rsa_keys()));
     let plain = format!("<ds:Transform Algorithm=\"{}\"/>", names::EXCLUSIVE_C14N);
@@ -267,13 +214,13 @@ async fn a_prefix_list_as_shibboleth_writes_it_is_accepted() {
     let transforms = shape.transforms.clone();
     shape.transforms = transforms.replace(&plain, &listed("xs"));
     let certificates = [rsa_keys().0.certificate().clone()];
-    assert_eq!(code(&checker(), &shape.build(), &request_id, &certificates).await, "accepted");
+    assert_eq!(code(&checker(), &shape.build(), &request_id, &certificates), "accepted");
     shape.transforms = transforms.replace(&plain, &listed("a b c d e f g h i j k l m n o p q r"));
-    assert_eq!(code(&checker(), &shape.build(), &request_id, &certificates).await, "saml.canonicalization_forbidden");
+    assert_eq!(code(&checker(), &shape.build(), &request_id, &certificates), "saml.canonicalization_forbidden");
 }
 
-#[tokio::test]
-async fn skew_is_tolerated_to_the_millisecond_and_no_further() {
+#[test]
+fn skew_is_tolerated_to_the_millisecond_and_no_further() {
     let request_id = RequestId::random();
     let p = parameters(&request_id, rsa_keys());
     let certificates = [rsa_keys().0.certificate().clone()];
@@ -281,48 +228,55 @@ async fn skew_is_tolerated_to_the_millisecond_and_no_further() {
     let tick = Duration::from_millis(1);
     let with_end = |end: Timestamp| Shape { not_on_or_after: end, ..Shape::new(p) }.build();
     let with_start = |start: Timestamp| Shape { not_before: start, ..Shape::new(p) }.build();
-    assert_eq!(code(&checker(), &with_end(NOW - skew + tick), &request_id, &certificates).await, "accepted");
-    assert_eq!(code(&checker(), &with_end(NOW - skew), &request_id, &certificates).await, "saml.expired");
-    assert_eq!(code(&checker(), &with_start(NOW + skew), &request_id, &certificates).await, "accepted");
-    assert_eq!(
-        code(&checker(), &with_start(NOW + skew + tick), &request_id, &certificates).await,
-        "saml.not_yet_valid"
-    );
+    assert_eq!(code(&checker(), &with_end(NOW - skew + tick), &request_id, &certificates), "accepted");
+    assert_eq!(code(&checker(), &with_end(NOW - skew), &request_id, &certificates), "saml.expired");
+    assert_eq!(code(&checker(), &with_start(NOW + skew), &request_id, &certificates), "accepted");
+    assert_eq!(code(&checker(), &with_start(NOW + skew + tick), &request_id, &certificates), "saml.not_yet_valid");
 }
 
-#[tokio::test]
-async fn a_response_to_one_request_answers_no_other() {
+#[test]
+fn a_response_to_one_request_answers_no_other() {
     let (first, second) = (RequestId::random(), RequestId::random());
     let xml = Shape::new(parameters(&first, rsa_keys())).build();
     let certificates = [rsa_keys().0.certificate().clone()];
-    assert_eq!(code(&checker(), &xml, &second, &certificates).await, "saml.in_response_to_mismatch");
+    assert_eq!(code(&checker(), &xml, &second, &certificates), "saml.in_response_to_mismatch");
 }
 
-#[tokio::test]
-async fn a_response_is_not_accepted_while_replay_cannot_be_recorded() {
+#[test]
+fn an_assertion_is_known_again_as_long_as_it_could_be_used() {
     let request_id = RequestId::random();
-    let xml = Shape::new(parameters(&request_id, rsa_keys())).build();
-    let broken = ResponseChecker { replay: Arc::new(BrokenReplay), ..checker() };
-    assert_eq!(code(&broken, &xml, &request_id, &[rsa_keys().0.certificate().clone()]).await, "unavailable");
+    let p = parameters(&request_id, rsa_keys());
+    let certificates = [rsa_keys().0.certificate().clone()];
+    let xml = Shape::new(p).build();
+    let accepted = |xml: &str| check(&checker(), xml, &request_id, &certificates).expect("accepted");
+    let (once, again, other) = (accepted(&xml), accepted(&xml), accepted(&Shape::new(p).build()));
+    assert_eq!(once.fingerprint(), again.fingerprint());
+    assert_ne!(once.fingerprint(), other.fingerprint());
+    assert_eq!(once.fingerprint().len(), 64);
+    assert_eq!(once.usable_until(), NOW + Duration::from_secs(5 * 60 + 60));
+    let last = ResponseChecker { clock: Arc::new(SettableClock::at(once.usable_until())), ..checker() };
+    assert_eq!(code(&last, &xml, &request_id, &certificates), "saml.expired");
+    let earlier = Shape { not_on_or_after: NOW + Duration::from_secs(60), ..Shape::new(p) }.build();
+    assert_eq!(accepted(&earlier).usable_until(), NOW + Duration::from_secs(120));
 }
 
-#[tokio::test]
-async fn outside_a_signed_assertion_the_response_can_only_add_reasons_to_refuse() {
+#[test]
+fn outside_a_signed_assertion_the_response_can_only_add_reasons_to_refuse() {
     let request_id = RequestId::random();
     let p = parameters(&request_id, rsa_keys());
     let certificates = [rsa_keys().0.certificate().clone()];
     let shape = Shape { sign: Sign::Assertion, ..Shape::new(p) };
     let xml = shape.build();
     let bare = Shape { destination: None, response_issuer: None, ..shape }.build();
-    assert_eq!(code(&checker(), &bare, &request_id, &certificates).await, "accepted");
+    assert_eq!(code(&checker(), &bare, &request_id, &certificates), "accepted");
     let failed = xml.replacen(":status:Success", ":status:Responder", 1);
-    assert_eq!(code(&checker(), &failed, &request_id, &certificates).await, "saml.status_not_success");
+    assert_eq!(code(&checker(), &failed, &request_id, &certificates), "saml.status_not_success");
     let foreign = xml.replacen(&format!("Destination=\"{ACS}\""), "Destination=\"https://other.example/acs\"", 1);
-    assert_eq!(code(&checker(), &foreign, &request_id, &certificates).await, "saml.destination_mismatch");
+    assert_eq!(code(&checker(), &foreign, &request_id, &certificates), "saml.destination_mismatch");
 }
 
-#[tokio::test]
-async fn the_partner_s_error_reaches_the_audit_record_without_control_characters() {
+#[test]
+fn the_partner_s_error_reaches_the_audit_record_without_control_characters() {
     let request_id = RequestId::random();
     let p = parameters(&request_id, rsa_keys());
     let mut shape = Shape { sign: Sign::Nothing, ..Shape::new(p) };
@@ -330,9 +284,9 @@ async fn the_partner_s_error_reaches_the_audit_record_without_control_characters
         "<samlp:Status><samlp:StatusCode Value=\"urn:x:Responder\"><samlp:StatusCode Value=\"urn:x:No&#10;Passive\"/>\
                     </samlp:StatusCode></samlp:Status>"
             .to_owned();
-    let error = check(&checker(), &shape.response("_r1", ""), &request_id, &[]).await.expect_err("it is a failure");
+    let error = check(&checker(), &shape.response("_r1", ""), &request_id, &[]).expect_err("it is a failure");
     assert!(
-        matches!(&error, ResponseError::Refused(SamlRefusal::StatusNotSuccess(told)) if told == "urn:x:Responder urn:x:NoPassive"),
+        matches!(&error, SamlRefusal::StatusNotSuccess(told) if told == "urn:x:Responder urn:x:NoPassive"),
         "{error:?}"
     );
 }
