@@ -12,6 +12,8 @@ pub mod identity;
 pub mod ldap;
 pub mod saml;
 pub mod issuer;
+pub mod pass_through;
+pub mod saml;
 pub mod signin;
 pub mod store;
 pub mod tenant;
