@@ -12,6 +12,7 @@ pub mod identity;
 pub mod issuer;
 pub mod ldap;
 pub mod password_sync;
+pub mod pass_through;
 pub mod saml;
 pub mod signin;
 pub mod store;

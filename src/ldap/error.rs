@@ -21,6 +21,9 @@ pub enum LdapError {
     StartTlsRefused { server: ServerUrl, code: u32, diagnostic: String },
     #[error("{server} did not answer the {doing} in time")]
     Deadline { server: ServerUrl, doing: &'static str },
+    /// All connections of the pool stayed in use.
+    #[error("no connection to {server} became free in time")]
+    NoFreeConnection { server: ServerUrl },
     #[error("{server} closed the connection during the {doing}")]
     ConnectionLost { server: ServerUrl, doing: &'static str, source: Option<io::Error> },
     /// The server sent bytes that are not the protocol's; the connection is not used again.
@@ -57,7 +60,7 @@ impl LdapError {
             | Self::ServiceBind { code: UNAVAILABLE, .. }
             | Self::SearchRefused { code: UNAVAILABLE, .. } => UnavailableCause::ServerUnavailable,
             Self::Tls { .. } | Self::StartTlsRefused { .. } => UnavailableCause::Tls,
-            Self::Deadline { .. } => UnavailableCause::Deadline,
+            Self::Deadline { .. } | Self::NoFreeConnection { .. } => UnavailableCause::Deadline,
             Self::ConnectionLost { .. } | Self::Malformed { .. } | Self::Closed { .. } => {
                 UnavailableCause::ConnectionLost
             }
@@ -74,6 +77,7 @@ impl LdapError {
             | Self::Tls { server, .. }
             | Self::StartTlsRefused { server, .. }
             | Self::Deadline { server, .. }
+            | Self::NoFreeConnection { server }
             | Self::ConnectionLost { server, .. }
             | Self::Malformed { server, .. }
             | Self::TooMuch { server, .. }

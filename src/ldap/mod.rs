@@ -20,6 +20,7 @@ mod request;
 mod response;
 mod search;
 mod server_url;
+pub mod time;
 mod trust;
 
 pub use ad_diagnostic::AdSubCode;

@@ -33,6 +33,8 @@ pub struct PoolSettings {
     pub idle_limit: Duration,
     /// For name, connection, handshake and the service bind together.
     pub connect_deadline: Duration,
+    /// Most connections outside the pool whose operation was given up and is still read to its end.
+    pub max_given_up: usize,
 }
 
 impl Default for PoolSettings {
@@ -42,6 +44,7 @@ impl Default for PoolSettings {
             max_age: Duration::from_secs(30 * 60),
             idle_limit: Duration::from_secs(60),
             connect_deadline: Duration::from_secs(1),
+            max_given_up: 64,
         }
     }
 }
@@ -56,6 +59,7 @@ struct Shared {
     purpose: Purpose,
     settings: PoolSettings,
     permits: Arc<Semaphore>,
+    given_up: Arc<Semaphore>,
     /// Last returned, first taken; a lock never held across an await.
     idle: Mutex<Vec<Idle>>,
 }
@@ -68,7 +72,8 @@ struct Idle {
 impl Pool {
     pub fn new(server: ServerUrl, trust: Trust, purpose: Purpose, settings: PoolSettings) -> Self {
         let permits = Arc::new(Semaphore::new(settings.max_size.max(1)));
-        Self(Arc::new(Shared { server, trust, purpose, settings, permits, idle: Mutex::default() }))
+        let given_up = Arc::new(Semaphore::new(settings.max_given_up));
+        Self(Arc::new(Shared { server, trust, purpose, settings, permits, given_up, idle: Mutex::default() }))
     }
 
     pub fn server(&self) -> &ServerUrl {
@@ -108,10 +113,9 @@ impl Pool {
     }
 
     async fn permit(&self, deadline: Duration) -> Result<OwnedSemaphorePermit, LdapError> {
-        let late = || LdapError::Deadline { server: self.0.server.clone(), doing: "wait for a connection" };
         match tokio::time::timeout(deadline, Arc::clone(&self.0.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(late()),
+            Ok(Err(_)) | Err(_) => Err(LdapError::NoFreeConnection { server: self.0.server.clone() }),
         }
     }
 
@@ -135,7 +139,8 @@ impl Pool {
     }
 
     fn lend(&self, connection: Connection, permit: OwnedSemaphorePermit) -> Pooled {
-        Pooled { connection: Some(connection), pool: self.clone(), permit: Some(permit) }
+        let place = Place { held: Arc::new(Mutex::new(Held::InPool { _permit: permit })), pool: self.clone() };
+        Pooled { connection: Some(connection), place }
     }
 
     fn is_young(&self, connection: &Connection) -> bool {
@@ -147,15 +152,49 @@ impl Pool {
 pub struct Pooled {
     /// INVARIANT: present until dropped.
     connection: Option<Connection>,
+    place: Place,
+}
+
+/// The place that a lent connection takes in its pool.
+#[derive(Clone)]
+pub struct Place {
+    held: Arc<Mutex<Held>>,
     pool: Pool,
-    permit: Option<OwnedSemaphorePermit>,
+}
+
+enum Held {
+    InPool { _permit: OwnedSemaphorePermit },
+    /// Counted among those given up.
+    Outside { _permit: OwnedSemaphorePermit },
+    Nowhere,
+}
+
+impl Place {
+    /// Gives the place to others while the connection's operation is still awaited: one that hangs must not keep
+    /// anybody waiting. The connection is closed afterwards, never lent again. `false` when too many are awaited
+    /// already: the operation should then be dropped.
+    pub fn leave(&self) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match Arc::clone(&self.pool.0.given_up).try_acquire_owned() {
+            Ok(permit) => {
+                *held = Held::Outside { _permit: permit };
+                true
+            }
+            Err(_) => {
+                *held = Held::Nowhere;
+                false
+            }
+        }
+    }
+
+    fn is_in_pool(&self) -> bool {
+        matches!(*self.held.lock().unwrap_or_else(PoisonError::into_inner), Held::InPool { .. })
+    }
 }
 
 impl Pooled {
-    /// Gives the place in the pool to others while this connection's operation is still awaited: one that hangs must
-    /// not keep anybody waiting. The connection is closed afterwards, never lent again.
-    pub fn leave_pool(&mut self) {
-        self.permit = None;
+    pub fn place(&self) -> Place {
+        self.place.clone()
     }
 }
 
@@ -174,10 +213,13 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        let (Some(mut connection), true) = (self.connection.take(), self.permit.is_some()) else { return };
-        if self.pool.is_young(&connection) && !connection.is_closed() {
+        let Some(mut connection) = self.connection.take() else { return };
+        let pool = &self.place.pool;
+        if self.place.is_in_pool() && pool.is_young(&connection) && !connection.is_closed() {
             let idle = Idle { connection, since: Instant::now() };
-            self.pool.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+            pool.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
         }
+        // Whoever keeps a `Place` beyond its connection keeps nobody else waiting.
+        *self.place.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::Nowhere;
     }
 }
