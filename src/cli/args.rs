@@ -37,6 +37,11 @@ pub enum Command {
         #[command(subcommand)]
         command: super::client_command::KeysCommand,
     },
+    /// The channel that carries password hashes and account states.
+    PasswordSync {
+        #[command(subcommand)]
+        command: super::password_sync::PasswordSyncCommand,
+    },
     /// Federation partners.
     Partner {
         #[command(subcommand)]

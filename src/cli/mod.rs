@@ -10,6 +10,7 @@ mod client_command;
 mod init;
 mod output;
 mod partner;
+mod password_sync;
 
 pub use args::{Args, Command};
 pub use client::{Client, ClientError};
@@ -36,6 +37,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
         Command::Keys { command } => client_command::keys(&connect(args)?, command, output).await,
+        Command::PasswordSync { command } => password_sync::run(&connect(args)?, command, output).await,
         Command::Audit { command } => audit::run(&connect(args)?, command, output).await,
     }
 }

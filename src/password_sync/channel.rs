@@ -308,7 +308,7 @@ impl Channel {
 }
 
 /// An error with its causes, for the row that operators read.
-fn texts(error: &dyn std::error::Error) -> String {
+pub(super) fn texts(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -12,8 +12,10 @@ pub mod channel;
 mod decision;
 pub mod ldap_source;
 mod pace;
+pub mod overview;
 pub mod report;
 pub mod sealer;
+pub mod service;
 pub mod source;
 pub mod store;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use channel::{Channel, ChannelError};
 pub use ldap_source::LdapSource;
 pub use report::PassReport;
 pub use sealer::Sealer;
+pub use service::{EngineEpoch, PasswordSync, PasswordSyncError};
 pub use source::{AccountSource, PasswordValues, SourceAccount, SourceError, SourcePage, SourceVersion};
 pub use verifier::StoredHashes;
 pub use wrapping::{Progress, Wrapping};

@@ -21,6 +21,7 @@ use crate::password_sync::store::{
 };
 
 mod apply;
+mod overview;
 
 /// The credential tables of the tenant. Cheap to clone.
 #[derive(Clone, Debug)]
