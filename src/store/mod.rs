@@ -13,6 +13,9 @@ pub mod federation;
 pub mod issuer;
 mod migrate;
 pub mod values;
+pub mod lease;
+mod migrate;
+pub mod tenant;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};
