@@ -45,7 +45,6 @@ impl SignIn {
             settlement: None,
             device: None,
             learned: Learned::Nothing,
-            assertion: None,
             event: event(Outcome::Refused, Actor::Anonymous).about(identity.upn.folded()),
         };
         let user = match self.meant(&identity, &domain, &partner, &request_id).await? {
@@ -81,7 +80,6 @@ impl SignIn {
         };
         conclusion.next = transaction.state.completed(session.sid)?;
         conclusion.settlement = Some((Settlement::Return, limits));
-        conclusion.assertion = Some((identity.assertion.clone(), identity.valid_until));
         conclusion.event =
             event(Outcome::Success, Actor::User(user.oid)).about(user.oid).with("sid", session.sid.to_string());
         conclusion.session = Some(NewSession {
@@ -94,7 +92,6 @@ impl SignIn {
         match room.store.conclude(conclusion).await? {
             Concluded::Done => Ok(Step::Complete { session, cookie: Some(cookie), protocol: transaction.protocol }),
             Concluded::Left => Err(TransactionLost::OtherState.into()),
-            Concluded::Replayed => Err(SignInError::AssertionRefused),
         }
     }
 
@@ -119,7 +116,7 @@ impl SignIn {
         let Some(user) = self.room.directory.user_by_anchor(&identity.source_anchor).await? else {
             return Ok(Err("unknown-anchor"));
         };
-        if identity.upn != user.upn && !user.recent_upns.contains(&identity.upn) {
+        if !user.answers_to(&identity.upn) {
             return Ok(Err("upn-mismatch"));
         }
         if !self.partners(user.upn.domain(), domain, partner).await? {

@@ -151,7 +151,8 @@ impl SignIn {
             LateChannel::Closed | LateChannel::None => None,
         };
         let (situation, password_set) = (run.situation, run.password_set);
-        self.follow(Followed { attempt, candidate, password, situation, limits, password_set, granted, late });
+        let server = run.server.take();
+        self.follow(Followed { attempt, candidate, password, situation, limits, password_set, server, granted, late });
         step
     }
 
@@ -177,12 +178,11 @@ impl SignIn {
             settlement,
             device: None,
             learned,
-            assertion: None,
             event,
         };
         match self.room.store.conclude(conclusion).await? {
             Concluded::Done => Ok(step),
-            Concluded::Left | Concluded::Replayed => Err(TransactionLost::OtherState.into()),
+            Concluded::Left => Err(TransactionLost::OtherState.into()),
         }
     }
 
@@ -208,14 +208,13 @@ impl SignIn {
             settlement,
             device,
             learned,
-            assertion: None,
             event,
         };
         match self.room.store.conclude(conclusion).await? {
             Concluded::Done => {
                 Ok(Step::Complete { session, cookie: Some(opened.cookie), protocol: transaction.protocol })
             }
-            Concluded::Left | Concluded::Replayed => Err(TransactionLost::OtherState.into()),
+            Concluded::Left => Err(TransactionLost::OtherState.into()),
         }
     }
 }

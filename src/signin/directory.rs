@@ -48,8 +48,8 @@ pub struct Realm {
 pub struct UserForSignIn {
     pub oid: UserId,
     pub upn: Upn,
-    /// UPNs that the user held in the last 24 hours.
-    pub recent_upns: Vec<Upn>,
+    /// UPNs that the user held in the last 24 hours, folded.
+    pub recent_upns: Vec<String>,
     pub source_anchor: Option<SourceAnchor>,
     /// The half of the account state that the rules write.
     pub account_enabled: bool,
@@ -77,4 +77,11 @@ pub struct DirectoryState {
 pub struct AccountRefusal {
     pub refusal: Refusal,
     pub at: Timestamp,
+}
+
+impl UserForSignIn {
+    /// Whether `upn` is the user's, or was within the last 24 hours.
+    pub fn answers_to(&self, upn: &Upn) -> bool {
+        *upn == self.upn || self.recent_upns.contains(&upn.folded())
+    }
 }

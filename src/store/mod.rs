@@ -12,10 +12,12 @@ mod error;
 pub mod federation;
 pub mod issuer;
 mod migrate;
+pub mod signin;
 pub mod values;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};
+pub use audit::AuditLog;
 pub use bulk::{chunk_sizes, values_clause};
 pub use database::{Database, Engine, Room};
 pub use error::StoreError;
