@@ -103,8 +103,7 @@ pub struct Begun {
     pub step: Step,
 }
 
-/// Who a federation partner says has signed in: the values of an assertion that was checked, replay included, in
-/// `signin`'s words.
+/// Who a federation partner says has signed in: the checked values of a `VerifiedAssertion`, in `signin`'s words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FederatedIdentity {
     pub partner: EntityId,
@@ -114,6 +113,10 @@ pub struct FederatedIdentity {
     pub upn: Upn,
     /// How the partner says the user was authenticated (RFC 8176 words).
     pub amr: Vec<String>,
+    /// Hash of issuer and assertion id: an assertion is taken once.
+    pub assertion: String,
+    /// Until when the assertion could be replayed; its hash is kept as long.
+    pub valid_until: Timestamp,
 }
 
 /// Why sign-in gave no next step. Refusals are steps, not errors.

@@ -136,6 +136,8 @@ pub struct Conclusion {
     /// The device that becomes familiar.
     pub device: Option<(UserId, String)>,
     pub learned: Learned,
+    /// The assertion that must not have been taken before, and until when it is remembered.
+    pub assertion: Option<(String, Timestamp)>,
     pub event: Event,
 }
 
@@ -159,6 +161,8 @@ pub enum Concluded {
     Done,
     /// Somebody else left the transaction's state first: no session was opened, the attempt is settled and recorded.
     Left,
+    /// The assertion had been taken before: nothing was opened, the record says so.
+    Replayed,
 }
 
 /// A verdict that came after the answer.

@@ -61,11 +61,16 @@ impl Attempts for SignInTables {
             .write(Urgency::Bulk, move |conn| {
                 Box::pin(async move {
                     lockout::sweep(conn, orphaned, forgotten).await?;
-                    sqlx::query("DELETE FROM signin_transaction WHERE expires_at <= $1")
-                        .bind(now.millis())
-                        .execute(conn)
-                        .await
-                        .map_err(StoreError::doing("removing expired sign-in transactions"))?;
+                    for sql in [
+                        "DELETE FROM signin_transaction WHERE expires_at <= $1",
+                        "DELETE FROM assertion_replay WHERE expires_at <= $1",
+                    ] {
+                        sqlx::query(sql)
+                            .bind(now.millis())
+                            .execute(&mut *conn)
+                            .await
+                            .map_err(StoreError::doing("removing expired sign-in transactions"))?;
+                    }
                     Ok(())
                 })
             })
@@ -75,8 +80,28 @@ impl Attempts for SignInTables {
 }
 
 async fn conclude(conn: &mut AnyConnection, audit: &AuditLog, conclusion: Conclusion) -> Result<Concluded, StoreError> {
-    let Conclusion { attempt, at, transaction, version, next, session, settlement, device, learned, mut event } =
-        conclusion;
+    let Conclusion {
+        attempt,
+        at,
+        transaction,
+        version,
+        next,
+        session,
+        settlement,
+        device,
+        learned,
+        assertion,
+        mut event,
+    } = conclusion;
+    if let Some((assertion, until)) = assertion
+        && !take_assertion(conn, &assertion, until).await?
+    {
+        if let Some((settlement, limits)) = settlement {
+            lockout::settle(conn, attempt, &settlement, &limits, at).await?;
+        }
+        audit.append(conn, Event { outcome: Outcome::Refused, ..event }.because("federation.replayed")).await?;
+        return Ok(Concluded::Replayed);
+    }
     let held = match &next {
         State::Complete { .. } => transactions::leave(conn, transaction, version, &next).await?,
         State::Identifier { .. } | State::Password { .. } | State::Assertion { .. } | State::Cut => {
@@ -103,6 +128,19 @@ async fn conclude(conn: &mut AnyConnection, audit: &AuditLog, conclusion: Conclu
     }
     audit.append(conn, event).await?;
     Ok(Concluded::Done)
+}
+
+/// `false` if the assertion had been taken before.
+async fn take_assertion(conn: &mut AnyConnection, assertion: &str, until: Timestamp) -> Result<bool, StoreError> {
+    let taken = sqlx::query(
+        "INSERT INTO assertion_replay (assertion, expires_at) VALUES ($1, $2) ON CONFLICT (assertion) DO NOTHING",
+    )
+    .bind(assertion)
+    .bind(until.millis())
+    .execute(conn)
+    .await
+    .map_err(StoreError::doing("taking an assertion"))?;
+    Ok(taken.rows_affected() == 1)
 }
 
 async fn write_late(conn: &mut AnyConnection, audit: &AuditLog, late: Late) -> Result<(), StoreError> {
