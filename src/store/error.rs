@@ -9,6 +9,8 @@ pub enum StoreError {
     Unreadable { table: &'static str, column: &'static str, reason: String },
     #[error("the engine lease is no longer ours (epoch {epoch})")]
     LeaseLost { epoch: i64 },
+    #[error("the tenant has no initial domain: `landbridge init` was not run on this store")]
+    NotInitialised,
     #[error("the row was changed by somebody else in the meantime")]
     Conflict,
     #[error("the database writer has stopped")]

@@ -14,6 +14,9 @@ pub mod issuer;
 mod migrate;
 pub mod signin;
 pub mod values;
+pub mod lease;
+mod migrate;
+pub mod tenant;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};

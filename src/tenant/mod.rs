@@ -3,13 +3,26 @@
 //! Its rules protect it from any client: matching by source anchor, calculation of the effective user principal name,
 //! quarantine of duplicates, soft deletes. It does not know where objects come from nor how they are stored.
 
+pub mod domain;
+pub mod effective_upn;
+pub mod effects;
 pub mod export;
+pub mod lookup;
+pub mod matching;
+pub mod pieces;
+pub mod plan;
 pub mod read_back;
+pub mod read_set;
+pub mod record;
+pub mod unique;
+
+pub use domain::{Domain, DomainRules, PinMark, Verification};
 
 pub use export::{
     Accepted, Action, CredentialLink, Edit, ErrorCode, ExportChange, ExportError, ExportResult, ExportWarning,
     GroupPatch, ObjectId, ObjectKey, TenantExport, TenantUnavailable, UserPatch,
 };
+pub use lookup::{DirectoryUnavailable, GroupMembership, SignInDirectory, SignInLookup, UserForSignIn};
 pub use read_back::{
     Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ShadowLink, ShadowObject,
     TenantReadBack, UserShadow,

@@ -7,3 +7,4 @@ mod saml_table;
 mod servers;
 mod support;
 mod web_servers;
+mod store_tenant;

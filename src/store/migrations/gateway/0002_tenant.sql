@@ -15,7 +15,15 @@ CREATE TABLE tenant_domain (
     pin TEXT,                        -- primary, backup
     pin_by TEXT,
     pin_at BIGINT,
-    partner TEXT                     -- entity id, for federated
+    partner TEXT,                    -- entity id, for federated
+    version BIGINT NOT NULL,         -- optimistic lock of its settings
+    recalculated_at BIGINT           -- NULL while effective UPNs of its users are still to be calculated anew
+);
+
+CREATE TABLE connector_domain (      -- the domains a connector may speak for (design D9)
+    connector TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    PRIMARY KEY (connector, domain)
 );
 
 CREATE TABLE tenant_user (
@@ -24,12 +32,16 @@ CREATE TABLE tenant_user (
     anchor_connector TEXT,
     upn TEXT NOT NULL,               -- effective, for display
     upn_folded TEXT NOT NULL,
+    domain TEXT NOT NULL,            -- of the effective UPN
     on_premises_upn TEXT,            -- as exported, kept beside the effective one
+    on_premises_suffix TEXT,         -- its domain, where it has one
     upn_connector TEXT,              -- connector that contributed it (design D9)
     display_name TEXT,
     given_name TEXT,
     surname TEXT,
-    mail TEXT,
+    on_premises_mail TEXT,           -- as exported
+    mail TEXT,                       -- NULL while the exported one is quarantined
+    sam TEXT,                        -- netbios\name, as exported
     attributes TEXT NOT NULL,        -- JSON: what has no column
     account_enabled BIGINT NOT NULL, -- written by export alone; the other half is directory_state
     cloud_mastered BIGINT NOT NULL,
@@ -40,12 +52,15 @@ CREATE TABLE tenant_user (
 );
 CREATE UNIQUE INDEX tenant_user_anchor ON tenant_user (source_anchor);
 CREATE INDEX tenant_user_upn ON tenant_user (upn_folded);
+CREATE INDEX tenant_user_domain ON tenant_user (domain);
+CREATE INDEX tenant_user_suffix ON tenant_user (on_premises_suffix);
 
 CREATE TABLE tenant_group (
     oid TEXT PRIMARY KEY,
     source_anchor TEXT,
     anchor_connector TEXT,
     display_name TEXT,
+    on_premises_mail TEXT,
     mail TEXT,
     sid TEXT,
     attributes TEXT NOT NULL,
@@ -65,8 +80,15 @@ CREATE TABLE membership (
 );
 CREATE INDEX membership_of ON membership (member_kind, member_oid);
 
+CREATE TABLE membership_waiting (    -- links to members that are not here yet
+    group_oid TEXT NOT NULL,
+    member_anchor TEXT NOT NULL,
+    PRIMARY KEY (group_oid, member_anchor)
+);
+CREATE INDEX membership_waiting_for ON membership_waiting (member_anchor);
+
 CREATE TABLE unique_value (          -- one table of uniqueness over users, groups and contacts
-    kind TEXT NOT NULL,              -- upn, proxy, mail_nickname ...
+    kind TEXT NOT NULL,              -- upn, mail, sam
     value TEXT NOT NULL,             -- folded
     owner_kind TEXT NOT NULL,
     owner TEXT NOT NULL,
@@ -110,8 +132,9 @@ CREATE UNIQUE INDEX credential_source_key ON credential_source (connector, ancho
 
 CREATE TABLE change_feed (           -- numbers in commit order: the counter row is locked until the commit
     number BIGINT PRIMARY KEY,
-    kind TEXT NOT NULL,              -- user, group, domain
-    id TEXT NOT NULL,
+    kind TEXT NOT NULL,              -- user, group, domain, member
+    id TEXT NOT NULL,                -- of a membership: the group's
+    member TEXT,                     -- of a membership: user:OID, group:OID or anchor:SOURCE_ANCHOR
     operation TEXT NOT NULL,         -- add, update, delete, restore
     at BIGINT NOT NULL
 );

@@ -1,0 +1,418 @@
+//! Domains: added, verified, changed; and the recalculation of their users' names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::super::audit::AuditLog;
+use super::super::error::StoreError;
+use super::super::writer::Urgency;
+use super::export::PIECE;
+use super::feed::Feed;
+use super::rows::{DOMAIN_COLUMNS, parse, read_domain};
+use super::sql::{Cell, insert};
+use super::store::TenantStore;
+use crate::audit::Event;
+use crate::identity::{
+    AuthenticationMethod, Backup, ConnectorName, DomainName, EntityId, FailoverMode, Timestamp, UserId,
+};
+use crate::tenant::{ChangeOperation, Domain, ExportWarning, ObjectId, PinMark, Verification};
+
+/// Why a domain was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DomainError {
+    #[error("there is no domain {0}")]
+    Unknown(DomainName),
+    #[error("the domain {0} is there already")]
+    Exists(DomainName),
+    #[error("the store has the initial domain {present} already; it cannot become {asked}")]
+    OtherInitial { present: DomainName, asked: DomainName },
+    #[error("{0} is the initial domain: it is always managed and needs no verification")]
+    Initial(DomainName),
+    #[error("the domain {name} was changed in the meantime: it has version {found}, {expected} was expected")]
+    Changed { name: DomainName, expected: i64, found: i64 },
+    #[error("the domain {0} is not verified")]
+    NotVerified(DomainName),
+    #[error("the federated domain {0} needs a partner")]
+    NoPartner(DomainName),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How ownership was proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewVerification {
+    Dns,
+    Operator,
+}
+
+/// What becomes of a domain's settings. `None` keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainChange {
+    pub method: Option<AuthenticationMethod>,
+    pub backup: Option<Backup>,
+    pub failover: Option<FailoverMode>,
+    pub max_hash_age: Option<std::time::Duration>,
+    /// `Some(None)` releases the pin.
+    pub pin: Option<Option<PinMark>>,
+    /// `Some(None)` forgets the partner.
+    pub partner: Option<Option<EntityId>>,
+}
+
+impl TenantStore {
+    /// Makes the tenant's own domain in a new store. Does nothing when it is there.
+    pub async fn initialise(&self, initial: DomainName) -> Result<(), DomainError> {
+        let now = self.clock.now();
+        let domain = Domain::initial(initial.clone(), now);
+        let present = self
+            .db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let mut feed = Feed::lock(conn, now).await?;
+                    let row = sqlx::query("SELECT name FROM tenant_domain WHERE is_initial = 1")
+                        .fetch_optional(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("reading the initial domain"))?;
+                    if let Some(row) = row {
+                        return parse("tenant_domain", "name", row.get("name"));
+                    }
+                    write_new(conn, &domain).await?;
+                    feed.note("domain", domain.name.to_string(), None, ChangeOperation::Add);
+                    feed.close(conn).await?;
+                    Ok::<_, StoreError>(domain.name)
+                })
+            })
+            .await?;
+        if present == initial { Ok(()) } else { Err(DomainError::OtherInitial { present, asked: initial }) }
+    }
+
+    /// Adds a pending domain. `challenge` is the random value of its TXT record.
+    pub async fn add_domain(&self, name: DomainName, challenge: String) -> Result<Domain, DomainError> {
+        let domain = Domain::added(name.clone(), challenge, self.clock.now());
+        let written = domain.clone();
+        let now = domain.created_at;
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let mut feed = Feed::lock(conn, now).await?;
+                    write_new(conn, &written)
+                        .await
+                        .map_err(|error| if error.is_duplicate() { DomainError::Exists(name) } else { error.into() })?;
+                    feed.note("domain", written.name.to_string(), None, ChangeOperation::Add);
+                    feed.close(conn).await?;
+                    bump_settings(conn).await?;
+                    Ok::<_, DomainError>(())
+                })
+            })
+            .await?;
+        Ok(domain)
+    }
+
+    /// Notes that the domain is the tenant's. Effective names follow with [`Self::recalculate`].
+    pub async fn mark_verified(
+        &self,
+        name: &DomainName,
+        how: NewVerification,
+        audit: Option<(AuditLog, Event)>,
+    ) -> Result<Domain, DomainError> {
+        let now = self.clock.now();
+        let verification = match how {
+            NewVerification::Dns => Verification::Dns(now),
+            NewVerification::Operator => Verification::Operator(now),
+        };
+        let name = name.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let mut feed = Feed::lock(conn, now).await?;
+                    let mut domain = find(conn, &name).await?.ok_or_else(|| DomainError::Unknown(name.clone()))?;
+                    if domain.is_initial() {
+                        return Err(DomainError::Initial(name));
+                    }
+                    if !domain.verification.is_verified() {
+                        domain.verification = verification;
+                        domain.version += 1;
+                        update(conn, &domain).await?;
+                    }
+                    mark_recalculation(conn, &domain.name, None).await?;
+                    feed.note("domain", domain.name.to_string(), None, ChangeOperation::Update);
+                    feed.close(conn).await?;
+                    bump_settings(conn).await?;
+                    append(conn, audit).await?;
+                    Ok(domain)
+                })
+            })
+            .await
+    }
+
+    /// Changes how a domain's users sign in, if it still has the version that was decided on. The change, its change
+    /// of the settings' number and the audit record commit together.
+    pub async fn change_domain(
+        &self,
+        name: &DomainName,
+        expected_version: i64,
+        change: DomainChange,
+        audit: Option<(AuditLog, Event)>,
+    ) -> Result<Domain, DomainError> {
+        let now = self.clock.now();
+        let name = name.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let mut feed = Feed::lock(conn, now).await?;
+                    let domain = find(conn, &name).await?.ok_or_else(|| DomainError::Unknown(name.clone()))?;
+                    if domain.version != expected_version {
+                        let found = domain.version;
+                        return Err(DomainError::Changed { name, expected: expected_version, found });
+                    }
+                    let domain = changed(domain, change, now)?;
+                    update(conn, &domain).await?;
+                    feed.note("domain", domain.name.to_string(), None, ChangeOperation::Update);
+                    feed.close(conn).await?;
+                    bump_settings(conn).await?;
+                    append(conn, audit).await?;
+                    Ok(domain)
+                })
+            })
+            .await
+    }
+
+    /// The domains that each connector may speak for, as activated: replaces what was there, and recalculates the
+    /// names of the domains whose connectors changed. Returns those domains.
+    pub async fn register_connectors(
+        &self,
+        connectors: BTreeMap<ConnectorName, BTreeSet<DomainName>>,
+    ) -> Result<Vec<DomainName>, StoreError> {
+        let now = self.clock.now();
+        let wanted: BTreeSet<(String, String)> = connectors
+            .iter()
+            .flat_map(|(connector, domains)| domains.iter().map(|name| (connector.to_string(), name.to_string())))
+            .collect();
+        let changed = self
+            .db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    // Taken for its lock: exports judge by these rows.
+                    Feed::lock(conn, now).await?;
+                    let rows = sqlx::query("SELECT connector, domain FROM connector_domain")
+                        .fetch_all(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("reading the connectors' domains"))?;
+                    let present: BTreeSet<(String, String)> =
+                        rows.iter().map(|row| (row.get("connector"), row.get("domain"))).collect();
+                    let changed: BTreeSet<String> =
+                        present.symmetric_difference(&wanted).map(|(_, domain)| domain.clone()).collect();
+                    let changed = changed
+                        .iter()
+                        .map(|name| parse("connector_domain", "domain", name))
+                        .collect::<Result<Vec<DomainName>, _>>()?;
+                    if changed.is_empty() {
+                        return Ok(changed);
+                    }
+                    sqlx::query("DELETE FROM connector_domain")
+                        .execute(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("replacing the connectors' domains"))?;
+                    let rows: Vec<Vec<Cell>> =
+                        wanted.into_iter().map(|(connector, name)| vec![connector.into(), name.into()]).collect();
+                    let doing = "writing the connectors' domains";
+                    insert(conn, "connector_domain (connector, domain)", "", &rows, doing).await?;
+                    for name in &changed {
+                        mark_recalculation(conn, name, None).await?;
+                    }
+                    bump_settings(conn).await?;
+                    Ok::<_, StoreError>(changed)
+                })
+            })
+            .await?;
+        for name in &changed {
+            self.recalculate(name).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Calculates the effective names of all users whose on-premises name has this suffix, in short transactions, and
+    /// returns how many were looked at and what there is to warn of. Sessions go on. May be repeated.
+    pub async fn recalculate(&self, name: &DomainName) -> Result<(u64, Vec<ExportWarning>), StoreError> {
+        let (mut seen, mut warnings, mut after) = (0, Vec::new(), String::new());
+        loop {
+            let limit = i64::try_from(PIECE).unwrap_or(i64::MAX);
+            let rows = sqlx::query(
+                "SELECT oid FROM tenant_user WHERE on_premises_suffix = $1 AND oid > $2 AND deleted_at IS NULL \
+                 ORDER BY oid LIMIT $3",
+            )
+            .bind(name.to_string())
+            .bind(after.clone())
+            .bind(limit)
+            .fetch_all(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading the users of a domain"))?;
+            let Some(last) = rows.last() else { break };
+            after = last.get("oid");
+            let touched = rows
+                .iter()
+                .map(|row| parse::<UserId>("tenant_user", "oid", row.get("oid")).map(ObjectId::User))
+                .collect::<Result<Vec<_>, _>>()?;
+            seen += touched.len() as u64;
+            warnings.extend(self.recalculate_piece(touched).await?);
+        }
+        let (now, name) = (self.clock.now(), name.clone());
+        self.db
+            .write(Urgency::Bulk, move |conn| Box::pin(async move { mark_recalculation(conn, &name, Some(now)).await }))
+            .await?;
+        Ok((seen, warnings))
+    }
+
+    /// Domains whose recalculation was interrupted: to be repeated at start.
+    pub async fn unfinished_recalculations(&self) -> Result<Vec<DomainName>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT name FROM tenant_domain WHERE recalculated_at IS NULL AND verification <> 'pending' ORDER BY name",
+        )
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("reading the domains"))?;
+        rows.iter().map(|row| parse("tenant_domain", "name", row.get("name"))).collect()
+    }
+
+    pub async fn read_domain(&self, name: &DomainName) -> Result<Option<Domain>, StoreError> {
+        let sql = format!("SELECT {DOMAIN_COLUMNS} FROM tenant_domain d WHERE d.name = $1");
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(name.to_string())
+            .fetch_optional(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading a domain"))?;
+        row.as_ref().map(read_domain).transpose()
+    }
+
+    pub async fn read_domains(&self) -> Result<Vec<Domain>, StoreError> {
+        let sql = format!("SELECT {DOMAIN_COLUMNS} FROM tenant_domain d ORDER BY d.name");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .fetch_all(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading the domains"))?;
+        rows.iter().map(read_domain).collect()
+    }
+}
+
+/// The domain after `change`, or why that cannot be.
+fn changed(mut domain: Domain, change: DomainChange, now: Timestamp) -> Result<Domain, DomainError> {
+    if let Some(partner) = change.partner {
+        domain.partner = partner;
+    }
+    if let Some(method) = change.method.filter(|method| *method != domain.method) {
+        domain.method = method;
+        domain.method_since = now;
+    }
+    if domain.method == AuthenticationMethod::Federated {
+        if domain.is_initial() {
+            return Err(DomainError::Initial(domain.name));
+        }
+        if domain.partner.is_none() {
+            return Err(DomainError::NoPartner(domain.name));
+        }
+    }
+    if !domain.verification.is_verified() {
+        return Err(DomainError::NotVerified(domain.name));
+    }
+    domain.backup = change.backup.unwrap_or(domain.backup);
+    domain.failover = change.failover.unwrap_or(domain.failover);
+    domain.max_hash_age = change.max_hash_age.unwrap_or(domain.max_hash_age);
+    domain.pin = change.pin.unwrap_or(domain.pin);
+    domain.version += 1;
+    Ok(domain)
+}
+
+async fn find(conn: &mut AnyConnection, name: &DomainName) -> Result<Option<Domain>, StoreError> {
+    let sql = format!("SELECT {DOMAIN_COLUMNS} FROM tenant_domain d WHERE d.name = $1");
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(name.to_string())
+        .fetch_optional(conn)
+        .await
+        .map_err(StoreError::doing("reading a domain"))?;
+    row.as_ref().map(read_domain).transpose()
+}
+
+async fn write_new(conn: &mut AnyConnection, domain: &Domain) -> Result<(), StoreError> {
+    let mut cells: Vec<Cell> = vec![
+        domain.name.as_str().into(),
+        domain.is_initial().into(),
+        domain.challenge.clone().into(),
+        domain.created_at.millis().into(),
+        domain.created_at.millis().into(),
+    ];
+    cells.extend(setting_cells(domain));
+    let into = "tenant_domain (name, is_initial, challenge, created_at, recalculated_at, verification, verified_at, \
+                method, method_since, backup, failover, max_hash_age_ms, pin, pin_by, pin_at, partner, version)";
+    insert(conn, into, "", &[cells], "adding a domain").await?;
+    Ok(())
+}
+
+fn setting_cells(domain: &Domain) -> Vec<Cell> {
+    let (verification, verified_at) = match domain.verification {
+        Verification::Initial => ("initial", Some(domain.created_at)),
+        Verification::Pending => ("pending", None),
+        Verification::Dns(at) => ("dns", Some(at)),
+        Verification::Operator(at) => ("operator", Some(at)),
+    };
+    let pin = domain.pin.as_ref();
+    vec![
+        verification.into(),
+        verified_at.map(Timestamp::millis).into(),
+        domain.method.as_str().into(),
+        domain.method_since.millis().into(),
+        domain.backup.as_str().into(),
+        domain.failover.as_str().into(),
+        i64::try_from(domain.max_hash_age.as_millis()).unwrap_or(i64::MAX).into(),
+        pin.map(|mark| mark.pin.as_str().to_owned()).into(),
+        pin.map(|mark| mark.by.clone()).into(),
+        pin.map(|mark| mark.at.millis()).into(),
+        domain.partner.as_ref().map(ToString::to_string).into(),
+        domain.version.into(),
+    ]
+}
+
+async fn update(conn: &mut AnyConnection, domain: &Domain) -> Result<(), StoreError> {
+    let mut query = sqlx::query(
+        "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
+         failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, partner = $11, version = $12 \
+         WHERE name = $13",
+    );
+    for cell in setting_cells(domain) {
+        query = match cell {
+            Cell::Text(value) => query.bind(value),
+            Cell::Number(value) => query.bind(value),
+        };
+    }
+    query.bind(domain.name.to_string()).execute(conn).await.map_err(StoreError::doing("changing a domain"))?;
+    Ok(())
+}
+
+async fn mark_recalculation(
+    conn: &mut AnyConnection,
+    name: &DomainName,
+    done: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tenant_domain SET recalculated_at = $1 WHERE name = $2")
+        .bind(done.map(Timestamp::millis))
+        .bind(name.to_string())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("noting a recalculation"))?;
+    Ok(())
+}
+
+/// Caches of settings are stale from this commit on (design D3).
+async fn bump_settings(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("numbering the settings"))?;
+    Ok(())
+}
+
+async fn append(conn: &mut AnyConnection, audit: Option<(AuditLog, Event)>) -> Result<(), StoreError> {
+    if let Some((log, event)) = audit {
+        log.append(conn, event).await?;
+    }
+    Ok(())
+}

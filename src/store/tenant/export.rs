@@ -1,0 +1,173 @@
+//! Applies an export batch in short transactions.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+use super::super::error::StoreError;
+use super::super::lease;
+use super::super::writer::Urgency;
+use super::feed::Feed;
+use super::links::{self, LinkDelta};
+use super::load::{add_needs, read_set};
+use super::store::TenantStore;
+use super::write::write_plan;
+use crate::identity::{LeaseEpoch, Timestamp};
+use crate::tenant::export::MAX_BATCH;
+use crate::tenant::pieces::pieces;
+use crate::tenant::plan::plan;
+use crate::tenant::{Action, ExportChange, ExportResult, ExportWarning, ObjectId, TenantExport, TenantUnavailable};
+
+/// Objects per transaction: together with their unique values and effects they stay within 20 ms (design D3).
+pub(super) const PIECE: usize = 100;
+/// Links per transaction.
+const LINK_PIECE: usize = 500;
+
+#[async_trait]
+impl TenantExport for TenantStore {
+    async fn apply_batch(
+        &self,
+        epoch: LeaseEpoch,
+        changes: Vec<ExportChange>,
+    ) -> Result<Vec<ExportResult>, TenantUnavailable> {
+        if changes.len() > MAX_BATCH {
+            return Err(TenantUnavailable::BatchTooLarge { len: changes.len() });
+        }
+        self.apply(epoch, changes).await.map_err(unavailable)
+    }
+}
+
+pub(super) fn unavailable(error: StoreError) -> TenantUnavailable {
+    match error {
+        StoreError::LeaseLost { epoch } => TenantUnavailable::LeaseLost { epoch },
+        other => TenantUnavailable::Store(Box::new(other)),
+    }
+}
+
+impl TenantStore {
+    async fn apply(&self, epoch: LeaseEpoch, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, StoreError> {
+        let now = self.clock.now();
+        let order = {
+            let mut conn = self.db.read().acquire().await.map_err(StoreError::doing("reading for an export"))?;
+            let read = read_set(&mut conn, &changes, &[]).await?;
+            pieces(&changes, &read, now, PIECE)
+        };
+        let mut deltas: Vec<Vec<(String, bool)>> = changes.iter().map(link_deltas).collect();
+        let mut slots: Vec<Option<ExportChange>> = changes.into_iter().map(Some).collect();
+        let mut results: Vec<Option<ExportResult>> = slots.iter().map(|_| None).collect();
+        for piece in order {
+            let part: Vec<ExportChange> = piece.iter().filter_map(|index| slots[*index].take()).collect();
+            let (judged, _) = self.apply_piece(Some(epoch), part, Vec::new()).await?;
+            for (index, result) in piece.into_iter().zip(judged) {
+                results[index] = Some(result);
+            }
+        }
+        let mut results: Vec<ExportResult> =
+            results.into_iter().map(|result| result.expect("each change is in one piece")).collect();
+        self.apply_links(epoch, &mut results, &mut deltas).await?;
+        Ok(results)
+    }
+
+    /// Calculates objects anew, in a transaction of its own.
+    pub(super) async fn recalculate_piece(&self, touched: Vec<ObjectId>) -> Result<Vec<ExportWarning>, StoreError> {
+        let (_, warnings) = self.apply_piece(None, Vec::new(), touched).await?;
+        Ok(warnings)
+    }
+
+    /// Judges and writes one piece in a transaction of its own; recalculates `touched` too.
+    async fn apply_piece(
+        &self,
+        epoch: Option<LeaseEpoch>,
+        changes: Vec<ExportChange>,
+        touched: Vec<ObjectId>,
+    ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
+        let (now, alternate) = (self.clock.now(), self.options.alternate_login_id);
+        self.db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move { judge_and_write(conn, epoch, &changes, &touched, now, alternate).await })
+            })
+            .await
+    }
+
+    /// Applies the link deltas of accepted groups, and notes in the results which members wait.
+    async fn apply_links(
+        &self,
+        epoch: LeaseEpoch,
+        results: &mut [ExportResult],
+        deltas: &mut [Vec<(String, bool)>],
+    ) -> Result<(), StoreError> {
+        let mut links = Vec::new();
+        for (index, (result, deltas)) in results.iter().zip(deltas).enumerate() {
+            if let Ok(accepted) = result
+                && let ObjectId::Group(group) = accepted.oid
+            {
+                let of_group = std::mem::take(deltas).into_iter();
+                links.extend(of_group.map(|(member, adds)| (index, LinkDelta { group, member, adds })));
+            }
+        }
+        for piece in links.chunks(LINK_PIECE) {
+            let now = self.clock.now();
+            let part: Vec<LinkDelta> = piece.iter().map(|(_, delta)| delta.clone()).collect();
+            let waiting = self
+                .db
+                .write(Urgency::Bulk, move |conn| {
+                    Box::pin(async move {
+                        lease::check_epoch(conn, epoch).await?;
+                        let mut feed = Feed::lock(conn, now).await?;
+                        let waiting = links::apply(conn, &mut feed, &part).await?;
+                        feed.close(conn).await?;
+                        Ok::<_, StoreError>(waiting)
+                    })
+                })
+                .await?;
+            for delta in waiting {
+                let place = piece.iter().find(|(_, asked)| asked.group == delta.group).map(|(index, _)| *index);
+                if let Some(Ok(accepted)) = place.map(|index| &mut results[index]) {
+                    accepted.members_waiting.push(delta.member);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removals first, so that a member that is in both lists stays.
+fn link_deltas(change: &ExportChange) -> Vec<(String, bool)> {
+    match &change.action {
+        Action::PutGroup(patch) => {
+            let added: HashSet<&String> = patch.members_added.iter().collect();
+            let removed = patch.members_removed.iter().filter(|member| !added.contains(member));
+            let removed = removed.map(|member| (member.clone(), false));
+            removed.chain(patch.members_added.iter().map(|member| (member.clone(), true))).collect()
+        }
+        Action::PutUser(_) | Action::DeleteUser | Action::DeleteGroup => Vec::new(),
+    }
+}
+
+async fn judge_and_write(
+    conn: &mut AnyConnection,
+    epoch: Option<LeaseEpoch>,
+    changes: &[ExportChange],
+    touched: &[ObjectId],
+    now: Timestamp,
+    alternate_login_id: bool,
+) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
+    if let Some(epoch) = epoch {
+        lease::check_epoch(conn, epoch).await?;
+    }
+    let mut feed = Feed::lock(conn, now).await?;
+    let mut read = read_set(conn, changes, touched).await?;
+    // Each round knows more values than the one before, so it ends.
+    let plan = loop {
+        match plan(changes, touched, &read, now, &mut Uuid::new_v4) {
+            Ok(plan) => break plan,
+            Err(needs) => add_needs(conn, &mut read, needs).await?,
+        }
+    };
+    write_plan(conn, &mut feed, &plan, now, alternate_login_id).await?;
+    links::join_waiting(conn, &plan).await?;
+    feed.close(conn).await?;
+    Ok((plan.results, plan.recalculated))
+}

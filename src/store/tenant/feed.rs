@@ -1,0 +1,63 @@
+//! The change feed (design D24): numbers in commit order.
+
+use sqlx::{AnyConnection, Row};
+
+use super::super::error::StoreError;
+use super::sql::{Cell, insert};
+use crate::identity::Timestamp;
+use crate::tenant::read_back::ChangeOperation;
+
+/// The right to write the directory, until the transaction ends.
+pub(super) struct Feed {
+    last: i64,
+    now: Timestamp,
+    rows: Vec<Vec<Cell>>,
+}
+
+pub(super) const fn operation_word(operation: ChangeOperation) -> &'static str {
+    match operation {
+        ChangeOperation::Add => "add",
+        ChangeOperation::Update => "update",
+        ChangeOperation::Delete => "delete",
+        ChangeOperation::Restore => "restore",
+    }
+}
+
+impl Feed {
+    /// Waits for other writers of the directory and locks the counter. The first statement of every such transaction.
+    pub(super) async fn lock(conn: &mut AnyConnection, now: Timestamp) -> Result<Self, StoreError> {
+        let row = sqlx::query("UPDATE counter SET value = value WHERE name = 'change_feed' RETURNING value")
+            .fetch_one(conn)
+            .await
+            .map_err(StoreError::doing("locking the change feed"))?;
+        Ok(Self { last: row.get("value"), now, rows: Vec::new() })
+    }
+
+    pub(super) fn note(&mut self, kind: &str, id: String, member: Option<String>, operation: ChangeOperation) {
+        self.last += 1;
+        let operation = operation_word(operation);
+        self.rows.push(vec![
+            self.last.into(),
+            kind.into(),
+            id.into(),
+            member.into(),
+            operation.into(),
+            self.now.millis().into(),
+        ]);
+    }
+
+    /// Writes what was noted.
+    pub(super) async fn close(self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let into = "change_feed (number, kind, id, member, operation, at)";
+        insert(conn, into, "", &self.rows, "writing the change feed").await?;
+        sqlx::query("UPDATE counter SET value = $1 WHERE name = 'change_feed'")
+            .bind(self.last)
+            .execute(conn)
+            .await
+            .map_err(StoreError::doing("numbering the change feed"))?;
+        Ok(())
+    }
+}

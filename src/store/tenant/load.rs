@@ -1,0 +1,216 @@
+//! Reads what a batch is judged on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sqlx::{AnyConnection, Row};
+
+use super::super::error::StoreError;
+use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, parse, read_group, read_user};
+use super::sql::{keys, unreadable, where_in};
+use crate::identity::Timestamp;
+use crate::tenant::read_set::{Needs, ReadSet};
+use crate::tenant::record::{GroupRecord, Quarantined, UserRecord};
+use crate::tenant::unique::UniqueKind;
+use crate::tenant::{DomainRules, ExportChange, ObjectId};
+
+/// The read set of `changes` and of the objects `touched`: their records. Holders of values come as they are needed.
+pub(super) async fn read_set(
+    conn: &mut AnyConnection,
+    changes: &[ExportChange],
+    touched: &[ObjectId],
+) -> Result<ReadSet, StoreError> {
+    let mut read = ReadSet::new(domain_rules(conn).await?);
+    let (mut anchors, mut oids) = (HashSet::new(), HashSet::new());
+    for change in changes {
+        match change.object.oid {
+            Some(oid) => oids.insert(oid.to_string()),
+            None => anchors.insert(change.object.source_anchor.clone()),
+        };
+    }
+    oids.extend(touched.iter().map(ToString::to_string));
+    add_records(conn, &mut read, Column::SourceAnchor, anchors.into_iter().collect()).await?;
+    add_records(conn, &mut read, Column::Oid, oids.into_iter().collect()).await?;
+    Ok(read)
+}
+
+#[derive(Clone, Copy)]
+enum Column {
+    Oid,
+    SourceAnchor,
+}
+
+/// Adds the users and groups whose `column` is one of `values`, with their quarantined values.
+async fn add_records(
+    conn: &mut AnyConnection,
+    read: &mut ReadSet,
+    column: Column,
+    mut values: Vec<String>,
+) -> Result<Vec<ObjectId>, StoreError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    values.sort_unstable();
+    let values = keys(values);
+    let column = match column {
+        Column::Oid => "oid",
+        Column::SourceAnchor => "source_anchor",
+    };
+    let users = format!(
+        "SELECT {USER_COLUMNS}, {CREDENTIAL_COLUMNS} FROM tenant_user u \
+         LEFT JOIN credential_source cs ON cs.oid = u.oid WHERE u.{column}"
+    );
+    let groups = format!("SELECT {GROUP_COLUMNS} FROM tenant_group g WHERE g.{column}");
+    let rows = where_in(conn, &users, "", &values, "reading users").await?;
+    let users = rows.iter().map(read_user).collect::<Result<Vec<UserRecord>, _>>()?;
+    let rows = where_in(conn, &groups, "", &values, "reading groups").await?;
+    let groups = rows.iter().map(read_group).collect::<Result<Vec<GroupRecord>, _>>()?;
+    let ids: Vec<ObjectId> = users.iter().map(UserRecord::id).chain(groups.iter().map(GroupRecord::id)).collect();
+    let mut quarantined = quarantined_of(conn, &ids).await?;
+    for mut user in users {
+        user.quarantined = quarantined.remove(&user.oid.to_string()).unwrap_or_default();
+        read.add_user(user);
+    }
+    for mut group in groups {
+        group.quarantined = quarantined.remove(&group.oid.to_string()).unwrap_or_default();
+        read.add_group(group);
+    }
+    Ok(ids)
+}
+
+async fn quarantined_of(
+    conn: &mut AnyConnection,
+    ids: &[ObjectId],
+) -> Result<HashMap<String, BTreeMap<UniqueKind, Quarantined>>, StoreError> {
+    let ids = keys(ids.iter().map(ToString::to_string));
+    let head = "SELECT oid, kind, value, held_by, since FROM quarantined_value WHERE oid";
+    let mut found: HashMap<String, BTreeMap<UniqueKind, Quarantined>> = HashMap::new();
+    for row in where_in(conn, head, "", &ids, "reading quarantined values").await? {
+        let value = Quarantined {
+            value: row.get("value"),
+            held_by: row.get("held_by"),
+            since: Timestamp::from_millis(row.get("since")),
+        };
+        found.entry(row.get("oid")).or_default().insert(kind(row.get("kind"))?, value);
+    }
+    Ok(found)
+}
+
+fn kind(text: &str) -> Result<UniqueKind, StoreError> {
+    UniqueKind::from_stored(text).ok_or_else(|| unreadable("unique_value", "kind", format!("`{text}`")))
+}
+
+/// Adds to `read` what the plan asks for.
+pub(super) async fn add_needs(conn: &mut AnyConnection, read: &mut ReadSet, needs: Needs) -> Result<(), StoreError> {
+    for kind in UniqueKind::ALL {
+        let of_kind = |values: &[(UniqueKind, String)]| -> Vec<String> {
+            values.iter().filter(|(of, _)| *of == kind).map(|(_, value)| value.clone()).collect()
+        };
+        let holders = of_kind(&needs.holders);
+        match kind {
+            UniqueKind::Credential => add_credential_holders(conn, read, &holders).await?,
+            UniqueKind::Upn | UniqueKind::Mail | UniqueKind::Sam => add_holders(conn, read, kind, &holders).await?,
+        }
+        add_claimants(conn, read, kind, &of_kind(&needs.claimants)).await?;
+    }
+    Ok(())
+}
+
+async fn add_holders(
+    conn: &mut AnyConnection,
+    read: &mut ReadSet,
+    kind: UniqueKind,
+    values: &[String],
+) -> Result<(), StoreError> {
+    let mut found = HashMap::new();
+    let pairs: Vec<_> = values.iter().map(|value| vec![kind.as_str().into(), value.clone().into()]).collect();
+    let head = "SELECT value, owner_kind, owner FROM unique_value WHERE (kind, value)";
+    for row in where_in(conn, head, "", &pairs, "reading the holders of unique values").await? {
+        let value: String = row.get("value");
+        found.insert(value, object_id(row.get("owner_kind"), row.get("owner"))?);
+    }
+    for value in values {
+        read.set_holder(kind, value.clone(), found.get(value).copied());
+    }
+    Ok(())
+}
+
+pub(super) fn object_id(kind: &str, oid: &str) -> Result<ObjectId, StoreError> {
+    match kind {
+        "user" => Ok(ObjectId::User(parse("unique_value", "owner", oid)?)),
+        "group" => Ok(ObjectId::Group(parse("unique_value", "owner", oid)?)),
+        other => Err(unreadable("unique_value", "owner_kind", format!("`{other}`"))),
+    }
+}
+
+async fn add_credential_holders(
+    conn: &mut AnyConnection,
+    read: &mut ReadSet,
+    values: &[String],
+) -> Result<(), StoreError> {
+    let mut found = HashMap::new();
+    let pairs: Vec<_> = values
+        .iter()
+        .filter_map(|value| value.split_once('/'))
+        .map(|(connector, anchor)| vec![connector.into(), anchor.into()])
+        .collect();
+    let head = "SELECT connector, anchor, oid FROM credential_source WHERE (connector, anchor)";
+    for row in where_in(conn, head, "", &pairs, "reading credential sources").await? {
+        let (connector, anchor): (String, String) = (row.get("connector"), row.get("anchor"));
+        let holder = ObjectId::User(parse("credential_source", "oid", row.get("oid"))?);
+        found.insert(format!("{connector}/{anchor}"), holder);
+    }
+    for value in values {
+        read.set_holder(UniqueKind::Credential, value.clone(), found.get(value).copied());
+    }
+    Ok(())
+}
+
+async fn add_claimants(
+    conn: &mut AnyConnection,
+    read: &mut ReadSet,
+    kind: UniqueKind,
+    values: &[String],
+) -> Result<(), StoreError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let pairs: Vec<_> = values.iter().map(|value| vec![kind.as_str().into(), value.clone().into()]).collect();
+    let head = "SELECT oid, value FROM quarantined_value WHERE (kind, value)";
+    let mut claims: HashMap<String, HashSet<String>> = HashMap::new();
+    for row in where_in(conn, head, "", &pairs, "reading the claimants of unique values").await? {
+        claims.entry(row.get("value")).or_default().insert(row.get("oid"));
+    }
+    let oids: HashSet<String> = claims.values().flatten().cloned().collect();
+    let records = add_records(conn, read, Column::Oid, oids.into_iter().collect()).await?;
+    for value in values {
+        let claimants = claims.get(value);
+        let of_value = |oid: &ObjectId| claimants.is_some_and(|claimants| claimants.contains(&oid.to_string()));
+        let mut claimants: Vec<ObjectId> = records.iter().copied().filter(of_value).collect();
+        claimants.sort_unstable();
+        read.set_claimants(kind, value.clone(), claimants);
+    }
+    Ok(())
+}
+
+/// The domains as they are now.
+pub(super) async fn domain_rules(conn: &mut AnyConnection) -> Result<DomainRules, StoreError> {
+    let domains = sqlx::query("SELECT name, verification FROM tenant_domain ORDER BY name")
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(StoreError::doing("reading the domains"))?;
+    let initial = domains.iter().find(|row| row.get::<String, _>("verification") == "initial");
+    let initial: String = initial.ok_or(StoreError::NotInitialised)?.get("name");
+    let mut rules = DomainRules::new(parse("tenant_domain", "name", &initial)?);
+    for row in domains.iter().filter(|row| row.get::<String, _>("verification") != "pending") {
+        rules.verify(parse("tenant_domain", "name", row.get("name"))?);
+    }
+    let registered = sqlx::query("SELECT connector, domain FROM connector_domain")
+        .fetch_all(conn)
+        .await
+        .map_err(StoreError::doing("reading the connectors' domains"))?;
+    for row in registered {
+        let connector = parse("connector_domain", "connector", row.get("connector"))?;
+        rules.register(connector, parse("connector_domain", "domain", row.get("domain"))?);
+    }
+    Ok(rules)
+}

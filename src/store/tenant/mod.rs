@@ -1,0 +1,18 @@
+//! The tenant directory on SQL: the traits of `tenant` on the tables of the gateway's database.
+//!
+//! Writers of the directory take the change feed's counter row first: it serialises them on PostgreSQL as the one
+//! writing connection does on SQLite, and makes the feed's numbers follow the order of commits (design D24).
+
+mod domains;
+mod export;
+mod feed;
+mod links;
+mod load;
+mod lookup;
+mod rows;
+mod sql;
+mod store;
+mod write;
+
+pub use domains::{DomainChange, DomainError, NewVerification};
+pub use store::{TenantOptions, TenantStore};

@@ -1,0 +1,223 @@
+//! Rows of the directory, read into its records and written from them.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::super::error::StoreError;
+use super::sql::{Cell, unreadable};
+use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp, fold};
+use crate::tenant::record::{GroupRecord, UserRecord};
+use crate::tenant::{CredentialLink, Domain, PinMark, Verification};
+
+pub(super) const USER_COLUMNS: &str = "u.oid, u.source_anchor, u.anchor_connector, u.upn, u.on_premises_upn, \
+     u.upn_connector, u.display_name, u.given_name, u.surname, u.on_premises_mail, u.mail, u.sam, u.attributes, \
+     u.account_enabled, u.cloud_mastered, u.security_stamp, u.created_at, u.updated_at, u.deleted_at";
+pub(super) const CREDENTIAL_COLUMNS: &str =
+    "cs.connector AS cs_connector, cs.anchor AS cs_anchor, cs.eligible AS cs_eligible";
+pub(super) const GROUP_COLUMNS: &str = "g.oid, g.source_anchor, g.anchor_connector, g.display_name, \
+     g.on_premises_mail, g.mail, g.sid, g.attributes, g.cloud_mastered, g.created_at, g.updated_at, g.deleted_at";
+pub(super) const DOMAIN_COLUMNS: &str = "d.name AS d_name, d.verification AS d_verification, d.challenge AS d_challenge, \
+     d.created_at AS d_created_at, d.verified_at AS d_verified_at, d.method AS d_method, \
+     d.method_since AS d_method_since, d.backup AS d_backup, d.failover AS d_failover, \
+     d.max_hash_age_ms AS d_max_hash_age_ms, d.pin AS d_pin, d.pin_by AS d_pin_by, d.pin_at AS d_pin_at, \
+     d.partner AS d_partner, d.version AS d_version";
+
+pub(super) fn parse<T>(table: &'static str, column: &'static str, text: &str) -> Result<T, StoreError>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| unreadable(table, column, error))
+}
+
+pub(super) fn text(row: &AnyRow, column: &str) -> Option<String> {
+    row.get::<Option<String>, _>(column)
+}
+
+fn time(row: &AnyRow, column: &str) -> Timestamp {
+    Timestamp::from_millis(row.get(column))
+}
+
+fn optional_time(row: &AnyRow, column: &str) -> Option<Timestamp> {
+    row.get::<Option<i64>, _>(column).map(Timestamp::from_millis)
+}
+
+fn attributes(table: &'static str, row: &AnyRow) -> Result<Map<String, Value>, StoreError> {
+    let json: String = row.get("attributes");
+    serde_json::from_str(&json).map_err(|error| unreadable(table, "attributes", error))
+}
+
+fn connector(table: &'static str, column: &'static str, row: &AnyRow) -> Result<Option<ConnectorName>, StoreError> {
+    text(row, column).map(|name| parse(table, column, &name)).transpose()
+}
+
+/// The credential source of a row that joined it.
+pub(super) fn read_credential(row: &AnyRow) -> Result<Option<CredentialLink>, StoreError> {
+    let (Some(connector), Some(anchor)) = (text(row, "cs_connector"), text(row, "cs_anchor")) else {
+        return Ok(None);
+    };
+    let connector = parse("credential_source", "connector", &connector)?;
+    let eligible = row.get::<Option<i64>, _>("cs_eligible") == Some(1);
+    Ok(Some(CredentialLink {
+        source: CredentialSource { connector, anchor: SourceAnchor::from_stored(anchor) },
+        eligible,
+    }))
+}
+
+/// A user of a row with [`USER_COLUMNS`] and [`CREDENTIAL_COLUMNS`]; quarantined values come apart.
+pub(super) fn read_user(row: &AnyRow) -> Result<UserRecord, StoreError> {
+    const TABLE: &str = "tenant_user";
+    Ok(UserRecord {
+        oid: parse(TABLE, "oid", row.get("oid"))?,
+        source_anchor: text(row, "source_anchor").map(SourceAnchor::from_stored),
+        anchor_connector: connector(TABLE, "anchor_connector", row)?,
+        upn: parse(TABLE, "upn", row.get("upn"))?,
+        on_premises_upn: text(row, "on_premises_upn"),
+        upn_connector: connector(TABLE, "upn_connector", row)?,
+        display_name: text(row, "display_name"),
+        given_name: text(row, "given_name"),
+        surname: text(row, "surname"),
+        on_premises_mail: text(row, "on_premises_mail"),
+        mail: text(row, "mail"),
+        sam: text(row, "sam"),
+        attributes: attributes(TABLE, row)?,
+        account_enabled: row.get::<i64, _>("account_enabled") == 1,
+        cloud_mastered: row.get::<i64, _>("cloud_mastered") == 1,
+        security_stamp: row.get("security_stamp"),
+        credential: read_credential(row)?,
+        created_at: time(row, "created_at"),
+        updated_at: time(row, "updated_at"),
+        deleted_at: optional_time(row, "deleted_at"),
+        quarantined: BTreeMap::new(),
+    })
+}
+
+pub(super) const USER_INTO: &str = "tenant_user (oid, source_anchor, anchor_connector, upn, upn_folded, domain, \
+     on_premises_upn, on_premises_suffix, upn_connector, display_name, given_name, surname, on_premises_mail, mail, \
+     sam, attributes, account_enabled, cloud_mastered, security_stamp, created_at, updated_at, deleted_at)";
+/// A user's oid, source anchor, connector and creation never change.
+pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET upn = excluded.upn, \
+     upn_folded = excluded.upn_folded, domain = excluded.domain, on_premises_upn = excluded.on_premises_upn, \
+     on_premises_suffix = excluded.on_premises_suffix, upn_connector = excluded.upn_connector, \
+     display_name = excluded.display_name, given_name = excluded.given_name, surname = excluded.surname, \
+     on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, sam = excluded.sam, \
+     attributes = excluded.attributes, account_enabled = excluded.account_enabled, \
+     security_stamp = excluded.security_stamp, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+
+pub(super) fn user_cells(user: &UserRecord) -> Vec<Cell> {
+    vec![
+        user.oid.to_string().into(),
+        user.source_anchor.as_ref().map(ToString::to_string).into(),
+        user.anchor_connector.as_ref().map(ToString::to_string).into(),
+        user.upn.to_string().into(),
+        user.upn.folded().into(),
+        user.upn.domain().as_str().into(),
+        user.on_premises_upn.clone().into(),
+        user.on_premises_upn.as_deref().and_then(suffix).into(),
+        user.upn_connector.as_ref().map(ToString::to_string).into(),
+        user.display_name.clone().into(),
+        user.given_name.clone().into(),
+        user.surname.clone().into(),
+        user.on_premises_mail.clone().into(),
+        user.mail.clone().into(),
+        user.sam.clone().into(),
+        Value::Object(user.attributes.clone()).to_string().into(),
+        user.account_enabled.into(),
+        user.cloud_mastered.into(),
+        user.security_stamp.clone().into(),
+        user.created_at.millis().into(),
+        user.updated_at.millis().into(),
+        user.deleted_at.map(Timestamp::millis).into(),
+    ]
+}
+
+/// The suffix by which a newly verified domain finds its users.
+fn suffix(upn: &str) -> Option<String> {
+    let (_, suffix) = upn.rsplit_once('@')?;
+    Some(suffix.parse().map_or_else(|_| fold(suffix), |name: crate::identity::DomainName| name.to_string()))
+}
+
+/// A group of a row with [`GROUP_COLUMNS`]; quarantined values come apart.
+pub(super) fn read_group(row: &AnyRow) -> Result<GroupRecord, StoreError> {
+    const TABLE: &str = "tenant_group";
+    Ok(GroupRecord {
+        oid: parse(TABLE, "oid", row.get("oid"))?,
+        source_anchor: text(row, "source_anchor").map(SourceAnchor::from_stored),
+        anchor_connector: connector(TABLE, "anchor_connector", row)?,
+        display_name: text(row, "display_name"),
+        on_premises_mail: text(row, "on_premises_mail"),
+        mail: text(row, "mail"),
+        sid: text(row, "sid"),
+        attributes: attributes(TABLE, row)?,
+        cloud_mastered: row.get::<i64, _>("cloud_mastered") == 1,
+        created_at: time(row, "created_at"),
+        updated_at: time(row, "updated_at"),
+        deleted_at: optional_time(row, "deleted_at"),
+        quarantined: BTreeMap::new(),
+    })
+}
+
+pub(super) const GROUP_INTO: &str = "tenant_group (oid, source_anchor, anchor_connector, display_name, \
+     on_premises_mail, mail, sid, attributes, cloud_mastered, created_at, updated_at, deleted_at, member_count)";
+/// The counter of members belongs to the links.
+pub(super) const GROUP_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET display_name = excluded.display_name, \
+     on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, sid = excluded.sid, \
+     attributes = excluded.attributes, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+
+pub(super) fn group_cells(group: &GroupRecord) -> Vec<Cell> {
+    vec![
+        group.oid.to_string().into(),
+        group.source_anchor.as_ref().map(ToString::to_string).into(),
+        group.anchor_connector.as_ref().map(ToString::to_string).into(),
+        group.display_name.clone().into(),
+        group.on_premises_mail.clone().into(),
+        group.mail.clone().into(),
+        group.sid.clone().into(),
+        Value::Object(group.attributes.clone()).to_string().into(),
+        group.cloud_mastered.into(),
+        group.created_at.millis().into(),
+        group.updated_at.millis().into(),
+        group.deleted_at.map(Timestamp::millis).into(),
+        0_i64.into(),
+    ]
+}
+
+/// A domain of a row with [`DOMAIN_COLUMNS`].
+pub(super) fn read_domain(row: &AnyRow) -> Result<Domain, StoreError> {
+    const TABLE: &str = "tenant_domain";
+    let verified_at = optional_time(row, "d_verified_at");
+    let verification: String = row.get("d_verification");
+    let verification = match (verification.as_str(), verified_at) {
+        ("initial", _) => Verification::Initial,
+        ("pending", _) => Verification::Pending,
+        ("dns", Some(at)) => Verification::Dns(at),
+        ("operator", Some(at)) => Verification::Operator(at),
+        (other, _) => return Err(unreadable(TABLE, "verification", format!("`{other}`"))),
+    };
+    let pin = match (text(row, "d_pin"), text(row, "d_pin_by"), optional_time(row, "d_pin_at")) {
+        (None, _, _) => None,
+        (Some(pin), Some(by), Some(at)) => Some(PinMark { pin: parse(TABLE, "pin", &pin)?, by, at }),
+        (Some(_), _, _) => return Err(unreadable(TABLE, "pin", "a pin without its author or time")),
+    };
+    let max_hash_age: i64 = row.get("d_max_hash_age_ms");
+    let max_hash_age = u64::try_from(max_hash_age).map_err(|error| unreadable(TABLE, "max_hash_age_ms", error))?;
+    Ok(Domain {
+        name: parse(TABLE, "name", row.get("d_name"))?,
+        verification,
+        challenge: row.get("d_challenge"),
+        created_at: time(row, "d_created_at"),
+        method: parse(TABLE, "method", row.get("d_method"))?,
+        method_since: time(row, "d_method_since"),
+        backup: parse(TABLE, "backup", row.get("d_backup"))?,
+        failover: parse(TABLE, "failover", row.get("d_failover"))?,
+        max_hash_age: Duration::from_millis(max_hash_age),
+        pin,
+        partner: text(row, "d_partner").map(|entity| parse(TABLE, "partner", &entity)).transpose()?,
+        version: row.get("d_version"),
+    })
+}

@@ -1,0 +1,249 @@
+//! Writes a plan: rows, unique values, sign-in names, and what a changed user means for sessions and credentials.
+//! The number of statements depends on the size of the piece alone.
+
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+
+use super::super::error::StoreError;
+use super::feed::Feed;
+use super::rows::{GROUP_INTO, GROUP_UPSERT, USER_INTO, USER_UPSERT, group_cells, user_cells};
+use super::sql::{Cell, insert, keys, where_in};
+use crate::identity::{CredentialSource, Timestamp};
+use crate::tenant::ObjectId;
+use crate::tenant::plan::{Plan, Written};
+use crate::tenant::record::{GroupRecord, Quarantined, UserRecord};
+use crate::tenant::unique::UniqueKind;
+
+/// How long federation still matches a former UPN (design D9).
+const FORMER_UPN: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) async fn write_plan(
+    conn: &mut AnyConnection,
+    feed: &mut Feed,
+    plan: &Plan,
+    now: Timestamp,
+    alternate_login_id: bool,
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = plan.users.iter().map(|user| user_cells(&user.after)).collect();
+    insert(conn, USER_INTO, USER_UPSERT, &rows, "writing users").await?;
+    let rows: Vec<_> = plan.groups.iter().map(|group| group_cells(&group.after)).collect();
+    insert(conn, GROUP_INTO, GROUP_UPSERT, &rows, "writing groups").await?;
+    write_unique_values(conn, plan).await?;
+    write_quarantine(conn, plan).await?;
+    write_sign_in_names(conn, &plan.users, alternate_login_id).await?;
+    write_credential_sources(conn, &plan.users, now).await?;
+    wipe_credentials(conn, &plan.users).await?;
+    queue_fetches(conn, &plan.users, now).await?;
+    write_former_upns(conn, &plan.users, now).await?;
+    end_sessions(conn, &plan.users, now).await?;
+    for user in &plan.users {
+        feed.note("user", user.after.oid.to_string(), None, user.operation);
+    }
+    for group in &plan.groups {
+        feed.note("group", group.after.oid.to_string(), None, group.operation);
+    }
+    Ok(())
+}
+
+/// The values of one object that live in `unique_value`; credential sources have a table of their own.
+type Held = Vec<(UniqueKind, String)>;
+
+fn held_by_user(user: &UserRecord) -> Held {
+    user.held().into_iter().filter(|(kind, _)| *kind != UniqueKind::Credential).collect()
+}
+
+fn held_by_group(group: &GroupRecord) -> Held {
+    group.held().into_iter().collect()
+}
+
+async fn write_unique_values(conn: &mut AnyConnection, plan: &Plan) -> Result<(), StoreError> {
+    let users = plan.users.iter().map(|user| {
+        (user.after.id(), user.before.as_ref().map(held_by_user).unwrap_or_default(), held_by_user(&user.after))
+    });
+    let groups = plan.groups.iter().map(|group| {
+        (group.after.id(), group.before.as_ref().map(held_by_group).unwrap_or_default(), held_by_group(&group.after))
+    });
+    let (mut former, mut rows) = (Vec::new(), Vec::new());
+    for (id, before, after) in users.chain(groups).filter(|(_, before, after)| before != after) {
+        if !before.is_empty() {
+            former.push(id.to_string());
+        }
+        let owner = match id {
+            ObjectId::User(_) => "user",
+            ObjectId::Group(_) => "group",
+        };
+        rows.extend(
+            after
+                .into_iter()
+                .map(|(kind, value)| vec![kind.as_str().into(), value.into(), owner.into(), id.to_string().into()]),
+        );
+    }
+    // All are taken away before any is given: two users may swap theirs.
+    let doing = "writing unique values";
+    where_in(conn, "DELETE FROM unique_value WHERE owner", "", &keys(former), doing).await?;
+    insert(conn, "unique_value (kind, value, owner_kind, owner)", "", &rows, doing).await?;
+    Ok(())
+}
+
+async fn write_quarantine(conn: &mut AnyConnection, plan: &Plan) -> Result<(), StoreError> {
+    fn cells((kind, value): (&UniqueKind, &Quarantined), oid: &str) -> Vec<Cell> {
+        vec![
+            oid.into(),
+            kind.as_str().into(),
+            value.value.clone().into(),
+            value.held_by.clone().into(),
+            value.since.millis().into(),
+        ]
+    }
+    let (mut former, mut rows) = (Vec::new(), Vec::new());
+    let users = plan
+        .users
+        .iter()
+        .map(|user| (user.after.id(), user.before.as_ref().map(|before| &before.quarantined), &user.after.quarantined));
+    let groups = plan.groups.iter().map(|group| {
+        (group.after.id(), group.before.as_ref().map(|before| &before.quarantined), &group.after.quarantined)
+    });
+    for (id, before, after) in users.chain(groups) {
+        if before == Some(after) || (before.is_none() && after.is_empty()) {
+            continue;
+        }
+        let oid = id.to_string();
+        rows.extend(after.iter().map(|entry| cells(entry, &oid)));
+        if before.is_some_and(|before| !before.is_empty()) {
+            former.push(oid);
+        }
+    }
+    let doing = "writing quarantined values";
+    where_in(conn, "DELETE FROM quarantined_value WHERE oid", "", &keys(former), doing).await?;
+    insert(conn, "quarantined_value (oid, kind, value, held_by, since)", "", &rows, doing).await?;
+    Ok(())
+}
+
+async fn write_sign_in_names(
+    conn: &mut AnyConnection,
+    users: &[Written<UserRecord>],
+    alternate_login_id: bool,
+) -> Result<(), StoreError> {
+    let (mut former, mut rows) = (Vec::new(), Vec::new());
+    for user in users {
+        let after = user.after.sign_in_names(alternate_login_id);
+        let before = user.before.as_ref().map(|before| before.sign_in_names(alternate_login_id));
+        if before.as_ref() == Some(&after) {
+            continue;
+        }
+        let oid = user.after.oid.to_string();
+        rows.extend(after.into_iter().map(|(kind, name)| vec![name.into(), kind.as_str().into(), oid.clone().into()]));
+        former.extend(before.map(|_| oid));
+    }
+    let doing = "writing sign-in names";
+    where_in(conn, "DELETE FROM sign_in_name WHERE oid", "", &keys(former), doing).await?;
+    insert(conn, "sign_in_name (folded, kind, oid)", "", &rows, doing).await?;
+    Ok(())
+}
+
+async fn write_credential_sources(
+    conn: &mut AnyConnection,
+    users: &[Written<UserRecord>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (mut former, mut rows) = (Vec::new(), Vec::new());
+    for user in users {
+        let before = user.before.as_ref().and_then(|before| before.credential.as_ref());
+        let after = user.after.credential.as_ref();
+        if before == after {
+            continue;
+        }
+        let oid = user.after.oid.to_string();
+        rows.extend(after.map(|link| {
+            vec![
+                oid.clone().into(),
+                link.source.connector.as_str().into(),
+                link.source.anchor.as_str().into(),
+                link.eligible.into(),
+                now.millis().into(),
+            ]
+        }));
+        former.extend(before.map(|_| oid));
+    }
+    let doing = "writing credential sources";
+    where_in(conn, "DELETE FROM credential_source WHERE oid", "", &keys(former), doing).await?;
+    insert(conn, "credential_source (oid, connector, anchor, eligible, updated_at)", "", &rows, doing).await?;
+    Ok(())
+}
+
+fn source_cells(source: &CredentialSource) -> Vec<Cell> {
+    vec![source.connector.as_str().into(), source.anchor.as_str().into()]
+}
+
+/// The row stays, so that its version goes on growing; its secret, chain and stamp do not.
+async fn wipe_credentials(conn: &mut AnyConnection, users: &[Written<UserRecord>]) -> Result<(), StoreError> {
+    let sources: Vec<_> = users.iter().filter_map(Written::wipes).map(source_cells).collect();
+    let wipe = "UPDATE credential SET stage = 'wiped', chain = '', sealed = '', source_stamp = '', reason = NULL, \
+                password_set = NULL, outdated_at = NULL, outdated_by = NULL WHERE (connector, anchor)";
+    where_in(conn, wipe, "", &sources, "wiping credentials").await?;
+    let forget = "DELETE FROM credential_fetch WHERE (connector, anchor)";
+    where_in(conn, forget, "", &sources, "forgetting password reads").await?;
+    Ok(())
+}
+
+async fn queue_fetches(
+    conn: &mut AnyConnection,
+    users: &[Written<UserRecord>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row = |(source, reason): (&CredentialSource, crate::tenant::effects::FetchReason)| {
+        let mut cells = source_cells(source);
+        cells.extend([reason.as_str().into(), now.millis().into(), 0_i64.into(), now.millis().into()]);
+        cells
+    };
+    let rows: Vec<_> = users.iter().filter_map(Written::fetches).map(row).collect();
+    let into = "credential_fetch (connector, anchor, reason, queued_at, attempts, next_at)";
+    let again = "ON CONFLICT (connector, anchor) DO UPDATE SET reason = excluded.reason, \
+                 queued_at = excluded.queued_at, attempts = 0, next_at = excluded.next_at";
+    insert(conn, into, again, &rows, "queueing password reads").await?;
+    Ok(())
+}
+
+async fn write_former_upns(
+    conn: &mut AnyConnection,
+    users: &[Written<UserRecord>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let until = (now + FORMER_UPN).millis();
+    let row = |user: &Written<UserRecord>| {
+        let former = user.former_upn()?;
+        Some(vec![user.after.oid.to_string().into(), former.into(), until.into()])
+    };
+    let rows: Vec<Vec<Cell>> = users.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let doing = "writing former names";
+    insert(conn, "upn_history (oid, folded, held_until)", "ON CONFLICT DO NOTHING", &rows, doing).await?;
+    sqlx::query("DELETE FROM upn_history WHERE held_until <= $1")
+        .bind(now.millis())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("dropping former names"))?;
+    Ok(())
+}
+
+/// A deleted user's sessions and refresh grants end with the user (design D22). The moved stamp ends the rest.
+async fn end_sessions(
+    conn: &mut AnyConnection,
+    users: &[Written<UserRecord>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let deleted = keys(users.iter().filter(|user| user.ends_sessions()).map(|user| user.after.oid.to_string()));
+    let at = now.millis();
+    // The instant is a number of ours, and the keys take the placeholders from 1.
+    let sessions =
+        format!("UPDATE session SET ended_at = {at}, end_reason = 'user-deleted' WHERE ended_at IS NULL AND oid");
+    where_in(conn, &sessions, "", &deleted, "ending sessions").await?;
+    let grants = format!(
+        "UPDATE refresh_grant SET revoked_at = {at}, revoke_reason = 'user-deleted' WHERE revoked_at IS NULL AND oid"
+    );
+    where_in(conn, &grants, "", &deleted, "revoking grants").await?;
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! From one change and what the directory has to what the object should be: matching by source anchor, ownership,
+//! immutability, limits. Unique values are not judged here.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::domain::DomainRules;
+use super::effective_upn::{EffectiveUpn, effective_upn};
+use super::export::{Action, Edit, ErrorCode, ExportChange, ExportError, GroupPatch, ObjectId, UserPatch};
+use super::read_set::ReadSet;
+use super::record::{GroupRecord, UserRecord};
+use crate::identity::{ConnectorName, DomainName, GroupId, SourceAnchor, Timestamp, Upn, UserId};
+
+/// A user or a group.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    User(Box<UserRecord>),
+    Group(Box<GroupRecord>),
+}
+
+impl Record {
+    pub fn id(&self) -> ObjectId {
+        match self {
+            Self::User(user) => user.id(),
+            Self::Group(group) => group.id(),
+        }
+    }
+}
+
+/// What one change makes of its object, before unique values are judged.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub before: Option<Record>,
+    pub after: Record,
+    pub restored: bool,
+}
+
+/// Longest values, in characters.
+const MAX_NAME: usize = 256;
+const MAX_PERSON_NAME: usize = 64;
+const MAX_UPN_TEXT: usize = 1024;
+/// Largest JSON of the attributes without a place of their own, in bytes.
+const MAX_ATTRIBUTES: usize = 64 * 1024;
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> ExportError {
+    ExportError { code, message: message.into() }
+}
+
+/// A source anchor as exports carry it: text by the published rules, or the base64 of a binary value.
+pub fn parse_source_anchor(text: &str) -> Result<SourceAnchor, ExportError> {
+    let invalid = |reason: &dyn std::fmt::Display| refuse(ErrorCode::InvalidSourceAnchor, reason.to_string());
+    match SourceAnchor::from_text(text) {
+        Ok(anchor) => Ok(anchor),
+        Err(error) => match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(bytes) => SourceAnchor::from_binary(&bytes).map_err(|error| invalid(&error)),
+            Err(_) => Err(invalid(&error)),
+        },
+    }
+}
+
+/// What `change` makes of its object. `fresh` gives random ids.
+pub fn draft(
+    change: &ExportChange,
+    read: &ReadSet,
+    now: Timestamp,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> Result<Draft, ExportError> {
+    let anchor = parse_source_anchor(&change.object.source_anchor)?;
+    let found = find(change, &anchor, read)?;
+    if let Some(record) = &found {
+        check_owner(record, &change.anchor_connector)?;
+    }
+    let whole = change.object.oid.is_none();
+    match (&change.action, found) {
+        (Action::PutUser(patch), None) => {
+            let user = put_user(new_user(anchor, &change.anchor_connector, now, fresh), patch, true, &read.rules)?;
+            Ok(Draft { before: None, after: Record::User(Box::new(user)), restored: false })
+        }
+        (Action::PutUser(patch), Some(Record::User(before))) => {
+            let restored = before.deleted_at.is_some();
+            let mut after = put_user((*before).clone(), patch, whole, &read.rules)?;
+            after.deleted_at = None;
+            if before.account_enabled && !after.account_enabled {
+                after.security_stamp = fresh().to_string();
+            }
+            Ok(Draft { before: Some(Record::User(before)), after: Record::User(Box::new(after)), restored })
+        }
+        (Action::PutGroup(patch), None) => {
+            let group = put_group(new_group(anchor, &change.anchor_connector, now, fresh), patch, true)?;
+            Ok(Draft { before: None, after: Record::Group(Box::new(group)), restored: false })
+        }
+        (Action::PutGroup(patch), Some(Record::Group(before))) => {
+            let restored = before.deleted_at.is_some();
+            let mut after = put_group((*before).clone(), patch, whole)?;
+            after.deleted_at = None;
+            Ok(Draft { before: Some(Record::Group(before)), after: Record::Group(Box::new(after)), restored })
+        }
+        (Action::DeleteUser, Some(Record::User(before))) => {
+            let mut after = (*before).clone();
+            if after.deleted_at.is_none() {
+                after.deleted_at = Some(now);
+                after.credential = None;
+                after.security_stamp = fresh().to_string();
+            }
+            Ok(Draft { before: Some(Record::User(before)), after: Record::User(Box::new(after)), restored: false })
+        }
+        (Action::DeleteGroup, Some(Record::Group(before))) => {
+            let mut after = (*before).clone();
+            after.deleted_at = after.deleted_at.or(Some(now));
+            Ok(Draft { before: Some(Record::Group(before)), after: Record::Group(Box::new(after)), restored: false })
+        }
+        (Action::DeleteUser | Action::DeleteGroup, None) => {
+            Err(refuse(ErrorCode::ObjectNotFound, "no object has this source anchor"))
+        }
+        (Action::PutUser(_) | Action::DeleteUser, Some(Record::Group(_))) => {
+            Err(refuse(ErrorCode::ObjectTypeMismatch, "the source anchor belongs to a group"))
+        }
+        (Action::PutGroup(_) | Action::DeleteGroup, Some(Record::User(_))) => {
+            Err(refuse(ErrorCode::ObjectTypeMismatch, "the source anchor belongs to a user"))
+        }
+    }
+}
+
+fn find(change: &ExportChange, anchor: &SourceAnchor, read: &ReadSet) -> Result<Option<Record>, ExportError> {
+    let Some(oid) = change.object.oid else {
+        return Ok(read.by_anchor(anchor));
+    };
+    let record = read.record(oid).ok_or_else(|| refuse(ErrorCode::ObjectNotFound, format!("there is no {oid}")))?;
+    let (stored, deleted) = match &record {
+        Record::User(user) => (user.source_anchor.as_ref(), user.deleted_at.is_some()),
+        Record::Group(group) => (group.source_anchor.as_ref(), group.deleted_at.is_some()),
+    };
+    if stored.is_some_and(|stored| stored != anchor) {
+        return Err(refuse(ErrorCode::SourceAnchorChanged, "SourceAnchor attribute has changed."));
+    }
+    let deletes = matches!(change.action, Action::DeleteUser | Action::DeleteGroup);
+    if deleted && !deletes {
+        return Err(refuse(ErrorCode::ObjectNotFound, format!("{oid} was deleted: add it again to restore it")));
+    }
+    Ok(Some(record))
+}
+
+fn check_owner(record: &Record, connector: &ConnectorName) -> Result<(), ExportError> {
+    let (cloud, owner) = match record {
+        Record::User(user) => (user.cloud_mastered, user.anchor_connector.as_ref()),
+        Record::Group(group) => (group.cloud_mastered, group.anchor_connector.as_ref()),
+    };
+    match owner {
+        Some(owner) if !cloud && owner == connector => Ok(()),
+        Some(owner) if !cloud => {
+            Err(refuse(ErrorCode::ObjectOwnedElsewhere, format!("the object belongs to connector {owner}")))
+        }
+        Some(_) | None => Err(refuse(ErrorCode::ObjectOwnedElsewhere, "the object is mastered in the cloud")),
+    }
+}
+
+fn new_user(
+    anchor: SourceAnchor,
+    connector: &ConnectorName,
+    now: Timestamp,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> UserRecord {
+    UserRecord {
+        oid: UserId::from_uuid(fresh()),
+        source_anchor: Some(anchor),
+        anchor_connector: Some(connector.clone()),
+        upn: unnamed(),
+        on_premises_upn: None,
+        upn_connector: None,
+        display_name: None,
+        given_name: None,
+        surname: None,
+        on_premises_mail: None,
+        mail: None,
+        sam: None,
+        attributes: Map::new(),
+        account_enabled: false,
+        cloud_mastered: false,
+        security_stamp: fresh().to_string(),
+        credential: None,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        quarantined: BTreeMap::new(),
+    }
+}
+
+/// What a new user is called until its name is awarded, in the same plan.
+fn unnamed() -> Upn {
+    let domain: DomainName = "invalid".parse().expect("a single label is a domain name");
+    Upn::new("unnamed", domain).expect("letters make a name")
+}
+
+fn new_group(
+    anchor: SourceAnchor,
+    connector: &ConnectorName,
+    now: Timestamp,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> GroupRecord {
+    GroupRecord {
+        oid: GroupId::from_uuid(fresh()),
+        source_anchor: Some(anchor),
+        anchor_connector: Some(connector.clone()),
+        display_name: None,
+        on_premises_mail: None,
+        mail: None,
+        sid: None,
+        attributes: Map::new(),
+        cloud_mastered: false,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        quarantined: BTreeMap::new(),
+    }
+}
+
+/// `whole`: the patch is an add, so that what it does not set is not there.
+fn edited<T: Clone>(edit: &Edit<T>, present: Option<T>, whole: bool) -> Option<T> {
+    edit.clone().applied(if whole { None } else { present })
+}
+
+fn put_user(
+    mut user: UserRecord,
+    patch: &UserPatch,
+    whole: bool,
+    rules: &DomainRules,
+) -> Result<UserRecord, ExportError> {
+    let was = (user.on_premises_upn.clone(), user.upn_connector.clone());
+    user.on_premises_upn = edited(&patch.on_premises_upn, user.on_premises_upn, whole);
+    user.upn_connector = edited(&patch.upn_connector, user.upn_connector, whole);
+    user.display_name = edited(&patch.display_name, user.display_name, whole);
+    user.given_name = edited(&patch.given_name, user.given_name, whole);
+    user.surname = edited(&patch.surname, user.surname, whole);
+    user.on_premises_mail = edited(&patch.mail, user.on_premises_mail, whole);
+    user.sam = edited(&patch.sam, user.sam, whole);
+    user.account_enabled = edited(&patch.account_enabled, Some(user.account_enabled), whole).unwrap_or(false);
+    user.credential = edited(&patch.credential_source, user.credential, whole);
+    user.attributes = attributes_after(user.attributes, &patch.attributes, whole)?;
+    check_length("displayName", user.display_name.as_deref(), MAX_NAME)?;
+    check_length("givenName", user.given_name.as_deref(), MAX_PERSON_NAME)?;
+    check_length("surname", user.surname.as_deref(), MAX_PERSON_NAME)?;
+    check_length("mail", user.on_premises_mail.as_deref(), MAX_NAME)?;
+    check_length("sAMAccountName", user.sam.as_deref(), MAX_NAME)?;
+    check_length("userPrincipalName", user.on_premises_upn.as_deref(), MAX_UPN_TEXT)?;
+    let Some(named) = name_of(&user, rules) else {
+        let message = "a user needs a userPrincipalName and the connector that contributed it";
+        return Err(refuse(ErrorCode::IdentityDataValidationFailed, message));
+    };
+    let renamed = was != (user.on_premises_upn.clone(), user.upn_connector.clone());
+    if let (true, Some(domain), Some(connector)) = (renamed, named.not_registered, &user.upn_connector) {
+        let message = format!("connector {connector} may not speak for the domain {domain}: list it in its settings");
+        return Err(refuse(ErrorCode::DomainNotRegisteredForConnector, message));
+    }
+    Ok(user)
+}
+
+/// The name that an exported user should have; `None` without an on-premises name.
+pub fn name_of(user: &UserRecord, rules: &DomainRules) -> Option<EffectiveUpn> {
+    let text = user.on_premises_upn.as_deref().filter(|text| !text.trim().is_empty())?;
+    Some(effective_upn(text, user.upn_connector.as_ref()?, rules, &user.seed()))
+}
+
+fn put_group(mut group: GroupRecord, patch: &GroupPatch, whole: bool) -> Result<GroupRecord, ExportError> {
+    group.display_name = edited(&patch.display_name, group.display_name, whole);
+    group.on_premises_mail = edited(&patch.mail, group.on_premises_mail, whole);
+    group.sid = edited(&patch.sid, group.sid, whole);
+    group.attributes = attributes_after(group.attributes, &patch.attributes, whole)?;
+    check_length("displayName", group.display_name.as_deref(), MAX_NAME)?;
+    check_length("mail", group.on_premises_mail.as_deref(), MAX_NAME)?;
+    check_length("sid", group.sid.as_deref(), MAX_NAME)?;
+    Ok(group)
+}
+
+fn attributes_after(
+    present: Map<String, Value>,
+    edits: &BTreeMap<String, Option<Value>>,
+    whole: bool,
+) -> Result<Map<String, Value>, ExportError> {
+    let mut after = if whole { Map::new() } else { present };
+    for (name, value) in edits {
+        match value {
+            Some(value) => after.insert(name.clone(), value.clone()),
+            None => after.remove(name),
+        };
+    }
+    let size: usize = after.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    if size > MAX_ATTRIBUTES {
+        let message = format!("the attributes are {size} bytes long, more than {MAX_ATTRIBUTES}");
+        return Err(refuse(ErrorCode::ExceededAllowedLength, message));
+    }
+    Ok(after)
+}
+
+fn check_length(attribute: &str, value: Option<&str>, max: usize) -> Result<(), ExportError> {
+    match value.map(|value| value.chars().count()) {
+        Some(length) if length > max => {
+            let message = format!("{attribute} has {length} characters, more than {max}");
+            Err(refuse(ErrorCode::ExceededAllowedLength, message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

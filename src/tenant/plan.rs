@@ -1,0 +1,368 @@
+//! The plan of a batch: what every object becomes, judged on the batch's end state. Pure: from a read set to a plan,
+//! or to what must be read before.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::effective_upn::{EffectiveUpn, stand_ins};
+use super::export::{Accepted, ErrorCode, ExportChange, ExportError, ExportResult, ExportWarning, ObjectId};
+use super::matching::{Draft, Record, draft, name_of};
+use super::read_back::ChangeOperation;
+use super::read_set::{Needs, ReadSet};
+use super::record::{GroupRecord, Quarantined, UserRecord, credential_value, fold_mail, fold_sam};
+use super::unique::{Award, UniqueKind, Wish, award};
+use crate::identity::{Timestamp, Upn};
+
+/// What is to be written, and what the client is answered.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// One per change, in their order.
+    pub results: Vec<ExportResult>,
+    /// Of the objects that were only recalculated.
+    pub recalculated: Vec<ExportWarning>,
+    pub users: Vec<Written<UserRecord>>,
+    pub groups: Vec<Written<GroupRecord>>,
+}
+
+/// An object that changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written<R> {
+    pub before: Option<R>,
+    pub after: R,
+    pub operation: ChangeOperation,
+}
+
+/// Judges `changes`, and recalculates the objects `touched` (of the read set) without any other change to them.
+/// `fresh` gives random ids.
+pub fn plan(
+    changes: &[ExportChange],
+    touched: &[ObjectId],
+    read: &ReadSet,
+    now: Timestamp,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> Result<Plan, Needs> {
+    let mut batch = Batch { read, entries: Vec::new(), members: HashSet::new(), errors: HashMap::new() };
+    let mut anchors = HashSet::new();
+    for (index, change) in changes.iter().enumerate() {
+        let drafted = if anchors.insert(change.object.source_anchor.as_str()) {
+            draft(change, read, now, fresh)
+        } else {
+            let message = "an object may occur once in a batch".to_owned();
+            Err(ExportError { code: ErrorCode::ObjectTwiceInBatch, message })
+        };
+        match drafted {
+            Ok(draft) => batch.add(Entry { change: Some(index), draft }),
+            Err(error) => {
+                batch.errors.insert(index, error);
+            }
+        }
+    }
+    for oid in touched {
+        batch.touch(*oid);
+    }
+    loop {
+        let judged = batch.judge()?;
+        if batch.refuse_losers(&judged) {
+            continue;
+        }
+        let freed = batch.freed(&judged);
+        let unknown: Vec<_> =
+            freed.iter().filter(|(kind, value)| read.claimants(*kind, value).is_none()).cloned().collect();
+        if !unknown.is_empty() {
+            return Err(Needs { holders: Vec::new(), claimants: unknown });
+        }
+        let before = batch.entries.len();
+        for (kind, value) in &freed {
+            for oid in read.claimants(*kind, value).unwrap_or_default() {
+                batch.touch(*oid);
+            }
+        }
+        if batch.entries.len() == before {
+            return Ok(batch.finish(changes.len(), judged, now));
+        }
+    }
+}
+
+struct Batch<'a> {
+    read: &'a ReadSet,
+    entries: Vec<Entry>,
+    members: HashSet<ObjectId>,
+    errors: HashMap<usize, ExportError>,
+}
+
+struct Entry {
+    /// `None` for objects that are only recalculated.
+    change: Option<usize>,
+    draft: Draft,
+}
+
+/// What one entry gets, per kind, and how its name was calculated.
+struct Judgement {
+    awards: BTreeMap<UniqueKind, (Wish, Award)>,
+    name: Option<Name>,
+}
+
+struct Name {
+    effective: EffectiveUpn,
+    stand_ins: Vec<Upn>,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, entry: Entry) {
+        self.members.insert(entry.draft.after.id());
+        self.entries.push(entry);
+    }
+
+    fn touch(&mut self, oid: ObjectId) {
+        if self.members.contains(&oid) {
+            return;
+        }
+        if let Some(record) = self.read.record(oid) {
+            let draft = Draft { before: Some(record.clone()), after: record, restored: false };
+            self.add(Entry { change: None, draft });
+        }
+    }
+
+    /// Awards all unique values to the entries as they are now.
+    fn judge(&self) -> Result<Vec<Judgement>, Needs> {
+        let mut judged: Vec<Judgement> = self.entries.iter().map(|entry| self.name(entry)).collect();
+        let mut needs = Needs::default();
+        for kind in UniqueKind::ALL {
+            let (places, wishes): (Vec<usize>, Vec<Wish>) = self
+                .entries
+                .iter()
+                .zip(&judged)
+                .enumerate()
+                .filter_map(|(place, (entry, judgement))| Some((place, wish(kind, entry, judgement)?)))
+                .unzip();
+            match award(&wishes, self.read.holders(kind)) {
+                Ok(awards) => {
+                    for ((place, wish), award) in places.into_iter().zip(wishes).zip(awards) {
+                        judged[place].awards.insert(kind, (wish, award));
+                    }
+                }
+                Err(unknown) => needs.holders.extend(unknown.into_iter().map(|value| (kind, value))),
+            }
+        }
+        if needs.is_empty() { Ok(judged) } else { Err(needs) }
+    }
+
+    fn name(&self, entry: &Entry) -> Judgement {
+        let name = match &entry.draft.after {
+            Record::User(user) if user.deleted_at.is_none() => name_of(user, &self.read.rules).map(|effective| {
+                let stand_ins = stand_ins(&effective.upn, &self.read.rules, &user.seed());
+                Name { effective, stand_ins }
+            }),
+            Record::User(_) | Record::Group(_) => None,
+        };
+        Judgement { awards: BTreeMap::new(), name }
+    }
+
+    /// Takes changes out that ended without a value they cannot be without. Returns whether there were any.
+    fn refuse_losers(&mut self, judged: &[Judgement]) -> bool {
+        let mut losers = HashMap::new();
+        for (place, judgement) in judged.iter().enumerate() {
+            for (kind, (wish, award)) in &judgement.awards {
+                let code = match kind {
+                    UniqueKind::Upn => ErrorCode::AttributeValueMustBeUnique,
+                    UniqueKind::Credential => ErrorCode::CredentialSourceTaken,
+                    UniqueKind::Mail | UniqueKind::Sam => continue,
+                };
+                if let (Some(desired), None) = (&wish.desired, &award.value) {
+                    let holder = award.denied_by.map_or_else(String::new, |oid| oid.to_string());
+                    let message = format!("{} `{desired}` belongs to {holder} already", kind.attribute());
+                    losers.insert(place, ExportError { code, message });
+                }
+            }
+        }
+        if losers.is_empty() {
+            return false;
+        }
+        let mut place = 0;
+        let (members, errors) = (&mut self.members, &mut self.errors);
+        self.entries.retain(|entry| {
+            let lost = losers.remove(&place);
+            place += 1;
+            let Some(error) = lost else { return true };
+            members.remove(&entry.draft.after.id());
+            if let Some(change) = entry.change {
+                errors.insert(change, error);
+            }
+            false
+        });
+        true
+    }
+
+    /// Values that somebody lets go of: their claimants are served now.
+    fn freed(&self, judged: &[Judgement]) -> Vec<(UniqueKind, String)> {
+        let mut freed = Vec::new();
+        for judgement in judged {
+            for (kind, (wish, award)) in &judgement.awards {
+                let left = wish.present.as_ref().filter(|present| award.value.as_ref() != Some(present));
+                // A credential source has no claimants: nobody waits for one.
+                let left = left.filter(|_| *kind != UniqueKind::Credential);
+                freed.extend(left.map(|value| (*kind, value.clone())));
+            }
+        }
+        freed
+    }
+
+    fn finish(self, changes: usize, judged: Vec<Judgement>, now: Timestamp) -> Plan {
+        let mut results: Vec<Option<ExportResult>> = (0..changes).map(|_| None).collect();
+        for (index, error) in self.errors {
+            results[index] = Some(Err(error));
+        }
+        let (mut users, mut groups, mut recalculated) = (Vec::new(), Vec::new(), Vec::new());
+        for (entry, judgement) in self.entries.into_iter().zip(judged) {
+            let Draft { before, after, restored } = entry.draft;
+            let accepted = match after {
+                Record::User(user) => {
+                    let before = before.and_then(|before| match before {
+                        Record::User(before) => Some(*before),
+                        Record::Group(_) => None,
+                    });
+                    let (user, warnings) = awarded_user(*user, &judgement, now);
+                    let deleted = user.deleted_at.is_some();
+                    let accepted = Accepted {
+                        oid: user.id(),
+                        restored,
+                        effective_upn: if deleted { None } else { Some(user.upn.clone()) },
+                        warnings,
+                        members_waiting: Vec::new(),
+                    };
+                    users.extend(written(before, user, now, |user| (&mut user.updated_at, user.deleted_at)));
+                    accepted
+                }
+                Record::Group(group) => {
+                    let before = before.and_then(|before| match before {
+                        Record::Group(before) => Some(*before),
+                        Record::User(_) => None,
+                    });
+                    let mut group = *group;
+                    let mut warnings = Vec::new();
+                    let wished = group.on_premises_mail.clone();
+                    group.mail =
+                        settle(UniqueKind::Mail, wished, &judgement, &mut group.quarantined, &mut warnings, now);
+                    let accepted = Accepted {
+                        oid: group.id(),
+                        restored,
+                        effective_upn: None,
+                        warnings,
+                        members_waiting: Vec::new(),
+                    };
+                    groups.extend(written(before, group, now, |group| (&mut group.updated_at, group.deleted_at)));
+                    accepted
+                }
+            };
+            match entry.change {
+                Some(change) => results[change] = Some(Ok(accepted)),
+                None => recalculated.extend(accepted.warnings),
+            }
+        }
+        let results = results.into_iter().map(|result| result.expect("each change was drafted or refused")).collect();
+        Plan { results, recalculated, users, groups }
+    }
+}
+
+/// What `entry` wishes of `kind`; `None` when it has no part in that kind.
+fn wish(kind: UniqueKind, entry: &Entry, judgement: &Judgement) -> Option<Wish> {
+    let (present, waiting) = match &entry.draft.before {
+        None => (None, None),
+        Some(Record::User(user)) => (user.held().remove(&kind), user.quarantined.get(&kind)),
+        Some(Record::Group(group)) => (group.held().remove(&kind), group.quarantined.get(&kind)),
+    };
+    let (desired, stand_ins) = match &entry.draft.after {
+        Record::User(user) if user.deleted_at.is_some() => (None, Vec::new()),
+        Record::User(user) => match kind {
+            UniqueKind::Upn => match &judgement.name {
+                Some(name) => (Some(name.effective.upn.folded()), name.stand_ins.iter().map(Upn::folded).collect()),
+                None => (Some(user.upn.folded()), Vec::new()),
+            },
+            UniqueKind::Mail => (user.on_premises_mail.as_deref().map(fold_mail), Vec::new()),
+            UniqueKind::Sam => (user.sam.as_deref().and_then(fold_sam), Vec::new()),
+            UniqueKind::Credential => (user.credential.as_ref().map(credential_value), Vec::new()),
+        },
+        Record::Group(group) => match kind {
+            UniqueKind::Mail if group.deleted_at.is_none() => {
+                (group.on_premises_mail.as_deref().map(fold_mail), Vec::new())
+            }
+            UniqueKind::Mail | UniqueKind::Upn | UniqueKind::Sam | UniqueKind::Credential => (None, Vec::new()),
+        },
+    };
+    if desired.is_none() && present.is_none() {
+        return None;
+    }
+    let waiting_since = waiting.filter(|waiting| desired.as_ref() == Some(&waiting.value)).map(|waiting| waiting.since);
+    Some(Wish { who: entry.draft.after.id(), desired, present, stand_ins, waiting_since })
+}
+
+fn awarded_user(mut user: UserRecord, judgement: &Judgement, now: Timestamp) -> (UserRecord, Vec<ExportWarning>) {
+    let mut warnings = Vec::new();
+    if user.deleted_at.is_some() {
+        user.quarantined.clear();
+        return (user, warnings);
+    }
+    if let (Some(name), Some((_, award))) = (&judgement.name, judgement.awards.get(&UniqueKind::Upn)) {
+        warnings.extend(name.effective.warnings.iter().cloned());
+        let candidates = std::iter::once(&name.effective.upn).chain(&name.stand_ins);
+        let awarded = candidates.into_iter().find(|upn| Some(upn.folded()) == award.value);
+        if let Some(upn) = awarded {
+            user.upn = upn.clone();
+        }
+    }
+    let quarantined = &mut user.quarantined;
+    let named = settle(UniqueKind::Upn, Some(()), judgement, quarantined, &mut warnings, now);
+    debug_assert!(named.is_some() || quarantined.contains_key(&UniqueKind::Upn), "a user has a name or waits for it");
+    user.mail = settle(UniqueKind::Mail, user.on_premises_mail.clone(), judgement, quarantined, &mut warnings, now);
+    // The exported SAM name stays in its column: whether it may be used is told by the quarantine.
+    settle(UniqueKind::Sam, Some(()), judgement, quarantined, &mut warnings, now);
+    (user, warnings)
+}
+
+/// Notes in `quarantined` whether the value of `kind` was denied. Returns `wished` when it was not.
+fn settle<T>(
+    kind: UniqueKind,
+    wished: Option<T>,
+    judgement: &Judgement,
+    quarantined: &mut BTreeMap<UniqueKind, Quarantined>,
+    warnings: &mut Vec<ExportWarning>,
+    now: Timestamp,
+) -> Option<T> {
+    let denied =
+        judgement.awards.get(&kind).and_then(|(wish, award)| Some((wish.desired.clone()?, award.denied_by?, wish)));
+    let Some((value, holder, wish)) = denied else {
+        quarantined.remove(&kind);
+        return wished;
+    };
+    let held_by = holder.to_string();
+    warnings.push(ExportWarning::AttributeValueMustBeUnique {
+        attribute: kind.attribute().to_owned(),
+        value: value.clone(),
+        held_by: held_by.clone(),
+    });
+    quarantined.insert(kind, Quarantined { value, held_by, since: wish.waiting_since.unwrap_or(now) });
+    None
+}
+
+/// The write of an object that differs from what it was.
+fn written<R: Clone + PartialEq>(
+    before: Option<R>,
+    mut after: R,
+    now: Timestamp,
+    times: fn(&mut R) -> (&mut Timestamp, Option<Timestamp>),
+) -> Option<Written<R>> {
+    if before.as_ref() == Some(&after) {
+        return None;
+    }
+    let was_deleted = before.clone().map(|mut before| times(&mut before).1.is_some());
+    let (updated_at, deleted_at) = times(&mut after);
+    *updated_at = now;
+    let operation = match (was_deleted, deleted_at.is_some()) {
+        (None, _) => ChangeOperation::Add,
+        (Some(true), false) => ChangeOperation::Restore,
+        (Some(false), true) => ChangeOperation::Delete,
+        (Some(_), _) => ChangeOperation::Update,
+    };
+    Some(Written { before, after, operation })
+}
