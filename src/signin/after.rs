@@ -10,7 +10,7 @@ use super::failover::{Asked, Situation, judge_late};
 use super::lockout::{Limits, Settlement};
 use super::realm::Managed;
 use super::service::SignIn;
-use super::store::{Alert, Late, Learned, Mark};
+use super::store::{Alert, Late, Learned, Mark, Marked};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
     AttemptId, CredentialSource, PlainPassword, Refusal, Timestamp, UnavailableCause, UserId, Verdict,
@@ -24,6 +24,8 @@ pub(super) struct Followed {
     pub situation: Situation,
     pub limits: Limits,
     pub password_set: Option<Timestamp>,
+    /// The server that decided.
+    pub server: Option<String>,
     /// The backup granted a session.
     pub granted: bool,
     pub late: Option<oneshot::Receiver<LateVerdict>>,
@@ -55,6 +57,7 @@ impl SignIn {
             match late.await {
                 Ok(late) => {
                     verdict = Some(late.verdict);
+                    followed.server = Some(late.server.clone());
                     self.write_late(&followed, late).await;
                 }
                 // It ended without a verdict: whatever the directory did with it, it is not a wrong password.
@@ -139,7 +142,8 @@ impl SignIn {
             .about(subject(oid, followed))
             .because(mark.code())
             .with("attempt", followed.attempt.to_string());
-        if let Err(error) = room.store.mark(source, facts.version, mark, room.clock.now(), event).await {
+        let marked = Marked { at: room.clock.now(), server: followed.server.clone().unwrap_or_default() };
+        if let Err(error) = room.store.mark(source, facts.version, marked, event).await {
             tracing::error!(error = ?error, "an outdated hash could not be marked");
         }
     }

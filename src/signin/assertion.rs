@@ -80,8 +80,8 @@ impl SignIn {
             credential_version: None,
         };
         conclusion.next = transaction.state.completed(session.sid)?;
-        conclusion.settlement = Some((Settlement::Return, limits));
         conclusion.assertion = Some((identity.assertion.clone(), identity.valid_until));
+        conclusion.settlement = Some((Settlement::Return, limits));
         conclusion.event =
             event(Outcome::Success, Actor::User(user.oid)).about(user.oid).with("sid", session.sid.to_string());
         conclusion.session = Some(NewSession {
@@ -108,22 +108,22 @@ impl SignIn {
         request_id: &str,
     ) -> Result<Result<UserForSignIn, &'static str>, StoreDown> {
         if identity.partner != *partner {
-            return Ok(Err("other-partner"));
+            return Ok(Err("federation.other_partner"));
         }
         if identity.request_id != request_id {
-            return Ok(Err("other-request"));
+            return Ok(Err("federation.other_request"));
         }
         if !self.partners(identity.upn.domain(), domain, partner).await? {
-            return Ok(Err("domain-not-the-partners"));
+            return Ok(Err("federation.domain_not_the_partners"));
         }
         let Some(user) = self.room.directory.user_by_anchor(&identity.source_anchor).await? else {
-            return Ok(Err("unknown-anchor"));
+            return Ok(Err("federation.unknown_anchor"));
         };
-        if identity.upn != user.upn && !user.recent_upns.contains(&identity.upn) {
-            return Ok(Err("upn-mismatch"));
+        if !user.answers_to(&identity.upn) {
+            return Ok(Err("federation.upn_mismatch"));
         }
         if !self.partners(user.upn.domain(), domain, partner).await? {
-            return Ok(Err("user-not-the-partners"));
+            return Ok(Err("federation.user_not_the_partners"));
         }
         if !user.account_enabled {
             return Ok(Err("disabled-in-tenant"));

@@ -151,7 +151,8 @@ impl SignIn {
             LateChannel::Closed | LateChannel::None => None,
         };
         let (situation, password_set) = (run.situation, run.password_set);
-        self.follow(Followed { attempt, candidate, password, situation, limits, password_set, granted, late });
+        let server = run.server.take();
+        self.follow(Followed { attempt, candidate, password, situation, limits, password_set, server, granted, late });
         step
     }
 
@@ -260,11 +261,12 @@ impl<'a> Run<'a> {
                 },
             },
             hash: HashStanding::NotRead,
-            pass_age: user.and_then(|user| user.last_pass).map(|pass| now.since(pass)),
+            pass_age: None,
             refusal_on_record: record
                 .filter(|record| state.is_none_or(|state| record.at > state.observed_at))
                 .map(|record| record.refusal),
-            barred_group: user.is_some_and(|user| user.barred_from_failover),
+            // Read with the hash's facts; until then it bars.
+            barred_group: true,
             backup: Asked::NotYet,
         };
         Self {
@@ -293,7 +295,7 @@ impl<'a> Run<'a> {
                     Managed::Phs => self.situation.primary = self.ask_hash().await,
                 },
                 Decision::ConfirmOutage => self.situation.probe = self.confirm().await,
-                Decision::ReadHash => self.situation.hash = self.read_hash().await?,
+                Decision::ReadHash => self.read_standing().await?,
                 Decision::AskBackup => self.situation.backup = self.ask_hash().await,
                 end @ (Decision::In(_) | Decision::Refuse(..) | Decision::TryAgain(_)) => break end,
             }
@@ -368,14 +370,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn read_hash(&self) -> Result<HashStanding, StoreDown> {
-        let Some(source) = &self.candidate.source else { return Ok(HashStanding::Missing) };
-        let facts = self.sign_in.room.hashes.facts(source).await.map_err(|down| StoreDown(Box::new(down)))?;
-        Ok(match facts {
+    async fn read_standing(&mut self) -> Result<(), StoreDown> {
+        let room = &self.sign_in.room;
+        let (Some(user), Some(source)) = (&self.candidate.user, &self.candidate.source) else {
+            self.situation.hash = HashStanding::Missing;
+            return Ok(());
+        };
+        let facts = room.hashes.facts(source).await.map_err(|down| StoreDown(Box::new(down)))?;
+        let standing = room.directory.failover_standing(user.oid, source).await?;
+        let now = room.clock.now();
+        self.situation.hash = match facts {
             None | Some(CredentialFacts { usable: false, .. }) => HashStanding::Missing,
             Some(CredentialFacts { outdated: true, .. }) => HashStanding::Outdated,
             Some(CredentialFacts { .. }) => HashStanding::Usable,
-        })
+        };
+        self.situation.pass_age = standing.last_pass.map(|pass| now.since(pass));
+        self.situation.barred_group = standing.barred;
+        Ok(())
     }
 
     fn look_for_late_verdict(&mut self) {

@@ -27,6 +27,9 @@ pub trait Directory: Send + Sync {
 
     /// The user by source anchor, with the UPNs held in the last 24 hours (design D9).
     async fn user_by_anchor(&self, anchor: &SourceAnchor) -> Result<Option<UserForSignIn>, StoreDown>;
+
+    /// What only failover asks about a user.
+    async fn failover_standing(&self, oid: UserId, source: &CredentialSource) -> Result<FailoverStanding, StoreDown>;
 }
 
 /// How a domain's users sign in.
@@ -48,8 +51,8 @@ pub struct Realm {
 pub struct UserForSignIn {
     pub oid: UserId,
     pub upn: Upn,
-    /// UPNs that the user held in the last 24 hours.
-    pub recent_upns: Vec<Upn>,
+    /// UPNs that the user held in the last 24 hours, folded.
+    pub recent_upns: Vec<String>,
     pub source_anchor: Option<SourceAnchor>,
     /// The half of the account state that the rules write.
     pub account_enabled: bool,
@@ -57,14 +60,18 @@ pub struct UserForSignIn {
     pub source: Option<CredentialSource>,
     /// The half that the password channel writes; `None` when it has not seen the account.
     pub directory_state: Option<DirectoryState>,
-    /// The user is, directly or by nesting, in a group barred from failover.
-    pub barred_from_failover: bool,
     /// The newest live refusal of the account on record.
     pub refusal: Option<AccountRefusal>,
-    /// When the last pass of the password channel that reached the end of the user's connector began.
-    pub last_pass: Option<Timestamp>,
     /// Wrong passwords after which the directory itself locks the user; `None` when unknown or never.
     pub directory_threshold: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailoverStanding {
+    /// The user is, directly or by nesting, in a group barred from failover.
+    pub barred: bool,
+    /// When the last pass of the password channel that reached the end of the user's connector began.
+    pub last_pass: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,4 +84,11 @@ pub struct DirectoryState {
 pub struct AccountRefusal {
     pub refusal: Refusal,
     pub at: Timestamp,
+}
+
+impl UserForSignIn {
+    /// Whether `upn` is the user's, or was within the last 24 hours.
+    pub fn answers_to(&self, upn: &Upn) -> bool {
+        *upn == self.upn || self.recent_upns.contains(&upn.folded())
+    }
 }

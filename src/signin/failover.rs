@@ -100,7 +100,7 @@ pub enum Decision {
     AskPrimary,
     /// Probe every server of the connector.
     ConfirmOutage,
-    /// Read what is stored about the hash.
+    /// Read what is stored about the hash, the last pass of its channel, and the user's barred groups.
     ReadHash,
     AskBackup,
     In(By),

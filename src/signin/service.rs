@@ -146,6 +146,21 @@ impl SignIn {
         taken.await.unwrap_or_else(|panicked| Err(SignInError::Unavailable(StoreDown(Box::new(panicked)))))
     }
 
+    /// Records that a partner's answer was refused before anybody could be told from it; `code` is the exact reason.
+    pub async fn refuse_assertion(
+        &self,
+        handle: Option<&TransactionHandle>,
+        code: &str,
+        browser: &Browser,
+    ) -> Result<(), StoreDown> {
+        let event = Event::new(EventKind::SignIn, Outcome::Refused, Actor::Anonymous)
+            .because(code)
+            .with("method", AuthenticationMethod::Federated.as_str())
+            .with("transaction", handle.map(|handle| handle.id.to_string()))
+            .with("network", browser.network.map(|network| network.to_string()));
+        self.room.store.record(event).await
+    }
+
     /// Goes back from the password to the name ("use another account").
     pub async fn start_over(&self, handle: &TransactionHandle) -> Result<Step, SignInError> {
         let transaction = self.load(handle).await?;

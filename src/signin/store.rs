@@ -44,6 +44,9 @@ pub trait Attempts: Send + Sync {
     /// Writes down a verdict that came after the answer.
     async fn late(&self, late: Late) -> Result<(), StoreDown>;
 
+    /// Records what has no other write.
+    async fn record(&self, event: Event) -> Result<(), StoreDown>;
+
     /// Gives back the reservation of an attempt that will never be settled otherwise.
     async fn give_back(&self, attempt: AttemptId) -> Result<(), StoreDown>;
 
@@ -90,14 +93,7 @@ pub trait Alerts: Send + Sync {
 #[async_trait]
 pub trait CredentialMarks: Send + Sync {
     /// Marks the credential `version` of `source`; a newer version is left alone. `event` is recorded if it was unmarked.
-    async fn mark(
-        &self,
-        source: CredentialSource,
-        version: i64,
-        mark: Mark,
-        at: Timestamp,
-        event: Event,
-    ) -> Result<(), StoreDown>;
+    async fn mark(&self, source: CredentialSource, version: i64, mark: Marked, event: Event) -> Result<(), StoreDown>;
 }
 
 /// Changes of how a domain signs in.
@@ -206,6 +202,13 @@ pub struct RaisedAlert {
     pub raised_at: Timestamp,
     pub last_at: Timestamp,
     pub occurrences: i64,
+}
+
+/// A mark on a stored hash: `server` has moved on, so that a later reading from it can confirm or replace the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    pub at: Timestamp,
+    pub server: String,
 }
 
 /// Why a hash is barred from failover.

@@ -12,6 +12,7 @@ mod error;
 pub mod federation;
 pub mod issuer;
 mod migrate;
+pub mod signin;
 pub mod values;
 pub mod lease;
 mod migrate;
@@ -19,6 +20,7 @@ pub mod tenant;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};
+pub use audit::AuditLog;
 pub use bulk::{chunk_sizes, values_clause};
 pub use database::{Database, Engine, Room};
 pub use error::StoreError;

@@ -4,8 +4,9 @@ CREATE TABLE signin_transaction (
     id TEXT PRIMARY KEY,
     cookie_hash TEXT NOT NULL,       -- SHA-256 of the browser's cookie
     state TEXT NOT NULL,
-    detail TEXT NOT NULL,            -- JSON of the state and of the protocol's request
-    domain TEXT,
+    detail TEXT NOT NULL,            -- JSON of the state
+    protocol TEXT NOT NULL,          -- JSON of the protocol's request
+    domain TEXT,                     -- what it rests on, once the name is known
     method TEXT,
     version BIGINT NOT NULL,         -- optimistic lock: a state is left once
     created_at BIGINT NOT NULL,
@@ -20,7 +21,8 @@ CREATE TABLE session (
     oid TEXT NOT NULL,
     domain TEXT NOT NULL,
     security_stamp TEXT NOT NULL,    -- the user's at sign-in; a moved stamp ends the session (design D23)
-    credential_version BIGINT,       -- of the password that proved it, where one did
+    credential_version BIGINT,       -- of the stored password that proved it, where one did
+    password_set BIGINT,             -- of the password that a directory verified, as read live
     method TEXT NOT NULL,
     authority TEXT NOT NULL,         -- server, agent or partner that decided
     failover BIGINT NOT NULL,
@@ -34,6 +36,7 @@ CREATE TABLE session (
 CREATE UNIQUE INDEX session_cookie ON session (cookie_hash);
 CREATE INDEX session_of ON session (oid);
 CREATE INDEX session_attempt ON session (attempt);
+CREATE INDEX session_domain ON session (domain);
 
 CREATE TABLE session_client (
     sid TEXT NOT NULL,
@@ -45,10 +48,10 @@ CREATE TABLE session_client (
 
 CREATE TABLE lockout (
     subject TEXT NOT NULL,           -- user oid, or HMAC of an unknown name
-    place TEXT NOT NULL,             -- familiar, unfamiliar
+    place TEXT NOT NULL,             -- familiar, unfamiliar; any: one counter for both
     failed BIGINT NOT NULL,
     in_flight BIGINT NOT NULL,
-    window_from BIGINT NOT NULL,
+    window_from BIGINT NOT NULL,     -- the last failure
     locked_until BIGINT NOT NULL,
     times_locked BIGINT NOT NULL,
     PRIMARY KEY (subject, place)

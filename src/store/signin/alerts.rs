@@ -1,0 +1,135 @@
+//! Alerts, and the marks that bar a stored hash from failover.
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::{SignInTables, down};
+use crate::audit::Event;
+use crate::identity::{CredentialSource, Timestamp};
+use crate::signin::store::{Alert, Alerts, CredentialMarks, Marked, RaisedAlert, StoreDown};
+use crate::store::{StoreError, Urgency};
+
+#[async_trait]
+impl Alerts for SignInTables {
+    async fn raise(&self, alert: Alert, events: Vec<Event>) -> Result<bool, StoreDown> {
+        let audit = self.audit.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let row = sqlx::query(
+                        "INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) \
+                         VALUES ($1, $2, $3, $4, $4, 1, NULL) ON CONFLICT (name, subject) DO UPDATE SET \
+                         detail = $3, last_at = $4, \
+                         raised_at = CASE WHEN alert.cleared_at IS NULL THEN alert.raised_at ELSE $4 END, \
+                         occurrences = CASE WHEN alert.cleared_at IS NULL THEN alert.occurrences + 1 ELSE 1 END, \
+                         cleared_at = NULL RETURNING occurrences",
+                    )
+                    .bind(alert.name)
+                    .bind(alert.subject)
+                    .bind(alert.detail)
+                    .bind(alert.at.millis())
+                    .fetch_one(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("raising an alert"))?;
+                    let new = row.get::<i64, _>("occurrences") == 1;
+                    if new {
+                        for event in events {
+                            audit.append(conn, event).await?;
+                        }
+                    }
+                    Ok(new)
+                })
+            })
+            .await
+            .map_err(down)
+    }
+
+    async fn clear(
+        &self,
+        name: &'static str,
+        subject: String,
+        at: Timestamp,
+        events: Vec<Event>,
+    ) -> Result<bool, StoreDown> {
+        let audit = self.audit.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let done = sqlx::query(
+                        "UPDATE alert SET cleared_at = $3 WHERE name = $1 AND subject = $2 AND cleared_at IS NULL",
+                    )
+                    .bind(name)
+                    .bind(subject)
+                    .bind(at.millis())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("clearing an alert"))?;
+                    let cleared = done.rows_affected() > 0;
+                    if cleared {
+                        for event in events {
+                            audit.append(conn, event).await?;
+                        }
+                    }
+                    Ok(cleared)
+                })
+            })
+            .await
+            .map_err(down)
+    }
+
+    async fn raised(&self) -> Result<Vec<RaisedAlert>, StoreDown> {
+        let rows = sqlx::query(
+            "SELECT name, subject, detail, raised_at, last_at, occurrences FROM alert WHERE cleared_at IS NULL \
+             ORDER BY raised_at, name, subject",
+        )
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("reading the alerts"))
+        .map_err(down)?;
+        let alert = |row: &sqlx::any::AnyRow| RaisedAlert {
+            name: row.get("name"),
+            subject: row.get("subject"),
+            detail: row.get("detail"),
+            raised_at: Timestamp::from_millis(row.get("raised_at")),
+            last_at: Timestamp::from_millis(row.get("last_at")),
+            occurrences: row.get("occurrences"),
+        };
+        Ok(rows.iter().map(alert).collect())
+    }
+}
+
+#[async_trait]
+impl CredentialMarks for SignInTables {
+    async fn mark(
+        &self,
+        source: CredentialSource,
+        version: i64,
+        marked: Marked,
+        event: Event,
+    ) -> Result<(), StoreDown> {
+        let audit = self.audit.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let done = sqlx::query(
+                        "UPDATE credential SET outdated_at = $4, outdated_by = $5 \
+                         WHERE connector = $1 AND anchor = $2 AND version = $3 AND outdated_at IS NULL",
+                    )
+                    .bind(source.connector.as_str())
+                    .bind(source.anchor.as_str())
+                    .bind(version)
+                    .bind(marked.at.millis())
+                    .bind(marked.server)
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("marking a hash as outdated"))?;
+                    if done.rows_affected() > 0 {
+                        audit.append(conn, event).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+            .map_err(down)
+    }
+}

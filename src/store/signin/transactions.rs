@@ -1,0 +1,139 @@
+//! Sign-in transactions. `version` is the optimistic lock: a state is left once.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, Row};
+
+use super::{SignInTables, down, unreadable};
+use crate::identity::{Timestamp, TransactionId};
+use crate::signin::ProtocolRequest;
+use crate::signin::store::{StoreDown, Transactions};
+use crate::signin::transaction::{State, Transaction};
+use crate::store::{StoreError, Urgency};
+
+/// What the `detail` column holds.
+#[derive(Serialize, Deserialize)]
+struct Detail {
+    state: State,
+}
+
+#[async_trait]
+impl Transactions for SignInTables {
+    async fn open(&self, transaction: Transaction) -> Result<(), StoreDown> {
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let protocol = serde_json::to_string(&transaction.protocol)
+                        .map_err(|e| unreadable("signin_transaction", "protocol", e))?;
+                    let rests = transaction.state.rests_on();
+                    sqlx::query(
+                        "INSERT INTO signin_transaction \
+                     (id, cookie_hash, state, detail, protocol, domain, method, version, created_at, expires_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                    )
+                    .bind(transaction.id.to_string())
+                    .bind(transaction.cookie_hash)
+                    .bind(transaction.state.word())
+                    .bind(detail_of(&transaction.state)?)
+                    .bind(protocol)
+                    .bind(rests.map(|(domain, _)| domain.to_string()))
+                    .bind(rests.map(|(_, method)| method.as_str()))
+                    .bind(transaction.version)
+                    .bind(transaction.created_at.millis())
+                    .bind(transaction.expires_at.millis())
+                    .execute(conn)
+                    .await
+                    .map_err(StoreError::doing("opening a sign-in transaction"))?;
+                    Ok(())
+                })
+            })
+            .await
+            .map_err(down)
+    }
+
+    async fn load(&self, id: TransactionId) -> Result<Option<Transaction>, StoreDown> {
+        let row = sqlx::query(
+            "SELECT cookie_hash, detail, protocol, version, created_at, expires_at FROM signin_transaction WHERE id = $1",
+        )
+        .bind(id.to_string())
+        .fetch_optional(self.db.read())
+        .await
+        .map_err(StoreError::doing("reading a sign-in transaction"))
+        .map_err(down)?;
+        row.map(|row| read(id, &row)).transpose().map_err(down)
+    }
+
+    async fn advance(&self, id: TransactionId, version: i64, next: State) -> Result<bool, StoreDown> {
+        self.db
+            .write(Urgency::Waited, move |conn| Box::pin(async move { leave(conn, id, version, &next).await }))
+            .await
+            .map_err(down)
+    }
+}
+
+/// Leaves the state of `version` for `next`, unless somebody else did, or the domain's method is no longer the one that
+/// `next` newly rests on.
+pub(super) async fn leave(
+    conn: &mut AnyConnection,
+    id: TransactionId,
+    version: i64,
+    next: &State,
+) -> Result<bool, StoreError> {
+    let rests = next.rests_on();
+    // Not a NULL: PostgreSQL could not tell the type of a parameter that is only ever compared with NULL.
+    let (domain, method) = rests.map_or((String::new(), ""), |(domain, method)| (domain.to_string(), method.as_str()));
+    let done = sqlx::query(
+        "UPDATE signin_transaction SET state = $3, detail = $4, version = version + 1, \
+         domain = CASE WHEN $5 = '' THEN domain ELSE $5 END, method = CASE WHEN $6 = '' THEN method ELSE $6 END \
+         WHERE id = $1 AND version = $2 AND ($5 = '' OR EXISTS \
+         (SELECT 1 FROM tenant_domain d WHERE d.name = $5 AND d.method = $6))",
+    )
+    .bind(id.to_string())
+    .bind(version)
+    .bind(next.word())
+    .bind(detail_of(next)?)
+    .bind(domain)
+    .bind(method)
+    .execute(conn)
+    .await
+    .map_err(StoreError::doing("leaving a sign-in transaction's state"))?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes something in a state without leaving it; `false` when it has been left.
+pub(super) async fn note(
+    conn: &mut AnyConnection,
+    id: TransactionId,
+    version: i64,
+    same: &State,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE signin_transaction SET detail = $4 WHERE id = $1 AND version = $2 AND state = $3")
+        .bind(id.to_string())
+        .bind(version)
+        .bind(same.word())
+        .bind(detail_of(same)?)
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("noting a refusal in a sign-in transaction"))?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn detail_of(state: &State) -> Result<String, StoreError> {
+    serde_json::to_string(&Detail { state: state.clone() }).map_err(|e| unreadable("signin_transaction", "detail", e))
+}
+
+fn read(id: TransactionId, row: &sqlx::any::AnyRow) -> Result<Transaction, StoreError> {
+    let (detail, protocol): (String, String) = (row.get("detail"), row.get("protocol"));
+    let Detail { state } = serde_json::from_str(&detail).map_err(|e| unreadable("signin_transaction", "detail", e))?;
+    let protocol: ProtocolRequest =
+        serde_json::from_str(&protocol).map_err(|e| unreadable("signin_transaction", "protocol", e))?;
+    Ok(Transaction {
+        id,
+        cookie_hash: row.get("cookie_hash"),
+        state,
+        protocol,
+        version: row.get("version"),
+        created_at: Timestamp::from_millis(row.get("created_at")),
+        expires_at: Timestamp::from_millis(row.get("expires_at")),
+    })
+}
