@@ -204,7 +204,9 @@ impl Channel {
                     None
                 }
                 PasswordAct::Leave => None,
-                PasswordAct::Confirm { clear, stamp } => Some(CredentialChange::Confirm { clear, stamp }),
+                PasswordAct::Confirm { clear, stamp, password_set } => {
+                    Some(CredentialChange::Confirm { clear, stamp, password_set })
+                }
                 PasswordAct::Quarantine { reason, stamp } => Some(CredentialChange::Quarantine { reason, stamp }),
                 PasswordAct::Vanished { stamp } => {
                     progress.vanished.push((known.anchor.clone(), page.read_at, stamp));
