@@ -15,7 +15,6 @@ mod migrate;
 pub mod signin;
 pub mod values;
 pub mod lease;
-mod migrate;
 pub mod tenant;
 mod writer;
 
