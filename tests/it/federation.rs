@@ -8,7 +8,9 @@ use landbridge::demo::partner::{Account, PartnerIdentityProvider};
 use landbridge::federation::federated_sign_in::{FederatedSignInError, Outgoing};
 use landbridge::federation::partner::{AnchorEncoding, AnchorSource, Claims, MfaBehaviour, PartnerError};
 use landbridge::federation::{FederatedSignIn, FederationRefusal, Partner, PartnerStore, PartnerStoreError, identify};
-use landbridge::identity::{Clock, DomainName, EntityId, PlainPassword, SettableClock, SourceAnchor, SystemClock, Timestamp};
+use landbridge::identity::{
+    Clock, DomainName, EntityId, PlainPassword, SettableClock, SourceAnchor, SystemClock, Timestamp,
+};
 use landbridge::saml::certificate::CertificateError;
 use landbridge::saml::key::KeyKind;
 use landbridge::saml::metadata::{
