@@ -56,7 +56,10 @@ pub(super) async fn run(client: &Client, command: &PartnerCommand, output: &Outp
             let request = partner_add::Request { metadata: xml, domains: domains.clone(), claims };
             let partner = client.call::<PartnerAdd>(&request).await?;
             output.show(&partner, |partner| {
-                format!("{} answers at {}; its certificate ends {}", partner.entity_id, partner.sso_url, partner.certificate_expires)
+                format!(
+                    "{} answers at {}; its certificate ends {}",
+                    partner.entity_id, partner.sso_url, partner.certificate_expires
+                )
             });
         }
         PartnerCommand::List => {

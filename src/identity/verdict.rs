@@ -62,6 +62,25 @@ impl Refusal {
             Self::RefusedUnknown(_) => "refused-unknown",
         }
     }
+
+    /// The refusal of a stored code; one that this version does not know is an unknown refusal.
+    pub fn from_code(code: &str) -> Self {
+        const NAMED: [Refusal; 12] = [
+            Refusal::UnknownUser,
+            Refusal::WrongPassword,
+            Refusal::NotInDirectory,
+            Refusal::Disabled,
+            Refusal::Expired,
+            Refusal::LockedOut,
+            Refusal::PasswordExpired,
+            Refusal::MustChangePassword,
+            Refusal::OutsideLogonHours,
+            Refusal::WorkstationNotAllowed,
+            Refusal::OldPasswordWindow,
+            Refusal::NoCredential,
+        ];
+        NAMED.into_iter().find(|refusal| refusal.code() == code).unwrap_or(Self::RefusedUnknown(0))
+    }
 }
 
 /// The authority gave no verdict.

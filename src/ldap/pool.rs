@@ -163,9 +163,13 @@ pub struct Place {
 }
 
 enum Held {
-    InPool { _permit: OwnedSemaphorePermit },
+    InPool {
+        _permit: OwnedSemaphorePermit,
+    },
     /// Counted among those given up.
-    Outside { _permit: OwnedSemaphorePermit },
+    Outside {
+        _permit: OwnedSemaphorePermit,
+    },
     Nowhere,
 }
 

@@ -46,12 +46,7 @@ impl LiveCheck for PassThrough {
                 tracing::error!(connector = %connector, "a sign-in names a connector that is not configured");
                 let unavailable =
                     Unavailable { cause: UnavailableCause::NoAgent, wire: Wire::NothingSent, server: None };
-                LiveAnswer {
-                    answer: Answer::Unavailable(unavailable),
-                    server: None,
-                    password_set: None,
-                    late: None,
-                }
+                LiveAnswer { answer: Answer::Unavailable(unavailable), server: None, password_set: None, late: None }
             }
         }
     }

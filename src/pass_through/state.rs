@@ -170,7 +170,10 @@ mod tests {
     fn each_dialect_tells_when_the_password_was_set() {
         let set = |dialect, attributes: &[(&str, &str)]| read(dialect, "a=b", attributes).password_set;
         let new_year = Timestamp::parse_rfc3339("2020-01-01T00:00:00Z");
-        assert_eq!(set(Dialect::Openldap, &[("pwdchangedtime", "20200101000000Z"), ("shadowlastchange", "1")]), new_year);
+        assert_eq!(
+            set(Dialect::Openldap, &[("pwdchangedtime", "20200101000000Z"), ("shadowlastchange", "1")]),
+            new_year
+        );
         assert_eq!(set(Dialect::Openldap, &[("shadowlastchange", "18262")]), new_year);
         assert_eq!(set(Dialect::Ds389, &[("pwdupdatetime", "20200101000000Z")]), new_year);
         assert_eq!(set(Dialect::ActiveDirectory, &[("pwdlastset", "132223104000000000")]), new_year);

@@ -93,7 +93,9 @@ pub fn of_account(
         return Ok(Verdict::Refused(refusal));
     }
     match bind {
-        Ok(Verdict::Refused(Refusal::WrongPassword)) if state.is_locked(now) => Ok(Verdict::Refused(Refusal::LockedOut)),
+        Ok(Verdict::Refused(Refusal::WrongPassword)) if state.is_locked(now) => {
+            Ok(Verdict::Refused(Refusal::LockedOut))
+        }
         other => other,
     }
 }

@@ -44,10 +44,7 @@ impl SignIn {
             }
             found => (found, typed_realm, *method),
         };
-        let source = user
-            .as_ref()
-            .and_then(|user| user.source.clone())
-            .filter(|source| realm.connectors.contains(&source.connector));
+        let source = user.as_ref().and_then(|user| user.source.clone());
         let connector = match &source {
             Some(source) => Some(source.connector.clone()),
             None => self.drawn_connector(&name, &realm),

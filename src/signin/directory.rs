@@ -42,7 +42,7 @@ pub struct Realm {
     pub max_hash_age: Duration,
     pub pin: Option<Pin>,
     pub partner: Option<EntityId>,
-    /// The connectors registered for the domain: a credential source counts only if its connector is one of them.
+    /// The connectors registered for the domain; one of them is asked about unknown names.
     pub connectors: Vec<ConnectorName>,
 }
 
@@ -57,6 +57,7 @@ pub struct UserForSignIn {
     /// The half of the account state that the rules write.
     pub account_enabled: bool,
     pub security_stamp: String,
+    /// Where the password is checked; `None` unless that connector is registered for the user's domain (design D9).
     pub source: Option<CredentialSource>,
     /// The half that the password channel writes; `None` when it has not seen the account.
     pub directory_state: Option<DirectoryState>,

@@ -7,6 +7,7 @@ mod after;
 mod assertion;
 mod attempt;
 pub mod authority;
+mod barred;
 pub mod breaker;
 pub mod browser;
 mod candidate;
@@ -26,6 +27,7 @@ pub mod transaction;
 pub use authority::{
     Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
 };
+pub use barred::BarredGroups;
 pub use browser::Browser;
 pub use outcome::{
     Begun, FederatedIdentity, Notice, ProtocolRequest, Session, SignInError, SignInRequest, Step, TransactionHandle,

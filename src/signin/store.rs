@@ -3,6 +3,8 @@
 //! Each method is one transaction of the store. Audit records are written within it (design D25): what cannot be
 //! recorded does not happen.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::lockout::{Limits, Settlement, Subject, Try};
@@ -10,9 +12,10 @@ use super::session::{Liveness, NewSession};
 use super::transaction::{State, Transaction};
 use crate::audit::Event;
 use crate::identity::{
-    AttemptId, AuthenticationMethod, ClientId, CredentialSource, DomainName, Refusal, SessionId, Timestamp,
-    TransactionId, UserId,
+    AttemptId, AuthenticationMethod, Backup, ClientId, CredentialSource, DomainName, EntityId, FailoverMode, Refusal,
+    SessionId, Timestamp, TransactionId, UserId,
 };
+use crate::tenant::{Domain, PinMark};
 
 /// The store could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -96,21 +99,67 @@ pub trait CredentialMarks: Send + Sync {
     async fn mark(&self, source: CredentialSource, version: i64, mark: Marked, event: Event) -> Result<(), StoreDown>;
 }
 
-/// Changes of how a domain signs in.
+/// The end of what rests on a former method (`domain set-method --cut`).
 #[async_trait]
-pub trait Methods: Send + Sync {
-    /// Changes the method in one transaction; with `cut`, ends the transactions and sessions that rest on another.
-    async fn set_method(&self, change: MethodChange) -> Result<CutOff, StoreDown>;
-
-    async fn set_failover(&self, change: FailoverChange) -> Result<bool, StoreDown>;
-
-    async fn pin(&self, pin: PinChange) -> Result<bool, StoreDown>;
+pub trait MethodCut: Send + Sync {
+    /// Ends the transactions and sessions of `domain` that rest on another method than `kept`.
+    async fn cut(
+        &self,
+        domain: DomainName,
+        kept: AuthenticationMethod,
+        at: Timestamp,
+        event: Event,
+    ) -> Result<CutOff, StoreDown>;
 }
 
 /// All of the store that sign-in uses.
-pub trait SignInStore: Transactions + Attempts + Sessions + Alerts + CredentialMarks + Methods {}
+pub trait SignInStore: Transactions + Attempts + Sessions + Alerts + CredentialMarks + MethodCut {}
 
-impl<S: Transactions + Attempts + Sessions + Alerts + CredentialMarks + Methods> SignInStore for S {}
+impl<S: Transactions + Attempts + Sessions + Alerts + CredentialMarks + MethodCut> SignInStore for S {}
+
+/// How domains sign in, as administrators see and change it.
+#[async_trait]
+pub trait DomainSettings: Send + Sync {
+    async fn domain(&self, name: &DomainName) -> Result<Option<Domain>, StoreDown>;
+
+    async fn domains(&self) -> Result<Vec<Domain>, StoreDown>;
+
+    /// Changes a domain that still has `version`, with `event` in the same transaction.
+    async fn change(
+        &self,
+        name: &DomainName,
+        version: i64,
+        edit: DomainEdit,
+        event: Event,
+    ) -> Result<DomainChanged, StoreDown>;
+}
+
+/// What becomes of a domain's settings; `None` keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainEdit {
+    pub method: Option<AuthenticationMethod>,
+    pub backup: Option<Backup>,
+    pub failover: Option<FailoverMode>,
+    pub max_hash_age: Option<Duration>,
+    /// `Some(None)` releases the pin.
+    pub pin: Option<Option<PinMark>>,
+    /// `Some(None)` forgets the partner.
+    pub partner: Option<Option<EntityId>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum DomainChanged {
+    Done(Domain),
+    /// As things stand it cannot be; the text is for the operator.
+    Refused(String),
+}
+
+/// What a cut ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    pub transactions: u64,
+    pub sessions: u64,
+}
 
 /// What came of asking for a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,44 +279,4 @@ impl Mark {
             Self::Unchecked => "unchecked",
         }
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct MethodChange {
-    pub domain: DomainName,
-    /// The method that the change was planned against; it is refused if another one is in force by then.
-    pub from: AuthenticationMethod,
-    pub to: AuthenticationMethod,
-    pub partner: Option<crate::identity::EntityId>,
-    pub cut: bool,
-    pub at: Timestamp,
-    pub event: Event,
-}
-
-/// What a change of method ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CutOff {
-    Changed {
-        transactions: u64,
-        sessions: u64,
-    },
-    /// Another change came first.
-    Conflict,
-}
-
-#[derive(Clone, Debug)]
-pub struct FailoverChange {
-    pub domain: DomainName,
-    pub backup: crate::identity::Backup,
-    pub mode: crate::identity::FailoverMode,
-    pub max_hash_age: std::time::Duration,
-}
-
-#[derive(Clone, Debug)]
-pub struct PinChange {
-    pub domain: DomainName,
-    pub pin: Option<crate::identity::Pin>,
-    pub by: String,
-    pub at: Timestamp,
-    pub event: Event,
 }

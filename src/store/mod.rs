@@ -11,11 +11,11 @@ mod database;
 mod error;
 pub mod federation;
 pub mod issuer;
+pub mod lease;
 mod migrate;
 pub mod signin;
-pub mod values;
-pub mod lease;
 pub mod tenant;
+pub mod values;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};

@@ -90,7 +90,8 @@ fn result_49_of_active_directory_is_refined_by_its_sub_code() {
         ("abc", Refusal::RefusedUnknown(0xabc)),
     ];
     for (data, refusal) in rows {
-        let diagnostic = format!("80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data {data}, v1db1");
+        let diagnostic =
+            format!("80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data {data}, v1db1");
         let answer = BindAnswer { diagnostic, ..answer(49) };
         assert_eq!(of_bind(Dialect::ActiveDirectory, &answer), refused(refusal), "{data}");
         assert_eq!(of_bind(Dialect::Openldap, &answer), refused(Refusal::WrongPassword), "{data}");

@@ -4,10 +4,13 @@
 
 mod alerts;
 mod attempts;
+mod cut;
+mod directory;
 mod lockout;
-mod methods;
 mod sessions;
 mod transactions;
+
+pub use directory::SignInTenant;
 
 use super::audit::AuditLog;
 use super::database::Database;

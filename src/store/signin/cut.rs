@@ -1,0 +1,53 @@
+//! The end of what rests on a domain's former method.
+
+use async_trait::async_trait;
+
+use super::{SignInTables, down};
+use crate::audit::Event;
+use crate::identity::{AuthenticationMethod, DomainName, Timestamp};
+use crate::signin::store::{CutOff, MethodCut, StoreDown};
+use crate::store::{StoreError, Urgency};
+
+#[async_trait]
+impl MethodCut for SignInTables {
+    async fn cut(
+        &self,
+        domain: DomainName,
+        kept: AuthenticationMethod,
+        at: Timestamp,
+        event: Event,
+    ) -> Result<CutOff, StoreDown> {
+        let audit = self.audit.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    let transactions = sqlx::query(
+                        "UPDATE signin_transaction SET state = 'cut', detail = '{\"state\":{\"awaits\":\"cut\"}}', \
+                         version = version + 1 WHERE domain = $1 AND method <> $2 \
+                         AND state IN ('await-password', 'await-assertion')",
+                    )
+                    .bind(domain.as_str())
+                    .bind(kept.as_str())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("ending sign-in transactions of the former method"))?
+                    .rows_affected();
+                    let sessions = sqlx::query(
+                        "UPDATE session SET ended_at = $3, end_reason = 'method-cut' \
+                         WHERE domain = $1 AND method <> $2 AND ended_at IS NULL AND expires_at > $3",
+                    )
+                    .bind(domain.as_str())
+                    .bind(kept.as_str())
+                    .bind(at.millis())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("ending sessions of the former method"))?
+                    .rows_affected();
+                    audit.append(conn, event.with("transactions", transactions).with("sessions", sessions)).await?;
+                    Ok(CutOff { transactions, sessions })
+                })
+            })
+            .await
+            .map_err(down)
+    }
+}

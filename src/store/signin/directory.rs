@@ -1,0 +1,200 @@
+//! The tenant directory in the words of sign-in.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use sqlx::Row;
+
+use crate::audit::Event;
+use crate::identity::{
+    ConnectorName, CredentialSource, DomainName, Refusal, SignInName, SourceAnchor, Timestamp, UserId,
+};
+use crate::signin::BarredGroups;
+use crate::signin::directory::{AccountRefusal, Directory, DirectoryState, FailoverStanding, Realm, UserForSignIn};
+use crate::signin::store::{DomainChanged, DomainEdit, DomainSettings, StoreDown};
+use crate::store::tenant::{DomainChange, DomainError, TenantStore};
+use crate::store::{AuditLog, Database, StoreError};
+use crate::tenant::{Domain, SignInDirectory};
+
+/// Users and realms, read from the tenant's tables.
+pub struct SignInTenant {
+    tenant: TenantStore,
+    db: Database,
+    audit: AuditLog,
+    barred: BarredGroups,
+    /// The realms as of one change number of the settings; the number is read with every question (design D3).
+    realms: ArcSwapOption<Realms>,
+}
+
+struct Realms {
+    version: i64,
+    all: Vec<Realm>,
+    initial: Realm,
+}
+
+impl SignInTenant {
+    pub fn new(tenant: TenantStore, db: Database, audit: AuditLog, barred: BarredGroups) -> Self {
+        Self { tenant, db, audit, barred, realms: ArcSwapOption::empty() }
+    }
+
+    async fn realms(&self) -> Result<Arc<Realms>, StoreDown> {
+        let doing = || StoreError::doing("reading the realms");
+        let row = sqlx::query("SELECT value FROM counter WHERE name = 'settings'")
+            .fetch_one(self.db.read())
+            .await
+            .map_err(doing())
+            .map_err(super::down)?;
+        let version: i64 = row.get("value");
+        if let Some(realms) = self.realms.load_full().filter(|realms| realms.version == version) {
+            return Ok(realms);
+        }
+        // Read after the number: what is newer than it is read again with the next number.
+        let domains = self.tenant.read_domains().await.map_err(super::down)?;
+        let rows = sqlx::query("SELECT connector, domain FROM connector_domain ORDER BY connector")
+            .fetch_all(self.db.read())
+            .await
+            .map_err(doing())
+            .map_err(super::down)?;
+        let mut registered = Vec::new();
+        for row in rows {
+            let (connector, domain): (String, String) = (row.get("connector"), row.get("domain"));
+            let connector: ConnectorName =
+                connector.parse().map_err(|e| super::down(super::unreadable("connector_domain", "connector", e)))?;
+            registered.push((connector, domain));
+        }
+        let all: Vec<_> = domains
+            .into_iter()
+            .filter(|domain| domain.verification.is_verified())
+            .map(|domain| (domain.is_initial(), realm(domain, &registered)))
+            .collect();
+        let initial = all.iter().find(|(initial, _)| *initial).map(|(_, realm)| realm.clone());
+        let initial = initial.ok_or_else(|| super::down(StoreError::NotInitialised))?;
+        let realms = Arc::new(Realms { version, all: all.into_iter().map(|(_, realm)| realm).collect(), initial });
+        self.realms.store(Some(Arc::clone(&realms)));
+        Ok(realms)
+    }
+}
+
+#[async_trait]
+impl Directory for SignInTenant {
+    async fn realm_of(&self, name: &SignInName) -> Result<Option<Realm>, StoreDown> {
+        match name {
+            SignInName::Address { domain, .. } => self.realm(domain).await,
+            // A down-level name tells no domain: it takes the managed road, and the user's own domain decides there.
+            SignInName::DownLevel { .. } => Ok(Some(self.initial_realm().await?)),
+        }
+    }
+
+    async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown> {
+        Ok(self.realms().await?.all.iter().find(|realm| realm.domain == *domain).cloned())
+    }
+
+    async fn initial_realm(&self) -> Result<Realm, StoreDown> {
+        Ok(self.realms().await?.initial.clone())
+    }
+
+    async fn user(&self, name: &SignInName) -> Result<Option<UserForSignIn>, StoreDown> {
+        let found = self.tenant.by_name(name).await.map_err(|e| StoreDown(Box::new(e)))?;
+        Ok(found.user.map(|user| translate(*user)))
+    }
+
+    async fn user_by_anchor(&self, anchor: &SourceAnchor) -> Result<Option<UserForSignIn>, StoreDown> {
+        let found = self.tenant.by_source_anchor(anchor).await.map_err(|e| StoreDown(Box::new(e)))?;
+        Ok(found.user.map(|user| translate(*user)))
+    }
+
+    async fn failover_standing(&self, oid: UserId, source: &CredentialSource) -> Result<FailoverStanding, StoreDown> {
+        let groups = self.tenant.groups_of(oid).await.map_err(|e| StoreDown(Box::new(e)))?;
+        let barred = groups.iter().any(|group| {
+            let anchor = group.source_anchor.as_ref().map(SourceAnchor::as_str);
+            self.barred.has(group.sid.as_deref(), anchor, group.display_name.as_deref())
+        });
+        let row = sqlx::query("SELECT completed_at FROM connector_pass WHERE connector = $1")
+            .bind(source.connector.as_str())
+            .fetch_optional(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading the password channel's last pass"))
+            .map_err(super::down)?;
+        let last_pass = row.and_then(|row| row.get::<Option<i64>, _>("completed_at")).map(Timestamp::from_millis);
+        Ok(FailoverStanding { barred, last_pass })
+    }
+}
+
+#[async_trait]
+impl DomainSettings for SignInTenant {
+    async fn domain(&self, name: &DomainName) -> Result<Option<Domain>, StoreDown> {
+        self.tenant.read_domain(name).await.map_err(super::down)
+    }
+
+    async fn domains(&self) -> Result<Vec<Domain>, StoreDown> {
+        self.tenant.read_domains().await.map_err(super::down)
+    }
+
+    async fn change(
+        &self,
+        name: &DomainName,
+        version: i64,
+        edit: DomainEdit,
+        event: Event,
+    ) -> Result<DomainChanged, StoreDown> {
+        let DomainEdit { method, backup, failover, max_hash_age, pin, partner } = edit;
+        let change = DomainChange { method, backup, failover, max_hash_age, pin, partner };
+        match self.tenant.change_domain(name, version, change, Some((self.audit.clone(), event))).await {
+            Ok(domain) => Ok(DomainChanged::Done(domain)),
+            Err(DomainError::Store(error)) => Err(super::down(error)),
+            Err(
+                refused @ (DomainError::Unknown(_)
+                | DomainError::Exists(_)
+                | DomainError::OtherInitial { .. }
+                | DomainError::Initial(_)
+                | DomainError::Changed { .. }
+                | DomainError::NotVerified(_)
+                | DomainError::NoPartner(_)),
+            ) => Ok(DomainChanged::Refused(refused.to_string())),
+        }
+    }
+}
+
+fn realm(domain: Domain, registered: &[(ConnectorName, String)]) -> Realm {
+    // The initial domain is everybody's.
+    let mine = |(connector, name): &(ConnectorName, String)| {
+        (domain.is_initial() || name == domain.name.as_str()).then(|| connector.clone())
+    };
+    let mut connectors: Vec<ConnectorName> = registered.iter().filter_map(mine).collect();
+    connectors.dedup();
+    Realm {
+        connectors,
+        method: domain.method,
+        backup: domain.backup,
+        failover: domain.failover,
+        max_hash_age: domain.max_hash_age,
+        pin: domain.pin.map(|mark| mark.pin),
+        partner: domain.partner,
+        domain: domain.name,
+    }
+}
+
+fn translate(user: crate::tenant::UserForSignIn) -> UserForSignIn {
+    let credential = user.credential;
+    let refusal = credential
+        .as_ref()
+        .and_then(|credential| credential.newer_refusal.as_ref())
+        .map(|newer| AccountRefusal { refusal: Refusal::from_code(&newer.reason), at: newer.at });
+    let directory_state = credential
+        .as_ref()
+        .and_then(|credential| credential.directory_state.clone())
+        .map(|stored| DirectoryState { state: stored.state, observed_at: stored.observed_at });
+    UserForSignIn {
+        oid: user.oid,
+        upn: user.upn,
+        recent_upns: user.former_upns.into_iter().map(|(folded, _)| folded).collect(),
+        source_anchor: user.source_anchor,
+        account_enabled: user.account_enabled,
+        security_stamp: user.security_stamp,
+        source: credential.filter(|credential| credential.registered).map(|credential| credential.source),
+        directory_state,
+        refusal,
+        directory_threshold: None,
+    }
+}
