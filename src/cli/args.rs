@@ -23,6 +23,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway.
+    Serve,
     /// Create the store and the key ring that the settings name. Running it again changes nothing.
     Init,
     /// Validate the settings file and tell everything that is wrong with it.

@@ -11,6 +11,7 @@ mod init;
 mod output;
 mod partner;
 mod password_sync;
+mod serve;
 
 pub use args::{Args, Command};
 pub use client::{Client, ClientError};
@@ -33,6 +34,7 @@ pub async fn run(args: Args) -> ExitCode {
 async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Command::CheckConfig => check_config::run(&args.config, output),
+        Command::Serve => serve::run(&args.config).await,
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
