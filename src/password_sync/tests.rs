@@ -14,7 +14,7 @@ use crate::signin::store::Mark;
 
 const SSHA: &str = "{SSHA}cqVbhtveg6UlUYb4hGPrp7XYoikAAQIDBAUGBw==";
 const OTHER: &str = "{SSHA256}lAejl/Of0h/+J/b6px7T8LLPd/QxmtSbDDvk8djjRJEAAQIDBAUGBw==";
-const NOON: Timestamp = Timestamp::from_secs(1_795_000_000);
+const NOON: Timestamp = Timestamp::from_secs(1_795_262_400);
 
 struct World {
     ring: KeyRing,
@@ -71,7 +71,7 @@ fn with_credential(stage: Stage, stamp: Option<SourceStamp>) -> KnownAccount {
     let credential = KnownCredential { stage, stamp, outdated: None, password_set: None, confirmed_at: NOON };
     KnownAccount {
         credential: Some(credential),
-        state: Some((AccountState::unrestricted(), version("20261121120000.000000Z#0"))),
+        state: Some((AccountState::unrestricted(), version("20261121110000.000000Z#0"))),
         ..linked()
     }
 }
@@ -87,7 +87,7 @@ fn account(values: &[&str]) -> SourceAccount {
     let values: Vec<_> = values.iter().map(|value| Zeroizing::new(value.as_bytes().to_vec())).collect();
     let passwords = vec![PasswordValues { attribute: "userPassword".to_owned(), values }];
     let state = Ok(AccountState::unrestricted());
-    SourceAccount { anchor: anchor(), version: version("20261121120000.000000Z#0"), state, passwords }
+    SourceAccount { anchor: anchor(), version: version("20261121110000.000000Z#0"), state, passwords }
 }
 
 fn anchor() -> SourceAnchor {
@@ -202,13 +202,13 @@ fn the_connectors_order_of_attributes_decides_and_faults_move_on() {
 #[test]
 fn an_older_version_of_an_entry_is_not_believed() {
     let world = World::new();
-    let older = SourceAccount { version: version("20261121115959.999999Z#0"), ..account(&[OTHER]) };
+    let older = SourceAccount { version: version("20261121105959.999999Z#0"), ..account(&[OTHER]) };
     assert!(matches!(world.decide(&world.stored(SSHA), older), Decision::Stale));
     let mut gone = world.stored(SSHA);
     if let Some((state, _)) = &mut gone.state {
         state.deleted = true;
     }
-    let restored = SourceAccount { version: version("20261121115959.999999Z#0"), ..account(&[SSHA]) };
+    let restored = SourceAccount { version: version("20261121105959.999999Z#0"), ..account(&[SSHA]) };
     let act = world.act(&gone, restored);
     assert!(act.state.is_some_and(|change| !change.state.deleted), "a restored backup is older");
 }
@@ -259,7 +259,7 @@ fn sessions_end_when_an_account_ends_and_not_again() {
     let world = World::new();
     let disabled = || SourceAccount {
         state: Ok(AccountState { enabled: false, ..AccountState::unrestricted() }),
-        version: version("20261121120001.000000Z#0"),
+        version: version("20261121110001.000000Z#0"),
         ..account(&[SSHA])
     };
     let mut known = world.stored(SSHA);

@@ -6,5 +6,6 @@ mod saml;
 mod saml_table;
 mod servers;
 mod store_tenant;
+mod store_credentials;
 mod support;
 mod web_servers;
