@@ -38,7 +38,11 @@ pub(super) struct Act {
 #[derive(Debug)]
 pub(super) enum PasswordAct {
     Leave,
-    Confirm { clear: Option<OutdatedMark>, stamp: SourceStamp, password_set: Option<Timestamp> },
+    Confirm {
+        clear: Option<OutdatedMark>,
+        stamp: SourceStamp,
+        password_set: Option<Timestamp>,
+    },
     Derive {
         value: SourceValue,
         stamp: SourceStamp,
