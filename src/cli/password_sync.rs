@@ -62,7 +62,12 @@ fn show_status(status: &password_sync_status::Response) -> String {
     text.push_str(&format!("\n\nwrapped in Argon2id: {}, still to come: {}", wrapping.wrapped, wrapping.sealed));
     if !status.problems.is_empty() {
         let rows = status.problems.iter().map(|problem| {
-            [problem.upn.clone(), problem.result.clone(), problem.detail.clone().unwrap_or_default(), problem.at.rfc3339()]
+            [
+                problem.upn.clone(),
+                problem.result.clone(),
+                problem.detail.clone().unwrap_or_default(),
+                problem.at.rfc3339(),
+            ]
         });
         text.push_str("\n\n");
         text.push_str(&table(["USER", "RESULT", "DETAIL", "AT"], rows));

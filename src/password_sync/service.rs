@@ -57,7 +57,8 @@ impl PasswordSync {
         wrapping: Wrapping,
         interval: Duration,
     ) -> Self {
-        let running = |channel: Channel| (channel.connector.clone(), Running { channel, turn: tokio::sync::Mutex::default() });
+        let running =
+            |channel: Channel| (channel.connector.clone(), Running { channel, turn: tokio::sync::Mutex::default() });
         let channels = channels.into_iter().map(running).collect();
         Self { channels, epoch, wrapping, interval, asked: Notify::new() }
     }

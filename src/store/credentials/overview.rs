@@ -16,18 +16,21 @@ use crate::store::StoreError;
 impl ChannelOverview for Credentials {
     async fn connectors(&self) -> Result<Vec<ConnectorOverview>, CredentialStoreError> {
         let doing = || StoreError::doing("reading the password channel's state");
-        let counts = sqlx::query("SELECT connector, stage, CAST(COUNT(*) AS BIGINT) AS number FROM credential GROUP BY connector, stage")
-            .fetch_all(self.db.read())
-            .await
-            .map_err(doing())?;
+        let counts = sqlx::query(
+            "SELECT connector, stage, CAST(COUNT(*) AS BIGINT) AS number FROM credential GROUP BY connector, stage",
+        )
+        .fetch_all(self.db.read())
+        .await
+        .map_err(doing())?;
         let mut stages: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
         for row in counts {
             stages.entry(row.get("connector")).or_default().insert(row.get("stage"), row.get("number"));
         }
-        let rows = sqlx::query("SELECT connector, started_at, completed_at, error FROM connector_pass ORDER BY connector")
-            .fetch_all(self.db.read())
-            .await
-            .map_err(doing())?;
+        let rows =
+            sqlx::query("SELECT connector, started_at, completed_at, error FROM connector_pass ORDER BY connector")
+                .fetch_all(self.db.read())
+                .await
+                .map_err(doing())?;
         let read = |row: &AnyRow| {
             let connector: String = row.get("connector");
             Ok(ConnectorOverview {
