@@ -13,7 +13,6 @@ pub mod issuer;
 pub mod ldap;
 pub mod password_sync;
 pub mod pass_through;
-pub mod saml;
 pub mod signin;
 pub mod store;
 pub mod tenant;
