@@ -13,6 +13,7 @@ pub mod issuer;
 pub mod ldap;
 pub mod password_sync;
 pub mod pass_through;
+pub mod saml;
 pub mod signin;
 pub mod store;
 pub mod tenant;
