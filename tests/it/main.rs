@@ -2,6 +2,8 @@
 
 mod federation;
 mod issuer_store;
+mod ldap;
+mod pass_through;
 mod saml;
 mod saml_table;
 mod servers;
