@@ -17,6 +17,7 @@ pub mod values;
 pub mod lease;
 mod migrate;
 pub mod tenant;
+pub mod values;
 mod writer;
 
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};

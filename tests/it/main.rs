@@ -5,6 +5,6 @@ mod issuer_store;
 mod saml;
 mod saml_table;
 mod servers;
+mod store_tenant;
 mod support;
 mod web_servers;
-mod store_tenant;
