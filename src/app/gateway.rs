@@ -175,6 +175,8 @@ impl Gateway {
             organisation: settings.gateway.organisation.clone(),
             networks: ClientNetworks::FromConnection,
         };
+        // Before anybody can ask: the record of a start precedes everything that happened after it.
+        audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         let listener = listen(&settings, services, &tasks).await?;
 
         let audit_desk = Arc::new(audit.clone());
@@ -194,7 +196,6 @@ impl Gateway {
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
-        audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         Ok(Self { stop, tasks, listener, sign_in, installation, audit, operations })
     }
 

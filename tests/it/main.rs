@@ -9,5 +9,6 @@ mod saml_table;
 mod servers;
 mod store_tenant;
 mod store_credentials;
+mod serve;
 mod support;
 mod web_servers;
