@@ -8,9 +8,11 @@ use super::super::bulk::values_clause;
 use super::super::error::StoreError;
 use super::load::quarantined_of;
 use super::rows::{CREDENTIAL_COLUMNS, USER_COLUMNS, parse, read_credential, read_user, text};
+use super::sql::unreadable;
 use super::store::TenantStore;
 use crate::identity::{
-    ConnectorName, CredentialSource, DomainName, GroupId, SignInName, SourceAnchor, Timestamp, Upn, UserId,
+    AccountState, ConnectorName, CredentialSource, DomainName, GroupId, SignInName, SourceAnchor, Timestamp, Upn,
+    UserId,
 };
 use crate::tenant::record::UserRecord;
 
@@ -37,8 +39,8 @@ pub struct UserDetail {
     pub credential_outdated: bool,
     /// A single-object read of the password is queued.
     pub fetch_queued: bool,
-    /// JSON of the account's state, as the password channel stored it.
-    pub directory_state: Option<String>,
+    /// As the password channel stored it.
+    pub directory_state: Option<AccountState>,
 }
 
 /// What there is to know before a domain's method is changed. All counts are of enabled, undeleted users whose
@@ -141,7 +143,10 @@ impl TenantStore {
             credential_reason: text(&row, "reason"),
             credential_outdated: row.get::<Option<i64>, _>("outdated_at").is_some(),
             fetch_queued: row.get::<Option<i64>, _>("queued_at").is_some(),
-            directory_state: text(&row, "state"),
+            directory_state: text(&row, "state")
+                .map(|state| serde_json::from_str(&state))
+                .transpose()
+                .map_err(|error| unreadable("directory_state", "state", error))?,
         }))
     }
 
@@ -204,15 +209,15 @@ impl TenantStore {
         is_meant: impl Fn(Option<&str>, Option<&str>, Option<&str>) -> bool,
     ) -> Result<i64, StoreError> {
         let doing = || StoreError::doing("counting the members of groups");
-        let rows = sqlx::query("SELECT oid, sid, source_anchor, display_name FROM tenant_group WHERE deleted_at IS NULL")
-            .fetch_all(self.db.read())
-            .await
-            .map_err(doing())?;
+        let rows =
+            sqlx::query("SELECT oid, sid, source_anchor, display_name FROM tenant_group WHERE deleted_at IS NULL")
+                .fetch_all(self.db.read())
+                .await
+                .map_err(doing())?;
         let meant: Vec<GroupId> = rows
             .iter()
             .filter(|row| {
-                let (sid, anchor, name) =
-                    (text(row, "sid"), text(row, "source_anchor"), text(row, "display_name"));
+                let (sid, anchor, name) = (text(row, "sid"), text(row, "source_anchor"), text(row, "display_name"));
                 is_meant(sid.as_deref(), anchor.as_deref(), name.as_deref())
             })
             .map(|row| parse("tenant_group", "oid", row.get("oid")))
