@@ -7,6 +7,7 @@ pub mod config;
 
 pub mod credential;
 pub mod demo;
+pub mod dns;
 pub mod federation;
 pub mod identity;
 pub mod issuer;
