@@ -5,6 +5,7 @@ mod issuer_store;
 mod saml;
 mod saml_table;
 mod servers;
+mod signin;
 mod store_tenant;
 mod support;
 mod web_servers;
