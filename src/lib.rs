@@ -16,5 +16,6 @@ pub mod password_sync;
 pub mod saml;
 pub mod signin;
 pub mod store;
+pub mod sync;
 pub mod tenant;
 pub mod web;

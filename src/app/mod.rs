@@ -1,7 +1,14 @@
 //! Builds everything, spawns the tasks, shuts down. Holds rules of no kind.
 
+mod federation_gate;
+mod gateway;
 pub mod installation;
+mod lease_keeper;
 pub mod logging;
 pub mod metrics;
-pub mod sealing;
+mod readiness;
+mod saml_key;
+mod sealing;
 pub mod tls;
+
+pub use gateway::{Gateway, StartError};

@@ -23,6 +23,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway.
+    Serve,
     /// Create the store and the key ring that the settings name. Running it again changes nothing.
     Init,
     /// Validate the settings file and tell everything that is wrong with it.
@@ -36,6 +38,11 @@ pub enum Command {
     Keys {
         #[command(subcommand)]
         command: super::client_command::KeysCommand,
+    },
+    /// The channel that carries password hashes and account states.
+    PasswordSync {
+        #[command(subcommand)]
+        command: super::password_sync::PasswordSyncCommand,
     },
     /// Federation partners.
     Partner {

@@ -10,6 +10,8 @@ mod client_command;
 mod init;
 mod output;
 mod partner;
+mod password_sync;
+mod serve;
 
 pub use args::{Args, Command};
 pub use client::{Client, ClientError};
@@ -32,10 +34,12 @@ pub async fn run(args: Args) -> ExitCode {
 async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Command::CheckConfig => check_config::run(&args.config, output),
+        Command::Serve => serve::run(&args.config).await,
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
         Command::Keys { command } => client_command::keys(&connect(args)?, command, output).await,
+        Command::PasswordSync { command } => password_sync::run(&connect(args)?, command, output).await,
         Command::Audit { command } => audit::run(&connect(args)?, command, output).await,
     }
 }

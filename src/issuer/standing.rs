@@ -18,7 +18,16 @@ pub struct Present {
     pub user: Option<UserPresence>,
     /// Of the stored credential; `None` when there is none, or it was wiped.
     pub credential_version: Option<i64>,
+    /// When the password that proved it was set, and when the stored one was, as the directory tells it.
+    pub password_set: PasswordSet,
     pub directory: DirectoryPresence,
+}
+
+/// Tells a password change where no stored hash proved the password (pass-through authentication).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PasswordSet {
+    pub then: Option<Timestamp>,
+    pub now: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +105,11 @@ pub fn standing(recorded: &Recorded, present: &Present, now: Timestamp) -> Resul
     if recorded.credential_version.is_some() && recorded.credential_version != present.credential_version {
         return Err(Ended::PasswordChanged);
     }
+    if let PasswordSet { then: Some(then), now: Some(set) } = present.password_set
+        && set > then
+    {
+        return Err(Ended::PasswordChanged);
+    }
     match &present.directory {
         DirectoryPresence::Unknown => Ok(()),
         DirectoryPresence::Unreadable => Err(Ended::DirectoryUnreadable),
@@ -137,6 +151,7 @@ mod tests {
             session: SessionPresence::Live { expires_at: NOW + Duration::from_secs(1) },
             user: Some(user()),
             credential_version: Some(3),
+            password_set: PasswordSet { then: Some(NOW), now: Some(NOW) },
             directory: DirectoryPresence::State(Box::new(AccountState::unrestricted())),
         }
     }
@@ -174,6 +189,21 @@ mod tests {
     fn what_no_password_proved_outlives_a_password_change() {
         let federated = Recorded { credential_version: None, ..recorded() };
         assert_eq!(standing(&federated, &Present { credential_version: Some(9), ..present() }, NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_later_password_ends_what_an_earlier_one_proved_live() {
+        let live = Recorded { credential_version: None, ..recorded() };
+        let set = |now| PasswordSet { then: Some(NOW), now };
+        let later = Some(NOW + Duration::from_millis(1));
+        for (password_set, expected) in [
+            (set(Some(NOW)), Ok(())),
+            (set(None), Ok(())),
+            (PasswordSet { then: None, now: later }, Ok(())),
+            (set(later), Err(Ended::PasswordChanged)),
+        ] {
+            assert_eq!(standing(&live, &Present { password_set, ..present() }, NOW), expected, "{password_set:?}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ enum Position {
 }
 
 /// Pages without entries in a row after which a server is not believed to end (AD sends a few when it skips objects).
-const MAX_EMPTY_PAGES: u32 = 1_000;
+const MAX_EMPTY_PAGES: u32 = 100;
 
 impl<'a> PagedSearch<'a> {
     pub(super) fn new(connection: &'a mut Connection, search: Search, page_size: u32) -> Self {

@@ -62,7 +62,20 @@ struct Shared {
     given_up: Arc<Semaphore>,
     /// Last returned, first taken; a lock never held across an await.
     idle: Mutex<Vec<Idle>>,
+    refused: Mutex<Option<Refused>>,
 }
+
+/// The directory refused the service account.
+#[derive(Clone)]
+struct Refused {
+    at: Instant,
+    code: u32,
+    diagnostic: String,
+}
+
+/// After a refusal the service account is not tried again for this long: a wrong password, tried with every sign-in,
+/// would get the account locked.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 
 struct Idle {
     connection: Connection,
@@ -73,7 +86,7 @@ impl Pool {
     pub fn new(server: ServerUrl, trust: Trust, purpose: Purpose, settings: PoolSettings) -> Self {
         let permits = Arc::new(Semaphore::new(settings.max_size.max(1)));
         let given_up = Arc::new(Semaphore::new(settings.max_given_up));
-        Self(Arc::new(Shared { server, trust, purpose, settings, permits, given_up, idle: Mutex::default() }))
+        Self(Arc::new(Shared { server, trust, purpose, settings, permits, given_up, idle: Mutex::default(), refused: Mutex::default() }))
     }
 
     pub fn server(&self) -> &ServerUrl {
@@ -120,11 +133,20 @@ impl Pool {
     }
 
     async fn open(&self) -> Result<Connection, LdapError> {
-        let Shared { server, trust, purpose, settings, .. } = &*self.0;
+        let Shared { server, trust, purpose, settings, refused, .. } = &*self.0;
+        let before = refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(Refused { code, diagnostic, .. }) = before.filter(|refused| refused.at.elapsed() < REFUSAL_PAUSE) {
+            return Err(LdapError::ServiceBind { server: server.clone(), code, diagnostic });
+        }
         let opening = async {
             let mut connection = Connection::open(server, trust, settings.connect_deadline).await?;
             if let Purpose::Search(account) = purpose {
-                connection.bind(account).await?;
+                let bound = connection.bind(account).await;
+                if let Err(LdapError::ServiceBind { code, diagnostic, .. }) = &bound {
+                    *refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(Refused { at: Instant::now(), code: *code, diagnostic: diagnostic.clone() });
+                }
+                bound?;
             }
             Ok(connection)
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connector::Connector;
@@ -13,7 +14,7 @@ use crate::identity::{
     Answer, CredentialSource, DistinguishedName, PlainPassword, Refusal, SourceAnchor, Unavailable, UnavailableCause,
     Verdict, Wire,
 };
-use crate::ldap::pool::Pooled;
+use crate::ldap::pool::{Place, Pooled};
 use crate::ldap::{LdapError, Scope, Search};
 use crate::signin::{LateVerdict, LiveAnswer, LiveSubject};
 
@@ -23,16 +24,42 @@ const LATE_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 /// Whom the server knows the subject as.
 #[derive(Clone, Debug)]
 pub enum Target {
-    Account {
-        source: CredentialSource,
-        dn: DistinguishedName,
-        state: LiveState,
-    },
+    Account { source: CredentialSource, dn: DistinguishedName, state: LiveState },
     /// Nobody: the bind is made all the same, of a name that no entry has, so that it takes as long and looks alike.
-    Nobody {
-        dn: DistinguishedName,
-        refusal: Refusal,
-    },
+    Nobody { dn: DistinguishedName, refusal: Refusal },
+}
+
+/// Somebody waits for a bind. When they stop before its answer, also because the caller went away, the bind's place in
+/// the pool goes to others.
+struct Waiting {
+    /// `None` once answered or given up.
+    place: Option<Place>,
+    task: AbortHandle,
+}
+
+impl Waiting {
+    /// Nothing is left to read.
+    fn is_answered(&mut self) -> bool {
+        self.place = None;
+        false
+    }
+
+    /// Whether the bind is still read to its end; it is dropped when too many are.
+    fn give_up(&mut self) -> bool {
+        let still_read = self.place.take().is_some_and(|place| place.leave());
+        if !still_read {
+            self.task.abort();
+        }
+        still_read
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            self.give_up();
+        }
+    }
 }
 
 impl Target {
@@ -114,7 +141,8 @@ impl Connector {
         found.dedup_by(|a, b| a.dn == b.dn);
         match &found[..] {
             [entry] => {
-                let state = LiveState::read(entry, settings.dialect, &settings.disabled, settings.lockout_duration);
+                let state =
+                    LiveState::read(entry, settings.dialect, &settings.disabled, settings.lockout_duration);
                 Ok(Some((entry.dn.clone(), state)))
             }
             [] => Ok(None),
@@ -163,6 +191,7 @@ impl Connector {
                 }
             }
         });
+        let mut waiting = Waiting { place: Some(place), task: task.abort_handle() };
         let in_time = match tokio::time::timeout_at(end, &mut answer).await {
             Ok(Ok(judged)) => Some(judged),
             // The task ended without an answer: a panic. The bind may have left.
@@ -172,24 +201,18 @@ impl Connector {
                 answer.try_recv().ok()
             }
         };
-        let unavailable =
-            |cause| Answer::Unavailable(Unavailable { cause, wire: Wire::MaybeSent, server: Some(server.clone()) });
+        let still_read = match in_time {
+            Some(_) => waiting.is_answered(),
+            None => waiting.give_up(),
+        };
+        let unavailable = |cause| {
+            Answer::Unavailable(Unavailable { cause, wire: Wire::MaybeSent, server: Some(server.clone()) })
+        };
         let (answer, late) = match (in_time, definite) {
             (Some(Ok(verdict)), _) => (Answer::Verdict(verdict), None),
-            (_, Some(refusal)) => {
-                if in_time.is_none() && !place.leave() {
-                    task.abort();
-                }
-                (Answer::Verdict(Verdict::Refused(refusal)), None)
-            }
+            (_, Some(refusal)) => (Answer::Verdict(Verdict::Refused(refusal)), None),
             (Some(Err(cause)), None) => (unavailable(cause), None),
-            (None, None) => {
-                let awaited = place.leave();
-                if !awaited {
-                    task.abort();
-                }
-                (unavailable(UnavailableCause::Deadline), awaited.then_some(late))
-            }
+            (None, None) => (unavailable(UnavailableCause::Deadline), still_read.then_some(late)),
         };
         LiveAnswer { answer, server: Some(server), password_set, late }
     }

@@ -46,13 +46,11 @@ impl Connector {
             match self.ask(server, subject, password, end).await {
                 Ok(answer) => return answer,
                 Err(error) => {
-                    tracing::warn!(
-                        connector = %self.settings.connector, server = %server.url, error = %error,
-                        cause = error.cause().code(), "a directory server could not be asked"
-                    );
                     // A pool that is full tells about our load, not about the server.
-                    if !matches!(error, LdapError::NoFreeConnection { .. }) {
-                        server.failed(self.clock.now());
+                    let ours = matches!(error, LdapError::NoFreeConnection { .. });
+                    if ours || server.failed(self.clock.now()) {
+                        let (connector, cause) = (&self.settings.connector, error.cause().code());
+                        tracing::warn!(%connector, server = %server.url, cause, %error, "a directory server could not be asked");
                     }
                     failure = Some((error.cause(), server.url.to_string()));
                 }

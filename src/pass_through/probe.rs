@@ -35,7 +35,9 @@ impl Connector {
         };
         match &outcome {
             Ok(()) => server.answered(),
-            Err(_) => server.failed(self.clock.now()),
+            Err(_) => {
+                server.failed(self.clock.now());
+            }
         }
         let outcome = outcome.map(|()| begun.elapsed()).map_err(|failure| failure.to_string());
         ServerProbe { server: server.url.to_string(), outcome }

@@ -39,16 +39,16 @@ impl Server {
         }
     }
 
-    /// The server could not be asked.
-    pub fn failed(&self, now: Timestamp) {
+    /// The server could not be asked. Whether that is news: it is not while the server is avoided already.
+    pub fn failed(&self, now: Timestamp) -> bool {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever was already waiting when it failed says nothing new.
         if failures.avoid_until.is_some_and(|until| until > now) {
-            return;
+            return false;
         }
         failures.count = failures.count.saturating_add(1);
         let back_off = FIRST_BACK_OFF.saturating_mul(1 << (failures.count - 1).min(10)).min(LONGEST_BACK_OFF);
         failures.avoid_until = Some(now + back_off);
+        true
     }
 
     pub fn answered(&self) {
@@ -111,7 +111,8 @@ mod tests {
     fn a_server_that_failed_is_asked_last_for_a_while() {
         let servers = servers();
         assert_eq!(order(&servers, NOW), "abc");
-        servers[0].failed(NOW);
+        assert!(servers[0].failed(NOW), "news");
+        assert!(!servers[0].failed(NOW), "no news");
         assert_eq!(order(&servers, NOW), "bca");
         assert_eq!(order(&servers, NOW + FIRST_BACK_OFF), "abc");
         for server in &servers {

@@ -243,3 +243,117 @@ fn earliest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> 
 fn latest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> {
     times.into_iter().flatten().max()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::identity::Refusal;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_262_400); // 2026-11-21T12:00:00Z
+
+    fn entry(attributes: &[(&str, &str)]) -> Entry {
+        let mut map: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for (name, value) in attributes {
+            map.entry(name.to_ascii_lowercase()).or_default().push(value.as_bytes().to_vec());
+        }
+        Entry { dn: "uid=ada,dc=example".parse().expect("a name"), attributes: map }
+    }
+
+    fn ppolicy() -> DisabledTest {
+        DisabledTest::Equals { attribute: "pwdAccountLockedTime".to_owned(), value: LOCKED_FOR_GOOD.to_owned() }
+    }
+
+    fn judged(attributes: &[(&str, &str)], disabled: &DisabledTest) -> Result<(), Refusal> {
+        let policy = PasswordPolicy {
+            lockout_duration: Some(Duration::from_secs(600)),
+            max_age: Some(Duration::from_secs(86_400)),
+        };
+        account_state(&entry(attributes), disabled, &policy).expect("readable").evaluate(NOW)
+    }
+
+    #[test]
+    fn each_attribute_bars_for_its_own_reason_and_only_then() {
+        let uac = DisabledTest::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 };
+        let nds = DisabledTest::Equals { attribute: "nsAccountLock".to_owned(), value: "TRUE".to_owned() };
+        let rows: [(&str, &str, &DisabledTest, Result<(), Refusal>); 32] = [
+            ("uid", "ada", &ppolicy(), Ok(())),
+            ("pwdAccountLockedTime", "000001010000Z", &ppolicy(), Err(Refusal::Disabled)),
+            ("pwdAccountLockedTime", "000001010000Z", &nds, Err(Refusal::LockedOut)),
+            ("pwdAccountLockedTime", "20261121115500Z", &ppolicy(), Err(Refusal::LockedOut)),
+            ("pwdAccountLockedTime", "20261121114900Z", &ppolicy(), Ok(())),
+            ("nsAccountLock", "true", &nds, Err(Refusal::Disabled)),
+            ("nsAccountLock", "false", &nds, Ok(())),
+            ("userAccountControl", "514", &uac, Err(Refusal::Disabled)),
+            ("userAccountControl", "512", &uac, Ok(())),
+            ("pwdReset", "TRUE", &nds, Err(Refusal::MustChangePassword)),
+            ("pwdReset", "FALSE", &nds, Ok(())),
+            ("pwdLastSet", "0", &uac, Err(Refusal::MustChangePassword)),
+            ("pwdLastSet", "134000000000000000", &uac, Ok(())),
+            ("pwdChangedTime", "20261120115959Z", &nds, Err(Refusal::PasswordExpired)),
+            ("pwdChangedTime", "20261120120001.5Z", &nds, Ok(())),
+            ("pwdEndTime", "20261121120000Z", &nds, Err(Refusal::Expired)),
+            ("accountUnlockTime", "20261121120001Z", &nds, Err(Refusal::LockedOut)),
+            ("passwordExpirationTime", "19700101000000Z", &nds, Err(Refusal::PasswordExpired)),
+            ("passwordExpirationTime", "20380119031407Z", &nds, Ok(())),
+            ("krbPasswordExpiration", "20261121115959Z", &nds, Err(Refusal::PasswordExpired)),
+            ("krbPrincipalExpiration", "20261121115959Z", &nds, Err(Refusal::Expired)),
+            ("shadowExpire", "20777", &nds, Err(Refusal::Expired)),
+            ("shadowExpire", "20779", &nds, Ok(())),
+            ("shadowExpire", "-1", &nds, Ok(())),
+            ("shadowExpire", "0", &nds, Err(Refusal::Expired)),
+            ("accountExpires", "9223372036854775807", &uac, Ok(())),
+            ("accountExpires", "0", &uac, Ok(())),
+            ("accountExpires", "134000000000000000", &uac, Err(Refusal::Expired)),
+            ("lockoutTime", "0", &uac, Ok(())),
+            ("lockoutTime", "134397360000000000", &uac, Err(Refusal::LockedOut)),
+            ("msDS-UserPasswordExpiryTimeComputed", "134000000000000000", &uac, Err(Refusal::PasswordExpired)),
+            ("logonHours", "", &uac, Ok(())),
+        ];
+        for (name, value, disabled, expected) in rows {
+            assert_eq!(judged(&[(name, value)], disabled), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_fault_and_not_a_pass() {
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None };
+        for (name, value) in [
+            ("pwdReset", "maybe"),
+            ("shadowExpire", "soon"),
+            ("pwdAccountLockedTime", "yesterday"),
+            ("krbPasswordExpiration", "20261321120000Z"),
+            ("accountExpires", "1e9"),
+            ("logonHours", "short"),
+        ] {
+            let fault = account_state(&entry(&[(name, value)]), &ppolicy(), &policy);
+            assert_eq!(fault.map_err(|fault| fault.attribute), Err(name), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_lock_without_a_duration_lasts_until_an_administrator_unlocks() {
+        let policy_entry = entry(&[("pwdLockoutDuration", "0"), ("pwdMaxAge", "0")]);
+        let policy = password_policy(&policy_entry, Duration::from_secs(600));
+        assert_eq!(policy, PasswordPolicy { lockout_duration: None, max_age: None });
+        let locked = entry(&[("pwdAccountLockedTime", "20200101000000Z")]);
+        let state = account_state(&locked, &ppolicy(), &policy).expect("readable");
+        assert_eq!(state.evaluate(NOW), Err(Refusal::LockedOut));
+        let silent = password_policy(&entry(&[]), Duration::from_secs(600));
+        assert_eq!(silent.lockout_duration, Some(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn the_age_of_a_password_is_told_by_whichever_attribute_has_it() {
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None };
+        let set = |attributes: &[(&str, &str)]| {
+            account_state(&entry(attributes), &ppolicy(), &policy).expect("readable").password_set.map(Timestamp::secs)
+        };
+        assert_eq!(set(&[("pwdChangedTime", "20261121120000Z")]), Some(NOW.secs()));
+        assert_eq!(set(&[("sambaPwdLastSet", "1795262400")]), Some(NOW.secs()));
+        assert_eq!(set(&[("pwdLastSet", "134397360000000000")]), Some(1_795_262_400));
+        assert_eq!(set(&[("shadowLastChange", "20778")]), Some(20_778 * 86_400));
+        assert_eq!(set(&[]), None);
+    }
+}

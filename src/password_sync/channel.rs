@@ -204,7 +204,9 @@ impl Channel {
                     None
                 }
                 PasswordAct::Leave => None,
-                PasswordAct::Confirm { clear, stamp } => Some(CredentialChange::Confirm { clear, stamp }),
+                PasswordAct::Confirm { clear, stamp, password_set } => {
+                    Some(CredentialChange::Confirm { clear, stamp, password_set })
+                }
                 PasswordAct::Quarantine { reason, stamp } => Some(CredentialChange::Quarantine { reason, stamp }),
                 PasswordAct::Vanished { stamp } => {
                     progress.vanished.push((known.anchor.clone(), page.read_at, stamp));
@@ -308,7 +310,7 @@ impl Channel {
 }
 
 /// An error with its causes, for the row that operators read.
-fn texts(error: &dyn std::error::Error) -> String {
+pub(super) fn texts(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -41,6 +41,7 @@ pub(super) enum PasswordAct {
     Confirm {
         clear: Option<OutdatedMark>,
         stamp: SourceStamp,
+        password_set: Option<Timestamp>,
     },
     Derive {
         value: SourceValue,
@@ -139,11 +140,14 @@ impl Values<'_> {
         let usable = known.is_some_and(|known| known.stage.is_usable());
         match (seen, comparison) {
             (Some((known, old)), Some(StampComparison::Same)) if usable => {
-                let clear = known.outdated.clone().filter(|mark| self.confirms(mark, context));
+                let set_again = self.password_set != known.password_set;
+                let clear = known.outdated.clone().filter(|mark| {
+                    self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet.code() && set_again)
+                });
                 let old_key = !old.is_under(context.ring.primary());
                 let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
-                let act = if clear.is_some() || old_key || due {
-                    PasswordAct::Confirm { clear, stamp: stamp() }
+                let act = if clear.is_some() || set_again || old_key || due {
+                    PasswordAct::Confirm { clear, stamp: stamp(), password_set: self.password_set }
                 } else {
                     PasswordAct::Leave
                 };

@@ -1,9 +1,11 @@
 //! What a pass did, in numbers.
 
+use serde::{Deserialize, Serialize};
+
 use super::account_result::AccountResult;
 
 /// Counts of one pass. `read` accounts were seen; each user's account is in one of the other counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassReport {
     pub read: u64,
     /// New or changed hashes that were derived, sealed and stored.

@@ -119,6 +119,7 @@ pub struct KnownCredential {
     /// `None` after a wipe.
     pub stamp: Option<SourceStamp>,
     pub outdated: Option<OutdatedMark>,
+    pub password_set: Option<Timestamp>,
     pub confirmed_at: Timestamp,
 }
 
@@ -193,7 +194,7 @@ pub enum CredentialChange {
     /// The value cannot be used; what was stored is erased and the version grows.
     Quarantine { reason: Quarantine, stamp: SourceStamp },
     /// The same value as before.
-    Confirm { clear: Option<OutdatedMark>, stamp: SourceStamp },
+    Confirm { clear: Option<OutdatedMark>, stamp: SourceStamp, password_set: Option<Timestamp> },
 }
 
 /// A chain and its sealed output.

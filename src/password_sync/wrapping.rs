@@ -20,7 +20,7 @@ pub struct Wrapping {
 }
 
 /// How far the wrapping is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     /// Rows whose Argon2id is still to come.
     pub sealed: u64,

@@ -21,6 +21,7 @@ use crate::password_sync::store::{
 };
 
 mod apply;
+mod overview;
 
 /// The credential tables of the tenant. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -221,7 +222,8 @@ impl PassStore for Credentials {
             let link = if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
             set(&mut known, &row, |account| account.link = Some(link));
         }
-        let columns = "anchor, stage, source_stamp, outdated_at, outdated_by, confirmed_at FROM credential";
+        let columns =
+            "anchor, stage, source_stamp, outdated_at, outdated_by, password_set, confirmed_at FROM credential";
         for row in self.of_anchors(columns, connector, anchors).await? {
             let credential = known_credential(&row)?;
             set(&mut known, &row, |account| account.credential = Some(credential));
@@ -507,6 +509,7 @@ fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
         stage: stage_of(row)?,
         stamp,
         outdated: outdated_of(row),
+        password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
         confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
     })
 }

@@ -9,6 +9,7 @@ mod bulk;
 pub mod credentials;
 mod database;
 mod error;
+pub mod engine;
 pub mod federation;
 pub mod issuer;
 pub mod lease;

@@ -2,10 +2,13 @@
 
 mod federation;
 mod issuer_store;
+mod ldap;
+mod pass_through;
 mod saml;
 mod saml_table;
 mod servers;
 mod signin;
 mod store_tenant;
+mod store_credentials;
 mod support;
 mod web_servers;

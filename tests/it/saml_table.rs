@@ -72,6 +72,7 @@ pub struct Shape<'a> {
     pub not_on_or_after: Timestamp,
     pub audience: String,
     pub authn_statement: bool,
+    pub authn_instant: Timestamp,
     pub session_end: Option<Timestamp>,
     pub attributes: String,
     pub signature_method: String,
@@ -109,6 +110,7 @@ impl<'a> Shape<'a> {
                 p.service_entity_id
             ),
             authn_statement: true,
+            authn_instant: p.now,
             session_end: None,
             attributes: attribute("http://schemas.xmlsoap.org/claims/UPN", p.upn),
             signature_method: p.key.algorithm().uri().to_owned(),
@@ -173,7 +175,7 @@ impl<'a> Shape<'a> {
                 format!(
                     "<saml:AuthnStatement AuthnInstant=\"{}\" SessionIndex=\"_s1\"{}><saml:AuthnContext>\
                      <saml:AuthnContextClassRef>{}</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>",
-                    self.p.now,
+                    self.authn_instant,
                     self.session_end.map_or_else(String::new, |end| format!(" SessionNotOnOrAfter=\"{end}\"")),
                     names::CONTEXT_PASSWORD_PROTECTED
                 )
@@ -265,6 +267,7 @@ fn meaning(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stati
     row("expired", altered(&|s| s.not_on_or_after = long_ago), "saml.expired");
     row("not yet valid", altered(&|s| s.not_before = later), "saml.not_yet_valid");
     row("issued in the future", altered(&|s| s.issue_instant = later), "saml.issued_in_future");
+    row("authenticated in the future", altered(&|s| s.authn_instant = later), "saml.issued_in_future");
     row("partner session over", altered(&|s| s.session_end = Some(long_ago)), "saml.session_expired");
     row(
         "wrong audience",
@@ -366,6 +369,15 @@ fn meaning(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stati
         "saml.issuer_mismatch",
     );
     row(
+        "issuer that is no entity",
+        altered(&|s| {
+            let email = "<saml:Issuer Format=\"urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress\">";
+            s.assertion_issuer = s.assertion_issuer.replace("<saml:Issuer>", email);
+        }),
+        "saml.issuer_mismatch",
+    );
+    row("no issuer of the assertion", altered(&|s| s.assertion_issuer.clear()), "saml.signature_misplaced");
+    row(
         "wrong issuer of the response",
         altered(&|s| s.response_issuer = Some("https://other.example/idp".to_owned())),
         "saml.issuer_mismatch",
@@ -378,6 +390,17 @@ fn meaning(p: Parameters<'_>, row: &mut impl FnMut(&'static str, String, &'stati
         altered(&|s| s.subject = s.subject.replace("</saml:NameID>", "<x xmlns=\"urn:example:x\"/></saml:NameID>")),
         "saml.name_id_malformed",
     );
+    row(
+        "line break in name id",
+        altered(&|s| s.subject = s.subject.replace("</saml:NameID>", "&#10;</saml:NameID>")),
+        "saml.name_id_malformed",
+    );
+    row(
+        "name id too long",
+        altered(&|s| s.subject = s.subject.replace("</saml:NameID>", &format!("{}</saml:NameID>", "a".repeat(257)))),
+        "saml.name_id_malformed",
+    );
+    row("empty name id", altered(&|s| s.subject = "<saml:NameID/>".to_owned()), "saml.name_id_malformed");
     row("no authentication statement", altered(&|s| s.authn_statement = false), "saml.authn_statement_missing");
     row(
         "element in an attribute value",

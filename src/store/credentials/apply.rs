@@ -49,7 +49,12 @@ impl Applying {
                     self.record_quarantine(conn, &anchor, reason).await?;
                     replaced.push(quarantined(anchor.clone(), reason, stamp));
                 }
-                Some(CredentialChange::Confirm { clear, stamp }) => self.confirm(conn, &anchor, clear, &stamp).await?,
+                Some(CredentialChange::Confirm { clear, stamp, password_set }) => {
+                    self.confirm(conn, &anchor, &stamp, password_set).await?;
+                    if let Some(mark) = clear {
+                        self.clear_mark(conn, &anchor, &mark).await?;
+                    }
+                }
                 None => {}
             }
             if fetched {
@@ -197,34 +202,42 @@ impl Applying {
         &self,
         conn: &mut AnyConnection,
         anchor: &SourceAnchor,
-        clear: Option<OutdatedMark>,
         stamp: &SourceStamp,
+        password_set: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let doing = || StoreError::doing("confirming a credential");
+        // A row that was wiped meanwhile has no stamp.
         sqlx::query(
-            "UPDATE credential SET confirmed_at = $3, source_stamp = $4 WHERE connector = $1 AND anchor = $2 \
-             AND source_stamp <> ''",
+            "UPDATE credential SET confirmed_at = $3, source_stamp = $4, password_set = $5 \
+             WHERE connector = $1 AND anchor = $2 AND source_stamp <> ''",
         )
         .bind(self.connector.as_str())
         .bind(anchor.as_str())
         .bind(self.at.millis())
         .bind(stamp.to_string())
-        .execute(&mut *conn)
+        .bind(password_set.map(Timestamp::millis))
+        .execute(conn)
         .await
-        .map_err(doing())?;
-        if let Some(mark) = clear {
-            // A mark that was set anew in the meantime stays.
-            sqlx::query(
-                "UPDATE credential SET outdated_at = NULL, outdated_by = NULL \
-                 WHERE connector = $1 AND anchor = $2 AND outdated_at = $3",
-            )
-            .bind(self.connector.as_str())
-            .bind(anchor.as_str())
-            .bind(mark.at.millis())
-            .execute(conn)
-            .await
-            .map_err(doing())?;
-        }
+        .map_err(StoreError::doing("confirming a credential"))?;
+        Ok(())
+    }
+
+    /// Takes a mark off; one that was set anew in the meantime stays.
+    async fn clear_mark(
+        &self,
+        conn: &mut AnyConnection,
+        anchor: &SourceAnchor,
+        mark: &OutdatedMark,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE credential SET outdated_at = NULL, outdated_by = NULL \
+             WHERE connector = $1 AND anchor = $2 AND outdated_at = $3",
+        )
+        .bind(self.connector.as_str())
+        .bind(anchor.as_str())
+        .bind(mark.at.millis())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("clearing a mark"))?;
         Ok(())
     }
 

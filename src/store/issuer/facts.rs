@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use super::{from_json, parsed};
 use crate::identity::{AccountState, Timestamp};
 use crate::issuer::grant::{Grant, Holder};
-use crate::issuer::standing::{DirectoryPresence, Present, Recorded, SessionPresence, UserPresence};
+use crate::issuer::standing::{DirectoryPresence, PasswordSet, Present, Recorded, SessionPresence, UserPresence};
 use crate::store::StoreError;
 
 /// Columns of what is true now. Goes with [`present_joins`].
@@ -16,7 +16,8 @@ macro_rules! present_columns {
          u.oid AS user_oid, u.deleted_at AS user_deleted_at, u.account_enabled AS user_enabled, \
          u.security_stamp AS user_stamp, u.upn AS user_upn, u.display_name AS user_display_name, \
          u.given_name AS user_given_name, u.surname AS user_surname, u.mail AS user_mail, \
-         c.version AS present_version, d.state AS directory_state"
+         c.version AS present_version, s.password_set AS proved_password_set, \
+         c.password_set AS present_password_set, d.state AS directory_state"
     };
 }
 
@@ -65,6 +66,10 @@ pub(super) fn present(row: &AnyRow) -> Present {
             security_stamp: row.get("user_stamp"),
         }),
         credential_version: row.get("present_version"),
+        password_set: PasswordSet {
+            then: row.get::<Option<i64>, _>("proved_password_set").map(Timestamp::from_millis),
+            now: row.get::<Option<i64>, _>("present_password_set").map(Timestamp::from_millis),
+        },
         directory: match state.map(|text| serde_json::from_str::<AccountState>(&text)) {
             None => DirectoryPresence::Unknown,
             Some(Ok(state)) => DirectoryPresence::State(Box::new(state)),

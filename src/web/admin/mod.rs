@@ -13,6 +13,8 @@ mod operation;
 pub mod partner_add;
 pub mod partner_list;
 pub mod partners;
+pub mod password_sync_run;
+pub mod password_sync_status;
 mod socket;
 
 pub use crate::identity::{Right, Role};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::identity::{
-    Clock, ConnectorName, CredentialSource, LeaseEpoch, NodeId, SettableClock, SourceAnchor, Timestamp,
+    ConnectorName, CredentialSource, LeaseEpoch, NodeId, SettableClock, SourceAnchor, Timestamp,
 };
 use landbridge::store::tenant::{NewVerification, TenantOptions, TenantStore};
 use landbridge::store::{Database, DatabaseUrl, Room, lease};
@@ -14,19 +14,20 @@ use landbridge::tenant::{
     TenantExport, UserPatch,
 };
 
+use crate::support::postgres::Postgres;
+
 pub const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+type Kept = Box<dyn std::any::Any>;
 
 /// A tenant with the initial domain `tenant.example`, whose connector `corp` may speak for `verified.example`
 /// (verified) and `later.example` (pending).
 pub struct Tenant {
     pub store: TenantStore,
     pub db: Database,
-    pub clock: Arc<SettableClock>,
     pub epoch: LeaseEpoch,
     _kept: Kept,
 }
-
-type Kept = Box<dyn std::any::Any>;
 
 pub async fn on_sqlite() -> Tenant {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -34,14 +35,19 @@ pub async fn on_sqlite() -> Tenant {
     on(url, Box::new(dir)).await
 }
 
-pub async fn on(url: DatabaseUrl, kept: Kept) -> Tenant {
+pub async fn on_postgres() -> Tenant {
+    let url = Postgres::start().fresh_database().parse().expect("a url of the store");
+    on(url, Box::new(())).await
+}
+
+async fn on(url: DatabaseUrl, kept: Kept) -> Tenant {
     let db = Database::open(&url, Room::Gateway).await.expect("a fresh store opens");
     let clock = Arc::new(SettableClock::at(NOW));
-    let store = TenantStore::new(db.clone(), clock.clone(), TenantOptions { alternate_login_id: true });
+    let store = TenantStore::new(db.clone(), clock, TenantOptions { alternate_login_id: true });
     store.initialise("tenant.example".parse().expect("a domain")).await.expect("an initial domain");
     let node: NodeId = "node-1".parse().expect("a node");
     let lease = lease::acquire(&db, &node, Duration::from_secs(60)).await.expect("a database").expect("a free lease");
-    let tenant = Tenant { store, db, clock, epoch: lease.epoch, _kept: kept };
+    let tenant = Tenant { store, db, epoch: lease.epoch, _kept: kept };
     for name in ["verified.example", "later.example"] {
         let name = name.parse().expect("a domain");
         tenant.store.add_domain(name, "challenge".to_owned()).await.expect("a new domain");
@@ -104,10 +110,6 @@ impl Tenant {
             })
             .await
             .expect("a row is written");
-    }
-
-    pub fn later(&self, by: Duration) {
-        self.clock.set(self.clock.now() + by);
     }
 }
 
@@ -187,6 +189,9 @@ macro_rules! on_both_engines {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test] async fn $name() { super::$name(crate::store_tenant::people::on_sqlite().await).await })+
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(crate::store_tenant::people::on_postgres().await).await })+
         }
     };
 }

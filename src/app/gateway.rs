@@ -1,0 +1,393 @@
+//! A running gateway: builds every room from the settings, spawns its tasks, and stops them in order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::federation_gate::SamlGate;
+use super::installation::{Installation, InstallationError};
+use super::lease_keeper::LeaseKeeper;
+use super::readiness::StoreReadiness;
+use super::sealing::RingSealer;
+use super::{metrics, saml_key, tls};
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::config::{self, ConnectorSettings, Settings};
+use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
+use crate::federation::FederatedSignIn;
+use crate::identity::{Clock, SystemClock};
+use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
+use crate::pass_through::{PassThrough, PassThroughSettings};
+use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
+use crate::saml::request::ServiceProvider;
+use crate::saml::response::ResponseChecker;
+use crate::saml::XmlSecEngine;
+use crate::signin::{self, BarredGroups, SignIn, SignInKey};
+use crate::store::credentials::Credentials;
+use crate::store::federation::FederationStore;
+use crate::store::issuer::IssuerStore;
+use crate::store::signin::{SignInTables, SignInTenant};
+use crate::store::tenant::{TenantOptions, TenantStore};
+use crate::store::{AuditLog, StoreError};
+use crate::web::admin::AdminRoutes;
+use crate::web::admin::audit_tail::AuditTail;
+use crate::web::admin::audit_verify::AuditVerify;
+use crate::web::admin::client_add::ClientAdd;
+use crate::web::admin::client_list::ClientList;
+use crate::web::admin::keys_rotate::KeysRotate;
+use crate::web::admin::partner_add::PartnerAdd;
+use crate::web::admin::partner_list::PartnerList;
+use crate::web::admin::partners::Partners;
+use crate::web::admin::password_sync_run::PasswordSyncRun;
+use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
+use crate::web::{self, ClientNetworks, Services};
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the installation cannot be opened")]
+    Installation(#[from] InstallationError),
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+    #[error("the {what} cannot be set up")]
+    Part { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the gateway cannot listen on {address}")]
+    Listen { address: String, source: std::io::Error },
+}
+
+impl StartError {
+    fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Part { what, source: source.into() }
+    }
+}
+
+/// Between two sweeps of what has expired.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long open requests may take after the stop was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A gateway that serves until it is stopped.
+pub struct Gateway {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    listener: axum_server::Handle<SocketAddr>,
+    sign_in: SignIn,
+    installation: Installation,
+    audit: AuditLog,
+    operations: Vec<&'static str>,
+}
+
+impl Gateway {
+    /// Builds and starts a gateway. Returns once it listens.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        tls::install_provider();
+        metrics::recorder();
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let installation = Installation::open(&settings).await?;
+        let db = installation.gateway.clone();
+        let audit = AuditLog::new(db.clone(), settings.gateway.node.clone(), clock.clone());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+
+        let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
+        tenant
+            .initialise(settings.gateway.initial_domain.clone())
+            .await
+            .map_err(StartError::part("initial domain"))?;
+        let registered: BTreeMap<_, _> = settings
+            .connectors
+            .iter()
+            .map(|connector| (connector.name.clone(), connector.domains.iter().cloned().collect()))
+            .collect();
+        for domain in tenant.register_connectors(registered).await? {
+            tracing::info!(%domain, "the connectors of a domain changed");
+            tenant.recalculate(&domain).await?;
+        }
+
+        let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone());
+        keeper.renew().await;
+        tasks.spawn({
+            let (keeper, stop) = (keeper.clone(), stop.clone());
+            async move { keeper.run(stop).await }
+        });
+
+        let credentials = Arc::new(Credentials::new(db.clone(), audit.clone()));
+        let sealer = sealer(&installation, &settings);
+        let tables = Arc::new(SignInTables::new(db.clone(), audit.clone()));
+        let hashes =
+            Arc::new(StoredHashes::new(credentials.clone(), tables.clone(), sealer.clone(), clock.clone()));
+        hashes.calibrate().await.map_err(StartError::part("stored hashes"))?;
+        let passwords = Arc::new(PasswordSync::new(
+            channels(&settings.connectors, &credentials, &sealer, &clock)?,
+            keeper.clone(),
+            Wrapping::new(credentials.clone(), sealer),
+            settings.sync.password_interval,
+        ));
+        tasks.spawn({
+            let (passwords, stop, scheduled) = (passwords.clone(), stop.clone(), settings.sync.scheduled);
+            async move { passwords.run(scheduled, stop).await }
+        });
+
+        let live = settings
+            .connectors
+            .iter()
+            .map(PassThroughSettings::new)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::part("pass-through authentication"))?;
+        let live = Arc::new(PassThrough::new(live, Some(hashes.clone()), clock.clone()));
+        let barred = BarredGroups::new(&settings.failover.barred_groups);
+        let directory = Arc::new(SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred));
+        let sign_in = SignIn::new(signin::Parts {
+            directory,
+            store: tables,
+            live,
+            hashes,
+            clock: clock.clone(),
+            settings: sign_in_settings(&settings),
+            key: sign_in_key(&installation).await?,
+        });
+        sign_in.resume().await.map_err(StartError::part("sign-in"))?;
+
+        let issuer = Arc::new(issuer(&settings, &installation, &audit, &clock).await?);
+        tasks.spawn(sweep(sign_in.clone(), issuer.clone(), stop.clone()));
+
+        let partners = Arc::new(FederationStore::new(db.clone()));
+        let federation = FederatedSignIn {
+            checker: response_checker(issuer.url(), &clock)?,
+            partners: partners.clone(),
+            key: Arc::new(
+                saml_key::open(&installation, host(&settings), clock.now())
+                    .await
+                    .map_err(StartError::part("SAML signing key"))?,
+            ),
+        };
+        let own_metadata = federation.metadata();
+        let services = Services {
+            sign_in: sign_in.clone(),
+            issuer: issuer.clone(),
+            federation: Arc::new(SamlGate { federation, audit: audit.clone() }),
+            readiness: Arc::new(StoreReadiness::new(db.clone())),
+            organisation: settings.gateway.organisation.clone(),
+            networks: ClientNetworks::FromConnection,
+        };
+        let listener = listen(&settings, services, &tasks).await?;
+
+        let audit_desk = Arc::new(audit.clone());
+        let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
+        let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials });
+        let routes = AdminRoutes::new(audit.clone())
+            .with::<AuditTail>(&audit_desk)
+            .with::<AuditVerify>(&audit_desk)
+            .with::<ClientAdd>(&issuer)
+            .with::<ClientList>(&issuer)
+            .with::<KeysRotate>(&issuer)
+            .with::<PartnerAdd>(&partner_desk)
+            .with::<PartnerList>(&partner_desk)
+            .with::<PasswordSyncRun>(&password_desk)
+            .with::<PasswordSyncStatus>(&password_desk);
+        let operations = routes.names().to_vec();
+        serve_admin(&settings, routes, &tasks, &stop);
+        serve_metrics(&settings, &tasks, &stop);
+
+        audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
+        Ok(Self { stop, tasks, listener, sign_in, installation, audit, operations })
+    }
+
+    /// The names of the admin operations that are served.
+    pub fn operations(&self) -> &[&'static str] {
+        &self.operations
+    }
+
+    /// Lets open requests end, settles what goes on behind the answers, and closes the store.
+    pub async fn stop(self) {
+        self.listener.graceful_shutdown(Some(DRAIN));
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.sign_in.shut_down().await;
+        let event = Event::new(EventKind::Stopped, Outcome::Success, Actor::System("gateway".to_owned()));
+        if let Err(error) = self.audit.record(event).await {
+            tracing::error!(%error, "the stop could not be recorded");
+        }
+        self.installation.gateway.close().await;
+        self.installation.engine.close().await;
+    }
+}
+
+fn host(settings: &Settings) -> &str {
+    settings.gateway.public_url.host_str().unwrap_or("landbridge")
+}
+
+/// Memory that all key derivations of the process together may take.
+const DERIVATION_MEMORY_KIB: u64 = 1024 * 1024;
+
+fn sealer(installation: &Installation, settings: &Settings) -> Sealer {
+    let cost = Argon2Cost::default();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let size = PoolSize { cores, memory_kib: DERIVATION_MEMORY_KIB, each_kib: cost.memory_kib() };
+    Sealer {
+        tenant: installation.tenant.clone(),
+        ring: installation.ring.clone(),
+        pool: HashingPool::new(size),
+        hardening: match settings.store.hardening {
+            config::Hardening::Argon2id => Hardening::Argon2id(cost),
+            config::Hardening::Sealed => Hardening::Sealed,
+        },
+    }
+}
+
+fn channels(
+    connectors: &[ConnectorSettings],
+    store: &Arc<Credentials>,
+    sealer: &Sealer,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<Channel>, StartError> {
+    let channel = |settings: &ConnectorSettings| {
+        let source = LdapSource::new(settings, clock.clone()).map_err(StartError::part("password channel"))?;
+        Ok(Channel {
+            connector: settings.name.clone(),
+            source: Arc::new(source),
+            store: store.clone(),
+            sealer: sealer.clone(),
+            clear_text: match settings.passwords.cleartext_allowed {
+                true => ClearText::Accepted,
+                false => ClearText::Refused,
+            },
+            clock: clock.clone(),
+        })
+    };
+    connectors.iter().map(channel).collect()
+}
+
+fn sign_in_settings(settings: &Settings) -> signin::Settings {
+    let lockout = &settings.lockout;
+    signin::Settings {
+        session_life: settings.signin.session_lifetime,
+        failover_session_life: settings.signin.failover_session_lifetime,
+        refusal_quantum: settings.signin.refusal_floor,
+        probe_interval: settings.failover.probe_interval,
+        good_probes: settings.failover.good_probes,
+        lockout: signin::LockoutSettings {
+            familiar_limit: lockout.familiar_limit,
+            unfamiliar_limit: lockout.unfamiliar_limit,
+            window: lockout.window,
+            first_lock: lockout.first_lock,
+            longest_lock: lockout.longest_lock,
+            ..signin::LockoutSettings::default()
+        },
+        ..signin::Settings::default()
+    }
+}
+
+async fn sign_in_key(installation: &Installation) -> Result<SignInKey, StartError> {
+    let make = || {
+        let mut key = zeroize::Zeroizing::new(vec![0; 32]);
+        rand::Rng::fill_bytes(&mut rand::rng(), &mut key);
+        key
+    };
+    let key = installation.secret("sign-in-key", make).await?;
+    let key: [u8; 32] = key.as_slice().try_into().map_err(StartError::part("key of sign-in"))?;
+    Ok(SignInKey::new(key))
+}
+
+async fn issuer(
+    settings: &Settings,
+    installation: &Installation,
+    audit: &AuditLog,
+    clock: &Arc<dyn Clock>,
+) -> Result<Issuer, StartError> {
+    let text = settings.gateway.public_url.as_str().trim_end_matches('/');
+    let url: IssuerUrl = text.parse().map_err(StartError::part("issuer"))?;
+    let lifetimes = IssuerSettings {
+        access_token_lifetime: settings.tokens.access_token_lifetime,
+        id_token_lifetime: settings.tokens.access_token_lifetime,
+        refresh_inactivity: settings.tokens.refresh_token_lifetime,
+        ..IssuerSettings::new(url)
+    };
+    let store = Arc::new(IssuerStore::new(installation.gateway.clone(), audit.clone()));
+    let sealer = Arc::new(RingSealer { ring: installation.ring.clone(), tenant: installation.tenant.clone() });
+    Issuer::open(lifetimes, store, sealer, clock.clone()).await.map_err(StartError::part("issuer"))
+}
+
+fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseChecker, StartError> {
+    let address = |path| url.join(path).parse::<url::Url>().map_err(StartError::part("federation"));
+    let service = ServiceProvider {
+        entity_id: url.join(web::PARTNER_METADATA_PATH).parse().map_err(StartError::part("federation"))?,
+        acs_url: address(web::ACS_PATH)?,
+    };
+    Ok(ResponseChecker {
+        service,
+        algorithms: Default::default(),
+        skew: Default::default(),
+        engine: Arc::new(XmlSecEngine),
+        clock: clock.clone(),
+    })
+}
+
+/// Removes what has expired, and follows other nodes' key rotations.
+async fn sweep(sign_in: SignIn, issuer: Arc<Issuer>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        if let Err(error) = sign_in.sweep().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired sign-ins could not be removed");
+        }
+        if let Err(error) = issuer.purge().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired grants could not be removed");
+        }
+        if let Err(error) = issuer.keys().reload().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be read again");
+        }
+    }
+}
+
+async fn listen(
+    settings: &Settings,
+    services: Services,
+    tasks: &TaskTracker,
+) -> Result<axum_server::Handle<SocketAddr>, StartError> {
+    let server = tls::server(&settings.gateway.certificate, &settings.gateway.private_key);
+    let config = axum_server::tls_rustls::RustlsConfig::from_config(server.map_err(StartError::part("TLS"))?);
+    let handle = axum_server::Handle::new();
+    let service = web::router(services).into_make_service_with_connect_info::<SocketAddr>();
+    let address = settings.gateway.listen;
+    let refuse = |source| StartError::Listen { address: address.to_string(), source };
+    let listener = std::net::TcpListener::bind(address).map_err(refuse)?;
+    listener.set_nonblocking(true).map_err(refuse)?;
+    let server = axum_server::from_tcp_rustls(listener, config).map_err(refuse)?.handle(handle.clone());
+    tasks.spawn(async move {
+        if let Err(error) = server.serve(service).await {
+            tracing::error!(%error, "the public listener ended");
+        }
+    });
+    handle.listening().await;
+    Ok(handle)
+}
+
+fn serve_admin(settings: &Settings, routes: AdminRoutes, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (socket, principals) = (settings.admin.socket.clone(), settings.admin.principals.clone());
+    let stop = stop.clone().cancelled_owned();
+    tasks.spawn(async move {
+        if let Err(error) = routes.serve(&socket, principals, stop).await {
+            tracing::error!(%error, socket = %socket.display(), "the admin socket cannot be served");
+        }
+    });
+}
+
+fn serve_metrics(settings: &Settings, tasks: &TaskTracker, stop: &CancellationToken) {
+    let Some(address) = settings.gateway.metrics_listen else { return };
+    let stop = stop.clone().cancelled_owned();
+    tasks.spawn(async move {
+        if let Err(error) = metrics::serve(address, stop).await {
+            tracing::error!(%error, %address, "metrics cannot be served");
+        }
+    });
+}

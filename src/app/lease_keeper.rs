@@ -1,0 +1,81 @@
+//! Holds the engine lease for this node, as long as it can (design D3). Engine and password channel ask it for the epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::{LeaseEpoch, NodeId};
+use crate::password_sync::EngineEpoch;
+use crate::store::Database;
+use crate::store::lease::{self, Lease};
+
+/// How long the lease holds without renewal: after a node's death another takes over within this time.
+const LENGTH: Duration = Duration::from_secs(30);
+/// Between two renewals, or two tries to take the lease.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// The keeper; its task ends with `run`.
+pub struct LeaseKeeper {
+    db: Database,
+    node: NodeId,
+    held: watch::Sender<Option<Lease>>,
+}
+
+impl LeaseKeeper {
+    pub fn new(db: Database, node: NodeId) -> Arc<Self> {
+        Arc::new(Self { db, node, held: watch::Sender::new(None) })
+    }
+
+    /// The lease as it is held now; stale ones count as lost.
+    pub fn held(&self) -> Option<Lease> {
+        self.held.borrow().clone().filter(Lease::is_fresh)
+    }
+
+    /// Takes the lease if it can be had. Called once before the start is reported, then by [`run`](Self::run).
+    pub async fn renew(&self) {
+        let present = self.held.borrow().clone();
+        let outcome = match present {
+            Some(mut lease) => match lease::renew(&self.db, &mut lease).await {
+                Ok(()) => Ok(Some(lease)),
+                Err(error) => {
+                    self.held.send_replace(None);
+                    Err(error)
+                }
+            },
+            None => lease::acquire(&self.db, &self.node, LENGTH).await,
+        };
+        match outcome {
+            Ok(lease) => {
+                self.held.send_replace(lease);
+            }
+            Err(error) => tracing::warn!(%error, "the engine lease could not be renewed"),
+        }
+    }
+
+    /// Keeps the lease until `stop`, then gives it back.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut renewal = tokio::time::interval(RENEWAL);
+        renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = renewal.tick() => self.renew().await,
+            }
+        }
+        if let Some(lease) = self.held.send_replace(None)
+            && let Err(error) = lease::release(&self.db, lease).await
+        {
+            tracing::warn!(%error, "the engine lease could not be given back; it runs out by itself");
+        }
+    }
+}
+
+#[async_trait]
+impl EngineEpoch for LeaseKeeper {
+    async fn current(&self) -> Option<LeaseEpoch> {
+        self.held().map(|lease| lease.epoch)
+    }
+}

@@ -1,0 +1,134 @@
+//! Rows to domain types.
+
+use std::collections::BTreeSet;
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::identity::ConnectorName;
+use crate::store::StoreError;
+use crate::sync::attribute::Attribute;
+use crate::sync::metaverse::{MvId, MvLink, MvObject};
+use crate::sync::space::{
+    ExportKind, ExportState, LinkKey, LinkState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceHead,
+    SpaceLink, SpaceObject,
+};
+use crate::sync::store::StoreResult;
+
+pub const HEAD: &str = "id, connector, object_type, kind, anchor, parent, rdn, place, digest, pending_import, mv";
+pub const OBJECT: &str = "id, connector, object_type, kind, anchor, rdn, shown, pending_import, due, unconfirmed, mv, \
+                          joined_by, applied, match_key";
+pub const EXPORT: &str = "object, connector, kind, changes, state, error, attempts";
+
+pub fn head(row: &AnyRow) -> StoreResult<SpaceHead> {
+    Ok(SpaceHead {
+        id: ObjectId(row.get("id")),
+        connector: connector(row)?,
+        object_type: row.get("object_type"),
+        kind: code(row, "kind", ObjectKind::from_code)?,
+        anchor: row.get("anchor"),
+        parent: row.get::<Option<i64>, _>("parent").map(ObjectId),
+        rdn: row.get("rdn"),
+        place: row.get("place"),
+        digest: row.get("digest"),
+        pending_import: code(row, "pending_import", PendingImport::from_code)?,
+        mv: row.get::<Option<i64>, _>("mv").map(MvId),
+    })
+}
+
+pub fn object(row: &AnyRow) -> StoreResult<SpaceObject> {
+    Ok(SpaceObject {
+        id: ObjectId(row.get("id")),
+        connector: connector(row)?,
+        object_type: row.get("object_type"),
+        kind: code(row, "kind", ObjectKind::from_code)?,
+        anchor: row.get("anchor"),
+        rdn: row.get("rdn"),
+        shown: optional_json(row, "shown")?,
+        pending_import: code(row, "pending_import", PendingImport::from_code)?,
+        due: row.get::<i64, _>("due") != 0,
+        unconfirmed: optional_json(row, "unconfirmed")?,
+        mv: row.get::<Option<i64>, _>("mv").map(MvId),
+        joined_by: row.get("joined_by"),
+        applied: json::<BTreeSet<String>>(row, "applied")?,
+        match_key: row.get("match_key"),
+    })
+}
+
+pub fn export(row: &AnyRow) -> StoreResult<PendingExport> {
+    Ok(PendingExport {
+        object: ObjectId(row.get("object")),
+        connector: connector(row)?,
+        kind: code(row, "kind", ExportKind::from_code)?,
+        changes: json(row, "changes")?,
+        state: code(row, "state", ExportState::from_code)?,
+        error: row.get("error"),
+        attempts: row.get("attempts"),
+    })
+}
+
+pub fn mv_object(row: &AnyRow) -> StoreResult<MvObject> {
+    Ok(MvObject {
+        id: MvId(row.get("id")),
+        object_type: row.get("object_type"),
+        attributes: json(row, "attributes")?,
+        due: row.get::<i64, _>("due") != 0,
+    })
+}
+
+pub fn link_key(row: &AnyRow) -> LinkKey {
+    LinkKey {
+        owner: ObjectId(row.get("owner")),
+        attribute: Attribute::new(row.get::<String, _>("attribute")),
+        target: ObjectId(row.get("target")),
+    }
+}
+
+pub fn link(row: &AnyRow) -> StoreResult<SpaceLink> {
+    Ok(SpaceLink { key: link_key(row), state: code(row, "state", LinkState::from_code)? })
+}
+
+pub fn mv_link(row: &AnyRow) -> MvLink {
+    MvLink {
+        contributor: ObjectId(row.get("contributor")),
+        source_attribute: Attribute::new(row.get::<String, _>("source_attribute")),
+        source_target: ObjectId(row.get("source_target")),
+        owner: MvId(row.get("owner")),
+        attribute: Attribute::new(row.get::<String, _>("attribute")),
+        target: MvId(row.get("target")),
+    }
+}
+
+pub fn connector(row: &AnyRow) -> StoreResult<ConnectorName> {
+    let text: String = row.get("connector");
+    text.parse().map_err(|e| unreadable("connector", e))
+}
+
+pub fn code<T>(row: &AnyRow, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> StoreResult<T> {
+    let text: String = row.get(column);
+    parse(&text).ok_or_else(|| unreadable(column, format!("unknown code {text}")))
+}
+
+pub fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> StoreResult<T> {
+    let text: String = row.get(column);
+    serde_json::from_str(&text).map_err(|e| unreadable(column, e))
+}
+
+fn optional_json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> StoreResult<Option<T>> {
+    let text: Option<String> = row.get(column);
+    text.map(|text| serde_json::from_str(&text).map_err(|e| unreadable(column, e))).transpose()
+}
+
+/// JSON of a type of ours; its maps have string keys, so that serialising cannot fail.
+pub fn to_json(value: &impl serde::Serialize) -> StoreResult<String> {
+    serde_json::to_string(value).map_err(|e| unreadable("json", e))
+}
+
+pub fn unreadable(column: &'static str, reason: impl std::fmt::Display) -> crate::sync::store::EngineStoreError {
+    StoreError::Unreadable { table: "engine", column, reason: reason.to_string() }.into()
+}
+
+/// The form of attribute names in key columns.
+pub fn folded(attribute: &Attribute) -> String {
+    attribute.as_str().to_ascii_lowercase()
+}

@@ -1,0 +1,283 @@
+//! Pending exports on their way out, and their confirmation.
+
+use super::decode::{self, EXPORT, to_json};
+use super::links::{key_row, names};
+use super::session::{SqlEngine, count};
+use super::spaces::{ids, watermark_statement};
+use super::statement::{Row, Statement, in_list, in_rows, insert, update};
+use super::synchronisation::problem_statements;
+use crate::identity::ConnectorName;
+use crate::sync::connector::Watermark;
+use crate::sync::guard::GuardLedgerEntry;
+use crate::sync::lease::Epoch;
+use crate::sync::space::{ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
+use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, StoreResult};
+
+/// Problems that belong to the last export of an object.
+const OF_EXPORT: &str = "('export-refused', 'export-warning', 'exported-change-not-reimported')";
+
+#[async_trait::async_trait]
+impl Exports for SqlEngine {
+    async fn pending(
+        &self,
+        connector: &ConnectorName,
+        after: ObjectId,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingExport>> {
+        let sql = format!(
+            "SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND object > $2 AND state IN ('pending', 'failed') \
+             ORDER BY object LIMIT $3"
+        );
+        let args = vec![connector.as_str().into(), after.0.into(), (limit as i64).into()];
+        self.rows("reading pending exports", Statement::new(sql, args)).await?.iter().map(decode::export).collect()
+    }
+
+    async fn pending_links(
+        &self,
+        connector: &ConnectorName,
+        after: Option<&LinkKey>,
+        limit: usize,
+    ) -> StoreResult<Vec<SpaceLink>> {
+        let mut args = vec![(limit as i64).into()];
+        let mut behind = "";
+        if let Some(after) = after {
+            args.extend(key_row(after));
+            behind = "AND (l.owner, l.attribute, l.target) > ($2, $3, $4)";
+        }
+        let sql = format!(
+            "SELECT l.owner, l.attribute, l.target, l.state FROM space_link l JOIN space_object o ON o.id = l.owner \
+             WHERE l.state IN ('staged-add', 'staged-delete') AND o.connector IN ({}) {behind} \
+             ORDER BY l.owner, l.attribute, l.target LIMIT $1",
+            names(std::slice::from_ref(connector))
+        );
+        self.rows("reading pending links", Statement::new(sql, args)).await?.iter().map(decode::link).collect()
+    }
+
+    async fn record_sent(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()> {
+        let sql = "UPDATE pending_export SET state = 'sent', attempts = attempts + 1 WHERE object IN ({})";
+        self.write(epoch, in_list(sql, &[], ids(objects))).await.map(drop)
+    }
+
+    async fn record_exported(
+        &self,
+        epoch: Epoch,
+        results: Vec<Exported>,
+        ledger: Vec<GuardLedgerEntry>,
+    ) -> StoreResult<()> {
+        let (mut accepted, mut failed, mut anchors, mut all, mut problems) = (vec![], vec![], vec![], vec![], vec![]);
+        for Exported { object, outcome } in results {
+            all.push(object);
+            match outcome {
+                ExportOutcome::Accepted { anchor, unconfirmed, problem } => {
+                    accepted.push(vec![object.0.into(), Some(to_json(&unconfirmed)?).into()]);
+                    if let Some(anchor) = anchor {
+                        anchors.push(vec![object.0.into(), Some(anchor).into()]);
+                    }
+                    problems.extend(problem.map(|problem| (object, problem)));
+                }
+                ExportOutcome::Failed { problem } => {
+                    failed.push(vec![object.0.into(), "failed".into(), Some(problem.detail.clone()).into()]);
+                    problems.push((object, problem));
+                }
+            }
+        }
+        let done: Vec<_> = accepted.iter().filter_map(|row| row.first().cloned()).collect();
+        let mut statements = update("space_object", &["id"], &["unconfirmed"], accepted);
+        statements.extend(update("space_object", &["id"], &["anchor"], anchors));
+        statements.extend(in_list("DELETE FROM pending_export WHERE object IN ({})", &[], done));
+        statements.extend(update("pending_export", &["object"], &["state", "error"], failed));
+        let old = format!("DELETE FROM object_problem WHERE code IN {OF_EXPORT} AND object IN ({{}})");
+        statements.extend(in_list(&old, &[], ids(&all)));
+        statements.extend(problem_statements(&[], &problems));
+        statements.extend(ledger_statements(ledger));
+        self.write(epoch, statements).await.map(drop)
+    }
+
+    async fn record_links(
+        &self,
+        epoch: Epoch,
+        links: Vec<(LinkKey, LinkState)>,
+        ledger: Vec<GuardLedgerEntry>,
+    ) -> StoreResult<()> {
+        let rows = links
+            .iter()
+            .map(|(key, state)| {
+                let mut row = key_row(key);
+                row.push(state.code().into());
+                row
+            })
+            .collect();
+        let mut statements = update("space_link", &["owner", "attribute", "target"], &["state"], rows);
+        statements.extend(ledger_statements(ledger));
+        self.write(epoch, statements).await.map(drop)
+    }
+
+    async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64> {
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pending_export WHERE connector = $1 AND state = 'sent'";
+        let sent = count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
+        if sent > 0 {
+            let sql = "UPDATE pending_export SET state = 'in-doubt' WHERE connector = $1 AND state = 'sent'";
+            self.write(epoch, vec![Statement::new(sql, vec![connector.as_str().into()])]).await?;
+        }
+        Ok(sent)
+    }
+
+    async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>> {
+        let sql = format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
+        let rows = self.rows("reading exports in doubt", Statement::new(sql, vec![connector.as_str().into()])).await?;
+        rows.iter().map(decode::export).collect()
+    }
+
+    async fn settle_doubt(
+        &self,
+        epoch: Epoch,
+        settled: Vec<(PendingExport, bool, Option<String>)>,
+    ) -> StoreResult<()> {
+        let (mut arrived, mut again) = (Vec::new(), Vec::new());
+        for (export, there, anchor) in settled {
+            if there {
+                let unconfirmed = crate::sync::space::Unconfirmed { kind: export.kind, changes: export.changes };
+                arrived.push(Exported {
+                    object: export.object,
+                    outcome: ExportOutcome::Accepted { anchor, unconfirmed, problem: None },
+                });
+            } else {
+                again.push(vec![export.object.0.into(), ExportState::Pending.code().into()]);
+            }
+        }
+        if !again.is_empty() {
+            self.write(epoch, update("pending_export", &["object"], &["state"], again)).await?;
+        }
+        if arrived.is_empty() { Ok(()) } else { self.record_exported(epoch, arrived, Vec::new()).await }
+    }
+
+    async fn confirm(
+        &self,
+        epoch: Epoch,
+        confirmed: Vec<Confirmed>,
+        watermark: Option<(ConnectorName, Watermark)>,
+    ) -> StoreResult<()> {
+        let mut statements = Vec::new();
+        let (mut new, mut shown, mut due, mut written, mut removed, mut problems, mut all) =
+            (vec![], vec![], vec![], Vec::<Row>::new(), Vec::<Row>::new(), vec![], vec![]);
+        for Confirmed { object, links, problem, inserted } in confirmed {
+            all.push(object.id);
+            if let Some(problem) = problem {
+                problems.push((object.id, problem));
+            }
+            if object.due {
+                due.extend(object.mv);
+            }
+            let image = object.shown.as_ref().map(to_json).transpose()?;
+            let unconfirmed = object.unconfirmed.as_ref().map(to_json).transpose()?;
+            if inserted {
+                new.push(vec![
+                    object.id.0.into(),
+                    object.connector.as_str().into(),
+                    object.object_type.as_str().into(),
+                    object.kind.code().into(),
+                    object.anchor.into(),
+                    object.rdn.into(),
+                    image.into(),
+                    "".into(),
+                    "none".into(),
+                    0.into(),
+                    "[]".into(),
+                    object.match_key.into(),
+                ]);
+            } else {
+                shown.push(vec![
+                    object.id.0.into(),
+                    object.anchor.into(),
+                    image.into(),
+                    unconfirmed.into(),
+                    object.match_key.into(),
+                ]);
+            }
+            for (key, change) in links {
+                let mut row = key_row(&key);
+                match change {
+                    LinkChange::Remove => removed.push(row),
+                    LinkChange::Write(state) => {
+                        row.extend([state.code().into(), 0.into()]);
+                        written.push(row);
+                    }
+                    LinkChange::Doubt(state) => {
+                        row.extend([state.code().into(), 1.into()]);
+                        written.push(row);
+                    }
+                }
+            }
+        }
+        statements.extend(insert(
+            "space_object (id, connector, object_type, kind, anchor, rdn, shown, digest, pending_import, due, applied, match_key)",
+            new,
+            "",
+        ));
+        let set = ["anchor", "shown", "unconfirmed", "match_key"];
+        statements.extend(update("space_object", &["id"], &set, shown));
+        let old = "DELETE FROM object_problem WHERE code = 'exported-change-not-reimported' AND object IN ({})";
+        statements.extend(in_list(old, &[], ids(&all)));
+        statements.extend(problem_statements(&[], &problems));
+        statements.extend(in_list(
+            "UPDATE mv_object SET due = 1 WHERE id IN ({})",
+            &[],
+            super::synchronisation::mv_ids(&due),
+        ));
+        statements.extend(insert(
+            "space_link (owner, attribute, target, state, due)",
+            written,
+            "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = excluded.due",
+        ));
+        // What vanished at the target is put back when a metaverse link still wants it.
+        let pairs_of = "UPDATE mv_link SET due = 1 WHERE (owner, target) IN (SELECT o.mv, t.mv FROM space_link l \
+                        JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
+                        WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
+        statements.extend(in_rows(pairs_of, &[], removed.clone()));
+        statements.extend(in_rows(
+            "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+            &[],
+            removed,
+        ));
+        if let Some((connector, watermark)) = watermark {
+            statements.push(watermark_statement(&connector, watermark));
+        }
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.write(epoch, statements).await.map(drop)
+    }
+
+    async fn confirm_gone(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()> {
+        let mut statements = Vec::new();
+        for sql in [
+            "UPDATE mv_object SET due = 1 WHERE id IN (SELECT mv FROM space_object WHERE mv IS NOT NULL AND id IN ({}))",
+            "DELETE FROM space_link WHERE owner IN ({})",
+            "DELETE FROM space_link WHERE target IN ({})",
+            // A staged add is what brings a returning object back; whatever else was staged has no object any more.
+            "DELETE FROM pending_export WHERE kind <> 'add' AND object IN ({})",
+            "DELETE FROM object_problem WHERE object IN ({})",
+            "DELETE FROM space_object WHERE mv IS NULL AND id IN ({})",
+            "UPDATE space_object SET shown = NULL, unconfirmed = NULL, anchor = NULL WHERE id IN ({})",
+        ] {
+            statements.extend(in_list(sql, &[], ids(objects)));
+        }
+        self.write(epoch, statements).await.map(drop)
+    }
+}
+
+fn ledger_statements(ledger: Vec<GuardLedgerEntry>) -> Vec<Statement> {
+    let rows = ledger
+        .into_iter()
+        .map(|entry| {
+            vec![
+                entry.target.as_str().into(),
+                entry.kind.into(),
+                entry.at.millis().into(),
+                entry.count.into(),
+                entry.released.into(),
+            ]
+        })
+        .collect();
+    insert("guard_ledger (target, kind, at, count, released)", rows, "")
+}

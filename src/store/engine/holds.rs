@@ -1,0 +1,154 @@
+//! The guard's memory: what counts, what is held, what was released.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Row as _;
+
+use super::decode::{self, EXPORT, to_json};
+use super::links::names;
+use super::session::{SqlEngine, count};
+use super::statement::{Statement, in_rows, insert};
+use crate::identity::{ConnectorName, Timestamp};
+use crate::sync::guard::{GuardItem, Hold, Tally, kind, kinds_of};
+use crate::sync::lease::Epoch;
+use crate::sync::store::{Holds, StoreResult};
+
+#[async_trait::async_trait]
+impl Holds for SqlEngine {
+    async fn tally(&self, connector: &ConnectorName, since: Timestamp) -> StoreResult<Tally> {
+        let mut tally = Tally::default();
+        let one = || vec![connector.as_str().into()];
+        let sql = "SELECT object_type, CAST(COUNT(*) AS BIGINT) AS n FROM space_object \
+                   WHERE connector = $1 AND shown IS NOT NULL GROUP BY object_type";
+        for row in self.rows("counting a target space", Statement::new(sql, one())).await? {
+            tally.population.insert(row.get("object_type"), row.get("n"));
+        }
+        // Only these can destroy something; the test on the text spares reading the others.
+        let columns = EXPORT.split(", ").map(|c| format!("p.{c}")).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT {columns}, o.object_type, o.anchor, o.match_key FROM pending_export p \
+             JOIN space_object o ON o.id = p.object WHERE p.connector = $1 AND (p.kind = 'delete' OR \
+             (p.kind = 'update' AND (p.changes LIKE '%[]%' OR p.changes LIKE '%\"FALSE\"%')))"
+        );
+        for row in self.rows("counting pending exports", Statement::new(sql, one())).await? {
+            let export = decode::export(&row)?;
+            let object_type: String = row.get("object_type");
+            let item = item_name(row.get("match_key"), row.get("anchor"));
+            for kind in kinds_of(&export, &object_type) {
+                tally.items.insert(GuardItem { kind, item: item.clone() });
+            }
+        }
+        self.count_holders(connector, &mut tally).await?;
+        self.count_memberships(connector, &mut tally).await?;
+        let sql = "SELECT kind, CAST(SUM(count) AS BIGINT) AS n FROM guard_ledger \
+                   WHERE target = $1 AND at > $2 AND released = 0 GROUP BY kind";
+        let args = vec![connector.as_str().into(), since.millis().into()];
+        for row in self.rows("reading the guard's ledger", Statement::new(sql, args)).await? {
+            tally.exported.insert(row.get("kind"), row.get("n"));
+        }
+        Ok(tally)
+    }
+
+    async fn holds(&self) -> StoreResult<Vec<Hold>> {
+        let sql = "SELECT hold FROM guard_hold ORDER BY target, kind";
+        let rows = self.rows("reading holds", Statement::new(sql, Vec::new())).await?;
+        rows.iter().map(|row| decode::json(row, "hold")).collect()
+    }
+
+    async fn put_holds(&self, epoch: Epoch, target: &str, holds: Vec<Hold>) -> StoreResult<()> {
+        let mut statements = vec![Statement::new("DELETE FROM guard_hold WHERE target = $1", vec![target.into()])];
+        let mut rows = Vec::new();
+        for hold in &holds {
+            let since = hold.since.millis().into();
+            rows.push(vec![hold.target.as_str().into(), hold.kind.as_str().into(), to_json(hold)?.into(), since]);
+        }
+        statements.extend(insert("guard_hold (target, kind, hold, since)", rows, ""));
+        self.write(epoch, statements).await.map(drop)
+    }
+
+    async fn release(
+        &self,
+        epoch: Epoch,
+        target: &str,
+        items: Vec<GuardItem>,
+        by: &str,
+        at: Timestamp,
+    ) -> StoreResult<()> {
+        let rows = items
+            .into_iter()
+            .map(|item| vec![target.into(), item.kind.into(), item.item.into(), by.into(), at.millis().into()])
+            .collect();
+        let keep = "ON CONFLICT (target, kind, item) DO NOTHING";
+        self.write(epoch, insert("guard_release (target, kind, item, released_by, at)", rows, keep)).await.map(drop)
+    }
+
+    async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>> {
+        let sql = "SELECT kind, item FROM guard_release WHERE target = $1";
+        let rows = self.rows("reading releases", Statement::new(sql, vec![target.into()])).await?;
+        Ok(rows.iter().map(|row| GuardItem { kind: row.get("kind"), item: row.get("item") }).collect())
+    }
+
+    async fn consume_release(&self, epoch: Epoch, target: &str, items: &[GuardItem]) -> StoreResult<()> {
+        let rows = items.iter().map(|item| vec![item.kind.as_str().into(), item.item.as_str().into()]).collect();
+        let sql = "DELETE FROM guard_release WHERE target = $1 AND (kind, item) IN (VALUES {})";
+        self.write(epoch, in_rows(sql, &[target.into()], rows)).await.map(drop)
+    }
+}
+
+impl SqlEngine {
+    async fn count_holders(&self, connector: &ConnectorName, tally: &mut Tally) -> StoreResult<()> {
+        let emptied: BTreeSet<String> =
+            tally.items.iter().filter_map(|item| item.kind.strip_prefix("emptied:").map(str::to_owned)).collect();
+        for attribute in emptied {
+            let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM space_object WHERE connector = $1 AND shown LIKE $2";
+            let args = vec![connector.as_str().into(), format!("%\"{attribute}\":[%").into()];
+            let holders = count(&self.rows("counting holders", Statement::new(sql, args)).await?);
+            tally.population.insert(kind::emptied(&attribute), holders);
+        }
+        Ok(())
+    }
+
+    async fn count_memberships(&self, connector: &ConnectorName, tally: &mut Tally) -> StoreResult<()> {
+        let of_target = format!("o.connector IN ({})", names(std::slice::from_ref(connector)));
+        let sql = format!(
+            "SELECT l.owner, o.match_key AS owner_key, o.anchor AS owner_anchor, t.match_key AS target_key, \
+             t.anchor AS target_anchor FROM space_link l JOIN space_object o ON o.id = l.owner \
+             JOIN space_object t ON t.id = l.target WHERE l.state = 'staged-delete' AND {of_target}"
+        );
+        let mut groups: BTreeMap<i64, String> = BTreeMap::new();
+        for row in self.rows("counting staged links", Statement::new(sql, Vec::new())).await? {
+            let group = item_name(row.get("owner_key"), row.get("owner_anchor"));
+            let member = item_name(row.get("target_key"), row.get("target_anchor"));
+            let item = format!("{group} > {member}");
+            tally.items.insert(GuardItem { kind: kind::MEMBERSHIPS.to_owned(), item: item.clone() });
+            tally.items.insert(GuardItem { kind: kind::members_of(&group), item });
+            groups.insert(row.get("owner"), group);
+        }
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM space_link l JOIN space_object o ON o.id = l.owner \
+             WHERE l.state <> 'staged-add' AND {of_target}"
+        );
+        let all = count(&self.rows("counting links", Statement::new(sql, Vec::new())).await?);
+        tally.population.insert(kind::MEMBERSHIPS.to_owned(), all);
+        let sql = "SELECT owner, CAST(COUNT(*) AS BIGINT) AS n FROM space_link \
+                   WHERE state <> 'staged-add' AND owner IN ({}) GROUP BY owner";
+        let owners = groups.keys().map(|id| (*id).into()).collect();
+        for row in self.all_rows("counting members", super::statement::in_list(sql, &[], owners)).await? {
+            if let Some(group) = groups.get(&row.get::<i64, _>("owner")) {
+                tally.population.insert(kind::members_of(group), row.get("n"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a target object that survives a rebuild of the engine: its join value, or else its anchor.
+pub(super) fn item_name(match_key: Option<String>, anchor: Option<String>) -> String {
+    match_key
+        .and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next().map(str::to_owned))
+        .or(anchor)
+        .unwrap_or_default()
+}

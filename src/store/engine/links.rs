@@ -1,0 +1,243 @@
+//! Read sets of the link passes and their commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Row as _;
+
+use super::decode::{self, folded, link_key};
+use super::session::SqlEngine;
+use super::statement::{Row, Statement, in_list, in_rows, insert};
+use super::synchronisation::mv_ids;
+use crate::identity::ConnectorName;
+use crate::sync::attribute::Attribute;
+use crate::sync::change_set::{LinkBatch, MvPair};
+use crate::sync::lease::Epoch;
+use crate::sync::metaverse::{MvId, MvLink};
+use crate::sync::space::{LinkKey, ObjectId, SpaceLink};
+use crate::sync::store::{Links, StoreResult};
+use crate::sync::synchronise::{DueLink, PairFacts};
+
+#[async_trait::async_trait]
+impl Links for SqlEngine {
+    async fn compare_links(&self, epoch: Epoch, targets: &[ConnectorName]) -> StoreResult<()> {
+        let of_target = format!("owner IN (SELECT id FROM space_object WHERE connector IN ({}))", names(targets));
+        let sources = format!(
+            "UPDATE space_link SET due = 1 WHERE due = 0 AND NOT ({of_target}) AND NOT EXISTS \
+             (SELECT 1 FROM mv_link m WHERE m.contributor = space_link.owner \
+             AND m.source_attribute = space_link.attribute AND m.source_target = space_link.target)"
+        );
+        // A pair without a link between its target objects, and a link without a pair.
+        let pairs = format!(
+            "UPDATE mv_link SET due = 1 WHERE due = 0 AND NOT EXISTS \
+             (SELECT 1 FROM space_object o JOIN space_link l ON l.owner = o.id JOIN space_object t ON t.id = l.target \
+             WHERE o.mv = mv_link.owner AND o.connector IN ({0}) AND t.mv = mv_link.target AND t.connector = o.connector)",
+            names(targets)
+        );
+        let links = format!(
+            "UPDATE space_link SET due = 1 WHERE due = 0 AND {of_target} AND NOT EXISTS \
+             (SELECT 1 FROM space_object o JOIN mv_link m ON m.owner = o.mv JOIN space_object t ON t.mv = m.target \
+             WHERE o.id = space_link.owner AND t.id = space_link.target)"
+        );
+        let stale = "UPDATE space_link SET due = 1 WHERE due = 0 AND EXISTS (SELECT 1 FROM mv_link m \
+                     WHERE m.contributor = space_link.owner AND m.source_attribute = space_link.attribute \
+                     AND m.source_target = space_link.target AND (NOT EXISTS (SELECT 1 FROM space_object o \
+                     WHERE o.id = space_link.owner AND o.mv = m.owner) OR NOT EXISTS (SELECT 1 FROM space_object t \
+                     WHERE t.id = space_link.target AND t.mv = m.target)))";
+        let statements = [sources, pairs, links, stale.to_owned()];
+        self.write(epoch, statements.into_iter().map(|sql| Statement::new(sql, Vec::new())).collect()).await.map(drop)
+    }
+
+    async fn due_links(&self, targets: &[ConnectorName], limit: usize) -> StoreResult<Vec<DueLink>> {
+        let sql = format!(
+            "SELECT l.owner, l.attribute, l.target, l.state, o.mv AS owner_mv, o.applied AS owner_applied, \
+             t.mv AS target_mv FROM space_link l JOIN space_object o ON o.id = l.owner \
+             LEFT JOIN space_object t ON t.id = l.target WHERE l.due = 1 AND o.connector NOT IN ({}) \
+             ORDER BY l.owner, l.attribute, l.target LIMIT $1",
+            names(targets)
+        );
+        let rows = self.rows("reading due links", Statement::new(sql, vec![(limit as i64).into()])).await?;
+        let mut applied: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        rows.iter()
+            .map(|row| {
+                let text: String = row.get("owner_applied");
+                if !applied.contains_key(&text) {
+                    applied.insert(text.clone(), decode::json(row, "owner_applied")?);
+                }
+                Ok(DueLink {
+                    link: decode::link(row)?,
+                    owner_mv: row.get::<Option<i64>, _>("owner_mv").map(MvId),
+                    owner_applied: applied[&text].clone(),
+                    target_mv: row.get::<Option<i64>, _>("target_mv").map(MvId),
+                })
+            })
+            .collect()
+    }
+
+    async fn mv_links_from(&self, links: &[LinkKey]) -> StoreResult<Vec<MvLink>> {
+        let sql = "SELECT contributor, source_attribute, source_target, owner, attribute, target FROM mv_link \
+                   WHERE gone = 0 AND (contributor, source_attribute, source_target) IN (VALUES {})";
+        let rows = self.all_rows("reading metaverse links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
+        Ok(rows.iter().map(decode::mv_link).collect())
+    }
+
+    async fn due_pairs(&self, limit: usize) -> StoreResult<BTreeSet<MvPair>> {
+        let sql = "SELECT owner, attribute, target FROM mv_link WHERE due = 1 ORDER BY owner, attribute, target LIMIT $1";
+        let rows = self.rows("reading due metaverse links", Statement::new(sql, vec![(limit as i64).into()])).await?;
+        Ok(rows.iter().map(pair).collect())
+    }
+
+    async fn due_target_links(
+        &self,
+        targets: &[ConnectorName],
+        limit: usize,
+    ) -> StoreResult<Vec<(LinkKey, Option<MvId>, Option<MvId>)>> {
+        let sql = format!(
+            "SELECT l.owner, l.attribute, l.target, o.mv AS owner_mv, t.mv AS target_mv FROM space_link l \
+             JOIN space_object o ON o.id = l.owner LEFT JOIN space_object t ON t.id = l.target \
+             WHERE l.due = 1 AND o.connector IN ({}) ORDER BY l.owner, l.attribute, l.target LIMIT $1",
+            names(targets)
+        );
+        let rows = self.rows("reading due links", Statement::new(sql, vec![(limit as i64).into()])).await?;
+        let mv = |row: &sqlx::any::AnyRow, column| row.get::<Option<i64>, _>(column).map(MvId);
+        Ok(rows.iter().map(|row| (link_key(row), mv(row, "owner_mv"), mv(row, "target_mv"))).collect())
+    }
+
+    async fn pair_facts(&self, targets: &[ConnectorName], pairs: &BTreeSet<MvPair>) -> StoreResult<PairFacts> {
+        let mut facts = PairFacts::default();
+        let sql = "SELECT owner, attribute, target FROM mv_link WHERE gone = 0 \
+                   AND (owner, attribute, target) IN (VALUES {})";
+        let alive = self.all_rows("reading metaverse links", in_rows(sql, &[], pairs.iter().map(pair_row).collect())).await?;
+        facts.alive = alive.iter().map(pair).collect();
+
+        let ends: BTreeSet<MvId> = pairs.iter().flat_map(|pair| [pair.owner, pair.target]).collect();
+        let ends: Vec<MvId> = ends.into_iter().collect();
+        let sql = format!(
+            "SELECT id, connector, mv, applied FROM space_object WHERE mv IN ({{}}) AND connector IN ({})",
+            names(targets)
+        );
+        for row in self.all_rows("reading target objects", in_list(&sql, &[], mv_ids(&ends))).await? {
+            let mv = MvId(row.get("mv"));
+            let value = (ObjectId(row.get("id")), decode::json(&row, "applied")?);
+            facts.targets.insert((decode::connector(&row)?, mv), value);
+        }
+        let mut keys = BTreeSet::new();
+        for pair in pairs {
+            for connector in targets {
+                let owner = facts.targets.get(&(connector.clone(), pair.owner)).map(|(id, _)| *id);
+                let target = facts.targets.get(&(connector.clone(), pair.target)).map(|(id, _)| *id);
+                if let (Some(owner), Some(target)) = (owner, target) {
+                    keys.insert((owner, target));
+                }
+            }
+        }
+        let rows = keys.into_iter().map(|(owner, target)| vec![owner.0.into(), target.0.into()]).collect();
+        let sql = "SELECT owner, attribute, target, state FROM space_link WHERE (owner, target) IN (VALUES {})";
+        for row in self.all_rows("reading target links", in_rows(sql, &[], rows)).await? {
+            let SpaceLink { key, state } = decode::link(&row)?;
+            facts.links.insert(key, state);
+        }
+        Ok(facts)
+    }
+
+    async fn commit_links(&self, epoch: Epoch, batch: LinkBatch) -> StoreResult<()> {
+        self.write(epoch, link_statements(&batch)).await.map(drop)
+    }
+}
+
+fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
+    let keys = |keys: &[LinkKey]| keys.iter().map(key_row).collect::<Vec<Row>>();
+    let mut statements = Vec::new();
+    statements.extend(in_rows(
+        "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        keys(&batch.evaluated),
+    ));
+    statements.extend(in_rows(
+        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        keys(&batch.forgotten),
+    ));
+    statements.extend(in_rows(
+        "UPDATE mv_link SET gone = 1, due = 1 \
+         WHERE (contributor, source_attribute, source_target, owner, target) IN (VALUES {})",
+        &[],
+        batch.mv_gone.iter().map(mv_row_key).collect(),
+    ));
+    let rows = batch.mv_added.iter().map(|link| {
+        let mut row = mv_row_key(link);
+        row.extend([folded(&link.attribute).into(), 1.into(), 0.into()]);
+        row
+    });
+    statements.extend(insert(
+        "mv_link (contributor, source_attribute, source_target, owner, target, attribute, due, gone)",
+        rows.collect(),
+        "ON CONFLICT (contributor, source_attribute, source_target, owner, target) DO UPDATE SET \
+         attribute = excluded.attribute, due = 1, gone = 0",
+    ));
+    let rows = batch.target_written.iter().map(|link| {
+        let mut row = key_row(&link.key);
+        row.extend([link.state.code().into(), 0.into()]);
+        row
+    });
+    statements.extend(insert(
+        "space_link (owner, attribute, target, state, due)",
+        rows.collect(),
+        "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 0",
+    ));
+    statements.extend(in_rows(
+        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        keys(&batch.target_removed),
+    ));
+    statements.extend(in_rows(
+        "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        keys(&batch.target_evaluated),
+    ));
+    let pairs: Vec<Row> = batch.pairs.iter().map(pair_row).collect();
+    statements.extend(in_rows(
+        "DELETE FROM mv_link WHERE gone = 1 AND (owner, attribute, target) IN (VALUES {})",
+        &[],
+        pairs.clone(),
+    ));
+    statements.extend(in_rows(
+        "UPDATE mv_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        pairs,
+    ));
+    statements
+}
+
+pub(super) fn key_row(key: &LinkKey) -> Row {
+    vec![key.owner.0.into(), folded(&key.attribute).into(), key.target.0.into()]
+}
+
+fn pair_row(pair: &MvPair) -> Row {
+    vec![pair.owner.0.into(), folded(&pair.attribute).into(), pair.target.0.into()]
+}
+
+fn mv_row_key(link: &MvLink) -> Row {
+    vec![
+        link.contributor.0.into(),
+        folded(&link.source_attribute).into(),
+        link.source_target.0.into(),
+        link.owner.0.into(),
+        link.target.0.into(),
+    ]
+}
+
+fn pair(row: &sqlx::any::AnyRow) -> MvPair {
+    MvPair {
+        owner: MvId(row.get("owner")),
+        attribute: Attribute::new(row.get::<String, _>("attribute")),
+        target: MvId(row.get("target")),
+    }
+}
+
+/// Connector names as SQL literals: their alphabet is letters, digits and `-_.` (`ConnectorName`).
+pub(super) fn names(connectors: &[ConnectorName]) -> String {
+    if connectors.is_empty() {
+        return "''".to_owned();
+    }
+    connectors.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}

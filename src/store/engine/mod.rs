@@ -1,0 +1,19 @@
+//! The engine's tables on SQL. Reads are by batch, writes are lists of multi-row statements in one transaction that
+//! first checks the epoch of the lease (design D3, D16).
+
+mod activation;
+mod decode;
+mod dump;
+mod exports;
+mod holds;
+mod lease;
+mod links;
+mod runs;
+mod session;
+mod spaces;
+mod statement;
+mod synchronisation;
+
+pub use activation::SqlActivations;
+pub use lease::SqlLeases;
+pub use session::SqlEngine;

@@ -1,0 +1,208 @@
+//! Reads and writes of import.
+
+use sqlx::Row as _;
+
+use super::decode::{self, HEAD, folded, to_json};
+use super::session::SqlEngine;
+use super::statement::{Arg, Row, Statement, in_list, insert, update};
+use crate::identity::ConnectorName;
+use crate::sync::change_set::ImportBatch;
+use crate::sync::connector::{KnownBase, Watermark};
+use crate::sync::lease::Epoch;
+use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
+use crate::sync::store::{Spaces, StoreResult};
+
+#[async_trait::async_trait]
+impl Spaces for SqlEngine {
+    async fn heads_by_anchor(&self, connector: &ConnectorName, anchors: &[String]) -> StoreResult<Vec<SpaceHead>> {
+        self.heads("anchor", connector, anchors).await
+    }
+
+    async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>> {
+        self.heads("place", connector, places).await
+    }
+
+    async fn heads_after(
+        &self,
+        connector: &ConnectorName,
+        after: ObjectId,
+        limit: usize,
+    ) -> StoreResult<Vec<SpaceHead>> {
+        let sql = format!(
+            "SELECT {HEAD} FROM space_object WHERE connector = $1 AND id > $2 AND kind <> 'placeholder' \
+             ORDER BY id LIMIT $3"
+        );
+        let args = vec![connector.as_str().into(), after.0.into(), (limit as i64).into()];
+        self.rows("reading a connector space", Statement::new(sql, args)).await?.iter().map(decode::head).collect()
+    }
+
+    async fn population(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>> {
+        let sql = "SELECT object_type, CAST(COUNT(*) AS BIGINT) AS n FROM space_object \
+                   WHERE connector = $1 AND kind <> 'placeholder' GROUP BY object_type ORDER BY object_type";
+        let rows = self.rows("counting a connector space", Statement::new(sql, vec![connector.as_str().into()])).await?;
+        Ok(rows.iter().map(|row| (row.get("object_type"), row.get("n"))).collect())
+    }
+
+    async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>> {
+        let sql = "SELECT owner, attribute, target, state FROM space_link WHERE owner IN ({})";
+        let rows = self.all_rows("reading links", in_list(sql, &[], ids(owners))).await?;
+        rows.iter().map(decode::link).collect()
+    }
+
+    async fn watermark(&self, connector: &ConnectorName) -> StoreResult<Option<Watermark>> {
+        let sql = "SELECT server, incarnation, value FROM watermark WHERE connector = $1";
+        let rows = self.rows("reading a watermark", Statement::new(sql, vec![connector.as_str().into()])).await?;
+        Ok(rows.first().map(|row| Watermark {
+            server: row.get("server"),
+            incarnation: row.get("incarnation"),
+            value: row.get("value"),
+        }))
+    }
+
+    async fn bases(&self, connector: &ConnectorName) -> StoreResult<Vec<KnownBase>> {
+        let sql = "SELECT named, anchor FROM scope_base WHERE connector = $1 ORDER BY named";
+        let rows = self.rows("reading scope bases", Statement::new(sql, vec![connector.as_str().into()])).await?;
+        rows.iter()
+            .map(|row| {
+                let named: String = row.get("named");
+                let named = named.parse().map_err(|e| decode::unreadable("named", e))?;
+                Ok(KnownBase { named, anchor: row.get("anchor") })
+            })
+            .collect()
+    }
+
+    async fn commit_import(&self, epoch: Epoch, batch: ImportBatch) -> StoreResult<()> {
+        self.write(epoch, import_statements(batch)?).await.map(drop)
+    }
+
+    async fn sweep(&self, epoch: Epoch) -> StoreResult<()> {
+        let sql = "DELETE FROM space_object WHERE kind = 'placeholder' AND due = 0 \
+                   AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.target = space_object.id) \
+                   AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.owner = space_object.id) \
+                   AND NOT EXISTS (SELECT 1 FROM space_object c WHERE c.parent = space_object.id)";
+        // A chain of empty parents goes one level per run; it holds nothing in the meantime.
+        self.write(epoch, vec![Statement::new(sql, Vec::new())]).await.map(drop)
+    }
+}
+
+impl SqlEngine {
+    async fn heads(&self, column: &str, connector: &ConnectorName, values: &[String]) -> StoreResult<Vec<SpaceHead>> {
+        let sql = format!("SELECT {HEAD} FROM space_object WHERE connector = $1 AND {column} IN ({{}})");
+        let values = values.iter().map(|value| Arg::from(value.as_str())).collect();
+        let rows = self.all_rows("finding objects", in_list(&sql, &[connector.as_str().into()], values)).await?;
+        rows.iter().map(decode::head).collect()
+    }
+}
+
+fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
+    let mut statements = Vec::new();
+    let mut rows = Vec::new();
+    for (head, shown) in &batch.inserted {
+        let due = head.pending_import != PendingImport::None;
+        rows.push(vec![
+            head.id.0.into(),
+            head.connector.as_str().into(),
+            head.object_type.as_str().into(),
+            head.kind.code().into(),
+            head.anchor.clone().into(),
+            head.parent.map(|id| id.0).into(),
+            head.rdn.as_str().into(),
+            head.place.clone().into(),
+            shown.as_ref().map(to_json).transpose()?.into(),
+            head.digest.as_str().into(),
+            head.pending_import.code().into(),
+            due.into(),
+            "[]".into(),
+        ]);
+    }
+    statements.extend(insert(
+        "space_object (id, connector, object_type, kind, anchor, parent, rdn, place, shown, digest, pending_import, \
+         due, applied)",
+        rows,
+        "",
+    ));
+    let mut rows = Vec::new();
+    for (head, shown) in &batch.changed {
+        let mut row = placement(head);
+        row.extend([to_json(shown)?.into(), head.digest.as_str().into(), 1.into()]);
+        rows.push(row);
+    }
+    statements.extend(update(
+        "space_object",
+        &["id"],
+        &["object_type", "kind", "anchor", "parent", "rdn", "place", "pending_import", "shown", "digest", "due"],
+        rows,
+    ));
+    statements.extend(update(
+        "space_object",
+        &["id"],
+        &["object_type", "kind", "anchor", "parent", "rdn", "place", "pending_import"],
+        batch.placed.iter().map(placement).collect(),
+    ));
+    statements.extend(insert(
+        "space_link (owner, attribute, target, state, due)",
+        batch.links_added.iter().map(|key| link_row(key, LinkState::Confirmed)).collect(),
+        "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 1",
+    ));
+    statements.extend(insert(
+        "space_link (owner, attribute, target, state, due)",
+        batch.links_removed.iter().map(|key| link_row(key, LinkState::Removed)).collect(),
+        "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 1",
+    ));
+    let deleted = ids(&batch.deleted);
+    statements.extend(in_list(
+        "UPDATE space_object SET pending_import = 'delete', due = 1, digest = '' WHERE id IN ({})",
+        &[],
+        deleted.clone(),
+    ));
+    statements.extend(in_list(
+        "UPDATE space_link SET state = 'removed', due = 1 WHERE owner IN ({})",
+        &[],
+        deleted,
+    ));
+    if let Some((connector, watermark)) = batch.watermark {
+        statements.push(watermark_statement(&connector, watermark));
+    }
+    if let Some((connector, bases)) = batch.bases {
+        let rows = bases
+            .into_iter()
+            .map(|base| vec![connector.as_str().into(), base.named.folded().into(), base.anchor.into()])
+            .collect();
+        statements.extend(insert(
+            "scope_base (connector, named, anchor)",
+            rows,
+            "ON CONFLICT (connector, named) DO UPDATE SET anchor = excluded.anchor",
+        ));
+    }
+    Ok(statements)
+}
+
+pub(super) fn watermark_statement(connector: &ConnectorName, watermark: Watermark) -> Statement {
+    Statement::new(
+        "INSERT INTO watermark (connector, server, incarnation, value) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (connector) DO UPDATE SET server = excluded.server, incarnation = excluded.incarnation, \
+         value = excluded.value",
+        vec![connector.as_str().into(), watermark.server.into(), watermark.incarnation.into(), watermark.value.into()],
+    )
+}
+
+fn placement(head: &SpaceHead) -> Row {
+    vec![
+        head.id.0.into(),
+        head.object_type.as_str().into(),
+        head.kind.code().into(),
+        head.anchor.clone().into(),
+        head.parent.map(|id| id.0).into(),
+        head.rdn.as_str().into(),
+        head.place.clone().into(),
+        head.pending_import.code().into(),
+    ]
+}
+
+fn link_row(key: &LinkKey, state: LinkState) -> Row {
+    vec![key.owner.0.into(), folded(&key.attribute).into(), key.target.0.into(), state.code().into(), 1.into()]
+}
+
+pub(super) fn ids(ids: &[ObjectId]) -> Vec<Arg> {
+    ids.iter().map(|id| Arg::Int(id.0)).collect()
+}

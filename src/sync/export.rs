@@ -1,0 +1,365 @@
+//! Export: pending exports leave in the order that frees unique values first; every batch is recorded before it leaves.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::attribute::{Attributes, canonical};
+use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget, ReadBack};
+use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
+use super::lease::{HeldLease, LeaseError};
+use super::problem::{Problem, ProblemCode};
+use super::space::{ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceObject, Unconfirmed};
+use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported};
+use crate::identity::{Clock, ConnectorName, Timestamp};
+
+/// Changes per batch: what a crash leaves in doubt at most.
+const BATCH: usize = 500;
+/// Links per batch.
+const LINKS: usize = 5000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Store(#[from] EngineStoreError),
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportCounters {
+    pub adds: i64,
+    pub updates: i64,
+    pub deletes: i64,
+    pub links: i64,
+    pub failed: i64,
+}
+
+/// One export run towards one target, after the guard agreed.
+pub struct Exporter<'a> {
+    pub store: &'a dyn EngineStore,
+    pub connector: &'a dyn Connector,
+    pub lease: &'a HeldLease,
+    pub clock: &'a dyn Clock,
+    /// Items that pass by a release; consumed as they leave.
+    pub released: BTreeSet<GuardItem>,
+    pub counters: ExportCounters,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Changes and deletes that free a unique value which another pending export claims.
+    Freeing,
+    AddsAndUpdates,
+    Deletes,
+}
+
+impl Exporter<'_> {
+    pub async fn run(&mut self) -> Result<(), ExportError> {
+        let claimed = self.claimed().await?;
+        self.phase(Phase::Freeing, &claimed).await?;
+        self.phase(Phase::AddsAndUpdates, &claimed).await?;
+        self.links().await?;
+        self.phase(Phase::Deletes, &claimed).await
+    }
+
+    fn name(&self) -> &ConnectorName {
+        self.connector.name()
+    }
+
+    /// Unique values that pending adds and updates want.
+    async fn claimed(&self) -> Result<BTreeSet<String>, ExportError> {
+        let unique = self.connector.capabilities().unique;
+        let (mut claimed, mut after) = (BTreeSet::new(), ObjectId(0));
+        loop {
+            let batch = self.store.pending(self.name(), after, BATCH).await?;
+            let Some(last) = batch.last() else { return Ok(claimed) };
+            after = last.object;
+            for export in &batch {
+                let values = unique.iter().filter_map(|name| export.changes.get(name)).flatten();
+                claimed.extend(values.map(|value| value.folded()));
+            }
+        }
+    }
+
+    async fn phase(&mut self, phase: Phase, claimed: &BTreeSet<String>) -> Result<(), ExportError> {
+        let mut after = ObjectId(0);
+        loop {
+            let pending = self.store.pending(self.name(), after, BATCH).await?;
+            let Some(last) = pending.last() else { return Ok(()) };
+            after = last.object;
+            let ids: Vec<ObjectId> = pending.iter().map(|export| export.object).collect();
+            let objects: HashMap<ObjectId, SpaceObject> =
+                self.store.objects(&ids).await?.into_iter().map(|object| (object.id, object)).collect();
+            let mut batch = Vec::new();
+            for export in pending {
+                let Some(object) = objects.get(&export.object) else { continue };
+                if self.phase_of(&export, object, claimed) == phase
+                    && let Some(change) = change(&export, object)
+                {
+                    batch.push((export, object.clone(), change));
+                }
+            }
+            if !batch.is_empty() {
+                self.send(batch).await?;
+            }
+        }
+    }
+
+    fn phase_of(&self, export: &PendingExport, object: &SpaceObject, claimed: &BTreeSet<String>) -> Phase {
+        let held = object.effective().unwrap_or_default();
+        let frees = self.connector.capabilities().unique.iter().any(|name| {
+            let leaves = export.kind == ExportKind::Delete || export.changes.contains_key(name);
+            leaves && held.get(name).is_some_and(|values| values.iter().any(|value| claimed.contains(&value.folded())))
+        });
+        match export.kind {
+            ExportKind::Add => Phase::AddsAndUpdates,
+            ExportKind::Update | ExportKind::Delete if frees => Phase::Freeing,
+            ExportKind::Update => Phase::AddsAndUpdates,
+            ExportKind::Delete => Phase::Deletes,
+        }
+    }
+
+    async fn send(&mut self, batch: Vec<(PendingExport, SpaceObject, ExportChange)>) -> Result<(), ExportError> {
+        self.lease.fit_for_export()?;
+        let ids: Vec<ObjectId> = batch.iter().map(|(export, ..)| export.object).collect();
+        self.store.record_sent(self.lease.epoch, &ids).await?;
+        let changes: Vec<ExportChange> = batch.iter().map(|(.., change)| change.clone()).collect();
+        // When this fails, the batch stays recorded as sent: the next run reads it back before it resends anything.
+        let results = self.connector.export(changes).await?;
+        if results.len() != batch.len() {
+            let reason = format!("{} results for {} changes", results.len(), batch.len());
+            return Err(ConnectorError::Refused { connector: self.name().clone(), reason }.into());
+        }
+        let (mut exported, mut ledger) = (Vec::new(), Ledger::default());
+        for ((export, object, _), result) in batch.into_iter().zip(results) {
+            let outcome = match result {
+                ExportResult::Accepted { anchor, warning } => {
+                    match export.kind {
+                        ExportKind::Add => self.counters.adds += 1,
+                        ExportKind::Update => self.counters.updates += 1,
+                        ExportKind::Delete => self.counters.deletes += 1,
+                    }
+                    for kind in kinds_of(&export, &object.object_type) {
+                        ledger.note(&self.released, GuardItem { kind, item: item_name(&object) });
+                    }
+                    let problem = warning.map(|warning| Problem::new(ProblemCode::ExportWarning, warning));
+                    let changes = merged(object.unconfirmed.as_ref(), &export);
+                    ExportOutcome::Accepted { anchor, unconfirmed: changes, problem }
+                }
+                ExportResult::Refused { code, reason } => {
+                    self.counters.failed += 1;
+                    let problem = Problem::new(ProblemCode::ExportRefused, format!("{code}: {reason}"));
+                    ExportOutcome::Failed { problem }
+                }
+            };
+            exported.push(Exported { object: export.object, outcome });
+        }
+        let (entries, consumed) = ledger.entries(self.name(), self.clock.now());
+        self.store.record_exported(self.lease.epoch, exported, entries).await?;
+        self.consume(consumed).await
+    }
+
+    async fn consume(&mut self, consumed: Vec<GuardItem>) -> Result<(), ExportError> {
+        if !consumed.is_empty() {
+            self.store.consume_release(self.lease.epoch, self.name().as_str(), &consumed).await?;
+        }
+        Ok(())
+    }
+
+    async fn links(&mut self) -> Result<(), ExportError> {
+        let mut after: Option<LinkKey> = None;
+        loop {
+            let links = self.store.pending_links(self.name(), after.as_ref(), LINKS).await?;
+            let Some(last) = links.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            let ends: BTreeSet<ObjectId> = links.iter().flat_map(|link| [link.key.owner, link.key.target]).collect();
+            let ends: Vec<ObjectId> = ends.into_iter().collect();
+            let objects: HashMap<ObjectId, SpaceObject> =
+                self.store.objects(&ends).await?.into_iter().map(|object| (object.id, object)).collect();
+            // An end that is not at the target yet, or no more, waits without failing the others.
+            let there = |id: &ObjectId| objects.get(id).filter(|o| o.anchor.is_some() && o.effective().is_some());
+            let mut by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>> = BTreeMap::new();
+            for link in links {
+                if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
+                    && let Some(anchor) = &target.anchor
+                {
+                    let target = LinkTarget { object_type: target.object_type.clone(), anchor: anchor.clone() };
+                    let owner = (link.key.owner, link.key.attribute.clone());
+                    by_owner.entry(owner).or_default().push((link.key, link.state, target));
+                }
+            }
+            if !by_owner.is_empty() {
+                self.send_links(by_owner, &objects).await?;
+            }
+        }
+    }
+
+    async fn send_links(
+        &mut self,
+        by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>>,
+        objects: &HashMap<ObjectId, SpaceObject>,
+    ) -> Result<(), ExportError> {
+        self.lease.fit_for_export()?;
+        let mut changes = Vec::new();
+        for ((owner, attribute), links) in &by_owner {
+            let Some(object) = objects.get(owner) else { continue };
+            let of = |state: LinkState| {
+                links.iter().filter(|(_, s, _)| *s == state).map(|(.., target)| target.clone()).collect::<Vec<_>>()
+            };
+            changes.push(ExportChange {
+                object: *owner,
+                object_type: object.object_type.clone(),
+                operation: ExportOperation::Links {
+                    anchor: object.anchor.clone().unwrap_or_default(),
+                    attribute: attribute.clone(),
+                    add: of(LinkState::StagedAdd),
+                    remove: of(LinkState::StagedDelete),
+                },
+            });
+        }
+        // Adding and removing links twice does no harm: a batch that a crash left in doubt is simply sent again.
+        let results = self.connector.export(changes).await?;
+        let (mut sent, mut failed, mut ledger) = (Vec::new(), Vec::new(), Ledger::default());
+        for (((owner, _), links), result) in by_owner.into_iter().zip(results) {
+            match result {
+                ExportResult::Accepted { .. } => {
+                    self.counters.links += links.len() as i64;
+                    for (key, state, _) in links {
+                        if state == LinkState::StagedDelete {
+                            let name = |id: &ObjectId| objects.get(id).map(item_name).unwrap_or_default();
+                            let group = name(&key.owner);
+                            let item = format!("{group} > {}", name(&key.target));
+                            for kind in [kind::MEMBERSHIPS.to_owned(), kind::members_of(&group)] {
+                                ledger.note(&self.released, GuardItem { kind, item: item.clone() });
+                            }
+                        }
+                        let next = if state == LinkState::StagedDelete { LinkState::SentDelete } else { LinkState::SentAdd };
+                        sent.push((key, next));
+                    }
+                }
+                ExportResult::Refused { code, reason } => {
+                    self.counters.failed += 1;
+                    let problem = Problem::new(ProblemCode::ExportRefused, format!("{code}: {reason}"));
+                    failed.push(Exported { object: owner, outcome: ExportOutcome::Failed { problem } });
+                }
+            }
+        }
+        let (entries, consumed) = ledger.entries(self.name(), self.clock.now());
+        self.store.record_links(self.lease.epoch, sent, entries).await?;
+        if !failed.is_empty() {
+            self.store.record_exported(self.lease.epoch, failed, Vec::new()).await?;
+        }
+        self.consume(consumed).await
+    }
+}
+
+/// The name of a target object that survives a rebuild of the engine; the store's count uses the same.
+fn item_name(object: &SpaceObject) -> String {
+    let key = object.match_key.as_deref().and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next());
+    key.or(object.anchor.as_deref()).unwrap_or_default().to_owned()
+}
+
+fn change(export: &PendingExport, object: &SpaceObject) -> Option<ExportChange> {
+    let operation = match export.kind {
+        ExportKind::Add => ExportOperation::Add { attributes: export.changes.clone() },
+        ExportKind::Update => {
+            ExportOperation::Update { anchor: object.anchor.clone()?, changes: export.changes.clone() }
+        }
+        ExportKind::Delete => ExportOperation::Delete { anchor: object.anchor.clone()? },
+    };
+    Some(ExportChange { object: export.object, object_type: object.object_type.clone(), operation })
+}
+
+/// What waits for confirmation after this export: an earlier accepted change stays in it.
+fn merged(earlier: Option<&Unconfirmed>, export: &PendingExport) -> Unconfirmed {
+    match (earlier, export.kind) {
+        (Some(earlier), ExportKind::Update) if earlier.kind != ExportKind::Delete => {
+            let mut changes = earlier.changes.clone();
+            changes.extend(export.changes.clone());
+            Unconfirmed { kind: earlier.kind, changes }
+        }
+        _ => Unconfirmed { kind: export.kind, changes: export.changes.clone() },
+    }
+}
+
+#[derive(Default)]
+struct Ledger {
+    counts: BTreeMap<(String, bool), i64>,
+    consumed: Vec<GuardItem>,
+}
+
+impl Ledger {
+    fn note(&mut self, released: &BTreeSet<GuardItem>, item: GuardItem) {
+        let passed = released.contains(&item);
+        *self.counts.entry((item.kind.clone(), passed)).or_default() += 1;
+        if passed {
+            self.consumed.push(item);
+        }
+    }
+
+    fn entries(self, target: &ConnectorName, at: Timestamp) -> (Vec<GuardLedgerEntry>, Vec<GuardItem>) {
+        let entries = self.counts.into_iter().map(|((kind, released), count)| GuardLedgerEntry {
+            target: target.clone(),
+            kind,
+            count,
+            released,
+            at,
+        });
+        (entries.collect(), self.consumed)
+    }
+}
+
+/// Reads back what a crash left in doubt. Returns how many exports were settled.
+pub async fn settle_doubt(
+    store: &dyn EngineStore,
+    connector: &dyn Connector,
+    lease: &HeldLease,
+) -> Result<usize, ExportError> {
+    store.doubt_sent(lease.epoch, connector.name()).await?;
+    let doubtful = store.in_doubt(connector.name()).await?;
+    let add_key = connector.capabilities().add_key;
+    for chunk in doubtful.chunks(BATCH) {
+        let ids: Vec<ObjectId> = chunk.iter().map(|export| export.object).collect();
+        let objects: HashMap<ObjectId, SpaceObject> =
+            store.objects(&ids).await?.into_iter().map(|object| (object.id, object)).collect();
+        let (mut asked, mut questions) = (Vec::new(), Vec::new());
+        for export in chunk {
+            let Some(object) = objects.get(&export.object) else { continue };
+            let object_type = object.object_type.clone();
+            let by_key = || {
+                let values = export.changes.get(add_key.as_ref()?)?;
+                Some(ReadBack::ByAddKey { object_type: object_type.clone(), value: values.first()?.as_text().to_owned() })
+            };
+            let by_anchor = || Some(ReadBack::ByAnchor { object_type: object_type.clone(), anchor: object.anchor.clone()? });
+            let question = if export.kind == ExportKind::Add { by_key() } else { by_anchor() };
+            if let Some(question) = question {
+                asked.push(export.clone());
+                questions.push(question);
+            }
+        }
+        let answers = connector.read_back(questions).await?;
+        let settled = asked.into_iter().zip(answers).map(|(export, found)| {
+            let arrived = match (&found, export.kind) {
+                (Some(found), ExportKind::Add | ExportKind::Update) => holds(&found.attributes, &export.changes),
+                (None, ExportKind::Delete) => true,
+                (None, ExportKind::Add | ExportKind::Update) | (Some(_), ExportKind::Delete) => false,
+            };
+            let anchor = found.map(|found| found.anchor);
+            (export, arrived, anchor)
+        });
+        store.settle_doubt(lease.epoch, settled.collect()).await?;
+    }
+    Ok(doubtful.len())
+}
+
+/// Whether everything in `changes` is so in `shown`.
+pub(super) fn holds(shown: &Attributes, changes: &Attributes) -> bool {
+    let shown = canonical(shown.clone());
+    changes.iter().all(|(name, values)| {
+        let mut wanted = values.clone();
+        wanted.sort();
+        wanted.dedup();
+        shown.get(name).map_or(&[][..], Vec::as_slice) == wanted
+    })
+}

@@ -1,0 +1,286 @@
+//! The guard between pending export and export (design, section 4): counts what destroys, holds what is too much.
+//!
+//! It counts, per target and kind, what is outstanding and what was exported unreleased in the last 24 hours. A hit
+//! holds all exports to that target. A release names the digest of the listed changes: only those pass, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::attribute::{Attribute, Attributes};
+use super::rule::names;
+use super::space::{ExportKind, PendingExport};
+use crate::identity::{ConnectorName, Timestamp};
+
+/// Exports of this long ago still count.
+pub const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Limits. What reaches a limit passes; what exceeds it is held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardSettings {
+    /// Deletes, disables and ended credentials: this many, or
+    pub count: i64,
+    /// this share of the object type in percent, whichever is reached first,
+    pub percent: i64,
+    /// but never fewer than this.
+    pub at_least: i64,
+    /// One attribute emptied on this share of its holders,
+    pub emptied_percent: i64,
+    pub emptied_at_least: i64,
+    /// Memberships removed, in percent of all of the target,
+    pub members_percent: i64,
+    /// or in percent of one group of more than `group_above` members.
+    pub group_percent: i64,
+    pub group_above: i64,
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self {
+            count: 500,
+            percent: 10,
+            at_least: 5,
+            emptied_percent: 10,
+            emptied_at_least: 50,
+            members_percent: 20,
+            group_percent: 50,
+            group_above: 50,
+        }
+    }
+}
+
+/// Names of what is counted.
+pub mod kind {
+    pub const MEMBERSHIPS: &str = "memberships";
+
+    pub fn delete(object_type: &str) -> String {
+        format!("delete:{object_type}")
+    }
+    pub fn disable(object_type: &str) -> String {
+        format!("disable:{object_type}")
+    }
+    pub fn credential(object_type: &str) -> String {
+        format!("credential:{object_type}")
+    }
+    pub fn emptied(attribute: &str) -> String {
+        format!("emptied:{attribute}")
+    }
+    pub fn members_of(group: &str) -> String {
+        format!("members-of:{group}")
+    }
+    pub fn obsolete(object_type: &str) -> String {
+        format!("obsolete:{object_type}")
+    }
+}
+
+/// One change that counts: its kind, and the object by a name that survives a rebuild of the engine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GuardItem {
+    pub kind: String,
+    pub item: String,
+}
+
+/// An entry of the 24-hour ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardLedgerEntry {
+    pub target: ConnectorName,
+    pub kind: String,
+    pub count: i64,
+    pub released: bool,
+    pub at: Timestamp,
+}
+
+/// What the store counted for one target.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub items: BTreeSet<GuardItem>,
+    /// Objects of the target by type, holders by `emptied:` kind, members by `members-of:` kind, all memberships.
+    pub population: BTreeMap<String, i64>,
+    /// Exported unreleased within [`MEMORY`], by kind.
+    pub exported: BTreeMap<String, i64>,
+}
+
+/// A limit that was exceeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// A target connector, or `import:NAME` for an import that would obsolete too much.
+    pub target: String,
+    pub kind: String,
+    pub outstanding: i64,
+    pub exported: i64,
+    pub limit: i64,
+    /// Of the listed changes; a release must name it.
+    pub digest: String,
+    pub since: Timestamp,
+    pub items: Vec<String>,
+}
+
+/// What one pending export counts as.
+pub fn kinds_of(export: &PendingExport, object_type: &str) -> Vec<String> {
+    match export.kind {
+        ExportKind::Delete => vec![kind::delete(object_type)],
+        ExportKind::Add => Vec::new(),
+        ExportKind::Update => {
+            let mut kinds = Vec::new();
+            if says_false(&export.changes, names::ACCOUNT_ENABLED) {
+                kinds.push(kind::disable(object_type));
+            }
+            if says_false(&export.changes, names::CREDENTIAL_ELIGIBLE) || empties(&export.changes, names::CREDENTIAL_ANCHOR) {
+                kinds.push(kind::credential(object_type));
+            }
+            kinds.extend(
+                export.changes.iter().filter(|(_, values)| values.is_empty()).map(|(name, _)| kind::emptied(name.as_str())),
+            );
+            kinds
+        }
+    }
+}
+
+fn says_false(changes: &Attributes, name: &str) -> bool {
+    changes.get(&Attribute::from(name)).is_some_and(|values| values.iter().any(|v| v.folded() == "false"))
+}
+
+fn empties(changes: &Attributes, name: &str) -> bool {
+    changes.get(&Attribute::from(name)).is_some_and(Vec::is_empty)
+}
+
+impl GuardSettings {
+    /// The most that may happen of a kind.
+    pub fn limit(&self, kind: &str, population: i64) -> i64 {
+        let share = |percent: i64| population.saturating_mul(percent) / 100;
+        match kind.split_once(':') {
+            Some(("emptied", _)) => share(self.emptied_percent).max(self.emptied_at_least),
+            Some(("members-of", _)) if population > self.group_above => share(self.group_percent),
+            Some(("members-of", _)) => i64::MAX,
+            None if kind == kind::MEMBERSHIPS => share(self.members_percent).max(self.at_least),
+            _ => share(self.percent).max(self.at_least).min(self.count),
+        }
+    }
+
+    /// The holds on a target. Empty: everything may leave.
+    pub fn judge(&self, target: &str, tally: &Tally, released: &BTreeSet<GuardItem>, now: Timestamp) -> Vec<Hold> {
+        let mut by_kind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for item in tally.items.iter().filter(|item| !released.contains(item)) {
+            by_kind.entry(&item.kind).or_default().push(&item.item);
+        }
+        let mut holds = Vec::new();
+        for (kind, items) in by_kind {
+            let exported = tally.exported.get(kind).copied().unwrap_or(0);
+            let outstanding = items.len() as i64;
+            // What left within the memory was part of the population that shares are taken of.
+            let left = if kind.starts_with("disable:") || kind.starts_with("credential:") { 0 } else { exported };
+            let limit = self.limit(kind, tally.population.get(base(kind)).copied().unwrap_or(0).saturating_add(left));
+            if outstanding + exported > limit {
+                holds.push(Hold {
+                    target: target.to_owned(),
+                    kind: kind.to_owned(),
+                    outstanding,
+                    exported,
+                    limit,
+                    digest: digest(target, kind, &items),
+                    since: now,
+                    items: items.into_iter().map(str::to_owned).collect(),
+                });
+            }
+        }
+        holds
+    }
+}
+
+/// What a kind's share is taken of.
+fn base(kind: &str) -> &str {
+    match kind.split_once(':') {
+        Some(("delete" | "disable" | "credential" | "obsolete", object_type)) => object_type,
+        _ => kind,
+    }
+}
+
+/// Names a list of changes. Sixteen hex digits: enough to tell lists apart, short enough to type.
+fn digest(target: &str, kind: &str, items: &[&str]) -> String {
+    let mut sorted = items.to_vec();
+    sorted.sort_unstable();
+    let mut sha = Sha256::new();
+    for part in [target, kind].into_iter().chain(sorted) {
+        sha.update((part.len() as u64).to_be_bytes());
+        sha.update(part.as_bytes());
+    }
+    hex::encode(&sha.finalize()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(deletes: i64, users: i64, exported: i64) -> Tally {
+        let items = (0..deletes).map(|n| GuardItem { kind: kind::delete("user"), item: format!("u{n:05}") }).collect();
+        Tally {
+            items,
+            population: BTreeMap::from([("user".to_owned(), users)]),
+            exported: BTreeMap::from([(kind::delete("user"), exported)]),
+        }
+    }
+
+    fn held(deletes: i64, users: i64, exported: i64) -> bool {
+        let now = Timestamp::from_secs(0);
+        !GuardSettings::default().judge("tenant", &tally(deletes, users, exported), &BTreeSet::new(), now).is_empty()
+    }
+
+    #[test]
+    fn deletes_are_limited_by_count_or_share_whichever_comes_first() {
+        for (deletes, users, exported, expected) in [
+            (5, 10, 0, false),
+            (6, 10, 0, true),
+            (100, 1000, 0, false),
+            (101, 1000, 0, true),
+            (500, 100_000, 0, false),
+            (501, 100_000, 0, true),
+            (499, 100_000, 0, false),
+            (2, 100_000, 499, true),
+            (0, 100_000, 499, false),
+        ] {
+            assert_eq!(held(deletes, users, exported), expected, "{deletes} of {users} after {exported}");
+        }
+    }
+
+    #[test]
+    fn a_release_lets_the_listed_changes_pass_and_no_others() {
+        let (settings, now) = (GuardSettings::default(), Timestamp::from_secs(0));
+        let all = tally(600, 1000, 0);
+        let hold = settings.judge("tenant", &all, &BTreeSet::new(), now).remove(0);
+        assert_eq!((hold.outstanding, hold.limit, hold.items.len()), (600, 100, 600));
+        let released = all.items.clone();
+        assert!(settings.judge("tenant", &all, &released, now).is_empty());
+        let more = tally(701, 1000, 0);
+        let second = settings.judge("tenant", &more, &released, now).remove(0);
+        assert_eq!(second.outstanding, 101);
+        assert_ne!(second.digest, hold.digest);
+    }
+
+    #[test]
+    fn memberships_and_emptied_attributes_have_limits_of_their_own() {
+        let settings = GuardSettings::default();
+        assert_eq!(settings.limit("memberships", 1000), 200);
+        assert_eq!(settings.limit("members-of:g", 51), 25);
+        assert_eq!(settings.limit("members-of:g", 50), i64::MAX);
+        assert_eq!(settings.limit("emptied:mail", 100), 50);
+        assert_eq!(settings.limit("emptied:mail", 10_000), 1000);
+        assert_eq!(settings.limit("disable:user", 20), 5);
+    }
+
+    #[test]
+    fn an_update_counts_as_what_it_destroys() {
+        use crate::sync::attribute::Value;
+        use crate::sync::space::ObjectId;
+        let changes = Attributes::from([
+            ("accountEnabled".into(), vec![Value::text("FALSE")]),
+            ("credentialEligible".into(), vec![Value::text("FALSE")]),
+            ("mail".into(), Vec::new()),
+            ("displayName".into(), vec![Value::text("x")]),
+        ]);
+        let connector: ConnectorName = "tenant".parse().expect("a name");
+        let update = PendingExport::staged(ObjectId(1), connector, ExportKind::Update, changes);
+        assert_eq!(kinds_of(&update, "user"), ["disable:user", "credential:user", "emptied:mail"]);
+    }
+}

@@ -1,0 +1,479 @@
+//! Import: pages of a source directory into its connector space. Only real differences stage a pending import.
+//!
+//! "Seen" is a bitmap in memory. What was not seen becomes obsolete in one final step, which the caller takes only
+//! after the read came to its end and the guard agreed; an aborted read obsoletes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use super::attribute::{Attribute, Attributes, canonical};
+use super::change_set::ImportBatch;
+use super::connector::{ImportPage, ImportedObject, Reference};
+use super::lease::Epoch;
+use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
+use super::store::{EngineStore, StoreResult};
+use super::workspace::IdBlock;
+use crate::identity::{ConnectorName, DistinguishedName};
+
+/// Ids taken from the store at a time.
+const ID_BLOCK: i64 = 8192;
+/// Heads read at a time when looking for what was not seen.
+const SCAN: usize = 5000;
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportCounters {
+    pub read: u64,
+    pub added: u64,
+    pub updated: u64,
+    pub unchanged: u64,
+    pub obsolete: u64,
+    pub refused: u64,
+}
+
+/// An object that the directory no longer shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obsolete {
+    pub id: ObjectId,
+    pub object_type: String,
+    pub anchor: String,
+    pub name: String,
+}
+
+/// One import of one connector.
+pub struct Importer<'a> {
+    store: &'a dyn EngineStore,
+    connector: ConnectorName,
+    epoch: Epoch,
+    ids: IdBlock,
+    seen: Seen,
+    /// Ids of objects that have children, by folded DN. As large as the tree has inner nodes.
+    parents: HashMap<String, ObjectId>,
+    pub counters: ImportCounters,
+}
+
+impl<'a> Importer<'a> {
+    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: Epoch) -> Self {
+        Self {
+            store,
+            connector,
+            epoch,
+            ids: IdBlock::new(0, 0),
+            seen: Seen::default(),
+            parents: HashMap::new(),
+            counters: ImportCounters::default(),
+        }
+    }
+
+    /// Stages one page and commits it together with its watermark.
+    pub async fn page(&mut self, page: ImportPage) -> StoreResult<()> {
+        self.counters.read += (page.objects.len() + page.refused.len()) as u64;
+        self.counters.refused += page.refused.len() as u64;
+        let mut work = Page::default();
+        let parents: BTreeSet<Dn> = page
+            .objects
+            .iter()
+            .flat_map(|object| object.dn.iter().chain(dn_references(object)))
+            .filter_map(|dn| dn.parent().filter(|parent| !parent.is_root()))
+            .map(Dn::new)
+            .collect();
+        self.resolve_parents(parents, &mut work).await?;
+        let placed = self.stage_objects(&page.objects, &mut work).await?;
+        self.stage_links(placed, &mut work).await?;
+        let mut batch = work.batch;
+        if !page.deleted.is_empty() {
+            let heads = self.store.heads_by_anchor(&self.connector, &page.deleted).await?;
+            self.counters.obsolete += heads.len() as u64;
+            batch.deleted = heads.into_iter().map(|head| head.id).collect();
+        }
+        batch.watermark = page.watermark.map(|watermark| (self.connector.clone(), watermark));
+        batch.bases = (!page.bases.is_empty()).then(|| (self.connector.clone(), page.bases));
+        if !batch.is_empty() {
+            self.store.commit_import(self.epoch, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// After a full read to its end: the objects of the space that were not seen.
+    pub async fn unseen(&self) -> StoreResult<Vec<Obsolete>> {
+        let (mut unseen, mut after) = (Vec::new(), ObjectId(0));
+        loop {
+            let heads = self.store.heads_after(&self.connector, after, SCAN).await?;
+            let Some(last) = heads.last() else { return Ok(unseen) };
+            after = last.id;
+            for head in heads {
+                if !self.seen.contains(head.id) && head.pending_import != PendingImport::Delete {
+                    unseen.push(Obsolete {
+                        id: head.id,
+                        object_type: head.object_type,
+                        anchor: head.anchor.unwrap_or_default(),
+                        name: head.rdn,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The final step: stages the deletion of objects that are no longer shown.
+    pub async fn obsolete(&mut self, objects: &[Obsolete]) -> StoreResult<()> {
+        self.counters.obsolete += objects.len() as u64;
+        for chunk in objects.chunks(1000) {
+            let deleted = chunk.iter().map(|object| object.id).collect();
+            self.store.commit_import(self.epoch, ImportBatch { deleted, ..ImportBatch::default() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds or makes the rows of parent containers, from the root down.
+    async fn resolve_parents(&mut self, wanted: BTreeSet<Dn>, work: &mut Page) -> StoreResult<()> {
+        let mut by_depth: BTreeMap<usize, BTreeSet<Dn>> = BTreeMap::new();
+        for dn in wanted {
+            let mut next = Some(dn);
+            while let Some(dn) = next {
+                if self.parents.contains_key(&dn.folded) || !by_depth.entry(dn.depth).or_default().insert(dn.clone()) {
+                    break;
+                }
+                next = dn.parent();
+            }
+        }
+        for level in by_depth.into_values() {
+            let places: Vec<(Dn, String)> = level
+                .into_iter()
+                .filter(|dn| !self.parents.contains_key(&dn.folded))
+                .map(|dn| {
+                    let place = self.place(&dn);
+                    (dn, place)
+                })
+                .collect();
+            let texts: Vec<String> = places.iter().map(|(_, place)| place.clone()).collect();
+            let found = self.by_place(&texts).await?;
+            for (dn, place) in places {
+                let id = match found.get(&place).or_else(|| work.heads.get(&place)) {
+                    Some(head) => head.id,
+                    None => self.placeholder(&dn, &place, work).await?,
+                };
+                self.parents.insert(dn.folded, id);
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, dn: &Dn) -> String {
+        let parent = dn.parent().and_then(|parent| self.parents.get(&parent.folded)).map_or(0, |id| id.0);
+        format!("{parent}:{}", dn.rdn_folded)
+    }
+
+    /// Of several rows at one place, the one that this import has seen, else the real one: a renamed object may not
+    /// have been read yet.
+    async fn by_place(&self, places: &[String]) -> StoreResult<HashMap<String, SpaceHead>> {
+        let mut best: HashMap<String, SpaceHead> = HashMap::new();
+        for head in self.store.heads_by_place(&self.connector, places).await? {
+            let Some(place) = head.place.clone() else { continue };
+            let rank = |head: &SpaceHead| (self.seen.contains(head.id), head.kind != ObjectKind::Placeholder, -head.id.0);
+            match best.get(&place) {
+                Some(other) if rank(other) >= rank(&head) => {}
+                _ => {
+                    best.insert(place, head);
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    async fn placeholder(&mut self, dn: &Dn, place: &str, work: &mut Page) -> StoreResult<ObjectId> {
+        let id = self.next_id().await?;
+        let head = SpaceHead {
+            id,
+            connector: self.connector.clone(),
+            object_type: String::new(),
+            kind: ObjectKind::Placeholder,
+            anchor: None,
+            parent: dn.parent().and_then(|parent| self.parents.get(&parent.folded)).copied(),
+            rdn: dn.dn.rdn().unwrap_or_default().to_owned(),
+            place: Some(place.to_owned()),
+            digest: String::new(),
+            pending_import: PendingImport::None,
+            mv: None,
+        };
+        work.heads.insert(place.to_owned(), head.clone());
+        work.batch.inserted.push((head, None));
+        Ok(id)
+    }
+
+    /// Stages the objects of a page; returns those whose links are to be compared, with their references.
+    async fn stage_objects<'p>(
+        &mut self,
+        objects: &'p [ImportedObject],
+        work: &mut Page,
+    ) -> StoreResult<Vec<(ObjectId, &'p ImportedObject, bool)>> {
+        let anchors: Vec<String> = objects.iter().map(|object| object.anchor.clone()).collect();
+        let known = self.store.heads_by_anchor(&self.connector, &anchors).await?;
+        let mut known: HashMap<String, SpaceHead> =
+            known.into_iter().filter_map(|head| Some((head.anchor.clone()?, head))).collect();
+        let places: Vec<Option<(Dn, String)>> = objects
+            .iter()
+            .map(|object| {
+                object.dn.clone().map(|dn| {
+                    let dn = Dn::new(dn);
+                    let place = self.place(&dn);
+                    (dn, place)
+                })
+            })
+            .collect();
+        let texts: Vec<String> = places.iter().flatten().map(|(_, place)| place.clone()).collect();
+        let at_place = self.by_place(&texts).await?;
+        let mut to_link = Vec::new();
+        for (object, place) in objects.iter().zip(places) {
+            let attributes = canonical(object.attributes.clone());
+            let digest = digest(object, &attributes);
+            let (dn, place) = place.unzip();
+            let parent = dn.as_ref().and_then(Dn::parent).and_then(|parent| self.parents.get(&parent.folded)).copied();
+            let rdn = dn.as_ref().and_then(|dn| dn.dn.rdn()).unwrap_or(&object.anchor).to_owned();
+            let placeholder = || {
+                let place = place.as_ref()?;
+                let head = work.heads.get(place).or_else(|| at_place.get(place))?;
+                (head.kind == ObjectKind::Placeholder).then(|| head.clone())
+            };
+            let existing = known.remove(&object.anchor).or_else(placeholder);
+            let is_new = existing.as_ref().is_none_or(|head| head.kind == ObjectKind::Placeholder);
+            let id = match &existing {
+                Some(head) => head.id,
+                None => self.next_id().await?,
+            };
+            self.seen.insert(id);
+            let head = SpaceHead {
+                id,
+                connector: self.connector.clone(),
+                object_type: object.object_type.clone(),
+                kind: if object.container { ObjectKind::Container } else { ObjectKind::Object },
+                anchor: Some(object.anchor.clone()),
+                parent,
+                rdn,
+                place: place.clone(),
+                digest,
+                pending_import: match &existing {
+                    _ if is_new => PendingImport::Add,
+                    Some(head) if head.pending_import == PendingImport::Add => PendingImport::Add,
+                    _ => PendingImport::Update,
+                },
+                mv: existing.as_ref().and_then(|head| head.mv),
+            };
+            if let (Some(dn), Some(place)) = (dn, place) {
+                // A container that moved keeps its id: its children's places stay true.
+                if self.parents.contains_key(&dn.folded) || object.container {
+                    self.parents.insert(dn.folded, id);
+                }
+                work.heads.insert(place, head.clone());
+            }
+            let Some(before) = existing else {
+                self.counters.added += 1;
+                work.batch.inserted.push((head, Some(attributes)));
+                to_link.push((id, object, true));
+                continue;
+            };
+            let returned = before.pending_import == PendingImport::Delete;
+            if is_new || before.digest != head.digest || before.object_type != head.object_type || returned {
+                if is_new { self.counters.added += 1 } else { self.counters.updated += 1 }
+                // A placeholder made for this very page is inserted as what it turned out to be.
+                match work.batch.inserted.iter_mut().find(|(made, _)| is_new && made.id == id) {
+                    Some(made) => *made = (head, Some(attributes)),
+                    None => work.batch.changed.push((head, attributes)),
+                }
+                to_link.push((id, object, false));
+            } else {
+                self.counters.unchanged += 1;
+                if before.place != head.place || before.rdn != head.rdn {
+                    work.batch.placed.push(SpaceHead { pending_import: before.pending_import, ..head });
+                }
+            }
+        }
+        Ok(to_link)
+    }
+
+    async fn stage_links(&mut self, objects: Vec<(ObjectId, &ImportedObject, bool)>, work: &mut Page) -> StoreResult<()> {
+        let mut wanted: BTreeSet<LinkKey> = BTreeSet::new();
+        let mut by_place: Vec<(ObjectId, Attribute, Dn, String)> = Vec::new();
+        let mut by_anchor: Vec<(ObjectId, Attribute, String)> = Vec::new();
+        for (owner, object, _) in &objects {
+            for (attribute, references) in &object.references {
+                for reference in references {
+                    match reference {
+                        Reference::Dn(dn) => {
+                            let dn = Dn::new(dn.clone());
+                            let place = self.place(&dn);
+                            by_place.push((*owner, attribute.clone(), dn, place));
+                        }
+                        Reference::Anchor(anchor) => by_anchor.push((*owner, attribute.clone(), anchor.clone())),
+                    }
+                }
+            }
+        }
+        let places: BTreeSet<String> = by_place.iter().map(|(.., place)| place.clone()).collect();
+        let unread: Vec<String> = places.into_iter().filter(|place| !work.heads.contains_key(place)).collect();
+        let found = self.by_place(&unread).await?;
+        for (owner, attribute, dn, place) in by_place {
+            let target = match work.heads.get(&place).or_else(|| found.get(&place)) {
+                Some(head) => head.id,
+                None => self.placeholder(&dn, &place, work).await?,
+            };
+            wanted.insert(LinkKey { owner, attribute, target });
+        }
+        let anchors: BTreeSet<String> = by_anchor.iter().map(|(.., anchor)| anchor.clone()).collect();
+        let anchors: Vec<String> = anchors.into_iter().collect();
+        let heads = self.store.heads_by_anchor(&self.connector, &anchors).await?;
+        let heads: HashMap<&str, ObjectId> = heads.iter().filter_map(|h| Some((h.anchor.as_deref()?, h.id))).collect();
+        for (owner, attribute, anchor) in by_anchor {
+            if let Some(target) = heads.get(anchor.as_str()) {
+                wanted.insert(LinkKey { owner, attribute, target: *target });
+            }
+        }
+        let owners: Vec<ObjectId> = objects.iter().filter(|(.., new)| !new).map(|(id, ..)| *id).collect();
+        let mut held = BTreeMap::new();
+        for link in self.store.links_of(&owners).await? {
+            held.insert(link.key, link.state);
+        }
+        work.batch.links_added = wanted
+            .iter()
+            .filter(|key| held.get(*key).is_none_or(|state| *state == LinkState::Removed))
+            .cloned()
+            .collect();
+        work.batch.links_removed = held
+            .into_iter()
+            .filter(|(key, state)| *state != LinkState::Removed && !wanted.contains(key))
+            .map(|(key, _)| key)
+            .collect();
+        Ok(())
+    }
+
+    async fn next_id(&mut self) -> StoreResult<ObjectId> {
+        if let Some(id) = self.ids.take() {
+            return Ok(ObjectId(id));
+        }
+        let first = self.store.reserve_ids(self.epoch, ID_BLOCK).await?;
+        self.ids = IdBlock::new(first + 1, ID_BLOCK - 1);
+        Ok(ObjectId(first))
+    }
+}
+
+/// What one page comes to.
+#[derive(Default)]
+struct Page {
+    batch: ImportBatch,
+    /// Rows read from or made for this page, by place.
+    heads: HashMap<String, SpaceHead>,
+}
+
+/// A DN with the pieces that places are made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Dn {
+    depth: usize,
+    folded: String,
+    rdn_folded: String,
+    dn: OrderedDn,
+}
+
+/// Ordered by what stands before it in [`Dn`] alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OrderedDn(DistinguishedName);
+
+impl PartialOrd for OrderedDn {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for OrderedDn {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl std::ops::Deref for OrderedDn {
+    type Target = DistinguishedName;
+    fn deref(&self) -> &DistinguishedName {
+        &self.0
+    }
+}
+
+impl Dn {
+    fn new(dn: DistinguishedName) -> Self {
+        let folded = dn.folded();
+        let mut depth = 0;
+        let mut next = dn.parent();
+        let rdn_folded = match next.as_ref().map(DistinguishedName::folded) {
+            Some(parent) if !parent.is_empty() => folded[..folded.len() - parent.len() - 1].to_owned(),
+            _ => folded.clone(),
+        };
+        while let Some(parent) = next {
+            depth += 1;
+            next = parent.parent();
+        }
+        Self { depth, folded, rdn_folded, dn: OrderedDn(dn) }
+    }
+
+    fn parent(&self) -> Option<Self> {
+        self.dn.parent().filter(|parent| !parent.is_root()).map(Self::new)
+    }
+}
+
+fn dn_references(object: &ImportedObject) -> impl Iterator<Item = &DistinguishedName> {
+    object.references.values().flatten().filter_map(|reference| match reference {
+        Reference::Dn(dn) => Some(dn),
+        Reference::Anchor(_) => None,
+    })
+}
+
+/// Over everything an object shows. References count as the directory names them.
+pub(super) fn digest(object: &ImportedObject, attributes: &Attributes) -> String {
+    let mut sha = Sha256::new();
+    let mut feed = |text: &str| {
+        sha.update((text.len() as u64).to_be_bytes());
+        sha.update(text.as_bytes());
+    };
+    feed(&object.object_type);
+    for (name, values) in attributes {
+        feed(&name.as_str().to_ascii_lowercase());
+        for value in values {
+            feed(value.as_text());
+        }
+    }
+    for (name, references) in &object.references {
+        feed("reference");
+        feed(&name.as_str().to_ascii_lowercase());
+        let mut names: Vec<String> = references
+            .iter()
+            .map(|reference| match reference {
+                Reference::Dn(dn) => dn.folded(),
+                Reference::Anchor(anchor) => anchor.clone(),
+            })
+            .collect();
+        names.sort();
+        names.iter().for_each(|name| feed(name));
+    }
+    hex::encode(&sha.finalize()[..16])
+}
+
+/// A bitmap over object ids.
+#[derive(Default)]
+struct Seen(Vec<u64>);
+
+impl Seen {
+    fn insert(&mut self, id: ObjectId) {
+        let (word, bit) = Self::position(id);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << bit;
+    }
+
+    fn contains(&self, id: ObjectId) -> bool {
+        let (word, bit) = Self::position(id);
+        self.0.get(word).is_some_and(|bits| bits & (1 << bit) != 0)
+    }
+
+    fn position(id: ObjectId) -> (usize, u32) {
+        let id = id.0.unsigned_abs();
+        ((id / 64) as usize, (id % 64) as u32)
+    }
+}

@@ -1,0 +1,29 @@
+//! The identity plane's engine: import, synchronise, guard, export, confirm (design, section 4).
+//!
+//! It decides and knows no wire: directories stand behind [`Connector`], tables behind [`store::EngineStore`].
+//! Synchronise is made of pure passes over a [`workspace::Workspace`] that was read beforehand; what changed in it is
+//! committed in one transaction per batch (design D5).
+
+pub mod activation;
+pub mod attribute;
+pub mod change_set;
+pub mod confirm;
+pub mod connector;
+pub mod export;
+pub mod guard;
+pub mod import;
+pub mod join_key;
+pub mod lease;
+pub mod metaverse;
+pub mod problem;
+pub mod rule;
+pub mod run;
+pub mod scheduler;
+pub mod space;
+pub mod store;
+pub mod synchronise;
+pub mod workspace;
+
+pub use attribute::{Attribute, Attributes, Value};
+pub use connector::Connector;
+pub use rule::RuleSet;

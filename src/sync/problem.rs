@@ -1,0 +1,72 @@
+//! What is wrong with single objects. A problem is reported by name and stops nobody else.
+
+use serde::{Deserialize, Serialize};
+
+use super::space::{ObjectId, codes};
+
+codes! {
+    /// Names kept compatible with the field where it has one.
+    ProblemCode {
+        /// The source anchor's attribute is empty or not fit; the object is not projected.
+        MissingAnchor = "missing-anchor",
+        /// Another object of the same connector holds the same join value.
+        DuplicateAnchor = "duplicate-anchor",
+        /// A join rule matched several metaverse objects.
+        AmbiguousJoin = "ambiguous-join",
+        /// More than one join-bearing rule is in scope.
+        SeveralJoinRules = "several-join-rules",
+        /// The source anchor of a provisioned object changed; it is left alone until the value returns.
+        AnchorChanged = "source-anchor-changed",
+        /// A warning: the user principal name cannot be used as it is; the tenant gives another one.
+        InvalidUpn = "invalid-upn",
+        /// The target refused the change.
+        ExportRefused = "export-refused",
+        /// A warning of the target, such as a quarantined duplicate.
+        ExportWarning = "export-warning",
+        /// An import showed something else than what was exported.
+        NotReimported = "exported-change-not-reimported",
+        /// A flow that carries one value met several.
+        SeveralValues = "flow-multi-values-to-single-value",
+        /// An entry was read that is no object of the space.
+        EntryRefused = "entry-refused",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Problem {
+    pub code: ProblemCode,
+    pub detail: String,
+}
+
+/// A problem as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectProblem {
+    pub object: ObjectId,
+    pub connector: String,
+    /// DN or label of the object.
+    pub name: String,
+    #[serde(flatten)]
+    pub problem: Problem,
+}
+
+impl ProblemCode {
+    /// Found, and cleared, by synchronise; the others belong to import and export.
+    pub fn is_of_synchronise(self) -> bool {
+        match self {
+            Self::MissingAnchor
+            | Self::DuplicateAnchor
+            | Self::AmbiguousJoin
+            | Self::SeveralJoinRules
+            | Self::AnchorChanged
+            | Self::InvalidUpn
+            | Self::SeveralValues => true,
+            Self::ExportRefused | Self::ExportWarning | Self::NotReimported | Self::EntryRefused => false,
+        }
+    }
+}
+
+impl Problem {
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}

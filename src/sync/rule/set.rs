@@ -1,0 +1,235 @@
+//! The validated set of rules, with the questions that synchronise asks it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::flow::{Flow, FlowKind};
+use super::scope::Scope;
+use crate::identity::ConnectorName;
+use crate::sync::attribute::{Attribute, Attributes, Value, single};
+use crate::sync::connector::Capabilities;
+use crate::sync::join_key::JoinKey;
+use crate::sync::metaverse::MvObject;
+
+/// Metaverse and tenant attribute names that the engine itself knows.
+pub mod names {
+    pub const SOURCE_ANCHOR: &str = "sourceAnchor";
+    pub const UPN: &str = "userPrincipalName";
+    pub const ACCOUNT_ENABLED: &str = "accountEnabled";
+    /// Published with a user: the account that won `accountEnabled`, as connector and anchor (design D9).
+    pub const CREDENTIAL_CONNECTOR: &str = "credentialConnector";
+    pub const CREDENTIAL_ANCHOR: &str = "credentialAnchor";
+    /// Whether a rule in scope of that account enables password sync.
+    pub const CREDENTIAL_ELIGIBLE: &str = "credentialEligible";
+    /// The connectors that contributed these two; the tenant refuses others.
+    pub const UPN_CONNECTOR: &str = "upnConnector";
+    pub const ANCHOR_CONNECTOR: &str = "anchorConnector";
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Inbound,
+    Outbound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkType {
+    /// Creates the partner when no join finds one.
+    Provision,
+    /// Joins what exists.
+    Join,
+}
+
+/// Which connectors a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectorKind {
+    Named(ConnectorName),
+    /// Every connector of a kind, such as `ldap`.
+    Kind(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    pub clauses: Vec<JoinClause>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinClause {
+    /// In the connector space.
+    pub space: Attribute,
+    /// In the metaverse.
+    pub metaverse: Attribute,
+    pub case_sensitive: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub name: String,
+    pub direction: Direction,
+    pub connector: ConnectorKind,
+    /// In the connector space.
+    pub space_type: String,
+    pub metaverse_type: String,
+    pub link: LinkType,
+    pub precedence: u32,
+    pub scope: Scope,
+    /// In order; empty for a rule that only adds flows.
+    pub joins: Vec<Join>,
+    pub flows: Vec<Flow>,
+    pub enable_password_sync: bool,
+}
+
+/// The rules that apply, lowest precedence number (the strongest) first, and what they need to know of connectors.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    connectors: BTreeMap<ConnectorName, Capabilities>,
+    /// The order in which the settings list the connectors: it breaks ties between connectors of one kind.
+    order: Vec<ConnectorName>,
+}
+
+impl RuleSet {
+    pub(super) fn new(mut rules: Vec<Rule>) -> Self {
+        rules.sort_by_key(|rule| rule.precedence);
+        Self { rules, connectors: BTreeMap::new(), order: Vec::new() }
+    }
+
+    /// Binds the rules to the connectors of this gateway.
+    pub fn for_connectors(mut self, connectors: impl IntoIterator<Item = (ConnectorName, Capabilities)>) -> Self {
+        for (name, capabilities) in connectors {
+            self.order.push(name.clone());
+            self.connectors.insert(name, capabilities);
+        }
+        self
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub fn capabilities(&self, connector: &ConnectorName) -> Option<&Capabilities> {
+        self.connectors.get(connector)
+    }
+
+    /// The place of a connector in the settings: lower wins ties.
+    pub fn rank(&self, connector: &ConnectorName) -> usize {
+        self.order.iter().position(|name| name == connector).unwrap_or(usize::MAX)
+    }
+
+    /// In the order of the settings.
+    pub fn connectors(&self) -> impl Iterator<Item = &ConnectorName> {
+        self.order.iter()
+    }
+
+    /// Connectors that take exports, in the order of the settings.
+    pub fn targets(&self) -> impl Iterator<Item = &ConnectorName> {
+        self.order.iter().filter(|name| self.connectors.get(*name).is_some_and(|c| c.exports))
+    }
+
+    fn is_for(&self, rule: &Rule, connector: &ConnectorName) -> bool {
+        match &rule.connector {
+            ConnectorKind::Named(name) => name == connector,
+            ConnectorKind::Kind(kind) => self.connectors.get(connector).is_some_and(|c| c.kind == *kind),
+        }
+    }
+
+    /// Inbound rules in scope of an object of `connector`.
+    pub fn inbound<'a>(
+        &'a self,
+        connector: &'a ConnectorName,
+        space_type: &'a str,
+        attributes: &'a Attributes,
+    ) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(move |rule| {
+            rule.direction == Direction::Inbound
+                && rule.space_type == space_type
+                && self.is_for(rule, connector)
+                && rule.scope.admits(|name| attributes.get(name).map_or(&[], Vec::as_slice))
+        })
+    }
+
+    /// Outbound rules towards `connector` in scope of a metaverse object.
+    pub fn outbound<'a>(
+        &'a self,
+        connector: &'a ConnectorName,
+        object: &'a MvObject,
+    ) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(move |rule| {
+            rule.direction == Direction::Outbound
+                && rule.metaverse_type == object.object_type
+                && self.is_for(rule, connector)
+                && rule.scope.admits(|name| object.values(name))
+        })
+    }
+
+    pub fn by_name(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.name == name)
+    }
+
+    /// The target attribute of the reference flow of `source` among the rules named in `applied`.
+    pub fn reference_target(
+        &self,
+        applied: &BTreeSet<String>,
+        direction: Direction,
+        source: &Attribute,
+    ) -> Option<&Attribute> {
+        self.rules.iter().filter(|rule| rule.direction == direction && applied.contains(&rule.name)).find_map(|rule| {
+            rule.flows.iter().find_map(|flow| match &flow.kind {
+                FlowKind::Reference { source: from } if from == source => Some(&flow.target),
+                _ => None,
+            })
+        })
+    }
+
+    /// Every key under which a metaverse object must be found by an inbound join.
+    pub fn metaverse_keys(&self, object: &MvObject) -> BTreeSet<JoinKey> {
+        let rules = self.rules.iter().filter(|r| r.direction == Direction::Inbound && r.metaverse_type == object.object_type);
+        rules.flat_map(|rule| &rule.joins).filter_map(|join| join.metaverse_key(object)).collect()
+    }
+
+    /// The key by which a metaverse object finds the object of a target space that it adopts.
+    pub fn match_key(&self, connector: &ConnectorName, space_type: &str, attributes: &Attributes) -> Option<JoinKey> {
+        let rule = self.rules.iter().find(|rule| {
+            rule.direction == Direction::Outbound
+                && rule.space_type == space_type
+                && !rule.joins.is_empty()
+                && self.is_for(rule, connector)
+        })?;
+        rule.joins[0].space_key(space_type, attributes)
+    }
+}
+
+impl Join {
+    /// The key of the metaverse object that `attributes` of the connector space ask for.
+    pub fn space_key(&self, object_type: &str, attributes: &Attributes) -> Option<JoinKey> {
+        let values = self.clauses.iter().map(|clause| single(attributes, &clause.space)).collect::<Option<Vec<_>>>()?;
+        Some(self.key(object_type, &values))
+    }
+
+    pub fn metaverse_key(&self, object: &MvObject) -> Option<JoinKey> {
+        let one = |clause: &JoinClause| match object.values(&clause.metaverse) {
+            [value] => Some(value),
+            _ => None,
+        };
+        let values = self.clauses.iter().map(one).collect::<Option<Vec<_>>>()?;
+        Some(self.key(&object.object_type, &values))
+    }
+
+    /// The key on the side of a target space, whose object type may have another name.
+    pub fn target_key(&self, space_type: &str, object: &MvObject) -> Option<JoinKey> {
+        let one = |clause: &JoinClause| match object.values(&clause.metaverse) {
+            [value] => Some(value),
+            _ => None,
+        };
+        let values = self.clauses.iter().map(one).collect::<Option<Vec<_>>>()?;
+        Some(self.key(space_type, &values))
+    }
+
+    fn key(&self, object_type: &str, values: &[&Value]) -> JoinKey {
+        let clauses = self.clauses.iter().zip(values);
+        JoinKey::new(object_type, clauses.map(|(clause, value)| (&clause.metaverse, *value, clause.case_sensitive)))
+    }
+}

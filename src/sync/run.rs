@@ -1,0 +1,577 @@
+//! A run: import, synchronise, guard, export, confirm as one cycle under the engine lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::activation::{self, ActivationError, Activations};
+use super::confirm::{ConfirmCounters, Confirmer};
+use super::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
+use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
+use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Tally, kind};
+use super::import::Importer;
+use super::lease::{HeldLease, LeaseError, Leases};
+use super::rule::RuleSet;
+use super::space::codes;
+use super::store::{EngineStore, EngineStoreError, Figures};
+use super::synchronise::{self, AsyncTick, Counters, Extent};
+use crate::identity::{Clock, ConnectorName, NodeId, Timestamp};
+
+codes! {
+    RunOutcome {
+        Running = "running",
+        Completed = "completed",
+        /// Something is held: a person has to look.
+        Held = "held",
+        /// A step failed; what the others did stands.
+        Failed = "failed",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub number: i64,
+    pub profile: String,
+    /// The activated version of the rules.
+    pub rules: i64,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub outcome: RunOutcome,
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    pub ordinal: i64,
+    pub connector: String,
+    pub kind: String,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub outcome: RunOutcome,
+    pub counters: BTreeMap<String, i64>,
+    pub detail: Option<String>,
+}
+
+/// Which steps a run takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Full import of every source, synchronisation of what is due, export, confirmation.
+    Cycle,
+    /// The same with a full synchronisation: after a change of rules, and to repair.
+    Full,
+    /// Full import and synchronisation; nothing is exported.
+    Staging,
+}
+
+impl Profile {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Cycle => "cycle",
+            Self::Full => "full",
+            Self::Staging => "staging",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("a run is under way")]
+    Busy,
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Rules(#[from] ActivationError),
+    #[error(transparent)]
+    Store(#[from] EngineStoreError),
+    #[error("no such hold, or its changes are others by now")]
+    NoSuchHold,
+}
+
+/// Told while a run goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub step: String,
+    pub connector: String,
+    pub done: u64,
+}
+
+/// Who is told of progress. Called between batches; must not block.
+pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What leaves a record: the audit log.
+#[async_trait::async_trait]
+pub trait RunEvents: Send + Sync {
+    async fn ended(&self, run: &RunRecord, steps: &[StepRecord]);
+    async fn held(&self, holds: &[Hold]);
+    async fn released(&self, hold: &Hold, by: &str);
+}
+
+/// What a preview found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    pub targets: Vec<TargetPreview>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetPreview {
+    pub target: String,
+    pub figures: Figures,
+    pub changes: Vec<PreviewChange>,
+    pub more: bool,
+    pub holds: Vec<Hold>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewChange {
+    pub object_type: String,
+    pub name: String,
+    pub operation: String,
+    pub attributes: Vec<String>,
+}
+
+/// Changes that a preview lists at most; the figures count all.
+const LISTED: usize = 500;
+
+/// The engine with everything it works on.
+pub struct Runner {
+    pub store: Arc<dyn EngineStore>,
+    pub leases: Arc<dyn Leases>,
+    pub activations: Arc<dyn Activations>,
+    /// In the order of the settings: sources first come, first served in ties.
+    pub connectors: Vec<Arc<dyn Connector>>,
+    pub guard: GuardSettings,
+    pub clock: Arc<dyn Clock>,
+    pub node: NodeId,
+    pub events: Arc<dyn RunEvents>,
+    /// One run at a time on this node; the lease sees to the others.
+    gate: Mutex<()>,
+}
+
+/// What a runner is made of.
+pub struct RunnerParts {
+    pub store: Arc<dyn EngineStore>,
+    pub leases: Arc<dyn Leases>,
+    pub activations: Arc<dyn Activations>,
+    pub connectors: Vec<Arc<dyn Connector>>,
+    pub guard: GuardSettings,
+    pub clock: Arc<dyn Clock>,
+    pub node: NodeId,
+    pub events: Arc<dyn RunEvents>,
+}
+
+impl Runner {
+    pub fn new(parts: RunnerParts) -> Self {
+        let RunnerParts { store, leases, activations, connectors, guard, clock, node, events } = parts;
+        Self { store, leases, activations, connectors, guard, clock, node, events, gate: Mutex::new(()) }
+    }
+
+    /// Runs one cycle. Refuses when another run of this node is under way.
+    pub async fn run(&self, profile: Profile, progress: ProgressSink) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
+        let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
+        let (activation, rules) = self.rules().await?;
+        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let started = self.clock.now();
+        let number = self.store.begin_run(lease.epoch, profile.code(), activation, started).await?;
+        let mut cycle = Cycle { runner: self, rules: &rules, lease, run: number, steps: Vec::new(), progress };
+        let ended = cycle.run(profile).await;
+        let outcome = match &ended {
+            Ok(outcome) => *outcome,
+            Err(_) => RunOutcome::Failed,
+        };
+        let Cycle { lease, steps, .. } = cycle;
+        let record = RunRecord {
+            number,
+            profile: profile.code().to_owned(),
+            rules: activation,
+            started_at: started,
+            ended_at: Some(self.clock.now()),
+            outcome,
+            detail: ended.as_ref().err().map(ToString::to_string),
+        };
+        self.events.ended(&record, &steps).await;
+        ended?;
+        self.store.end_run(lease.epoch, &record).await?;
+        self.leases.release(lease.epoch).await?;
+        Ok((record, steps))
+    }
+
+    /// What a run would export, without committing anything. `rules` are those to try; none: the activated ones.
+    pub async fn preview(&self, rules: Option<RuleSet>) -> Result<Preview, RunError> {
+        let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
+        let rules = match rules {
+            Some(rules) => self.bind(rules),
+            None => self.rules().await?.1,
+        };
+        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let scratch = self.store.scratch().await?;
+        let mut tick = Tick { leases: &*self.leases, lease: lease.clone(), progress: None };
+        synchronise::run::<RunError>(&*scratch, &rules, lease.epoch, Extent::Full, &mut tick).await?;
+        let mut preview = Preview::default();
+        for target in rules.targets() {
+            preview.targets.push(self.preview_of(&*scratch, target).await?);
+        }
+        drop(scratch);
+        self.leases.release(lease.epoch).await?;
+        Ok(preview)
+    }
+
+    async fn preview_of(&self, store: &dyn EngineStore, target: &ConnectorName) -> Result<TargetPreview, RunError> {
+        let pending = store.pending(target, super::space::ObjectId(0), LISTED + 1).await?;
+        let ids: Vec<_> = pending.iter().map(|export| export.object).collect();
+        let objects: BTreeMap<_, _> = store.objects(&ids).await?.into_iter().map(|o| (o.id, o)).collect();
+        let changes = pending.iter().take(LISTED).map(|export| PreviewChange {
+            object_type: objects.get(&export.object).map(|o| o.object_type.clone()).unwrap_or_default(),
+            name: objects.get(&export.object).map(|o| o.rdn.clone()).unwrap_or_default(),
+            operation: export.kind.code().to_owned(),
+            attributes: export.changes.keys().map(ToString::to_string).collect(),
+        });
+        Ok(TargetPreview {
+            target: target.to_string(),
+            figures: store.figures(target).await?,
+            changes: changes.collect(),
+            more: pending.len() > LISTED,
+            holds: self.judge(store, target).await?.0,
+        })
+    }
+
+    /// Lets the changes listed under `digest` pass, once. They leave with the next run.
+    pub async fn release(&self, target: &str, digest: &str, by: &str) -> Result<Hold, RunError> {
+        let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
+        let hold = self.store.holds().await?.into_iter().find(|hold| hold.target == target && hold.digest == digest);
+        let hold = hold.ok_or(RunError::NoSuchHold)?;
+        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let items = hold.items.iter().map(|item| GuardItem { kind: hold.kind.clone(), item: item.clone() }).collect();
+        self.store.release(lease.epoch, target, items, by, self.clock.now()).await?;
+        let kept = self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
+        self.store.put_holds(lease.epoch, target, kept.collect()).await?;
+        self.leases.release(lease.epoch).await?;
+        self.events.released(&hold, by).await;
+        Ok(hold)
+    }
+
+    /// The activated rules, bound to the connectors, with their version.
+    pub async fn rules(&self) -> Result<(i64, RuleSet), RunError> {
+        let (activation, rules) = activation::activated(&*self.activations).await?;
+        Ok((activation.number, self.bind(rules)))
+    }
+
+    pub fn bind(&self, rules: RuleSet) -> RuleSet {
+        rules.for_connectors(self.connectors.iter().map(|c| (c.name().clone(), c.capabilities())))
+    }
+
+    async fn judge(
+        &self,
+        store: &dyn EngineStore,
+        target: &ConnectorName,
+    ) -> Result<(Vec<Hold>, BTreeSet<GuardItem>), RunError> {
+        let now = self.clock.now();
+        let tally = store.tally(target, now - MEMORY).await?;
+        let released = store.released(target.as_str()).await?;
+        Ok((self.guard.judge(target.as_str(), &tally, &released, now), released))
+    }
+}
+
+struct Cycle<'a> {
+    runner: &'a Runner,
+    rules: &'a RuleSet,
+    lease: HeldLease,
+    run: i64,
+    steps: Vec<StepRecord>,
+    progress: ProgressSink,
+}
+
+impl Cycle<'_> {
+    async fn run(&mut self, profile: Profile) -> Result<RunOutcome, RunError> {
+        let runner = self.runner;
+        let (targets, sources): (Vec<_>, Vec<_>) = runner.connectors.iter().partition(|c| c.capabilities().exports);
+        let mut outcome = RunOutcome::Completed;
+        for target in &targets {
+            self.settle(target.as_ref(), &mut outcome).await?;
+        }
+        for source in &sources {
+            worse(&mut outcome, self.import(source.as_ref()).await?);
+        }
+        if outcome == RunOutcome::Held {
+            // A directory that lost too much is looked at before anything is concluded from it.
+            return Ok(outcome);
+        }
+        let extent = if profile == Profile::Full { Extent::Full } else { Extent::Delta };
+        self.synchronise(extent).await?;
+        for target in &targets {
+            if profile == Profile::Staging {
+                continue;
+            }
+            worse(&mut outcome, self.export(target.as_ref()).await?);
+            worse(&mut outcome, self.confirm(target.as_ref()).await?);
+        }
+        Ok(outcome)
+    }
+
+    async fn settle(&mut self, target: &dyn Connector, outcome: &mut RunOutcome) -> Result<(), RunError> {
+        let started = self.runner.clock.now();
+        match settle_doubt(&*self.runner.store, target, &self.lease).await {
+            Ok(0) => Ok(()),
+            Ok(settled) => {
+                let counters = [("settled", settled as i64)];
+                self.step(target.name(), "read-back", started, RunOutcome::Completed, &counters, None).await
+            }
+            Err(error) => {
+                let failed = self.failed(target.name(), "read-back", started, error).await?;
+                worse(outcome, failed);
+                Ok(())
+            }
+        }
+    }
+
+    async fn import(&mut self, source: &dyn Connector) -> Result<RunOutcome, RunError> {
+        let runner = self.runner;
+        let (name, started, target) = (source.name(), runner.clock.now(), format!("import:{}", source.name()));
+        let population = runner.store.population(name).await?;
+        let mut importer = Importer::new(&*runner.store, name.clone(), self.lease.epoch);
+        let read: Result<(), ExportError> = async {
+            let request = ImportRequest { mode: ImportMode::Full, bases: runner.store.bases(name).await? };
+            let mut stream = source.import(request).await?;
+            while let Some(page) = stream.next_page().await? {
+                importer.page(page).await?;
+                self.lease.keep(&*runner.leases).await?;
+                (self.progress)(Progress { step: "import".into(), connector: name.to_string(), done: importer.counters.read });
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = read {
+            return self.failed(name, "full-import", started, error).await;
+        }
+        if importer.counters.read == 0 && population.iter().any(|(_, count)| *count > 0) {
+            let reason = "the directory showed nothing".to_owned();
+            let error = ConnectorError::Aborted { connector: name.clone(), reason };
+            return self.failed(name, "full-import", started, error.into()).await;
+        }
+        let unseen = importer.unseen().await?;
+        let items = unseen.iter().map(|object| GuardItem {
+            kind: kind::obsolete(&object.object_type),
+            item: object.anchor.clone(),
+        });
+        let tally = Tally {
+            items: items.collect(),
+            population: population.into_iter().collect(),
+            exported: BTreeMap::new(),
+        };
+        let released = runner.store.released(&target).await?;
+        let holds = runner.guard.judge(&target, &tally, &released, runner.clock.now());
+        let held = !holds.is_empty();
+        self.hold(&target, holds).await?;
+        if !held {
+            importer.obsolete(&unseen).await?;
+            let used: Vec<GuardItem> = tally.items.intersection(&released).cloned().collect();
+            if !used.is_empty() {
+                runner.store.consume_release(self.lease.epoch, &target, &used).await?;
+            }
+        }
+        let c = &importer.counters;
+        let counters = [
+            ("read", c.read as i64),
+            ("added", c.added as i64),
+            ("updated", c.updated as i64),
+            ("unchanged", c.unchanged as i64),
+            ("obsolete", unseen.len() as i64),
+            ("refused", c.refused as i64),
+        ];
+        let outcome = if held { RunOutcome::Held } else { RunOutcome::Completed };
+        let detail = held.then(|| format!("{} objects are no longer shown; nothing is concluded from it", unseen.len()));
+        self.step(name, "full-import", started, outcome, &counters, detail).await?;
+        Ok(outcome)
+    }
+
+    async fn synchronise(&mut self, extent: Extent) -> Result<(), RunError> {
+        let runner = self.runner;
+        let started = runner.clock.now();
+        let mut tick =
+            Tick { leases: &*runner.leases, lease: self.lease.clone(), progress: Some(self.progress.clone()) };
+        let counters =
+            synchronise::run::<RunError>(&*runner.store, self.rules, self.lease.epoch, extent, &mut tick).await?;
+        self.lease = tick.lease;
+        let kind = if extent == Extent::Full { "full-sync" } else { "delta-sync" };
+        let counters = [
+            ("objects", counters.objects as i64),
+            ("links", counters.links as i64),
+            ("batches", counters.batches as i64),
+            ("committed", counters.committed as i64),
+        ];
+        // Synchronise walks all sources; it is no connector's step.
+        self.record("", kind, started, RunOutcome::Completed, &counters, None).await
+    }
+
+    async fn export(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
+        let runner = self.runner;
+        let (name, started) = (target.name(), runner.clock.now());
+        let (holds, released) = runner.judge(&*runner.store, name).await?;
+        let held = holds.iter().map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit)).collect::<Vec<_>>();
+        self.hold(name.as_str(), holds).await?;
+        if !held.is_empty() {
+            let detail = Some(held.join(", "));
+            self.step(name, "export", started, RunOutcome::Held, &[], detail).await?;
+            return Ok(RunOutcome::Held);
+        }
+        self.lease.keep(&*runner.leases).await?;
+        let mut exporter = Exporter {
+            store: &*runner.store,
+            connector: target,
+            lease: &self.lease,
+            clock: &*runner.clock,
+            released,
+            counters: ExportCounters::default(),
+        };
+        let exported = exporter.run().await;
+        let c = exporter.counters;
+        if let Err(error) = exported {
+            return self.failed(name, "export", started, error).await;
+        }
+        let counters = [
+            ("adds", c.adds),
+            ("updates", c.updates),
+            ("deletes", c.deletes),
+            ("links", c.links),
+            ("failed", c.failed),
+        ];
+        self.step(name, "export", started, RunOutcome::Completed, &counters, None).await?;
+        Ok(RunOutcome::Completed)
+    }
+
+    async fn confirm(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
+        let runner = self.runner;
+        let (name, started) = (target.name(), runner.clock.now());
+        let since = runner.store.watermark(name).await?.filter(|_| target.capabilities().delta_import);
+        let full = since.is_none();
+        let mode = since.map_or(ImportMode::Full, |since| ImportMode::Delta { since });
+        let mut confirmer = Confirmer {
+            store: &*runner.store,
+            rules: self.rules,
+            connector: name.clone(),
+            epoch: self.lease.epoch,
+            seen: Default::default(),
+            counters: ConfirmCounters::default(),
+        };
+        let read: Result<(), ExportError> = async {
+            let mut stream = target.import(ImportRequest { mode, bases: Vec::new() }).await?;
+            while let Some(page) = stream.next_page().await? {
+                confirmer.page(page).await?;
+                self.lease.keep(&*runner.leases).await?;
+            }
+            if full {
+                confirmer.finish().await?;
+            }
+            Ok(())
+        }
+        .await;
+        let c = confirmer.counters.clone();
+        if let Err(error) = read {
+            return self.failed(name, "confirm", started, error).await;
+        }
+        let counters =
+            [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
+        self.step(name, "confirm", started, RunOutcome::Completed, &counters, None).await?;
+        Ok(RunOutcome::Completed)
+    }
+
+    /// Keeps the time of a hold that goes on, and tells of new ones.
+    async fn hold(&mut self, target: &str, mut holds: Vec<Hold>) -> Result<(), RunError> {
+        let before: Vec<Hold> = self.runner.store.holds().await?.into_iter().filter(|h| h.target == target).collect();
+        if before.is_empty() && holds.is_empty() {
+            return Ok(());
+        }
+        for hold in &mut holds {
+            if let Some(earlier) = before.iter().find(|earlier| earlier.kind == hold.kind) {
+                hold.since = earlier.since;
+            }
+        }
+        let new: Vec<Hold> =
+            holds.iter().filter(|hold| !before.iter().any(|b| b.digest == hold.digest)).cloned().collect();
+        self.runner.store.put_holds(self.lease.epoch, target, holds).await?;
+        if !new.is_empty() {
+            self.runner.events.held(&new).await;
+        }
+        Ok(())
+    }
+
+    /// A step that failed for the connector's sake ends alone; one that failed for ours ends the run.
+    async fn failed(
+        &mut self,
+        connector: &ConnectorName,
+        kind: &str,
+        started: Timestamp,
+        error: ExportError,
+    ) -> Result<RunOutcome, RunError> {
+        match error {
+            ExportError::Lease(error) => Err(error.into()),
+            ExportError::Store(error) => Err(error.into()),
+            ExportError::Connector(error) => {
+                self.step(connector, kind, started, RunOutcome::Failed, &[], Some(error.to_string())).await?;
+                Ok(RunOutcome::Failed)
+            }
+        }
+    }
+
+    async fn step(
+        &mut self,
+        connector: &ConnectorName,
+        kind: &str,
+        started: Timestamp,
+        outcome: RunOutcome,
+        counters: &[(&str, i64)],
+        detail: Option<String>,
+    ) -> Result<(), RunError> {
+        self.record(connector.as_str(), kind, started, outcome, counters, detail).await
+    }
+
+    async fn record(
+        &mut self,
+        connector: &str,
+        kind: &str,
+        started_at: Timestamp,
+        outcome: RunOutcome,
+        counters: &[(&str, i64)],
+        detail: Option<String>,
+    ) -> Result<(), RunError> {
+        let step = StepRecord {
+            ordinal: self.steps.len() as i64 + 1,
+            connector: connector.to_owned(),
+            kind: kind.to_owned(),
+            started_at,
+            ended_at: self.runner.clock.now(),
+            outcome,
+            counters: counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            detail,
+        };
+        self.runner.store.record_step(self.lease.epoch, self.run, &step).await?;
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
+/// Held outranks failed outranks completed.
+fn worse(outcome: &mut RunOutcome, other: RunOutcome) {
+    if *outcome != RunOutcome::Held && other != RunOutcome::Completed {
+        *outcome = other;
+    }
+}
+
+struct Tick<'a> {
+    leases: &'a dyn Leases,
+    lease: HeldLease,
+    progress: Option<ProgressSink>,
+}
+
+#[async_trait::async_trait]
+impl AsyncTick<RunError> for Tick<'_> {
+    async fn tick(&mut self, counters: &Counters) -> Result<(), RunError> {
+        if let Some(progress) = &self.progress {
+            let done = counters.objects + counters.links;
+            progress(Progress { step: "synchronise".into(), connector: String::new(), done });
+        }
+        Ok(self.lease.keep(self.leases).await?)
+    }
+}

@@ -1,0 +1,199 @@
+//! Objects and links of a connector space (design, section 4 "Objects and links").
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::attribute::{Attribute, Attributes};
+use super::metaverse::MvId;
+use crate::identity::ConnectorName;
+
+/// An object of a connector space. 64 bits, given by the engine, never shown outside as an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ObjectId(pub i64);
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// The code in the store and in reports.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+pub(crate) use codes;
+
+codes! {
+    /// What a row of the space stands for.
+    ObjectKind {
+        Object = "object",
+        Container = "container",
+        /// Fills a hole: a parent or a reference target that was not imported. Never joined.
+        Placeholder = "placeholder",
+    }
+}
+
+codes! {
+    /// What was imported and not yet synchronised.
+    PendingImport { None = "none", Add = "add", Update = "update", Delete = "delete" }
+}
+
+codes! {
+    /// Where a link stands between import, staging and export.
+    LinkState {
+        /// Shown by the connected system.
+        Confirmed = "confirmed",
+        /// No longer shown by a source; to be synchronised, then gone.
+        Removed = "removed",
+        StagedAdd = "staged-add",
+        StagedDelete = "staged-delete",
+        SentAdd = "sent-add",
+        SentDelete = "sent-delete",
+    }
+}
+
+/// What import needs of an object: where it stands and whether it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceHead {
+    pub id: ObjectId,
+    pub connector: ConnectorName,
+    pub object_type: String,
+    pub kind: ObjectKind,
+    pub anchor: Option<String>,
+    pub parent: Option<ObjectId>,
+    /// The RDN as the directory writes it; a label in systems without a tree.
+    pub rdn: String,
+    /// Parent id and folded RDN: the key by which a DN is resolved.
+    pub place: Option<String>,
+    /// Over everything shown; equal digests mean nothing to compare.
+    pub digest: String,
+    pub pending_import: PendingImport,
+    pub mv: Option<MvId>,
+}
+
+/// An object of a connector space with the states that are kept apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceObject {
+    pub id: ObjectId,
+    pub connector: ConnectorName,
+    pub object_type: String,
+    pub kind: ObjectKind,
+    pub anchor: Option<String>,
+    pub rdn: String,
+    /// What the connected system last showed; `None` before it showed anything.
+    pub shown: Option<Attributes>,
+    pub pending_import: PendingImport,
+    /// Due for synchronisation, by a pending import or by an edge that leads here.
+    pub due: bool,
+    /// What was sent, accepted and not yet confirmed by an import.
+    pub unconfirmed: Option<Unconfirmed>,
+    pub mv: Option<MvId>,
+    /// The rule that joined, projected or provisioned it.
+    pub joined_by: Option<String>,
+    /// The rules in scope at the last evaluation; a change moves its links.
+    pub applied: BTreeSet<String>,
+    /// In a target space: the value by which a metaverse object adopts it.
+    pub match_key: Option<String>,
+}
+
+/// An accepted export that no import has shown yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    pub kind: ExportKind,
+    pub changes: Attributes,
+}
+
+codes! {
+    ExportKind { Add = "add", Update = "update", Delete = "delete" }
+}
+
+codes! {
+    /// The life of a pending export. What is accepted leaves this list and waits for confirmation at its object.
+    ExportState {
+        Pending = "pending",
+        /// Recorded before it left; the answer is not known yet.
+        Sent = "sent",
+        /// Sent before a crash: to be read back before anything is resent.
+        InDoubt = "in-doubt",
+        Failed = "failed",
+    }
+}
+
+/// A staged change of one object of a target space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingExport {
+    pub object: ObjectId,
+    pub connector: ConnectorName,
+    pub kind: ExportKind,
+    /// Of an add or update; an attribute without values is to be removed.
+    pub changes: Attributes,
+    pub state: ExportState,
+    pub error: Option<String>,
+    pub attempts: i64,
+}
+
+impl PendingExport {
+    pub fn staged(object: ObjectId, connector: ConnectorName, kind: ExportKind, changes: Attributes) -> Self {
+        Self { object, connector, kind, changes, state: ExportState::Pending, error: None, attempts: 0 }
+    }
+}
+
+impl SpaceObject {
+    /// What the target holds once all accepted exports are confirmed: the base of every difference.
+    pub fn effective(&self) -> Option<Attributes> {
+        match (&self.shown, &self.unconfirmed) {
+            (_, Some(Unconfirmed { kind: ExportKind::Delete, .. })) => None,
+            (None, None) => None,
+            (shown, unconfirmed) => {
+                let mut attributes = shown.clone().unwrap_or_default();
+                if let Some(unconfirmed) = unconfirmed {
+                    apply(&mut attributes, &unconfirmed.changes);
+                }
+                Some(attributes)
+            }
+        }
+    }
+}
+
+/// Lays `changes` over `attributes`; an attribute without values is removed.
+pub fn apply(attributes: &mut Attributes, changes: &Attributes) {
+    for (name, values) in changes {
+        if values.is_empty() {
+            attributes.remove(name);
+        } else {
+            attributes.insert(name.clone(), values.clone());
+        }
+    }
+}
+
+/// A reference from one object of a space to another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkKey {
+    pub owner: ObjectId,
+    pub attribute: Attribute,
+    pub target: ObjectId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceLink {
+    pub key: LinkKey,
+    pub state: LinkState,
+}

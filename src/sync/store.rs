@@ -1,0 +1,192 @@
+//! What the engine needs of its tables. `store::engine` implements it on SQL.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
+use super::connector::{KnownBase, Watermark};
+use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
+use super::join_key::JoinKey;
+use super::lease::Epoch;
+use super::metaverse::{MvId, MvLink, MvObject};
+use super::problem::{ObjectProblem, Problem};
+use super::run::{RunRecord, StepRecord};
+use super::space::{LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed};
+use super::synchronise::{DueLink, PairFacts};
+use crate::identity::{ConnectorName, Timestamp};
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineStoreError {
+    /// Another node holds a newer lease; nothing was written.
+    #[error("the engine lease is no longer ours (epoch {epoch})")]
+    LeaseLost { epoch: i64 },
+    #[error("the engine's tables could not be used")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+pub type StoreResult<T> = Result<T, EngineStoreError>;
+
+/// Which objects a synchronisation walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// Those that are due.
+    Due,
+    /// All, behind the last one seen.
+    All { after: ObjectId },
+}
+
+/// The result of one exported change, to be recorded.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    pub object: ObjectId,
+    pub outcome: ExportOutcome,
+}
+
+#[derive(Clone, Debug)]
+pub enum ExportOutcome {
+    Accepted { anchor: Option<String>, unconfirmed: Unconfirmed, problem: Option<Problem> },
+    Failed { problem: Problem },
+}
+
+/// What a confirming import shows of one object of a target space.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    pub object: SpaceObject,
+    /// The space did not know it.
+    pub inserted: bool,
+    /// Links shown, when the page carries them.
+    pub links: Vec<(LinkKey, LinkChange)>,
+    pub problem: Option<Problem>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkChange {
+    Write(LinkState),
+    Remove,
+    /// Write, and let the link pass look at it.
+    Doubt(LinkState),
+}
+
+/// The engine's tables, by role. Every write carries the epoch of the lease and is refused when a newer one has written.
+#[async_trait::async_trait]
+pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs {
+    /// A view whose writes are seen by its own reads alone, and vanish with it.
+    async fn scratch(&self) -> StoreResult<Arc<dyn EngineStore>>;
+
+    /// The first of `count` new ids.
+    async fn reserve_ids(&self, epoch: Epoch, count: i64) -> StoreResult<i64>;
+
+    /// All state without engine ids and times, as sorted text lines: two engines in the same state print the same.
+    async fn dump(&self) -> StoreResult<String>;
+}
+
+/// What import reads and writes.
+#[async_trait::async_trait]
+pub trait Spaces: Send + Sync {
+    async fn heads_by_anchor(&self, connector: &ConnectorName, anchors: &[String]) -> StoreResult<Vec<SpaceHead>>;
+    async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>>;
+    /// Imported objects and containers in id order, for obsolescence.
+    async fn heads_after(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceHead>>;
+    /// Imported objects by type.
+    async fn population(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>>;
+    async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>>;
+    async fn watermark(&self, connector: &ConnectorName) -> StoreResult<Option<Watermark>>;
+    async fn bases(&self, connector: &ConnectorName) -> StoreResult<Vec<KnownBase>>;
+    async fn commit_import(&self, epoch: Epoch, batch: ImportBatch) -> StoreResult<()>;
+    /// Drops placeholders that nothing refers to.
+    async fn sweep(&self, epoch: Epoch) -> StoreResult<()>;
+}
+
+/// The read sets of synchronise, and its commit.
+#[async_trait::async_trait]
+pub trait Synchronisation: Send + Sync {
+    async fn walk(&self, connector: &ConnectorName, walk: Walk, limit: usize) -> StoreResult<Vec<SpaceObject>>;
+    async fn objects(&self, ids: &[ObjectId]) -> StoreResult<Vec<SpaceObject>>;
+    async fn members(&self, mvs: &[MvId]) -> StoreResult<Vec<SpaceObject>>;
+    async fn metaverse(&self, ids: &[MvId]) -> StoreResult<Vec<MvObject>>;
+    async fn due_metaverse(&self, limit: usize) -> StoreResult<Vec<MvId>>;
+    async fn by_join_key(&self, keys: &[JoinKey]) -> StoreResult<Vec<(JoinKey, MvId)>>;
+    /// Objects of a target space that no metaverse object holds.
+    async fn adoptable(&self, connector: &ConnectorName, keys: &[JoinKey]) -> StoreResult<Vec<SpaceObject>>;
+    async fn staged(&self, objects: &[ObjectId]) -> StoreResult<Vec<PendingExport>>;
+    async fn waits(&self, objects: &[ObjectId]) -> StoreResult<Vec<(ObjectId, JoinKey)>>;
+    async fn problems(&self, objects: &[ObjectId]) -> StoreResult<Vec<(ObjectId, Problem)>>;
+    async fn commit_sync(&self, epoch: Epoch, batch: SyncBatch, targets: &[ConnectorName]) -> StoreResult<()>;
+}
+
+/// The read sets of the link passes, and their commit.
+#[async_trait::async_trait]
+pub trait Links: Send + Sync {
+    /// Marks as due what a full synchronisation finds out of step; counted.
+    async fn compare_links(&self, epoch: Epoch, targets: &[ConnectorName]) -> StoreResult<()>;
+    async fn due_links(&self, targets: &[ConnectorName], limit: usize) -> StoreResult<Vec<DueLink>>;
+    async fn mv_links_from(&self, links: &[LinkKey]) -> StoreResult<Vec<MvLink>>;
+    async fn due_pairs(&self, limit: usize) -> StoreResult<BTreeSet<MvPair>>;
+    /// Due links of target spaces with the metaverse objects of their ends.
+    async fn due_target_links(
+        &self,
+        targets: &[ConnectorName],
+        limit: usize,
+    ) -> StoreResult<Vec<(LinkKey, Option<MvId>, Option<MvId>)>>;
+    async fn pair_facts(&self, targets: &[ConnectorName], pairs: &BTreeSet<MvPair>) -> StoreResult<PairFacts>;
+    async fn commit_links(&self, epoch: Epoch, batch: LinkBatch) -> StoreResult<()>;
+}
+
+/// Pending exports on their way out, and their confirmation.
+#[async_trait::async_trait]
+pub trait Exports: Send + Sync {
+    /// Pending exports of a target in id order, behind `after`.
+    async fn pending(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<PendingExport>>;
+    async fn pending_links(&self, connector: &ConnectorName, after: Option<&LinkKey>, limit: usize) -> StoreResult<Vec<SpaceLink>>;
+    /// Records that a batch is about to leave.
+    async fn record_sent(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()>;
+    async fn record_exported(&self, epoch: Epoch, results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
+    async fn record_links(&self, epoch: Epoch, links: Vec<(LinkKey, LinkState)>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
+    /// Turns what a crash left as sent into doubt; returns how many.
+    async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64>;
+    async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>>;
+    /// Ends the doubt: `true` for objects whose change arrived.
+    async fn settle_doubt(&self, epoch: Epoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()>;
+    async fn confirm(&self, epoch: Epoch, confirmed: Vec<Confirmed>, watermark: Option<(ConnectorName, Watermark)>) -> StoreResult<()>;
+    /// Objects of a target space that are gone there.
+    async fn confirm_gone(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()>;
+}
+
+/// The guard's memory.
+#[async_trait::async_trait]
+pub trait Holds: Send + Sync {
+    async fn tally(&self, connector: &ConnectorName, since: Timestamp) -> StoreResult<Tally>;
+    async fn holds(&self) -> StoreResult<Vec<Hold>>;
+    async fn put_holds(&self, epoch: Epoch, target: &str, holds: Vec<Hold>) -> StoreResult<()>;
+    /// Lets exactly these items pass, once.
+    async fn release(&self, epoch: Epoch, target: &str, items: Vec<GuardItem>, by: &str, at: Timestamp) -> StoreResult<()>;
+    async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>>;
+    async fn consume_release(&self, epoch: Epoch, target: &str, items: &[GuardItem]) -> StoreResult<()>;
+}
+
+/// Runs, steps, problems and figures, for status.
+#[async_trait::async_trait]
+pub trait Runs: Send + Sync {
+    /// The number of the new run.
+    async fn begin_run(&self, epoch: Epoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64>;
+    async fn end_run(&self, epoch: Epoch, run: &RunRecord) -> StoreResult<()>;
+    async fn record_step(&self, epoch: Epoch, run: i64, step: &StepRecord) -> StoreResult<()>;
+    async fn last_runs(&self, limit: usize) -> StoreResult<Vec<(RunRecord, Vec<StepRecord>)>>;
+    async fn all_problems(&self, limit: usize) -> StoreResult<Vec<ObjectProblem>>;
+    /// Objects and pending exports by connector, for status.
+    async fn figures(&self, connector: &ConnectorName) -> StoreResult<Figures>;
+}
+
+/// Counts of one connector space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Figures {
+    pub objects: i64,
+    pub containers: i64,
+    pub joined: i64,
+    pub links: i64,
+    pub pending_adds: i64,
+    pub pending_updates: i64,
+    pub pending_deletes: i64,
+    pub pending_links: i64,
+    pub failed: i64,
+}

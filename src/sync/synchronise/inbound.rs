@@ -1,0 +1,142 @@
+//! Inbound attribute flow: the contributions of all linked objects compete for each attribute (reference, 1.8 and 2.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::join::describe;
+use crate::identity::Upn;
+use crate::sync::attribute::Attribute;
+use crate::sync::metaverse::{Contribution, MvId};
+use crate::sync::problem::{Problem, ProblemCode};
+use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet, names};
+use crate::sync::space::{ObjectId, SpaceObject};
+use crate::sync::workspace::Workspace;
+
+/// Recomputes one metaverse object from its members. One that no provision rule keeps alive is removed; its source
+/// members are unlinked and due again, its target members are left to the outbound pass.
+pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
+    let Some(object) = ws.mv(mv).cloned() else { return };
+    let is_target = |o: &SpaceObject| rules.capabilities(&o.connector).is_some_and(|c| c.exports);
+    let members: Vec<SpaceObject> = ws.members(mv).into_iter().filter_map(|id| ws.object(id).cloned()).collect();
+    let (targets, sources): (Vec<_>, Vec<_>) = members.into_iter().partition(is_target);
+
+    let mut contenders: Vec<Contender<'_>> = Vec::new();
+    for source in &sources {
+        let Some(attributes) = source.shown.as_ref() else { continue };
+        let rank = rules.rank(&source.connector);
+        contenders.extend(
+            rules
+                .inbound(&source.connector, &source.object_type, attributes)
+                .filter(|rule| rule.metaverse_type == object.object_type)
+                .map(|rule| Contender { rule, rank, source }),
+        );
+    }
+    if !contenders.iter().any(|contender| contender.rule.link == LinkType::Provision) {
+        for source in &sources {
+            ws.unlink(source.id);
+            if let Some(source) = ws.object_mut(source.id) {
+                source.due = true;
+            }
+        }
+        ws.remove_mv(mv);
+        return;
+    }
+    contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
+
+    let mut problems: BTreeMap<ObjectId, BTreeSet<Problem>> = BTreeMap::new();
+    let mut won: BTreeMap<Attribute, Contribution> = BTreeMap::new();
+    for contender in &contenders {
+        contender.contribute(rules, &object.attributes, &mut won, &mut problems);
+    }
+    tell_credential_source(&contenders, &mut won);
+    warn_about_upn(&won, &mut problems);
+
+    let anchor = Attribute::from(names::SOURCE_ANCHOR);
+    let frozen = !targets.is_empty()
+        && object.attributes.get(&anchor).is_some_and(|held| won.get(&anchor).is_some_and(|new| new.values != held.values));
+    if frozen && let Some(new) = won.get(&anchor) {
+        let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
+        problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
+    } else if let Some(now) = ws.mv_mut(mv) {
+        now.attributes = won;
+    }
+    for source in &sources {
+        ws.set_problems(source.id, problems.remove(&source.id).unwrap_or_default());
+    }
+}
+
+struct Contender<'a> {
+    rule: &'a Rule,
+    rank: usize,
+    source: &'a SpaceObject,
+}
+
+impl Contender<'_> {
+    fn contribute(
+        &self,
+        rules: &RuleSet,
+        held: &BTreeMap<Attribute, Contribution>,
+        won: &mut BTreeMap<Attribute, Contribution>,
+        problems: &mut BTreeMap<ObjectId, BTreeSet<Problem>>,
+    ) {
+        let disabled = rules.capabilities(&self.source.connector).map_or(&[][..], |c| &c.disabled_when);
+        let Some(attributes) = self.source.shown.as_ref() else { return };
+        for flow in &self.rule.flows {
+            if matches!(flow.kind, FlowKind::Reference { .. }) || won.contains_key(&flow.target) {
+                continue;
+            }
+            let values = match flow.evaluate(attributes, disabled) {
+                Ok(values) => values,
+                Err(error) => {
+                    let problem = Problem::new(ProblemCode::SeveralValues, describe(&error));
+                    problems.entry(self.source.id).or_default().insert(problem);
+                    // What is doubtful is left as it was.
+                    match held.get(&flow.target) {
+                        Some(held) if held.object == self.source.id && held.rule == self.rule.name => held.values.clone(),
+                        _ => continue,
+                    }
+                }
+            };
+            if values.is_empty() {
+                continue;
+            }
+            let contribution = Contribution {
+                values,
+                rule: self.rule.name.clone(),
+                connector: self.source.connector.clone(),
+                object: self.source.id,
+                password_sync: false,
+                anchor: None,
+            };
+            won.insert(flow.target.clone(), contribution);
+        }
+    }
+}
+
+/// The account that won `accountEnabled` is the user's credential source (design D9).
+fn tell_credential_source(contenders: &[Contender<'_>], won: &mut BTreeMap<Attribute, Contribution>) {
+    let Some(winner) = won.get_mut(&Attribute::from(names::ACCOUNT_ENABLED)) else { return };
+    let of_winner = || contenders.iter().filter(|contender| contender.source.id == winner.object);
+    let password_sync = of_winner().any(|contender| contender.rule.enable_password_sync);
+    let anchor = of_winner().next().and_then(|contender| contender.source.anchor.clone());
+    winner.password_sync = password_sync;
+    winner.anchor = anchor;
+}
+
+fn warn_about_upn(won: &BTreeMap<Attribute, Contribution>, problems: &mut BTreeMap<ObjectId, BTreeSet<Problem>>) {
+    let Some(upn) = won.get(&Attribute::from(names::UPN)) else { return };
+    let Some(value) = upn.values.first() else { return };
+    let warning = match value.as_text().parse::<Upn>() {
+        Err(error) => format!("{}: {error}", value.as_text()),
+        Ok(parsed) if !is_routable(parsed.domain().as_str()) => {
+            format!("{}: the suffix is not routable", value.as_text())
+        }
+        Ok(_) => return,
+    };
+    problems.entry(upn.object).or_default().insert(Problem::new(ProblemCode::InvalidUpn, warning));
+}
+
+/// Suffixes that no public resolver serves (RFC 6762 appendix G, RFC 9476), and names without a dot.
+fn is_routable(domain: &str) -> bool {
+    const PRIVATE: [&str; 8] = ["local", "lan", "internal", "intranet", "corp", "home", "private", "alt"];
+    domain.rsplit_once('.').is_some_and(|(_, top)| !PRIVATE.contains(&top))
+}

@@ -1,0 +1,178 @@
+//! Join and project: the serial pass (reference, sections 1.4 and 2.3).
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::sync::join_key::JoinKey;
+use crate::sync::metaverse::{MvId, MvObject};
+use crate::sync::problem::{Problem, ProblemCode};
+use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet};
+use crate::sync::space::{ObjectId, ObjectKind, PendingImport, SpaceObject};
+use crate::sync::workspace::Workspace;
+
+/// Metaverse objects by join key: those committed, and those projected earlier in the batch.
+pub type Candidates = HashMap<JoinKey, BTreeSet<MvId>>;
+
+/// The keys that unjoined objects of a batch ask for; to be looked up before [`join`].
+pub fn keys_wanted(rules: &RuleSet, object: &SpaceObject) -> Vec<JoinKey> {
+    let Some(attributes) = object.shown.as_ref() else { return Vec::new() };
+    if object.kind != ObjectKind::Object || object.pending_import == PendingImport::Delete {
+        return Vec::new();
+    }
+    let in_scope = rules.inbound(&object.connector, &object.object_type, attributes);
+    in_scope.flat_map(|rule| rule.joins.iter().filter_map(|join| join.space_key(&rule.metaverse_type, attributes))).collect()
+}
+
+/// Evaluates the objects of a batch in id order; returns the metaverse objects that changed hands.
+pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, ids: &[ObjectId]) -> BTreeSet<MvId> {
+    let mut affected = BTreeSet::new();
+    for id in ids {
+        let Some(object) = ws.object(*id).cloned() else { continue };
+        affected.extend(object.mv);
+        if object.pending_import == PendingImport::Delete {
+            leave_the_space(ws, *id);
+            continue;
+        }
+        if object.kind != ObjectKind::Object {
+            settle(ws, *id, BTreeSet::new());
+            continue;
+        }
+        let Some(attributes) = object.shown.as_ref() else { continue };
+        let in_scope: Vec<&Rule> = rules.inbound(&object.connector, &object.object_type, attributes).collect();
+        let applied: BTreeSet<String> = in_scope.iter().map(|rule| rule.name.clone()).collect();
+        let still_joined = object.mv.is_some() && object.joined_by.as_ref().is_some_and(|rule| applied.contains(rule));
+        if object.mv.is_some() && !still_joined {
+            ws.unlink(*id);
+        }
+        settle(ws, *id, applied);
+        let outcome = if still_joined { Outcome::default() } else { find_partner(ws, rules, candidates, &object, &in_scope) };
+        affected.extend(outcome.joined);
+        ws.set_waits(*id, outcome.waits);
+        ws.set_problems(*id, outcome.problem.into_iter().collect());
+    }
+    affected
+}
+
+fn settle(ws: &mut Workspace, id: ObjectId, applied: BTreeSet<String>) {
+    if let Some(object) = ws.object_mut(id) {
+        object.pending_import = PendingImport::None;
+        object.due = false;
+        object.applied = applied;
+    }
+}
+
+/// A deleted object keeps its row as a placeholder: others may still refer to it.
+fn leave_the_space(ws: &mut Workspace, id: ObjectId) {
+    ws.unlink(id);
+    ws.set_waits(id, BTreeSet::new());
+    ws.set_problems(id, BTreeSet::new());
+    if let Some(object) = ws.object_mut(id) {
+        object.kind = ObjectKind::Placeholder;
+        object.anchor = None;
+        object.shown = None;
+        object.pending_import = PendingImport::None;
+        object.due = false;
+        object.applied.clear();
+    }
+}
+
+#[derive(Default)]
+struct Outcome {
+    joined: Option<MvId>,
+    waits: BTreeSet<JoinKey>,
+    problem: Option<Problem>,
+}
+
+impl Outcome {
+    fn problem(code: ProblemCode, detail: impl Into<String>, waits: BTreeSet<JoinKey>) -> Self {
+        Self { joined: None, waits, problem: Some(Problem::new(code, detail)) }
+    }
+}
+
+fn find_partner(
+    ws: &mut Workspace,
+    rules: &RuleSet,
+    candidates: &mut Candidates,
+    object: &SpaceObject,
+    in_scope: &[&Rule],
+) -> Outcome {
+    let joining: Vec<&&Rule> = in_scope.iter().filter(|rule| !rule.joins.is_empty()).collect();
+    let rule: &Rule = match joining.as_slice() {
+        [] => return Outcome::default(),
+        [rule] => rule,
+        several => {
+            let names = several.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Outcome::problem(ProblemCode::SeveralJoinRules, names, BTreeSet::new());
+        }
+    };
+    let attributes = object.shown.clone().unwrap_or_default();
+    if let Some(problem) = missing_anchor(rules, rule, object) {
+        return Outcome { joined: None, waits: BTreeSet::new(), problem: Some(problem) };
+    }
+    let mut keys = BTreeSet::new();
+    let mut ambiguous = None;
+    for join in &rule.joins {
+        let Some(key) = join.space_key(&rule.metaverse_type, &attributes) else { continue };
+        keys.insert(key.clone());
+        let found: Vec<MvId> = candidates
+            .get(&key)
+            .map(|ids| ids.iter().copied().filter(|id| ws.mv(*id).is_some()).collect())
+            .unwrap_or_default();
+        match found.as_slice() {
+            [] => {}
+            [mv] => {
+                let rival = ws.members(*mv).into_iter().find(|id| ws.object(*id).is_some_and(|o| o.connector == object.connector));
+                if let Some(rival) = rival {
+                    let name = ws.object(rival).map(|o| o.rdn.clone()).unwrap_or_default();
+                    return Outcome::problem(ProblemCode::DuplicateAnchor, format!("the same join value as {name}"), keys);
+                }
+                ws.link(object.id, *mv, &rule.name);
+                return Outcome { joined: Some(*mv), ..Outcome::default() };
+            }
+            several => ambiguous = Some(several.len()),
+        }
+    }
+    if let Some(count) = ambiguous {
+        return Outcome::problem(ProblemCode::AmbiguousJoin, format!("{count} metaverse objects match"), keys);
+    }
+    match rule.link {
+        LinkType::Join => Outcome { waits: keys, ..Outcome::default() },
+        LinkType::Provision if keys.is_empty() => {
+            Outcome::problem(ProblemCode::MissingAnchor, "no join attribute has a single value", keys)
+        }
+        LinkType::Provision => {
+            let Some(id) = ws.ids.take() else { return Outcome { waits: keys, ..Outcome::default() } };
+            let mv = MvId(id);
+            ws.insert_mv(MvObject::new(mv, &rule.metaverse_type));
+            ws.link(object.id, mv, &rule.name);
+            for key in keys {
+                candidates.entry(key).or_default().insert(mv);
+            }
+            Outcome { joined: Some(mv), ..Outcome::default() }
+        }
+    }
+}
+
+/// A rule that flows the source anchor projects nothing without one.
+fn missing_anchor(rules: &RuleSet, rule: &Rule, object: &SpaceObject) -> Option<Problem> {
+    let flow = rule.flows.iter().find(|flow| matches!(flow.kind, FlowKind::SourceAnchor { .. }))?;
+    let disabled = rules.capabilities(&object.connector).map_or(&[][..], |c| &c.disabled_when);
+    let FlowKind::SourceAnchor { source, .. } = &flow.kind else { return None };
+    match flow.evaluate(object.shown.as_ref()?, disabled) {
+        Ok(values) if values.is_empty() => Some(Problem::new(ProblemCode::MissingAnchor, format!("`{source}` has no value"))),
+        Ok(_) => None,
+        Err(error) => Some(Problem::new(ProblemCode::MissingAnchor, describe(&error))),
+    }
+}
+
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}

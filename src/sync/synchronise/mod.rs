@@ -1,0 +1,281 @@
+//! Synchronise: batches of objects through join, inbound flow and outbound, then the link passes (design D5).
+//!
+//! [`run`] fetches read sets and commits; everything between is a pure function of a [`Workspace`].
+
+mod inbound;
+mod join;
+mod links;
+mod outbound;
+
+use std::collections::BTreeSet;
+
+pub use links::{DueLink, PairFacts};
+
+use super::change_set::MvPair;
+use super::join_key::JoinKey;
+use super::metaverse::MvId;
+use super::rule::{Direction, FlowKind, RuleSet};
+use super::space::ObjectId;
+use super::store::{EngineStore, StoreResult, Walk};
+use super::workspace::{IdBlock, Workspace};
+use crate::identity::ConnectorName;
+use crate::sync::lease::Epoch;
+
+/// Objects per batch and transaction.
+pub const BATCH: usize = 1000;
+/// Links per batch and transaction.
+pub const LINK_BATCH: usize = 5000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every object and link.
+    Full,
+    /// What is due.
+    Delta,
+}
+
+/// What a synchronisation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub objects: u64,
+    pub batches: u64,
+    pub committed: u64,
+    pub links: u64,
+}
+
+/// Synchronises until nothing is due. `tick` is called after each batch; its error ends the run between batches.
+pub async fn run<E>(
+    store: &dyn EngineStore,
+    rules: &RuleSet,
+    epoch: Epoch,
+    extent: Extent,
+    tick: &mut (dyn AsyncTick<E> + Send),
+) -> Result<Counters, E>
+where
+    E: From<super::store::EngineStoreError>,
+{
+    let targets: Vec<ConnectorName> = rules.targets().cloned().collect();
+    let mut engine = Engine { store, rules, epoch, targets, ids: IdBlock::new(0, 0), counters: Counters::default() };
+    let sources: Vec<ConnectorName> = engine.sources();
+    if extent == Extent::Full {
+        for connector in &sources {
+            let mut after = ObjectId(0);
+            while let Some(last) = engine.batch_of(connector, Walk::All { after }).await? {
+                after = last;
+                tick.tick(&engine.counters).await?;
+            }
+        }
+        store.compare_links(epoch, &engine.targets).await?;
+    }
+    // Edges make further objects due; each of them becomes due a bounded number of times.
+    loop {
+        let before = engine.counters.objects + engine.counters.links;
+        for connector in &sources {
+            while engine.batch_of(connector, Walk::Due).await?.is_some() {
+                tick.tick(&engine.counters).await?;
+            }
+        }
+        while engine.due_metaverse().await? {
+            tick.tick(&engine.counters).await?;
+        }
+        while engine.source_links().await? {
+            tick.tick(&engine.counters).await?;
+        }
+        while engine.pairs().await? {
+            tick.tick(&engine.counters).await?;
+        }
+        while engine.target_links().await? {
+            tick.tick(&engine.counters).await?;
+        }
+        if engine.counters.objects + engine.counters.links == before {
+            break;
+        }
+    }
+    store.sweep(epoch).await?;
+    Ok(engine.counters)
+}
+
+/// Called between batches: renews the lease, shows progress, stops.
+#[async_trait::async_trait]
+pub trait AsyncTick<E> {
+    async fn tick(&mut self, counters: &Counters) -> Result<(), E>;
+}
+
+struct Engine<'a> {
+    store: &'a dyn EngineStore,
+    rules: &'a RuleSet,
+    epoch: Epoch,
+    targets: Vec<ConnectorName>,
+    ids: IdBlock,
+    counters: Counters,
+}
+
+impl Engine<'_> {
+    fn sources(&self) -> Vec<ConnectorName> {
+        self.rules.connectors().filter(|name| !self.targets.contains(name)).cloned().collect()
+    }
+
+    /// One batch of space objects; the id of its last one, `None` when there was none.
+    async fn batch_of(&mut self, connector: &ConnectorName, walk: Walk) -> StoreResult<Option<ObjectId>> {
+        let objects = self.store.walk(connector, walk, BATCH).await?;
+        let Some(last) = objects.last().map(|object| object.id) else { return Ok(None) };
+        let ids: Vec<ObjectId> = objects.iter().map(|object| object.id).collect();
+        let mut ws = self.workspace(ids.len()).await?;
+        let keys: BTreeSet<_> = objects.iter().flat_map(|object| join::keys_wanted(self.rules, object)).collect();
+        let keys: Vec<_> = keys.into_iter().collect();
+        ws.read_objects(objects);
+        ws.read_waits(self.store.waits(&ids).await?);
+        ws.read_problems(self.store.problems(&ids).await?);
+        let mut candidates = join::Candidates::new();
+        for (key, mv) in self.store.by_join_key(&keys).await? {
+            candidates.entry(key).or_default().insert(mv);
+        }
+        let linked: BTreeSet<MvId> = ids.iter().filter_map(|id| ws.object(*id)?.mv).collect();
+        let mvs: Vec<MvId> = linked.into_iter().chain(candidates.values().flatten().copied()).collect();
+        self.read_metaverse(&mut ws, &mvs).await?;
+        let affected = join::join(&mut ws, self.rules, &mut candidates, &ids);
+        self.counters.objects += ids.len() as u64;
+        self.finish(ws, &affected).await?;
+        Ok(Some(last))
+    }
+
+    /// One batch of metaverse objects that targets made due.
+    async fn due_metaverse(&mut self) -> StoreResult<bool> {
+        let due = self.store.due_metaverse(BATCH).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let mut ws = self.workspace(due.len()).await?;
+        self.read_metaverse(&mut ws, &due).await?;
+        // An object that stays due waits for an answer that only an export can bring: it is left to the next run.
+        let stuck = |ws: &Workspace| due.iter().filter(|id| ws.mv(**id).is_some_and(|mv| mv.due)).count();
+        let affected = due.iter().copied().collect();
+        let left = self.finish_counting(ws, &affected, stuck).await?;
+        self.counters.objects += (due.len() - left) as u64;
+        Ok(left < due.len())
+    }
+
+    async fn finish(&mut self, ws: Workspace, affected: &BTreeSet<MvId>) -> StoreResult<()> {
+        self.finish_counting(ws, affected, |_| 0).await.map(|_| ())
+    }
+
+    /// Inbound flow and outbound of the affected metaverse objects, and the commit.
+    async fn finish_counting(
+        &mut self,
+        mut ws: Workspace,
+        affected: &BTreeSet<MvId>,
+        count: impl Fn(&Workspace) -> usize,
+    ) -> StoreResult<usize> {
+        for mv in affected {
+            inbound::flow(&mut ws, self.rules, *mv);
+        }
+        let mut adoptable = outbound::Adoptable::new();
+        for connector in &self.targets {
+            let keys: Vec<_> = affected
+                .iter()
+                .flat_map(|mv| outbound::keys_wanted(&ws, self.rules, *mv))
+                .filter(|(of, _)| of == connector)
+                .map(|(_, key)| key)
+                .collect();
+            let found = self.store.adoptable(connector, &keys).await?;
+            let ids: Vec<ObjectId> = found.iter().map(|object| object.id).collect();
+            ws.read_staged(self.store.staged(&ids).await?);
+            for object in found {
+                if let Some(key) = &object.match_key {
+                    let key = JoinKey::from_stored(key.clone());
+                    adoptable.entry((connector.clone(), key)).or_default().insert(object.id);
+                }
+                ws.read_objects([object]);
+            }
+        }
+        for mv in affected {
+            outbound::stage(&mut ws, self.rules, &mut adoptable, *mv);
+        }
+        let counted = count(&ws);
+        self.ids = ws.ids.clone();
+        self.counters.batches += 1;
+        let batch = ws.into_batch(self.rules);
+        if !batch.is_empty() {
+            self.counters.committed += 1;
+            self.store.commit_sync(self.epoch, batch, &self.targets).await?;
+        }
+        Ok(counted)
+    }
+
+    /// Metaverse objects with all their members and what is staged and known of those.
+    async fn read_metaverse(&self, ws: &mut Workspace, mvs: &[MvId]) -> StoreResult<()> {
+        ws.read_metaverse(self.store.metaverse(mvs).await?);
+        let members = self.store.members(mvs).await?;
+        let ids: Vec<ObjectId> = members.iter().map(|object| object.id).collect();
+        ws.read_objects(members);
+        ws.read_staged(self.store.staged(&ids).await?);
+        ws.read_problems(self.store.problems(&ids).await?);
+        Ok(())
+    }
+
+    async fn workspace(&mut self, objects: usize) -> StoreResult<Workspace> {
+        // Each object may project one metaverse object and provision one object in every target.
+        let wanted = (objects * (1 + self.targets.len())) as i64;
+        if self.ids.left() < wanted {
+            let count = wanted.max(4 * BATCH as i64);
+            self.ids = IdBlock::new(self.store.reserve_ids(self.epoch, count).await?, count);
+        }
+        Ok(Workspace::new(self.ids.clone()))
+    }
+
+    async fn source_links(&mut self) -> StoreResult<bool> {
+        let due = self.store.due_links(&self.targets, LINK_BATCH).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let keys: Vec<_> = due.iter().map(|due| due.link.key.clone()).collect();
+        let existing = self.store.mv_links_from(&keys).await?;
+        self.counters.links += due.len() as u64;
+        self.store.commit_links(self.epoch, links::inbound(self.rules, &due, &existing)).await?;
+        Ok(true)
+    }
+
+    async fn pairs(&mut self) -> StoreResult<bool> {
+        let pairs = self.store.due_pairs(LINK_BATCH).await?;
+        if pairs.is_empty() {
+            return Ok(false);
+        }
+        let facts = self.store.pair_facts(&self.targets, &pairs).await?;
+        self.counters.links += pairs.len() as u64;
+        self.store.commit_links(self.epoch, links::outbound(self.rules, &pairs, &facts)).await?;
+        Ok(true)
+    }
+
+    async fn target_links(&mut self) -> StoreResult<bool> {
+        let due = self.store.due_target_links(&self.targets, LINK_BATCH).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let mut pairs = BTreeSet::new();
+        for (key, owner, target) in &due {
+            if let (Some(owner), Some(target)) = (owner, target) {
+                for attribute in self.metaverse_attributes(&key.attribute) {
+                    pairs.insert(MvPair { owner: *owner, attribute, target: *target });
+                }
+            }
+        }
+        let mut facts = self.store.pair_facts(&self.targets, &pairs).await?;
+        facts.due = due.iter().map(|(key, ..)| key.clone()).collect();
+        self.counters.links += due.len() as u64;
+        self.store.commit_links(self.epoch, links::outbound(self.rules, &pairs, &facts)).await?;
+        Ok(true)
+    }
+
+    /// The metaverse attributes that flow to a reference attribute of a target.
+    fn metaverse_attributes(&self, target: &super::Attribute) -> BTreeSet<super::Attribute> {
+        let outbound = self.rules.rules().iter().filter(|rule| rule.direction == Direction::Outbound);
+        outbound
+            .flat_map(|rule| &rule.flows)
+            .filter(|flow| flow.target == *target)
+            .filter_map(|flow| match &flow.kind {
+                FlowKind::Reference { source } => Some(source.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}

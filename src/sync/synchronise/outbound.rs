@@ -1,0 +1,238 @@
+//! Outbound synchronisation of one metaverse object: provision, adopt, flow, deprovision (reference, section 1.5).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::identity::ConnectorName;
+use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
+use crate::sync::join_key::JoinKey;
+use crate::sync::metaverse::{MvId, MvObject};
+use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet, names};
+use crate::sync::space::{
+    ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject,
+};
+use crate::sync::workspace::Workspace;
+
+/// Unlinked objects of target spaces by connector and match key.
+pub type Adoptable = HashMap<(ConnectorName, JoinKey), BTreeSet<ObjectId>>;
+
+/// The keys by which a metaverse object without a target object may adopt one; to be looked up before [`stage`].
+pub fn keys_wanted(ws: &Workspace, rules: &RuleSet, mv: MvId) -> Vec<(ConnectorName, JoinKey)> {
+    let Some(object) = ws.mv(mv) else { return Vec::new() };
+    let mut keys = Vec::new();
+    for connector in rules.targets() {
+        if target_of(ws, connector, mv).is_none()
+            && let Some(rule) = joining_rule(rules, connector, object)
+            && let Some(key) = rule.joins.first().and_then(|join| join.target_key(&rule.space_type, object))
+        {
+            keys.push((connector.clone(), key));
+        }
+    }
+    keys
+}
+
+/// Brings the staged exports of one metaverse object, alive or just removed, to what the rules want.
+pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv: MvId) {
+    for connector in rules.targets() {
+        let current = target_of(ws, connector, mv);
+        let object = ws.mv(mv).cloned();
+        let rule = object.as_ref().and_then(|object| joining_rule(rules, connector, object).map(|rule| (object, rule)));
+        match (rule, current) {
+            (None, None) => {}
+            (None, Some(id)) => leave(ws, rules, id),
+            (Some((object, rule)), current) => {
+                let applied = rules.outbound(connector, object).map(|rule| rule.name.clone()).collect();
+                let id = match current {
+                    Some(id) => Some(id),
+                    None => adopt(ws, adoptable, connector, rule, object).or_else(|| provision(ws, connector, rule, object)),
+                };
+                let Some(id) = id else { continue };
+                if let Some(target) = ws.object_mut(id) {
+                    target.applied = applied;
+                }
+                let wanted = desired(rules, connector, object);
+                stage_difference(ws, rules, id, rule, wanted);
+            }
+        }
+    }
+    if let Some(object) = ws.mv_mut(mv) {
+        object.due = false;
+    }
+}
+
+fn target_of(ws: &Workspace, connector: &ConnectorName, mv: MvId) -> Option<ObjectId> {
+    ws.members(mv).into_iter().find(|id| ws.object(*id).is_some_and(|object| object.connector == *connector))
+}
+
+fn joining_rule<'a>(rules: &'a RuleSet, connector: &ConnectorName, object: &MvObject) -> Option<&'a Rule> {
+    let strongest = rules.outbound(connector, object).find(|rule| !rule.joins.is_empty())?.name.clone();
+    rules.by_name(&strongest)
+}
+
+fn adopt(
+    ws: &mut Workspace,
+    adoptable: &mut Adoptable,
+    connector: &ConnectorName,
+    rule: &Rule,
+    object: &MvObject,
+) -> Option<ObjectId> {
+    let key = rule.joins.first()?.target_key(&rule.space_type, object)?;
+    let found = adoptable.get_mut(&(connector.clone(), key))?;
+    let id = found.iter().copied().find(|id| ws.object(*id).is_some_and(|target| target.mv.is_none()))?;
+    found.remove(&id);
+    ws.link(id, object.id, &rule.name);
+    Some(id)
+}
+
+fn provision(ws: &mut Workspace, connector: &ConnectorName, rule: &Rule, object: &MvObject) -> Option<ObjectId> {
+    if rule.link != LinkType::Provision {
+        return None;
+    }
+    let id = ObjectId(ws.ids.take()?);
+    let key = rule.joins.first().and_then(|join| join.target_key(&rule.space_type, object));
+    ws.insert_object(SpaceObject {
+        id,
+        connector: connector.clone(),
+        object_type: rule.space_type.clone(),
+        kind: ObjectKind::Object,
+        anchor: None,
+        rdn: label(object),
+        shown: None,
+        pending_import: PendingImport::None,
+        due: false,
+        unconfirmed: None,
+        mv: Some(object.id),
+        joined_by: Some(rule.name.clone()),
+        applied: BTreeSet::new(),
+        match_key: key.map(|key| key.as_str().to_owned()),
+    });
+    Some(id)
+}
+
+/// How reports name an object that has no DN.
+fn label(object: &MvObject) -> String {
+    let first = |name: &str| object.values(&name.into()).first().map(|value| value.as_text().to_owned());
+    first(names::UPN).or_else(|| first("displayName")).or_else(|| first(names::SOURCE_ANCHOR)).unwrap_or_default()
+}
+
+/// What the rules want the target object to hold.
+fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Attributes {
+    let mut wanted = Attributes::new();
+    let source: Attributes =
+        object.attributes.iter().map(|(name, contribution)| (name.clone(), contribution.values.clone())).collect();
+    for rule in rules.outbound(connector, object) {
+        for flow in &rule.flows {
+            if matches!(flow.kind, FlowKind::Reference { .. }) || wanted.contains_key(&flow.target) {
+                continue;
+            }
+            // The file's validation leaves direct and constant flows to outbound rules; a direct one marked `single`
+            // that meets several values flows nothing.
+            if let Ok(values) = flow.evaluate(&source, &[])
+                && !values.is_empty()
+            {
+                wanted.insert(flow.target.clone(), values);
+            }
+        }
+    }
+    publish(object, &mut wanted);
+    canonical(wanted)
+}
+
+/// Who said it: the tenant refuses contributions of connectors that are not registered for the domain (design D9).
+fn publish(object: &MvObject, wanted: &mut Attributes) {
+    let by = |name: &str| object.attributes.get(&Attribute::from(name));
+    let mut tell = |name: &str, value: String| {
+        wanted.insert(name.into(), vec![Value::text(value)]);
+    };
+    if let Some(upn) = by(names::UPN) {
+        tell(names::UPN_CONNECTOR, upn.connector.to_string());
+    }
+    if let Some(anchor) = by(names::SOURCE_ANCHOR) {
+        tell(names::ANCHOR_CONNECTOR, anchor.connector.to_string());
+    }
+    if let Some(enabled) = by(names::ACCOUNT_ENABLED)
+        && let Some(anchor) = &enabled.anchor
+    {
+        tell(names::CREDENTIAL_CONNECTOR, enabled.connector.to_string());
+        tell(names::CREDENTIAL_ANCHOR, anchor.clone());
+        wanted.insert(names::CREDENTIAL_ELIGIBLE.into(), vec![Value::boolean(enabled.password_sync)]);
+    }
+}
+
+/// Attributes of a target type that rules write; others are none of our business.
+fn managed(rules: &RuleSet, rule: &Rule) -> BTreeSet<Attribute> {
+    let written = rules.rules().iter().filter(|other| {
+        other.direction == rule.direction && other.space_type == rule.space_type && other.connector == rule.connector
+    });
+    let flows = written.flat_map(|rule| &rule.flows).filter(|flow| !matches!(flow.kind, FlowKind::Reference { .. }));
+    let published = [
+        names::UPN_CONNECTOR,
+        names::ANCHOR_CONNECTOR,
+        names::CREDENTIAL_CONNECTOR,
+        names::CREDENTIAL_ANCHOR,
+        names::CREDENTIAL_ELIGIBLE,
+    ];
+    flows.map(|flow| flow.target.clone()).chain(published.into_iter().map(Attribute::from)).collect()
+}
+
+fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, wanted: Attributes) {
+    let Some(target) = ws.object(id).cloned() else { return };
+    if in_flight(ws, id) {
+        // The answer of an earlier export is not known: decided again once it was read back.
+        if let Some(mv) = target.mv.and_then(|mv| ws.mv_mut(mv)) {
+            mv.due = true;
+        }
+        return;
+    }
+    let (kind, changes) = match target.effective() {
+        None => (ExportKind::Add, wanted),
+        Some(held) => {
+            let held = canonical(held);
+            let mut changes = BTreeMap::new();
+            for name in managed(rules, rule) {
+                let (old, new) = (held.get(&name), wanted.get(&name));
+                if old != new {
+                    changes.insert(name, new.cloned().unwrap_or_default());
+                }
+            }
+            (ExportKind::Update, changes)
+        }
+    };
+    if kind == ExportKind::Update && changes.is_empty() {
+        ws.unstage(id);
+        return;
+    }
+    match ws.staged(id) {
+        // The same change keeps its history of attempts.
+        Some(staged) if staged.kind == kind && staged.changes == changes => {}
+        _ => ws.stage(PendingExport::staged(id, target.connector, kind, changes)),
+    }
+}
+
+fn in_flight(ws: &Workspace, id: ObjectId) -> bool {
+    ws.staged(id).is_some_and(|staged| matches!(staged.state, ExportState::Sent | ExportState::InDoubt))
+}
+
+/// The metaverse object is gone or left the scope: what a rule provisioned is staged for deletion.
+fn leave(ws: &mut Workspace, rules: &RuleSet, id: ObjectId) {
+    let Some(target) = ws.object(id).cloned() else { return };
+    let provisioned = target
+        .joined_by
+        .as_ref()
+        .is_none_or(|name| rules.by_name(name).is_none_or(|rule| rule.link == LinkType::Provision));
+    ws.unlink(id);
+    if let Some(target) = ws.object_mut(id) {
+        target.applied.clear();
+    }
+    if !provisioned || in_flight(ws, id) {
+        return;
+    }
+    if target.effective().is_none() {
+        if target.unconfirmed.is_none() && target.shown.is_none() {
+            ws.remove_object(id);
+        } else {
+            ws.unstage(id);
+        }
+        return;
+    }
+    ws.stage(PendingExport::staged(id, target.connector, ExportKind::Delete, Attributes::new()));
+}

@@ -1,0 +1,101 @@
+//! `GET` and `POST /oauth2/logout` (OpenID Connect RP-Initiated Logout 1.0).
+//!
+//! Without a hint that names the browser's own session, the person is asked first: a link on any page must not sign
+//! people out.
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::answer::{chain, see_other};
+use crate::identity::SessionId;
+use crate::issuer::Params;
+use crate::issuer::discovery::paths;
+use crate::issuer::logout::LogoutRequest;
+use crate::web::cookies::Cookies;
+use crate::web::form::{Form, is_same_origin};
+use crate::web::page::{self, Fault};
+use crate::web::services::Shared;
+
+#[derive(Template)]
+#[template(path = "sign_in/sign_out.html")]
+struct ConfirmPage<'a> {
+    organisation: &'a str,
+    action: &'static str,
+    /// The request again, to be checked again.
+    params: Vec<(&'static str, &'a str)>,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in/signed_out.html")]
+struct SignedOutPage<'a> {
+    organisation: &'a str,
+}
+
+/// What of the request travels through the confirmation page.
+const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
+
+pub(in crate::web) async fn by_query(
+    State(services): State<Shared>,
+    cookies: Cookies,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let params = Params::decode(query.unwrap_or_default().as_bytes());
+    logout(services, cookies, params, false).await
+}
+
+pub(in crate::web) async fn by_form(
+    State(services): State<Shared>,
+    headers: HeaderMap,
+    cookies: Cookies,
+    Form(params): Form,
+) -> Response {
+    let confirmed = params.one("confirm").ok().flatten().is_some() && is_same_origin(&headers, services.issuer.url());
+    logout(services, cookies, params, confirmed).await
+}
+
+async fn logout(services: Shared, cookies: Cookies, params: Params, confirmed: bool) -> Response {
+    let request = match services.issuer.logout(&params).await {
+        Ok(request) => request,
+        Err(error) => return unavailable(&services, &error),
+    };
+    let own = match cookies.session() {
+        None => None,
+        Some(secret) => match services.sign_in.session(secret).await {
+            Ok(session) => session.map(|session| session.sid),
+            Err(error) => return unavailable(&services, &error),
+        },
+    };
+    match (own, request.hinted) {
+        (Some(own), hinted) if confirmed || hinted == Some(own) => end(&services, cookies, own, &request).await,
+        (Some(_), _) => confirm(&services, &request, &params),
+        // The cookie does not come along with another site's POST; the hint was signed by us for this session.
+        (None, Some(hinted)) => end(&services, cookies, hinted, &request).await,
+        (None, None) => signed_out(&services, cookies, &request),
+    }
+}
+
+async fn end(services: &Shared, cookies: Cookies, sid: SessionId, request: &LogoutRequest) -> Response {
+    match services.sign_in.sign_out(sid).await {
+        Ok(()) => signed_out(services, cookies, request),
+        Err(error) => unavailable(services, &error),
+    }
+}
+
+fn signed_out(services: &Shared, cookies: Cookies, request: &LogoutRequest) -> Response {
+    let page = || page::render(StatusCode::OK, &SignedOutPage { organisation: &services.organisation }, &[]);
+    (cookies.without_session(), request.location().map_or_else(page, |location| see_other(&location))).into_response()
+}
+
+fn confirm(services: &Shared, request: &LogoutRequest, params: &Params) -> Response {
+    let carried = CARRIED.iter().filter_map(|name| Some((*name, params.one(name).ok()??)));
+    let page = ConfirmPage { organisation: &services.organisation, action: paths::LOGOUT, params: carried.collect() };
+    let origin = request.destination.as_ref().map(|(uri, _)| uri.origin()).unwrap_or_default();
+    page::render(StatusCode::OK, &page, &[&origin])
+}
+
+fn unavailable(services: &Shared, error: &dyn std::error::Error) -> Response {
+    tracing::error!(error = %chain(error), "sign-out is unavailable");
+    page::fault(services, Fault::Unavailable)
+}

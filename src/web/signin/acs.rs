@@ -1,0 +1,46 @@
+//! `POST /federation/acs`: the assertion consumer service (SAML bindings, section 3.5).
+//!
+//! Comes from the partner's page, so no origin check: the transaction cookie binds the answer to the browser that asked,
+//! and the request id to the question.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::step;
+use crate::identity::TransactionId;
+use crate::signin::Step;
+use crate::web::browser::Caller;
+use crate::web::cookies::Cookies;
+use crate::web::form;
+use crate::web::page::{self, Fault};
+use crate::web::services::Shared;
+
+/// Largest posted answer: what the gate of `saml` looks at, in base64, with room for the form.
+const ANSWER_LIMIT: usize = 512 * 1024;
+
+pub(in crate::web) async fn acs(
+    State(services): State<Shared>,
+    cookies: Cookies,
+    Caller(browser): Caller,
+    request: Request,
+) -> Response {
+    let Ok(form) = form::read(request, ANSWER_LIMIT).await else { return page::fault(&services, Fault::BadForm) };
+    let (Ok(Some(response)), Ok(Some(relay))) = (form.one("SAMLResponse"), form.short("RelayState", 80)) else {
+        return page::fault(&services, Fault::BadForm);
+    };
+    let open = relay.parse::<TransactionId>().ok().and_then(|id| cookies.transaction(id));
+    let Some(open) = open else { return page::fault(&services, Fault::TransactionLost) };
+    let (partner, request_id) = match services.sign_in.step(&open.handle).await {
+        Ok(Step::AwaitAssertion { partner, request_id, .. }) => (partner, request_id),
+        Ok(_) => return page::fault(&services, Fault::TransactionLost),
+        Err(error) => return step::failed(&services, error),
+    };
+    let identity = match services.federation.accept(response, &partner, &request_id).await {
+        Ok(identity) => identity,
+        Err(error) => return step::gate_failed(&services, error),
+    };
+    match services.sign_in.assertion(&open.handle, identity, &browser).await {
+        Ok(next) => step::respond(&services, cookies, &open, next).await,
+        Err(error) => step::failed(&services, error),
+    }
+}
