@@ -7,6 +7,7 @@ mod pass_through;
 mod saml;
 mod saml_table;
 mod servers;
+mod signin;
 mod store_tenant;
 mod store_credentials;
 mod serve;

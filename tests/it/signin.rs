@@ -1,0 +1,9 @@
+//! Sign-in over a real store, with authorities that do what the test tells them.
+
+mod failover;
+mod federated;
+mod lockout;
+mod password;
+mod scripted;
+mod transactions;
+mod world;

@@ -1,0 +1,314 @@
+//! The sign-in transaction: every state against everything that can be asked of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landbridge::audit::{Actor, Event, EventKind, Outcome as Audited};
+use landbridge::identity::{AuthenticationMethod, FailoverMode, PlainPassword, TransactionId};
+use landbridge::signin::store::MethodCut;
+use landbridge::signin::{SignInError, SignInRequest, Step, TransactionHandle, TransactionLost};
+use landbridge::store::tenant::DomainChange;
+
+use super::federated::{PARTNER, federate, vouch};
+use super::scripted::Bind;
+use super::world::*;
+
+on_both_engines! {
+    every_state_takes_only_what_it_awaits,
+    a_state_is_left_once_however_many_come,
+    transactions_in_flight_finish_under_the_method_they_began_with,
+    a_cut_ends_what_rests_on_the_former_method_and_nothing_else,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Identifier,
+    Password,
+    Assertion,
+    Complete,
+    Cut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Identify,
+    Password,
+    Assertion,
+    StartOver,
+    Show,
+}
+
+async fn brought_to(world: &World, at: At) -> (TransactionHandle, String) {
+    let begun = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+    let (handle, mut request_id) = (begun.handle, "_none".to_owned());
+    match at {
+        At::Identifier => {}
+        At::Password | At::Complete | At::Cut => {
+            world.sign_in.identify(&handle, "ada@example.org", &stranger()).await.expect("a step");
+        }
+        At::Assertion => {
+            match world.sign_in.identify(&handle, "fay@partner.example", &stranger()).await.expect("a step") {
+                Step::AwaitAssertion { request_id: id, .. } => request_id = id,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    match at {
+        At::Complete => {
+            world.type_password(&handle, "ada-password", &stranger()).await.session();
+        }
+        At::Cut => {
+            world
+                .execute(
+                    "UPDATE signin_transaction SET state = 'cut', version = version + 1, \
+                           detail = '{\"state\":{\"awaits\":\"cut\"}}' WHERE state = 'await-password'",
+                )
+                .await;
+        }
+        At::Identifier | At::Password | At::Assertion => {}
+    }
+    (handle, request_id)
+}
+
+async fn ask(
+    world: &World,
+    asked: Asked,
+    handle: &TransactionHandle,
+    request_id: &str,
+) -> Result<&'static str, SignInError> {
+    let browser = stranger();
+    let step = match asked {
+        Asked::Identify => world.sign_in.identify(handle, "ada@example.org", &browser).await,
+        Asked::Password => {
+            world.sign_in.password(handle, PlainPassword::new("ada-password".to_owned()), &browser).await
+        }
+        Asked::Assertion => world.sign_in.assertion(handle, vouch("fay", request_id), &browser).await,
+        Asked::StartOver => world.sign_in.start_over(handle).await,
+        Asked::Show => world.sign_in.step(handle).await,
+    };
+    step.map(|step| match step {
+        Step::AwaitIdentifier { .. } => "identifier",
+        Step::AwaitPassword { .. } => "password",
+        Step::AwaitAssertion { .. } => "assertion",
+        Step::Complete { .. } => "complete",
+    })
+}
+
+async fn every_state_takes_only_what_it_awaits(world: World) {
+    world.person("ada").await;
+    world.known("fay", "partner.example").await;
+    federate(&world).await;
+    let all = [Asked::Identify, Asked::Password, Asked::Assertion, Asked::StartOver, Asked::Show];
+    let model = |at: At, asked: Asked| match (at, asked) {
+        (At::Identifier, Asked::Identify) => Some("password"),
+        (At::Password, Asked::Password) | (At::Assertion, Asked::Assertion) => Some("complete"),
+        (At::Identifier | At::Password | At::Assertion, Asked::StartOver) => Some("identifier"),
+        (At::Identifier, Asked::Show) => Some("identifier"),
+        (At::Password, Asked::Show) => Some("password"),
+        (At::Assertion, Asked::Show) => Some("assertion"),
+        _ => None,
+    };
+    for at in [At::Identifier, At::Password, At::Assertion, At::Complete, At::Cut] {
+        for asked in all {
+            let (handle, request_id) = brought_to(&world, at).await;
+            let sessions = "SELECT CAST(COUNT(*) AS BIGINT) FROM session";
+            let before = world.number(sessions).await;
+            let result = ask(&world, asked, &handle, &request_id).await;
+            match (model(at, asked), &result) {
+                (Some(expected), Ok(step)) => assert_eq!(*step, expected, "{at:?} {asked:?}"),
+                (None, Err(SignInError::Lost(TransactionLost::OtherState))) => {}
+                _ => panic!("{at:?} {asked:?}: {result:?}"),
+            }
+            let opened = i64::from(result.is_ok_and(|step| step == "complete"));
+            assert_eq!(world.number(sessions).await, before + opened, "{at:?} {asked:?}");
+            // Another browser, an invented id and an old page get nothing out of any state.
+            let other = TransactionHandle { cookie: "another browser's".to_owned(), ..handle.clone() };
+            let lost = ask(&world, asked, &other, &request_id).await;
+            assert!(matches!(lost, Err(SignInError::Lost(TransactionLost::OtherBrowser))), "{at:?} {asked:?}");
+            let invented = TransactionHandle { id: TransactionId::random(), ..handle.clone() };
+            let lost = ask(&world, asked, &invented, &request_id).await;
+            assert!(matches!(lost, Err(SignInError::Lost(TransactionLost::Unknown))), "{at:?} {asked:?}");
+            let now = landbridge::identity::Clock::now(&*world.clock);
+            world.clock.advance(Duration::from_secs(600));
+            let lost = ask(&world, asked, &handle, &request_id).await;
+            assert!(matches!(lost, Err(SignInError::Lost(TransactionLost::Expired))), "{at:?} {asked:?}");
+            world.clock.set(now);
+        }
+    }
+}
+
+async fn a_state_is_left_once_however_many_come(world: World) {
+    world.person("ada").await;
+    let world = Arc::new(world);
+    for _ in 0..5 {
+        let handle = world.asked("ada").await;
+        let posts: Vec<_> = (0..4)
+            .map(|_| {
+                let (world, handle) = (Arc::clone(&world), handle.clone());
+                tokio::spawn(async move { world.type_password(&handle, "ada-password", &stranger()).await })
+            })
+            .collect();
+        let mut signed_in = 0;
+        for post in posts {
+            match post.await.expect("a post ends") {
+                Outcome::In { .. } => signed_in += 1,
+                Outcome::Error(SignInError::Lost(TransactionLost::OtherState)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(signed_in, 1);
+    }
+    assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM session").await, 5);
+    assert_eq!(world.number("SELECT CAST(SUM(in_flight) AS BIGINT) FROM lockout").await, 0);
+}
+
+async fn transactions_in_flight_finish_under_the_method_they_began_with(world: World) {
+    let mut world = world;
+    world.settings.lockout.unfamiliar_limit = 1000;
+    world.restart();
+    world.person("ada").await;
+    let to = |method| DomainChange { method: Some(method), ..DomainChange::default() };
+    let partner = DomainChange {
+        method: Some(AuthenticationMethod::Federated),
+        partner: Some(Some(PARTNER.parse().expect("an entity id"))),
+        ..DomainChange::default()
+    };
+    let switches = [
+        (AuthenticationMethod::Phs, to(AuthenticationMethod::Pta)),
+        (AuthenticationMethod::Pta, partner),
+        (AuthenticationMethod::Federated, to(AuthenticationMethod::Phs)),
+    ];
+    for (began, switch) in switches {
+        let mut open = Vec::new();
+        for _ in 0..50 {
+            let begun = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+            let step = world.sign_in.identify(&begun.handle, "ada@example.org", &stranger()).await.expect("a step");
+            open.push((begun.handle, step));
+            let unidentified = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+            open.push((unidentified.handle, unidentified.step));
+        }
+        world.policy(switch).await;
+        for (handle, step) in open {
+            match step {
+                Step::AwaitPassword { .. } => {
+                    assert_eq!(
+                        world.type_password(&handle, "wrong", &stranger()).await.notice(),
+                        Some(landbridge::signin::Notice::Refused)
+                    );
+                    let signed_in = world.type_password(&handle, "ada-password", &stranger()).await;
+                    assert_eq!(signed_in.session().method, began);
+                }
+                Step::AwaitAssertion { request_id, .. } => {
+                    let identity = super::federated::vouch_for("ada", "example.org", &request_id);
+                    match world.sign_in.assertion(&handle, identity, &stranger()).await.expect("a step") {
+                        Step::Complete { session, .. } => assert_eq!(session.method, began),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                // Without a name, nothing had begun: the new method applies.
+                Step::AwaitIdentifier { .. } => {
+                    world.sign_in.identify(&handle, "ada@example.org", &stranger()).await.expect("a step");
+                }
+                Step::Complete { .. } => panic!("nobody has signed in yet"),
+            }
+        }
+    }
+}
+
+async fn a_cut_ends_what_rests_on_the_former_method_and_nothing_else(world: World) {
+    world.person("ada").await;
+    world.known("fay", "partner.example").await;
+    let before = world.right("ada").await;
+    let awaiting = world.asked("ada").await;
+    let unidentified = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction").handle;
+    world.pta(FailoverMode::Manual).await;
+    let after = world.right("ada").await;
+    let event = Event::new(EventKind::Admin("domain.set-method"), Audited::Success, Actor::Anonymous);
+    let cut = world.tables.cut(domain("example.org"), AuthenticationMethod::Pta, NOW, event).await.expect("a cut");
+    assert_eq!((cut.transactions, cut.sessions), (1, 1));
+    let live = async |signed_in: &Outcome| world.sign_in.session(signed_in.cookie()).await.expect("a read").is_some();
+    assert!(!live(&before).await && live(&after).await);
+    let lost = world.type_password(&awaiting, "ada-password", &stranger()).await;
+    assert!(matches!(lost, Outcome::Error(SignInError::Lost(TransactionLost::OtherState))));
+    world.sign_in.identify(&unidentified, "ada@example.org", &stranger()).await.expect("a step");
+    assert_eq!(
+        world.type_password(&unidentified, "ada-password", &stranger()).await.session().method,
+        AuthenticationMethod::Pta
+    );
+}
+
+#[tokio::test]
+async fn a_cut_while_the_directory_is_being_asked_lets_nobody_in() {
+    let world = Arc::new(on_sqlite().await);
+    world.pta(FailoverMode::Manual).await;
+    world.person("ada").await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    *world.directory.gate.lock().expect("the gate") = Some(gate.clone());
+    let handle = world.asked("ada").await;
+    let post = {
+        let (world, handle) = (Arc::clone(&world), handle.clone());
+        tokio::spawn(async move { world.type_password(&handle, "ada-password", &stranger()).await })
+    };
+    eventually("the bind is under way", async || world.directory.checked() == 1).await;
+    let event = Event::new(EventKind::Admin("domain.set-method"), Audited::Success, Actor::Anonymous);
+    world.tables.cut(domain("example.org"), AuthenticationMethod::Phs, NOW, event).await.expect("a cut");
+    gate.add_permits(1);
+    let lost = post.await.expect("a post ends");
+    assert!(matches!(lost, Outcome::Error(SignInError::Lost(TransactionLost::OtherState))), "{lost:?}");
+    assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM session").await, 0);
+    assert_eq!(world.last_reason().await, "transaction-left");
+}
+
+#[tokio::test]
+async fn a_browser_that_hangs_up_does_not_get_its_guess_back() {
+    let world = Arc::new(on_sqlite().await);
+    world.pta(FailoverMode::Manual).await;
+    world.person("ada").await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    *world.directory.gate.lock().expect("the gate") = Some(gate.clone());
+    let handle = world.asked("ada").await;
+    let post = {
+        let (world, handle) = (Arc::clone(&world), handle.clone());
+        tokio::spawn(async move { world.type_password(&handle, "wrong", &stranger()).await })
+    };
+    eventually("the bind is under way", async || world.directory.checked() == 1).await;
+    post.abort();
+    assert!(post.await.is_err());
+    gate.add_permits(1);
+    eventually("the guess counts", async || world.number("SELECT CAST(SUM(failed) AS BIGINT) FROM lockout").await == 1)
+        .await;
+    assert_eq!(world.last_reason().await, "wrong-password");
+}
+
+#[tokio::test]
+async fn a_hint_skips_the_first_page_for_known_and_unknown_alike() {
+    let world = on_sqlite().await;
+    world.person("ada").await;
+    federate(&world).await;
+    let begin = async |login: Option<&str>, of: Option<&str>| {
+        let request =
+            SignInRequest { login_hint: login.map(str::to_owned), domain_hint: of.map(str::to_owned), ..request() };
+        world.sign_in.begin(request, &stranger(), None).await.expect("a transaction").step
+    };
+    for login in ["ada@example.org", "ghost@example.org", "ghost@nowhere.example"] {
+        assert!(matches!(begin(Some(login), None).await, Step::AwaitPassword { name, .. } if name == login));
+    }
+    assert!(matches!(begin(Some("ada"), None).await, Step::AwaitIdentifier { hint: Some(_), refused: false }));
+    assert!(matches!(begin(None, Some("example.org")).await, Step::AwaitIdentifier { .. }));
+    assert!(matches!(begin(None, Some("partner.example")).await, Step::AwaitAssertion { name: None, .. }));
+    assert!(matches!(begin(Some("x@partner.example"), None).await, Step::AwaitAssertion { name: Some(_), .. }));
+}
+
+#[tokio::test]
+async fn expired_transactions_are_swept() {
+    let world = on_sqlite().await;
+    world.asked("ghost").await;
+    world.directory.person("a-x", "x");
+    world.directory.bind_of("a-x", Bind::Answers);
+    let count = "SELECT CAST(COUNT(*) AS BIGINT) FROM signin_transaction";
+    world.sign_in.sweep().await.expect("a sweep");
+    assert_eq!(world.number(count).await, 1);
+    world.clock.advance(Duration::from_secs(600));
+    world.sign_in.sweep().await.expect("a sweep");
+    assert_eq!(world.number(count).await, 0);
+}
