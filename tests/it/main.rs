@@ -4,6 +4,7 @@ mod federation;
 mod issuer_store;
 mod ldap;
 mod pass_through;
+mod oidc;
 mod saml;
 mod saml_table;
 mod servers;
