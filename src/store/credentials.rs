@@ -10,6 +10,7 @@ use super::audit::AuditLog;
 use super::bulk::chunk_sizes;
 use super::database::Database;
 use super::error::StoreError;
+use super::lease;
 use super::writer::Urgency;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::credential::{KeyName, SourceStamp};
@@ -30,27 +31,12 @@ pub struct Credentials {
     audit: AuditLog,
 }
 
-/// What a transaction of the channel can end in.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the engine lease is no longer ours (epoch {0})")]
-    LeaseLost(LeaseEpoch),
-}
-
-impl From<WriteError> for CredentialStoreError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Store(error) => error.into(),
-            WriteError::LeaseLost(epoch) => Self::LeaseLost { epoch },
-        }
-    }
-}
-
 impl From<StoreError> for CredentialStoreError {
     fn from(error: StoreError) -> Self {
-        Self::Store(Box::new(error))
+        match error {
+            StoreError::LeaseLost { epoch } => Self::LeaseLost { epoch: LeaseEpoch::from_number(epoch) },
+            other => Self::Store(Box::new(other)),
+        }
     }
 }
 
@@ -101,28 +87,17 @@ impl Credentials {
             + Send
             + 'static,
     {
-        let done: Result<T, WriteError> = self
+        let done: Result<T, StoreError> = self
             .db
             .write(Urgency::Bulk, move |conn| {
                 Box::pin(async move {
-                    check_epoch(conn, epoch).await?;
-                    Ok(work(conn).await?)
+                    lease::check_epoch(conn, epoch).await?;
+                    work(conn).await
                 })
             })
             .await;
         Ok(done?)
     }
-}
-
-/// Refuses a holder whose lease has gone to another. Touches the lease's row, so that on PostgreSQL no other holder
-/// can take it before this transaction commits.
-async fn check_epoch(conn: &mut AnyConnection, epoch: LeaseEpoch) -> Result<(), WriteError> {
-    let held = sqlx::query("UPDATE engine_lease SET epoch = epoch WHERE id = 1 AND epoch = $1")
-        .bind(epoch.number())
-        .execute(conn)
-        .await
-        .map_err(StoreError::doing("checking the engine lease"))?;
-    if held.rows_affected() == 1 { Ok(()) } else { Err(WriteError::LeaseLost(epoch)) }
 }
 
 #[async_trait]
