@@ -7,4 +7,5 @@ mod saml_table;
 mod servers;
 mod store_tenant;
 mod support;
+mod sync_stories;
 mod web_servers;
