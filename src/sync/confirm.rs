@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::attribute::canonical;
 use super::connector::{ImportPage, ImportedObject, Reference};
 use super::export::holds;
-use super::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
@@ -24,7 +24,7 @@ pub struct Confirmer<'a> {
     pub store: &'a dyn EngineStore,
     pub rules: &'a RuleSet,
     pub connector: ConnectorName,
-    pub epoch: Epoch,
+    pub epoch: LeaseEpoch,
     pub seen: HashSet<ObjectId>,
     pub counters: ConfirmCounters,
 }

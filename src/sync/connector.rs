@@ -47,6 +47,8 @@ pub struct Capabilities {
     pub delta_import: bool,
     /// The attribute of an add under which it is found again when the answer was lost.
     pub add_key: Option<Attribute>,
+    /// Attributes by which the target knows whose object a change concerns; told with every change.
+    pub identity: Vec<Attribute>,
     /// Attributes whose value only one object may hold: what frees such a value is exported first.
     pub unique: Vec<Attribute>,
     /// How a disabled account looks here; used by `account_enabled` flows.
@@ -163,6 +165,8 @@ pub enum Reference {
 pub struct ExportChange {
     pub object: ObjectId,
     pub object_type: String,
+    /// The values of [`Capabilities::identity`].
+    pub identity: Attributes,
     pub operation: ExportOperation,
 }
 
@@ -180,6 +184,8 @@ pub enum ExportOperation {
 pub struct LinkTarget {
     pub object_type: String,
     pub anchor: String,
+    /// The value of [`Capabilities::add_key`].
+    pub key: String,
 }
 
 /// What became of one change.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::attribute::{Attribute, Attributes, canonical};
 use super::change_set::ImportBatch;
 use super::connector::{ImportPage, ImportedObject, Reference};
-use super::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
@@ -45,7 +45,7 @@ pub struct Obsolete {
 pub struct Importer<'a> {
     store: &'a dyn EngineStore,
     connector: ConnectorName,
-    epoch: Epoch,
+    epoch: LeaseEpoch,
     ids: IdBlock,
     seen: Seen,
     /// Ids of objects that have children, by folded DN. As large as the tree has inner nodes.
@@ -54,7 +54,7 @@ pub struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: Epoch) -> Self {
+    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: LeaseEpoch) -> Self {
         Self {
             store,
             connector,

@@ -12,12 +12,12 @@ use super::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Tally, kind};
 use super::import::Importer;
-use super::lease::{HeldLease, LeaseError, Leases};
+use super::lease::{EngineLease, HeldLease, LeaseError};
 use super::rule::RuleSet;
 use super::space::codes;
 use super::store::{EngineStore, EngineStoreError, Figures};
 use super::synchronise::{self, AsyncTick, Counters, Extent};
-use crate::identity::{Clock, ConnectorName, NodeId, Timestamp};
+use crate::identity::{Clock, ConnectorName, Timestamp};
 
 codes! {
     RunOutcome {
@@ -138,13 +138,12 @@ const LISTED: usize = 500;
 /// The engine with everything it works on.
 pub struct Runner {
     pub store: Arc<dyn EngineStore>,
-    pub leases: Arc<dyn Leases>,
+    pub lease: Arc<dyn EngineLease>,
     pub activations: Arc<dyn Activations>,
     /// In the order of the settings: sources first come, first served in ties.
     pub connectors: Vec<Arc<dyn Connector>>,
     pub guard: GuardSettings,
     pub clock: Arc<dyn Clock>,
-    pub node: NodeId,
     pub events: Arc<dyn RunEvents>,
     /// One run at a time on this node; the lease sees to the others.
     gate: Mutex<()>,
@@ -153,26 +152,25 @@ pub struct Runner {
 /// What a runner is made of.
 pub struct RunnerParts {
     pub store: Arc<dyn EngineStore>,
-    pub leases: Arc<dyn Leases>,
+    pub lease: Arc<dyn EngineLease>,
     pub activations: Arc<dyn Activations>,
     pub connectors: Vec<Arc<dyn Connector>>,
     pub guard: GuardSettings,
     pub clock: Arc<dyn Clock>,
-    pub node: NodeId,
     pub events: Arc<dyn RunEvents>,
 }
 
 impl Runner {
     pub fn new(parts: RunnerParts) -> Self {
-        let RunnerParts { store, leases, activations, connectors, guard, clock, node, events } = parts;
-        Self { store, leases, activations, connectors, guard, clock, node, events, gate: Mutex::new(()) }
+        let RunnerParts { store, lease, activations, connectors, guard, clock, events } = parts;
+        Self { store, lease, activations, connectors, guard, clock, events, gate: Mutex::new(()) }
     }
 
     /// Runs one cycle. Refuses when another run of this node is under way.
     pub async fn run(&self, profile: Profile, progress: ProgressSink) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let (activation, rules) = self.rules().await?;
-        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let lease = HeldLease::begin(self.lease.clone())?;
         let started = self.clock.now();
         let number = self.store.begin_run(lease.epoch, profile.code(), activation, started).await?;
         let mut cycle = Cycle { runner: self, rules: &rules, lease, run: number, steps: Vec::new(), progress };
@@ -194,7 +192,6 @@ impl Runner {
         self.events.ended(&record, &steps).await;
         ended?;
         self.store.end_run(lease.epoch, &record).await?;
-        self.leases.release(lease.epoch).await?;
         Ok((record, steps))
     }
 
@@ -205,16 +202,15 @@ impl Runner {
             Some(rules) => self.bind(rules),
             None => self.rules().await?.1,
         };
-        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let lease = HeldLease::begin(self.lease.clone())?;
         let scratch = self.store.scratch().await?;
-        let mut tick = Tick { leases: &*self.leases, lease: lease.clone(), progress: None };
+        let mut tick = Tick { lease: &lease, progress: None };
         synchronise::run::<RunError>(&*scratch, &rules, lease.epoch, Extent::Full, &mut tick).await?;
         let mut preview = Preview::default();
         for target in rules.targets() {
             preview.targets.push(self.preview_of(&*scratch, target).await?);
         }
         drop(scratch);
-        self.leases.release(lease.epoch).await?;
         Ok(preview)
     }
 
@@ -242,12 +238,11 @@ impl Runner {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let hold = self.store.holds().await?.into_iter().find(|hold| hold.target == target && hold.digest == digest);
         let hold = hold.ok_or(RunError::NoSuchHold)?;
-        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let lease = HeldLease::begin(self.lease.clone())?;
         let items = hold.items.iter().map(|item| GuardItem { kind: hold.kind.clone(), item: item.clone() }).collect();
         self.store.release(lease.epoch, target, items, by, self.clock.now()).await?;
         let kept = self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
         self.store.put_holds(lease.epoch, target, kept.collect()).await?;
-        self.leases.release(lease.epoch).await?;
         self.events.released(&hold, by).await;
         Ok(hold)
     }
@@ -336,7 +331,7 @@ impl Cycle<'_> {
             let mut stream = source.import(request).await?;
             while let Some(page) = stream.next_page().await? {
                 importer.page(page).await?;
-                self.lease.keep(&*runner.leases).await?;
+                self.lease.check()?;
                 (self.progress)(Progress { step: "import".into(), connector: name.to_string(), done: importer.counters.read });
             }
             Ok(())
@@ -390,10 +385,9 @@ impl Cycle<'_> {
         let runner = self.runner;
         let started = runner.clock.now();
         let mut tick =
-            Tick { leases: &*runner.leases, lease: self.lease.clone(), progress: Some(self.progress.clone()) };
+            Tick { lease: &self.lease, progress: Some(self.progress.clone()) };
         let counters =
             synchronise::run::<RunError>(&*runner.store, self.rules, self.lease.epoch, extent, &mut tick).await?;
-        self.lease = tick.lease;
         let kind = if extent == Extent::Full { "full-sync" } else { "delta-sync" };
         let counters = [
             ("objects", counters.objects as i64),
@@ -416,7 +410,7 @@ impl Cycle<'_> {
             self.step(name, "export", started, RunOutcome::Held, &[], detail).await?;
             return Ok(RunOutcome::Held);
         }
-        self.lease.keep(&*runner.leases).await?;
+        self.lease.check()?;
         let mut exporter = Exporter {
             store: &*runner.store,
             connector: target,
@@ -459,7 +453,7 @@ impl Cycle<'_> {
             let mut stream = target.import(ImportRequest { mode, bases: Vec::new() }).await?;
             while let Some(page) = stream.next_page().await? {
                 confirmer.page(page).await?;
-                self.lease.keep(&*runner.leases).await?;
+                self.lease.check()?;
             }
             if full {
                 confirmer.finish().await?;
@@ -560,8 +554,7 @@ fn worse(outcome: &mut RunOutcome, other: RunOutcome) {
 }
 
 struct Tick<'a> {
-    leases: &'a dyn Leases,
-    lease: HeldLease,
+    lease: &'a HeldLease,
     progress: Option<ProgressSink>,
 }
 
@@ -572,6 +565,6 @@ impl AsyncTick<RunError> for Tick<'_> {
             let done = counters.objects + counters.links;
             progress(Progress { step: "synchronise".into(), connector: String::new(), done });
         }
-        Ok(self.lease.keep(self.leases).await?)
+        Ok(self.lease.check()?)
     }
 }

@@ -19,4 +19,5 @@ mod servers;
 mod store_credentials;
 mod store_tenant;
 mod support;
+mod sync_stories;
 mod web_servers;

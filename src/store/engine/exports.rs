@@ -9,7 +9,7 @@ use super::synchronisation::problem_statements;
 use crate::identity::ConnectorName;
 use crate::sync::connector::Watermark;
 use crate::sync::guard::GuardLedgerEntry;
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::space::{ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
 use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, StoreResult};
 
@@ -53,14 +53,14 @@ impl Exports for SqlEngine {
         self.rows("reading pending links", Statement::new(sql, args)).await?.iter().map(decode::link).collect()
     }
 
-    async fn record_sent(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()> {
+    async fn record_sent(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()> {
         let sql = "UPDATE pending_export SET state = 'sent', attempts = attempts + 1 WHERE object IN ({})";
         self.write(epoch, in_list(sql, &[], ids(objects))).await.map(drop)
     }
 
     async fn record_exported(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         results: Vec<Exported>,
         ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()> {
@@ -95,7 +95,7 @@ impl Exports for SqlEngine {
 
     async fn record_links(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         links: Vec<(LinkKey, LinkState)>,
         ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()> {
@@ -112,7 +112,7 @@ impl Exports for SqlEngine {
         self.write(epoch, statements).await.map(drop)
     }
 
-    async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64> {
+    async fn doubt_sent(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<i64> {
         let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pending_export WHERE connector = $1 AND state = 'sent'";
         let sent = count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
         if sent > 0 {
@@ -130,7 +130,7 @@ impl Exports for SqlEngine {
 
     async fn settle_doubt(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         settled: Vec<(PendingExport, bool, Option<String>)>,
     ) -> StoreResult<()> {
         let (mut arrived, mut again) = (Vec::new(), Vec::new());
@@ -153,7 +153,7 @@ impl Exports for SqlEngine {
 
     async fn confirm(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         confirmed: Vec<Confirmed>,
         watermark: Option<(ConnectorName, Watermark)>,
     ) -> StoreResult<()> {
@@ -248,7 +248,7 @@ impl Exports for SqlEngine {
         self.write(epoch, statements).await.map(drop)
     }
 
-    async fn confirm_gone(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()> {
+    async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()> {
         let mut statements = Vec::new();
         for sql in [
             "UPDATE mv_object SET due = 1 WHERE id IN (SELECT mv FROM space_object WHERE mv IS NOT NULL AND id IN ({}))",

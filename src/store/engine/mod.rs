@@ -6,7 +6,6 @@ mod decode;
 mod dump;
 mod exports;
 mod holds;
-mod lease;
 mod links;
 mod runs;
 mod session;
@@ -15,5 +14,4 @@ mod statement;
 mod synchronisation;
 
 pub use activation::SqlActivations;
-pub use lease::SqlLeases;
 pub use session::SqlEngine;

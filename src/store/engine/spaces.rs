@@ -8,7 +8,7 @@ use super::statement::{Arg, Row, Statement, in_list, insert, update};
 use crate::identity::ConnectorName;
 use crate::sync::change_set::ImportBatch;
 use crate::sync::connector::{KnownBase, Watermark};
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
 use crate::sync::store::{Spaces, StoreResult};
 
@@ -71,11 +71,11 @@ impl Spaces for SqlEngine {
             .collect()
     }
 
-    async fn commit_import(&self, epoch: Epoch, batch: ImportBatch) -> StoreResult<()> {
+    async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()> {
         self.write(epoch, import_statements(batch)?).await.map(drop)
     }
 
-    async fn sweep(&self, epoch: Epoch) -> StoreResult<()> {
+    async fn sweep(&self, epoch: LeaseEpoch) -> StoreResult<()> {
         let sql = "DELETE FROM space_object WHERE kind = 'placeholder' AND due = 0 \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.target = space_object.id) \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.owner = space_object.id) \
