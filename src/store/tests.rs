@@ -91,3 +91,18 @@ fn a_store_url_never_shows_its_password() {
     assert_eq!("mysql://x/y".parse::<DatabaseUrl>(), Err(DatabaseUrlError));
     assert_eq!("sqlite:".parse::<DatabaseUrl>(), Err(DatabaseUrlError));
 }
+
+#[tokio::test]
+async fn the_files_are_closed_to_others_whatever_the_folder_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("an open folder");
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    let db = Database::open(&url, Room::Gateway).await.expect("a new database opens");
+    put(&db, "a", None, false).await.expect("a row");
+    for entry in std::fs::read_dir(dir.path()).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?} has mode {mode:o}", entry.file_name());
+    }
+}
