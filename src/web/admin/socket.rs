@@ -1,6 +1,6 @@
 //! The Unix socket of the admin API: peers are authenticated by the kernel (`SO_PEERCRED`) and mapped to principals.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,7 +110,11 @@ impl AdminRoutes {
 }
 
 async fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    if path.exists() {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            let message = format!("{} exists and is no socket; correct admin.socket", path.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, message));
+        }
         if tokio::net::UnixStream::connect(path).await.is_ok() {
             let message = format!("another process serves the admin socket {}", path.display());
             return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, message));
@@ -206,5 +210,15 @@ mod tests {
         }
         served.abort();
         assert_eq!(outcomes, ["begun", "success"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_not_replaced_by_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gateway.db");
+        std::fs::write(&path, b"precious").expect("a file");
+        let refused = bind(&path).await.expect_err("not a socket");
+        assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
     }
 }
