@@ -6,6 +6,7 @@ mod ldap;
 mod pass_through;
 mod saml;
 mod saml_table;
+mod store_writes;
 mod servers;
 mod store_tenant;
 mod store_credentials;
