@@ -7,6 +7,7 @@ mod pass_through;
 mod oidc;
 mod saml;
 mod saml_table;
+mod store_writes;
 mod servers;
 mod signin;
 mod store_tenant;
