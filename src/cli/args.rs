@@ -29,6 +29,16 @@ pub enum Command {
     Init,
     /// Validate the settings file and tell everything that is wrong with it.
     CheckConfig,
+    /// Domains and how their users sign in.
+    Domain {
+        #[command(subcommand)]
+        command: super::domain::DomainCommand,
+    },
+    /// Users.
+    User {
+        #[command(subcommand)]
+        command: super::user::UserCommand,
+    },
     /// Applications.
     Client {
         #[command(subcommand)]
