@@ -64,3 +64,46 @@ fn text(data: &RData) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::TXT;
+    use hickory_resolver::proto::rr::{Name, Record};
+    use tokio::net::UdpSocket;
+
+    /// A name server that knows one TXT record, in two character strings.
+    async fn name_server() -> (SocketAddr, tokio::task::JoinHandle<()>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = socket.local_addr().expect("an address");
+        let known: Name = "_landbridge-challenge.verified.example.".parse().expect("a name");
+        let served = tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+                let mut answer = Message::from_vec(&buffer[..length]).expect("a query");
+                answer.metadata.message_type = MessageType::Response;
+                if answer.queries[0].name() == &known {
+                    let texts = TXT::new(vec!["landbridge-".to_owned(), "verification=7".to_owned()]);
+                    answer.add_answer(Record::from_rdata(known.clone(), 60, RData::TXT(texts)));
+                } else {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                }
+                let bytes = answer.to_vec().expect("an answer");
+                socket.send_to(&bytes, peer).await.expect("the resolver waits");
+            }
+        });
+        (address, served)
+    }
+
+    #[tokio::test]
+    async fn texts_are_put_together_and_a_missing_name_has_none() {
+        let (address, served) = name_server().await;
+        let resolver = Resolver::new(Some(address)).expect("a resolver");
+        let texts = resolver.texts("_landbridge-challenge.verified.example").await.expect("an answer");
+        assert_eq!(texts, ["landbridge-verification=7"]);
+        let none = resolver.texts("_landbridge-challenge.other.example").await.expect("an answer");
+        assert_eq!(none, Vec::<String>::new());
+        served.abort();
+    }
+}

@@ -116,6 +116,10 @@ impl Gateway {
             tracing::info!(%domain, "the connectors of a domain changed");
             tenant.recalculate(&domain).await?;
         }
+        for domain in tenant.unfinished_recalculations().await? {
+            tracing::info!(%domain, "calculating the names of a domain's users, which was interrupted");
+            tenant.recalculate(&domain).await?;
+        }
 
         let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone());
         keeper.renew().await;
@@ -190,17 +194,17 @@ impl Gateway {
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials });
-        let dns = Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("name resolution"))?;
-        let tenant_desk = Arc::new(Tenant { store: tenant, dns: Arc::new(dns) });
+        let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
+        let tenant_desk = Arc::new(Tenant { store: tenant, dns });
         let routes = AdminRoutes::new(audit.clone())
-            .with::<AuditTail>(&audit_desk)
-            .with::<AuditVerify>(&audit_desk)
             .with::<DomainAdd>(&tenant_desk)
             .with::<DomainVerify>(&tenant_desk)
             .with::<DomainList>(&tenant_desk)
             .with::<DomainShow>(&tenant_desk)
-            .with::<UserShow>(&tenant_desk)
             .with::<UserList>(&tenant_desk)
+            .with::<UserShow>(&tenant_desk)
+            .with::<AuditTail>(&audit_desk)
+            .with::<AuditVerify>(&audit_desk)
             .with::<ClientAdd>(&issuer)
             .with::<ClientList>(&issuer)
             .with::<KeysRotate>(&issuer)

@@ -1,4 +1,4 @@
-//! `landbridge domain ...`.
+//! `landbridge domain add|verify|list|show`.
 
 use clap::Subcommand;
 
@@ -10,22 +10,21 @@ use crate::web::admin::domain_add::{self, DomainAdd};
 use crate::web::admin::domain_list::{self, DomainList};
 use crate::web::admin::domain_show::{self, DomainShow};
 use crate::web::admin::domain_verify::{self, DomainVerify};
-use crate::web::admin::tenant::DomainSummary;
 
 #[derive(Debug, Subcommand)]
 pub enum DomainCommand {
-    /// Add a domain; prints the DNS record that proves it.
+    /// Add a domain, and print the TXT record that proves it.
     Add { name: DomainName },
-    /// Verify a domain by its DNS record, or on your own word.
+    /// Look for the TXT record, and give the domain's users their names.
     Verify {
         name: DomainName,
-        /// Do not look for the record: vouch for the domain yourself.
+        /// Vouch for the domain instead of looking for the record.
         #[arg(long)]
         vouch: bool,
     },
     /// List the domains and how their users sign in.
     List,
-    /// Show one domain, its connectors, and how many of its users hash sync could serve.
+    /// Show a domain, and how many of its users could sign in.
     Show { name: DomainName },
 }
 
@@ -34,53 +33,81 @@ pub(super) async fn run(client: &Client, command: &DomainCommand, output: &Outpu
         DomainCommand::Add { name } => {
             let answer = client.call::<DomainAdd>(&domain_add::Request { name: name.clone() }).await?;
             output.show(&answer, |answer| {
-                let how = if answer.non_routable {
-                    format!("it is not routable: only `landbridge domain verify {name} --vouch` can verify it")
-                } else {
-                    let record = &answer.record;
-                    format!("publish this record, then run `landbridge domain verify {name}`:\n{} TXT \"{}\"", record.name, record.text)
+                let record = format!("publish: {} TXT \"{}\"", answer.record.name, answer.record.text);
+                let way = match answer.non_routable {
+                    true => "the name is not routable: use `landbridge domain verify --vouch`".to_owned(),
+                    false => format!("{record}\nthen run: landbridge domain verify {}", answer.domain.name),
                 };
-                format!("{name} is added and pending\n{how}")
+                format!("{} is added and waits to be verified\n{way}", answer.domain.name)
             });
         }
         DomainCommand::Verify { name, vouch } => {
             let request = domain_verify::Request { name: name.clone(), vouched: *vouch };
             let answer = client.call::<DomainVerify>(&request).await?;
             output.show(&answer, |answer| {
-                format!("{name} is verified; {} users have new names, {} warnings", answer.recalculated, answer.warnings.len())
+                let mut lines = vec![format!(
+                    "{} is verified ({}); the names of {} users were calculated anew",
+                    answer.domain.name,
+                    verification(answer.domain.verification),
+                    answer.recalculated
+                )];
+                lines.extend(answer.warnings.iter().map(|warning| format!("warning: {warning}")));
+                lines.join("\n")
             });
         }
         DomainCommand::List => {
             let answer = client.call::<DomainList>(&domain_list::Request {}).await?;
-            output.show(&answer, |answer| {
-                table(["DOMAIN", "VERIFIED", "METHOD", "BACKUP", "FAILOVER", "PIN"], answer.domains.iter().map(row))
+            output.show(&answer.domains, |domains| {
+                let rows = domains.iter().map(|domain| {
+                    [
+                        domain.name.to_string(),
+                        verification(domain.verification).to_owned(),
+                        domain.method.to_string(),
+                        domain.backup.to_string(),
+                        domain.failover.to_string(),
+                        domain.pin.as_ref().map_or_else(String::new, |mark| format!("{} by {}", mark.pin, mark.by)),
+                    ]
+                });
+                table(["DOMAIN", "VERIFIED", "METHOD", "BACKUP", "FAILOVER", "PIN"], rows)
             });
         }
         DomainCommand::Show { name } => {
             let answer = client.call::<DomainShow>(&domain_show::Request { name: name.clone() }).await?;
-            output.show(&answer, |answer| match serde_json::to_string_pretty(answer) {
-                Ok(text) => text,
-                Err(error) => error.to_string(),
-            });
+            output.show(&answer, shown);
         }
     }
     Ok(())
 }
 
-fn row(domain: &DomainSummary) -> [String; 6] {
-    let word = |value: &dyn std::fmt::Display| value.to_string();
-    let pin = domain.pin.as_ref().map_or_else(String::new, |mark| mark.pin.to_string());
-    [
-        word(&domain.name),
-        verified(domain.verification).to_owned(),
-        word(&domain.method),
-        word(&domain.backup),
-        word(&domain.failover),
-        pin,
-    ]
+fn shown(answer: &domain_show::Response) -> String {
+    let (domain, ready) = (&answer.domain, &answer.readiness);
+    let connectors: Vec<&str> = answer.connectors.iter().map(|name| name.as_str()).collect();
+    let mut rows = vec![
+        ["domain".to_owned(), domain.name.to_string()],
+        ["verified".to_owned(), verification(domain.verification).to_owned()],
+        ["method".to_owned(), format!("{} since {}", domain.method, domain.method_since)],
+        ["backup".to_owned(), format!("{}, {}", domain.backup, domain.failover)],
+        ["connectors".to_owned(), connectors.join(", ")],
+        ["users".to_owned(), format!("{}, of whom {} enabled", ready.users, ready.enabled)],
+        ["without a source".to_owned(), ready.without_source.to_string()],
+        ["without a hash".to_owned(), format!("{}, of which {} quarantined", ready.without_hash, ready.quarantined)],
+        ["outdated hashes".to_owned(), ready.outdated.to_string()],
+        ["stale hashes".to_owned(), ready.stale.to_string()],
+        ["waiting for a name".to_owned(), ready.waiting_for_a_name.to_string()],
+    ];
+    if let Some(pin) = &domain.pin {
+        rows.push(["pin".to_owned(), format!("{} by {} since {}", pin.pin, pin.by, pin.at)]);
+    }
+    if let Some(partner) = &domain.partner {
+        rows.push(["partner".to_owned(), partner.to_string()]);
+    }
+    if let Some(record) = &answer.record {
+        rows.push(["record".to_owned(), format!("{} TXT \"{}\"", record.name, record.text)]);
+    }
+    table(["", ""], rows)
 }
 
-const fn verified(verification: Verification) -> &'static str {
+fn verification(verification: Verification) -> &'static str {
     match verification {
         Verification::Initial => "initial",
         Verification::Pending => "pending",

@@ -10,56 +10,76 @@ use crate::web::admin::user_show::{self, UserShow};
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Show a user by sign-in name or oid, with credential and account state.
-    Show { user: String },
-    /// List users.
+    /// List users in order of their names.
     List {
-        /// Only those of one domain.
+        /// Only users whose name is in this domain.
         #[arg(long)]
         domain: Option<DomainName>,
-        /// At most so many; all when absent.
-        #[arg(long)]
-        limit: Option<u32>,
     },
+    /// Show a user by sign-in name or oid.
+    Show { user: String },
 }
 
 pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output) -> anyhow::Result<()> {
     match command {
-        UserCommand::Show { user } => {
-            let answer = client.call::<UserShow>(&user_show::Request { user: user.clone() }).await?;
-            output.show(&answer, |answer| match serde_json::to_string_pretty(answer) {
-                Ok(text) => text,
-                Err(error) => error.to_string(),
-            });
-        }
-        UserCommand::List { domain, limit } => {
-            let users = list(client, domain.as_ref(), *limit).await?;
+        UserCommand::List { domain } => {
+            let (mut users, mut after) = (Vec::new(), None);
+            loop {
+                let request = user_list::Request { domain: domain.clone(), after, limit: None };
+                let page = client.call::<UserList>(&request).await?;
+                users.extend(page.users);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
             output.show(&users, |users| {
                 let rows = users.iter().map(|user| {
-                    let state = if user.account_enabled { "enabled" } else { "disabled" };
-                    [user.upn.to_string(), user.oid.to_string(), state.to_owned(), user.display_name.clone().unwrap_or_default()]
+                    [
+                        user.upn.to_string(),
+                        user.display_name.clone().unwrap_or_default(),
+                        if user.account_enabled { "enabled" } else { "disabled" }.to_owned(),
+                        user.credential.clone().unwrap_or_else(|| "no hash".to_owned()),
+                        user.oid.to_string(),
+                    ]
                 });
-                table(["USER", "OID", "STATE", "NAME"], rows)
+                table(["NAME", "DISPLAY NAME", "ACCOUNT", "CREDENTIAL", "OID"], rows)
             });
+        }
+        UserCommand::Show { user } => {
+            let answer = client.call::<UserShow>(&user_show::Request { user: user.clone() }).await?;
+            output.show(&answer, shown);
         }
     }
     Ok(())
 }
 
-async fn list(
-    client: &Client,
-    domain: Option<&DomainName>,
-    limit: Option<u32>,
-) -> anyhow::Result<Vec<crate::store::tenant::UserSummary>> {
-    let (mut users, mut after) = (Vec::new(), None);
-    loop {
-        let left = limit.map(|limit| limit.saturating_sub(u32::try_from(users.len()).unwrap_or(u32::MAX)));
-        let request = user_list::Request { domain: domain.cloned(), after, limit: left };
-        let page = client.call::<UserList>(&request).await?;
-        users.extend(page.users);
-        after = page.next;
-        if after.is_none() || limit.is_some_and(|limit| users.len() >= limit as usize) {
-            return Ok(users);
-        }
+fn shown(user: &user_show::Response) -> String {
+    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut rows = vec![
+        ["name".to_owned(), user.upn.to_string()],
+        ["oid".to_owned(), user.oid.to_string()],
+        ["on-premises name".to_owned(), optional(&user.on_premises_upn)],
+        ["display name".to_owned(), optional(&user.display_name)],
+        ["mail".to_owned(), optional(&user.mail)],
+        ["account".to_owned(), if user.account_enabled { "enabled" } else { "disabled" }.to_owned()],
+        ["source anchor".to_owned(), user.source_anchor.as_ref().map(ToString::to_string).unwrap_or_default()],
+        ["connector".to_owned(), user.connector.as_ref().map(ToString::to_string).unwrap_or_default()],
+    ];
+    if let Some(credential) = &user.credential {
+        let stage = credential.stage.as_deref().unwrap_or("none stored");
+        let reason = credential.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let outdated = if credential.outdated { ", outdated" } else { "" };
+        let queued = if credential.fetch_queued { ", a read is queued" } else { "" };
+        rows.push(["credential".to_owned(), format!("{}: {stage}{reason}{outdated}{queued}", credential.source)]);
     }
+    for (attribute, held) in &user.quarantined {
+        let text = format!("`{}` is held by {} since {}", held.value, held.held_by, held.since);
+        rows.push([format!("{attribute} waits"), text]);
+    }
+    rows.push(["groups".to_owned(), user.groups.join(", ")]);
+    if let Some(deleted) = user.deleted_at {
+        rows.push(["deleted".to_owned(), deleted.rfc3339()]);
+    }
+    table(["", ""], rows)
 }
