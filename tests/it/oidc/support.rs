@@ -118,10 +118,14 @@ impl World {
     }
 
     async fn add_user(&self, oid: UserId, name: &str, upn: &str, anchor: &str) {
+        let (domain, method) = match upn.rsplit_once('@') {
+            Some((_, "fed.example")) => ("fed.example", "federated"),
+            _ => ("a.example", "phs"),
+        };
         self.sql(&format!(
-            "INSERT INTO tenant_user (oid, upn, upn_folded, display_name, given_name, surname, mail, attributes, \
+            "INSERT INTO tenant_user (oid, upn, upn_folded, domain, display_name, given_name, surname, mail, attributes, \
              account_enabled, cloud_mastered, security_stamp, created_at, updated_at) VALUES ('{oid}', '{upn}', \
-             '{upn}', '{name}', 'G', 'S', 'mail-{upn}', '{{}}', 1, 0, 's1', 0, 0)"
+             '{upn}', '{domain}', '{name}', 'G', 'S', 'mail-{upn}', '{{}}', 1, 0, 's1', 0, 0)"
         ))
         .await;
         self.sql(&format!(
@@ -134,14 +138,10 @@ impl World {
              confirmed_at) VALUES ('corp', '{anchor}', 'sealed', '', '', '', 3, 0, 0)"
         ))
         .await;
-        let (domain, method) = match upn.rsplit_once('@') {
-            Some((_, "fed.example")) => ("fed.example", "federated"),
-            _ => ("a.example", "phs"),
-        };
         self.sql(&format!(
             "INSERT INTO tenant_domain (name, is_initial, verification, challenge, created_at, method, method_since, \
-             backup, failover, max_hash_age_ms) VALUES ('{domain}', 0, 'operator', '', 0, '{method}', 0, 'none', \
-             'manual', 0)"
+             backup, failover, max_hash_age_ms, version) VALUES ('{domain}', 0, 'operator', '', 0, '{method}', 0, 'none', \
+             'manual', 0, 1)"
         ))
         .await;
     }
