@@ -426,7 +426,8 @@ async fn a_server_that_cannot_be_verified_gets_no_password() {
     let directory = directory::people(20);
     let slapd = Slapd::builder().directory(&directory).certificate_for(&["elsewhere.example"]).start();
     let good = Slapd::builder().directory(&directory).start();
-    let other_ca = Pki::new(&temp_dir("other-ca").keep());
+    let dir = temp_dir("other-ca");
+    let other_ca = Pki::new(dir.path());
     let of_other = Trust::new(&[other_ca.ca_file()]).expect("a CA");
     let person = &directory.people[0];
     let rows = [
