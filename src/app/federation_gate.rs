@@ -30,10 +30,7 @@ impl FederationGate for SamlGate {
             federated_sign_in::Outgoing::Redirect(url) => Outgoing::Redirect { url: url.to_string() },
             federated_sign_in::Outgoing::Form(form) => Outgoing::Form {
                 action: form.action.to_string(),
-                fields: vec![
-                    ("SAMLRequest", form.saml_request),
-                    ("RelayState", form.relay_state.as_str().to_owned()),
-                ],
+                fields: vec![("SAMLRequest", form.saml_request), ("RelayState", form.relay_state.as_str().to_owned())],
             },
         })
     }

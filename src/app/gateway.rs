@@ -22,9 +22,9 @@ use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::pass_through::{PassThrough, PassThroughSettings};
 use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
+use crate::saml::XmlSecEngine;
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
-use crate::saml::XmlSecEngine;
 use crate::signin::{self, BarredGroups, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
 use crate::store::federation::FederationStore;
@@ -95,10 +95,7 @@ impl Gateway {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
-        tenant
-            .initialise(settings.gateway.initial_domain.clone())
-            .await
-            .map_err(StartError::part("initial domain"))?;
+        tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
         let registered: BTreeMap<_, _> = settings
             .connectors
             .iter()
@@ -119,8 +116,7 @@ impl Gateway {
         let credentials = Arc::new(Credentials::new(db.clone(), audit.clone()));
         let sealer = sealer(&installation, &settings);
         let tables = Arc::new(SignInTables::new(db.clone(), audit.clone()));
-        let hashes =
-            Arc::new(StoredHashes::new(credentials.clone(), tables.clone(), sealer.clone(), clock.clone()));
+        let hashes = Arc::new(StoredHashes::new(credentials.clone(), tables.clone(), sealer.clone(), clock.clone()));
         hashes.calibrate().await.map_err(StartError::part("stored hashes"))?;
         let passwords = Arc::new(PasswordSync::new(
             channels(&settings.connectors, &credentials, &sealer, &clock)?,

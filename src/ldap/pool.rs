@@ -86,7 +86,16 @@ impl Pool {
     pub fn new(server: ServerUrl, trust: Trust, purpose: Purpose, settings: PoolSettings) -> Self {
         let permits = Arc::new(Semaphore::new(settings.max_size.max(1)));
         let given_up = Arc::new(Semaphore::new(settings.max_given_up));
-        Self(Arc::new(Shared { server, trust, purpose, settings, permits, given_up, idle: Mutex::default(), refused: Mutex::default() }))
+        Self(Arc::new(Shared {
+            server,
+            trust,
+            purpose,
+            settings,
+            permits,
+            given_up,
+            idle: Mutex::default(),
+            refused: Mutex::default(),
+        }))
     }
 
     pub fn server(&self) -> &ServerUrl {

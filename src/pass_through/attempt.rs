@@ -24,9 +24,16 @@ const LATE_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 /// Whom the server knows the subject as.
 #[derive(Clone, Debug)]
 pub enum Target {
-    Account { source: CredentialSource, dn: DistinguishedName, state: LiveState },
+    Account {
+        source: CredentialSource,
+        dn: DistinguishedName,
+        state: LiveState,
+    },
     /// Nobody: the bind is made all the same, of a name that no entry has, so that it takes as long and looks alike.
-    Nobody { dn: DistinguishedName, refusal: Refusal },
+    Nobody {
+        dn: DistinguishedName,
+        refusal: Refusal,
+    },
 }
 
 /// Somebody waits for a bind. When they stop before its answer, also because the caller went away, the bind's place in
@@ -141,8 +148,7 @@ impl Connector {
         found.dedup_by(|a, b| a.dn == b.dn);
         match &found[..] {
             [entry] => {
-                let state =
-                    LiveState::read(entry, settings.dialect, &settings.disabled, settings.lockout_duration);
+                let state = LiveState::read(entry, settings.dialect, &settings.disabled, settings.lockout_duration);
                 Ok(Some((entry.dn.clone(), state)))
             }
             [] => Ok(None),
@@ -205,9 +211,8 @@ impl Connector {
             Some(_) => waiting.is_answered(),
             None => waiting.give_up(),
         };
-        let unavailable = |cause| {
-            Answer::Unavailable(Unavailable { cause, wire: Wire::MaybeSent, server: Some(server.clone()) })
-        };
+        let unavailable =
+            |cause| Answer::Unavailable(Unavailable { cause, wire: Wire::MaybeSent, server: Some(server.clone()) });
         let (answer, late) = match (in_time, definite) {
             (Some(Ok(verdict)), _) => (Answer::Verdict(verdict), None),
             (_, Some(refusal)) => (Answer::Verdict(Verdict::Refused(refusal)), None),

@@ -81,7 +81,11 @@ pub fn digest(sources: &[RuleSource]) -> String {
 }
 
 /// Validates `sources` as a whole and makes them the version that all runs use. The same rules again change nothing.
-pub async fn activate(store: &dyn Activations, sources: Vec<RuleSource>, by: &str) -> Result<Activation, ActivationError> {
+pub async fn activate(
+    store: &dyn Activations,
+    sources: Vec<RuleSource>,
+    by: &str,
+) -> Result<Activation, ActivationError> {
     parse(&sources).map_err(ActivationError::Faults)?;
     let digest = digest(&sources);
     match store.current().await? {

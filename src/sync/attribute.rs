@@ -61,9 +61,7 @@ impl Value {
     pub fn bytes(&self) -> Option<Cow<'_, [u8]>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text.as_bytes())),
-            Self::Binary { base64 } => {
-                base64::engine::general_purpose::STANDARD.decode(base64).ok().map(Cow::Owned)
-            }
+            Self::Binary { base64 } => base64::engine::general_purpose::STANDARD.decode(base64).ok().map(Cow::Owned),
         }
     }
 

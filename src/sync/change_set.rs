@@ -1,11 +1,11 @@
 //! What one batch commits, in one transaction.
 
+use super::attribute::Attributes;
 use super::connector::{KnownBase, Watermark};
 use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::Problem;
 use super::space::{LinkKey, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject};
-use super::attribute::Attributes;
 use crate::identity::ConnectorName;
 
 /// Of synchronise. Edges that lead further are followed by the same transaction: waiting objects become due when a

@@ -42,7 +42,8 @@ impl Confirmer<'_> {
             .collect();
         let anchors: Vec<String> = anchors.into_iter().collect();
         let heads = self.store.heads_by_anchor(&self.connector, &anchors).await?;
-        let heads: HashMap<String, SpaceHead> = heads.into_iter().filter_map(|h| Some((h.anchor.clone()?, h))).collect();
+        let heads: HashMap<String, SpaceHead> =
+            heads.into_iter().filter_map(|h| Some((h.anchor.clone()?, h))).collect();
         let own: Vec<ObjectId> =
             page.objects.iter().filter_map(|object| heads.get(&object.anchor)).map(|head| head.id).collect();
         let mut known: HashMap<ObjectId, SpaceObject> =

@@ -64,7 +64,8 @@ pub enum DisabledTest {
 impl DisabledTest {
     /// OpenLDAP's permanent lock, the 389 Directory Server's inactivation, and AD's account flag.
     pub fn defaults() -> Vec<Self> {
-        let equals = |attribute: &str, value: &str| Self::Equals { attribute: attribute.into(), value: value.to_owned() };
+        let equals =
+            |attribute: &str, value: &str| Self::Equals { attribute: attribute.into(), value: value.to_owned() };
         vec![
             equals("pwdAccountLockedTime", "000001010000Z"),
             equals("nsAccountLock", "TRUE"),
@@ -168,12 +169,24 @@ pub struct ExportChange {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportOperation {
-    Add { attributes: Attributes },
+    Add {
+        attributes: Attributes,
+    },
     /// Attributes with no value are removed.
-    Update { anchor: String, changes: Attributes },
-    Delete { anchor: String },
+    Update {
+        anchor: String,
+        changes: Attributes,
+    },
+    Delete {
+        anchor: String,
+    },
     /// Links of one owner; targets by type and anchor.
-    Links { anchor: String, attribute: Attribute, add: Vec<LinkTarget>, remove: Vec<LinkTarget> },
+    Links {
+        anchor: String,
+        attribute: Attribute,
+        add: Vec<LinkTarget>,
+        remove: Vec<LinkTarget>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,9 +207,15 @@ pub enum ExportResult {
 /// An object whose export is in doubt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadBack {
-    ByAnchor { object_type: String, anchor: String },
+    ByAnchor {
+        object_type: String,
+        anchor: String,
+    },
     /// The value of [`Capabilities::add_key`].
-    ByAddKey { object_type: String, value: String },
+    ByAddKey {
+        object_type: String,
+        value: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

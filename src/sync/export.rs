@@ -179,7 +179,8 @@ impl Exporter<'_> {
                 self.store.objects(&ends).await?.into_iter().map(|object| (object.id, object)).collect();
             // An end that is not at the target yet, or no more, waits without failing the others.
             let there = |id: &ObjectId| objects.get(id).filter(|o| o.anchor.is_some() && o.effective().is_some());
-            let mut by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>> = BTreeMap::new();
+            let mut by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>> =
+                BTreeMap::new();
             for link in links {
                 if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
                     && let Some(anchor) = &target.anchor
@@ -234,7 +235,8 @@ impl Exporter<'_> {
                                 ledger.note(&self.released, GuardItem { kind, item: item.clone() });
                             }
                         }
-                        let next = if state == LinkState::StagedDelete { LinkState::SentDelete } else { LinkState::SentAdd };
+                        let next =
+                            if state == LinkState::StagedDelete { LinkState::SentDelete } else { LinkState::SentAdd };
                         sent.push((key, next));
                     }
                 }
@@ -329,9 +331,13 @@ pub async fn settle_doubt(
             let object_type = object.object_type.clone();
             let by_key = || {
                 let values = export.changes.get(add_key.as_ref()?)?;
-                Some(ReadBack::ByAddKey { object_type: object_type.clone(), value: values.first()?.as_text().to_owned() })
+                Some(ReadBack::ByAddKey {
+                    object_type: object_type.clone(),
+                    value: values.first()?.as_text().to_owned(),
+                })
             };
-            let by_anchor = || Some(ReadBack::ByAnchor { object_type: object_type.clone(), anchor: object.anchor.clone()? });
+            let by_anchor =
+                || Some(ReadBack::ByAnchor { object_type: object_type.clone(), anchor: object.anchor.clone()? });
             let question = if export.kind == ExportKind::Add { by_key() } else { by_anchor() };
             if let Some(question) = question {
                 asked.push(export.clone());

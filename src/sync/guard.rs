@@ -127,11 +127,17 @@ pub fn kinds_of(export: &PendingExport, object_type: &str) -> Vec<String> {
             if says_false(&export.changes, names::ACCOUNT_ENABLED) {
                 kinds.push(kind::disable(object_type));
             }
-            if says_false(&export.changes, names::CREDENTIAL_ELIGIBLE) || empties(&export.changes, names::CREDENTIAL_ANCHOR) {
+            if says_false(&export.changes, names::CREDENTIAL_ELIGIBLE)
+                || empties(&export.changes, names::CREDENTIAL_ANCHOR)
+            {
                 kinds.push(kind::credential(object_type));
             }
             kinds.extend(
-                export.changes.iter().filter(|(_, values)| values.is_empty()).map(|(name, _)| kind::emptied(name.as_str())),
+                export
+                    .changes
+                    .iter()
+                    .filter(|(_, values)| values.is_empty())
+                    .map(|(name, _)| kind::emptied(name.as_str())),
             );
             kinds
         }

@@ -170,7 +170,8 @@ impl<'a> Importer<'a> {
         let mut best: HashMap<String, SpaceHead> = HashMap::new();
         for head in self.store.heads_by_place(&self.connector, places).await? {
             let Some(place) = head.place.clone() else { continue };
-            let rank = |head: &SpaceHead| (self.seen.contains(head.id), head.kind != ObjectKind::Placeholder, -head.id.0);
+            let rank =
+                |head: &SpaceHead| (self.seen.contains(head.id), head.kind != ObjectKind::Placeholder, -head.id.0);
             match best.get(&place) {
                 Some(other) if rank(other) >= rank(&head) => {}
                 _ => {
@@ -274,7 +275,11 @@ impl<'a> Importer<'a> {
             };
             let returned = before.pending_import == PendingImport::Delete;
             if is_new || before.digest != head.digest || before.object_type != head.object_type || returned {
-                if is_new { self.counters.added += 1 } else { self.counters.updated += 1 }
+                if is_new {
+                    self.counters.added += 1
+                } else {
+                    self.counters.updated += 1
+                }
                 // A placeholder made for this very page is inserted as what it turned out to be.
                 match work.batch.inserted.iter_mut().find(|(made, _)| is_new && made.id == id) {
                     Some(made) => *made = (head, Some(attributes)),
@@ -291,7 +296,11 @@ impl<'a> Importer<'a> {
         Ok(to_link)
     }
 
-    async fn stage_links(&mut self, objects: Vec<(ObjectId, &ImportedObject, bool)>, work: &mut Page) -> StoreResult<()> {
+    async fn stage_links(
+        &mut self,
+        objects: Vec<(ObjectId, &ImportedObject, bool)>,
+        work: &mut Page,
+    ) -> StoreResult<()> {
         let mut wanted: BTreeSet<LinkKey> = BTreeSet::new();
         let mut by_place: Vec<(ObjectId, Attribute, Dn, String)> = Vec::new();
         let mut by_anchor: Vec<(ObjectId, Attribute, String)> = Vec::new();

@@ -169,7 +169,11 @@ impl Runner {
     }
 
     /// Runs one cycle. Refuses when another run of this node is under way.
-    pub async fn run(&self, profile: Profile, progress: ProgressSink) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
+    pub async fn run(
+        &self,
+        profile: Profile,
+        progress: ProgressSink,
+    ) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let (activation, rules) = self.rules().await?;
         let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
@@ -245,7 +249,8 @@ impl Runner {
         let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
         let items = hold.items.iter().map(|item| GuardItem { kind: hold.kind.clone(), item: item.clone() }).collect();
         self.store.release(lease.epoch, target, items, by, self.clock.now()).await?;
-        let kept = self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
+        let kept =
+            self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
         self.store.put_holds(lease.epoch, target, kept.collect()).await?;
         self.leases.release(lease.epoch).await?;
         self.events.released(&hold, by).await;
@@ -337,7 +342,11 @@ impl Cycle<'_> {
             while let Some(page) = stream.next_page().await? {
                 importer.page(page).await?;
                 self.lease.keep(&*runner.leases).await?;
-                (self.progress)(Progress { step: "import".into(), connector: name.to_string(), done: importer.counters.read });
+                (self.progress)(Progress {
+                    step: "import".into(),
+                    connector: name.to_string(),
+                    done: importer.counters.read,
+                });
             }
             Ok(())
         }
@@ -351,15 +360,11 @@ impl Cycle<'_> {
             return self.failed(name, "full-import", started, error.into()).await;
         }
         let unseen = importer.unseen().await?;
-        let items = unseen.iter().map(|object| GuardItem {
-            kind: kind::obsolete(&object.object_type),
-            item: object.anchor.clone(),
-        });
-        let tally = Tally {
-            items: items.collect(),
-            population: population.into_iter().collect(),
-            exported: BTreeMap::new(),
-        };
+        let items = unseen
+            .iter()
+            .map(|object| GuardItem { kind: kind::obsolete(&object.object_type), item: object.anchor.clone() });
+        let tally =
+            Tally { items: items.collect(), population: population.into_iter().collect(), exported: BTreeMap::new() };
         let released = runner.store.released(&target).await?;
         let holds = runner.guard.judge(&target, &tally, &released, runner.clock.now());
         let held = !holds.is_empty();
@@ -381,7 +386,8 @@ impl Cycle<'_> {
             ("refused", c.refused as i64),
         ];
         let outcome = if held { RunOutcome::Held } else { RunOutcome::Completed };
-        let detail = held.then(|| format!("{} objects are no longer shown; nothing is concluded from it", unseen.len()));
+        let detail =
+            held.then(|| format!("{} objects are no longer shown; nothing is concluded from it", unseen.len()));
         self.step(name, "full-import", started, outcome, &counters, detail).await?;
         Ok(outcome)
     }
@@ -409,7 +415,10 @@ impl Cycle<'_> {
         let runner = self.runner;
         let (name, started) = (target.name(), runner.clock.now());
         let (holds, released) = runner.judge(&*runner.store, name).await?;
-        let held = holds.iter().map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit)).collect::<Vec<_>>();
+        let held = holds
+            .iter()
+            .map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit))
+            .collect::<Vec<_>>();
         self.hold(name.as_str(), holds).await?;
         if !held.is_empty() {
             let detail = Some(held.join(", "));
@@ -471,8 +480,7 @@ impl Cycle<'_> {
         if let Err(error) = read {
             return self.failed(name, "confirm", started, error).await;
         }
-        let counters =
-            [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
+        let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.step(name, "confirm", started, RunOutcome::Completed, &counters, None).await?;
         Ok(RunOutcome::Completed)
     }

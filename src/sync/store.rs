@@ -86,7 +86,12 @@ pub trait Spaces: Send + Sync {
     async fn heads_by_anchor(&self, connector: &ConnectorName, anchors: &[String]) -> StoreResult<Vec<SpaceHead>>;
     async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>>;
     /// Imported objects and containers in id order, for obsolescence.
-    async fn heads_after(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceHead>>;
+    async fn heads_after(
+        &self,
+        connector: &ConnectorName,
+        after: ObjectId,
+        limit: usize,
+    ) -> StoreResult<Vec<SpaceHead>>;
     /// Imported objects by type.
     async fn population(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>>;
     async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>>;
@@ -136,18 +141,43 @@ pub trait Links: Send + Sync {
 #[async_trait::async_trait]
 pub trait Exports: Send + Sync {
     /// Pending exports of a target in id order, behind `after`.
-    async fn pending(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<PendingExport>>;
-    async fn pending_links(&self, connector: &ConnectorName, after: Option<&LinkKey>, limit: usize) -> StoreResult<Vec<SpaceLink>>;
+    async fn pending(
+        &self,
+        connector: &ConnectorName,
+        after: ObjectId,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingExport>>;
+    async fn pending_links(
+        &self,
+        connector: &ConnectorName,
+        after: Option<&LinkKey>,
+        limit: usize,
+    ) -> StoreResult<Vec<SpaceLink>>;
     /// Records that a batch is about to leave.
     async fn record_sent(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()>;
-    async fn record_exported(&self, epoch: Epoch, results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
-    async fn record_links(&self, epoch: Epoch, links: Vec<(LinkKey, LinkState)>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
+    async fn record_exported(
+        &self,
+        epoch: Epoch,
+        results: Vec<Exported>,
+        ledger: Vec<GuardLedgerEntry>,
+    ) -> StoreResult<()>;
+    async fn record_links(
+        &self,
+        epoch: Epoch,
+        links: Vec<(LinkKey, LinkState)>,
+        ledger: Vec<GuardLedgerEntry>,
+    ) -> StoreResult<()>;
     /// Turns what a crash left as sent into doubt; returns how many.
     async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64>;
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>>;
     /// Ends the doubt: `true` for objects whose change arrived.
     async fn settle_doubt(&self, epoch: Epoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()>;
-    async fn confirm(&self, epoch: Epoch, confirmed: Vec<Confirmed>, watermark: Option<(ConnectorName, Watermark)>) -> StoreResult<()>;
+    async fn confirm(
+        &self,
+        epoch: Epoch,
+        confirmed: Vec<Confirmed>,
+        watermark: Option<(ConnectorName, Watermark)>,
+    ) -> StoreResult<()>;
     /// Objects of a target space that are gone there.
     async fn confirm_gone(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()>;
 }
@@ -159,7 +189,14 @@ pub trait Holds: Send + Sync {
     async fn holds(&self) -> StoreResult<Vec<Hold>>;
     async fn put_holds(&self, epoch: Epoch, target: &str, holds: Vec<Hold>) -> StoreResult<()>;
     /// Lets exactly these items pass, once.
-    async fn release(&self, epoch: Epoch, target: &str, items: Vec<GuardItem>, by: &str, at: Timestamp) -> StoreResult<()>;
+    async fn release(
+        &self,
+        epoch: Epoch,
+        target: &str,
+        items: Vec<GuardItem>,
+        by: &str,
+        at: Timestamp,
+    ) -> StoreResult<()>;
     async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>>;
     async fn consume_release(&self, epoch: Epoch, target: &str, items: &[GuardItem]) -> StoreResult<()>;
 }

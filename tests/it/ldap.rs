@@ -147,20 +147,23 @@ type Script = Arc<dyn Fn(u8, usize) -> Vec<u8> + Send + Sync>;
 
 impl Scripted {
     /// `before_tls` is the answer to StartTLS.
-    async fn start(door: Door, before_tls: Vec<u8>, script: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    async fn start(
+        door: Door,
+        before_tls: Vec<u8>,
+        script: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let dir = temp_dir("scripted");
         let pki = Pki::new(dir.path());
         let cert = pki.server("scripted", &[]);
         let chain = CertificateDer::pem_file_iter(&cert.cert_file).expect("certificates").collect::<Result<_, _>>();
         let key = PrivateKeyDer::from_pem_file(&cert.key_file).expect("a key");
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain.expect("certificates"), key)
-        .expect("a server's configuration");
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(chain.expect("certificates"), key)
+                .expect("a server's configuration");
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
@@ -342,10 +345,8 @@ async fn a_search_is_complete_only_with_result_zero_and_no_reference() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_pages_and_overfull_pages_are_errors() {
-    let empty = Scripted::start(Door::Ldaps, Vec::new(), |id, _| {
-        message(id, &[result(DONE, 0), page_control(b"again")])
-    })
-    .await;
+    let empty =
+        Scripted::start(Door::Ldaps, Vec::new(), |id, _| message(id, &[result(DONE, 0), page_control(b"again")])).await;
     let mut connection = empty.open().await.expect("opens");
     let mut pages = connection.search_paged(everything("dc=example"), 10);
     let error = loop {

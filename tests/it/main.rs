@@ -8,7 +8,7 @@ mod saml;
 mod saml_table;
 mod servers;
 mod signin;
-mod store_tenant;
 mod store_credentials;
+mod store_tenant;
 mod support;
 mod web_servers;

@@ -276,7 +276,9 @@ async fn a_silent_server_is_given_up_within_the_deadline_with_nothing_sent() {
         assert!(begun.elapsed() < bind_deadline + Duration::from_millis(500), "{:?}", begun.elapsed());
     }
     corp.slapd.thaw();
-    wait_until("the server to answer again", PATIENCE, || (corp.slapd.bind(&person.dn, &person.password) == 0).then_some(()));
+    wait_until("the server to answer again", PATIENCE, || {
+        (corp.slapd.bind(&person.dn, &person.password) == 0).then_some(())
+    });
     let live = pass_through(settings(&corp.slapd));
     assert_eq!(verdict(&live, &subject, &person.password).await, Verdict::Verified);
 }
@@ -289,9 +291,7 @@ async fn a_bind_that_was_given_up_is_read_to_its_end_and_holds_up_nobody() {
     let (other, other_subject) = corp.person(2);
     assert_eq!(verdict(&live, &other_subject, &other.password).await, Verdict::Verified);
 
-    for (index, code, late_verdict) in
-        [(0, 0, Verdict::Verified), (1, 49, Verdict::Refused(Refusal::WrongPassword))]
-    {
+    for (index, code, late_verdict) in [(0, 0, Verdict::Verified), (1, 49, Verdict::Refused(Refusal::WrongPassword))] {
         let (slow, slow_subject) = corp.person(index);
         corp.slapd.answer_bind(&slow.dn, code, Duration::from_secs(3));
         let answer = check(&live, &slow_subject, &slow.password).await;
@@ -449,10 +449,8 @@ async fn a_server_that_cannot_be_verified_gets_no_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_that_is_refused_makes_the_directory_unavailable() {
     let corp = Corp::start();
-    let account = ServiceAccount {
-        dn: corp.slapd.service_dn().parse().expect("a name"),
-        password: password("not the password"),
-    };
+    let account =
+        ServiceAccount { dn: corp.slapd.service_dn().parse().expect("a name"), password: password("not the password") };
     let live = pass_through(PassThroughSettings { account, ..settings(&corp.slapd) });
     let (person, subject) = corp.person(0);
     for _ in 0..5 {
@@ -486,10 +484,8 @@ async fn a_probe_asks_each_server_both_questions() {
     assert_eq!(corp.slapd.bind_count_of(&corp.slapd.service_dn()), 1);
     assert_eq!(absent_binds(&corp), 1);
 
-    let account = ServiceAccount {
-        dn: corp.slapd.service_dn().parse().expect("a name"),
-        password: password("not the password"),
-    };
+    let account =
+        ServiceAccount { dn: corp.slapd.service_dn().parse().expect("a name"), password: password("not the password") };
     let wrong = pass_through(PassThroughSettings { account, ..settings(&corp.slapd) });
     let outcome = wrong.probe(&self::corp()).await.remove(0).outcome;
     assert!(outcome.as_ref().is_err_and(|text| text.contains("refuses the service account (result 49")), "{outcome:?}");

@@ -15,8 +15,11 @@ pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
     let all = |sql: &str| Statement::new(sql, Vec::new());
 
     let rows = engine
-        .rows(doing, all("SELECT id, connector, object_type, kind, anchor, parent, rdn, shown, pending_import, due, \
-                          unconfirmed, mv, joined_by, applied, match_key FROM space_object"))
+        .rows(
+            doing,
+            all("SELECT id, connector, object_type, kind, anchor, parent, rdn, shown, pending_import, due, \
+                          unconfirmed, mv, joined_by, applied, match_key FROM space_object"),
+        )
         .await?;
     let rdns: HashMap<i64, (Option<i64>, String)> =
         rows.iter().map(|row| (row.get("id"), (row.get("parent"), row.get("rdn")))).collect();

@@ -114,7 +114,8 @@ impl Exports for SqlEngine {
 
     async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64> {
         let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pending_export WHERE connector = $1 AND state = 'sent'";
-        let sent = count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
+        let sent =
+            count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
         if sent > 0 {
             let sql = "UPDATE pending_export SET state = 'in-doubt' WHERE connector = $1 AND state = 'sent'";
             self.write(epoch, vec![Statement::new(sql, vec![connector.as_str().into()])]).await?;
@@ -123,16 +124,13 @@ impl Exports for SqlEngine {
     }
 
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>> {
-        let sql = format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
+        let sql =
+            format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
         let rows = self.rows("reading exports in doubt", Statement::new(sql, vec![connector.as_str().into()])).await?;
         rows.iter().map(decode::export).collect()
     }
 
-    async fn settle_doubt(
-        &self,
-        epoch: Epoch,
-        settled: Vec<(PendingExport, bool, Option<String>)>,
-    ) -> StoreResult<()> {
+    async fn settle_doubt(&self, epoch: Epoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()> {
         let (mut arrived, mut again) = (Vec::new(), Vec::new());
         for (export, there, anchor) in settled {
             if there {

@@ -147,8 +147,5 @@ impl SqlEngine {
 
 /// The name of a target object that survives a rebuild of the engine: its join value, or else its anchor.
 pub(super) fn item_name(match_key: Option<String>, anchor: Option<String>) -> String {
-    match_key
-        .and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next().map(str::to_owned))
-        .or(anchor)
-        .unwrap_or_default()
+    match_key.and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next().map(str::to_owned)).or(anchor).unwrap_or_default()
 }

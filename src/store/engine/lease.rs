@@ -72,7 +72,8 @@ impl Leases for SqlLeases {
 
     async fn renew(&self, epoch: Epoch, length: Duration) -> Result<(), LeaseError> {
         let now = self.now();
-        let sql = format!("UPDATE engine_lease SET renewed_at = {now}, expires_at = {now} + $2 WHERE id = 1 AND epoch = $1");
+        let sql =
+            format!("UPDATE engine_lease SET renewed_at = {now}, expires_at = {now} + $2 WHERE id = 1 AND epoch = $1");
         self.update(epoch, sql, Some(length)).await
     }
 

@@ -76,12 +76,14 @@ impl Links for SqlEngine {
     async fn mv_links_from(&self, links: &[LinkKey]) -> StoreResult<Vec<MvLink>> {
         let sql = "SELECT contributor, source_attribute, source_target, owner, attribute, target FROM mv_link \
                    WHERE gone = 0 AND (contributor, source_attribute, source_target) IN (VALUES {})";
-        let rows = self.all_rows("reading metaverse links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
+        let rows =
+            self.all_rows("reading metaverse links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
         Ok(rows.iter().map(decode::mv_link).collect())
     }
 
     async fn due_pairs(&self, limit: usize) -> StoreResult<BTreeSet<MvPair>> {
-        let sql = "SELECT owner, attribute, target FROM mv_link WHERE due = 1 ORDER BY owner, attribute, target LIMIT $1";
+        let sql =
+            "SELECT owner, attribute, target FROM mv_link WHERE due = 1 ORDER BY owner, attribute, target LIMIT $1";
         let rows = self.rows("reading due metaverse links", Statement::new(sql, vec![(limit as i64).into()])).await?;
         Ok(rows.iter().map(pair).collect())
     }
@@ -106,7 +108,8 @@ impl Links for SqlEngine {
         let mut facts = PairFacts::default();
         let sql = "SELECT owner, attribute, target FROM mv_link WHERE gone = 0 \
                    AND (owner, attribute, target) IN (VALUES {})";
-        let alive = self.all_rows("reading metaverse links", in_rows(sql, &[], pairs.iter().map(pair_row).collect())).await?;
+        let alive =
+            self.all_rows("reading metaverse links", in_rows(sql, &[], pairs.iter().map(pair_row).collect())).await?;
         facts.alive = alive.iter().map(pair).collect();
 
         let ends: BTreeSet<MvId> = pairs.iter().flat_map(|pair| [pair.owner, pair.target]).collect();

@@ -26,7 +26,8 @@ impl Runs for SqlEngine {
         );
         let rows = self.write(epoch, vec![next]).await?;
         let run = count(&rows);
-        let args = vec![run.into(), profile.into(), rules.into(), at.millis().into(), RunOutcome::Running.code().into()];
+        let args =
+            vec![run.into(), profile.into(), rules.into(), at.millis().into(), RunOutcome::Running.code().into()];
         let begin = Statement::new(
             "INSERT INTO sync_run (id, profile, rules, started_at, outcome) VALUES ($1, $2, $3, $4, $5)",
             args,

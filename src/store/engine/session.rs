@@ -56,9 +56,7 @@ impl SqlEngine {
     pub(super) async fn write(&self, epoch: Epoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
         match &self.scratch {
             Some(scratch) => run(&mut *scratch.lock().await, epoch, statements).await,
-            None => {
-                self.db.write(Urgency::Bulk, move |conn| Box::pin(run(conn, epoch, statements))).await
-            }
+            None => self.db.write(Urgency::Bulk, move |conn| Box::pin(run(conn, epoch, statements))).await,
         }
     }
 

@@ -39,7 +39,8 @@ impl Spaces for SqlEngine {
     async fn population(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>> {
         let sql = "SELECT object_type, CAST(COUNT(*) AS BIGINT) AS n FROM space_object \
                    WHERE connector = $1 AND kind <> 'placeholder' GROUP BY object_type ORDER BY object_type";
-        let rows = self.rows("counting a connector space", Statement::new(sql, vec![connector.as_str().into()])).await?;
+        let rows =
+            self.rows("counting a connector space", Statement::new(sql, vec![connector.as_str().into()])).await?;
         Ok(rows.iter().map(|row| (row.get("object_type"), row.get("n"))).collect())
     }
 
@@ -155,11 +156,7 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
         &[],
         deleted.clone(),
     ));
-    statements.extend(in_list(
-        "UPDATE space_link SET state = 'removed', due = 1 WHERE owner IN ({})",
-        &[],
-        deleted,
-    ));
+    statements.extend(in_list("UPDATE space_link SET state = 'removed', due = 1 WHERE owner IN ({})", &[], deleted));
     if let Some((connector, watermark)) = batch.watermark {
         statements.push(watermark_statement(&connector, watermark));
     }

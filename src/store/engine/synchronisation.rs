@@ -23,9 +23,8 @@ impl Synchronisation for SqlEngine {
             Walk::Due => ("due = 1 AND", ObjectId(0)),
             Walk::All { after } => ("kind = 'object' AND", after),
         };
-        let sql = format!(
-            "SELECT {OBJECT} FROM space_object WHERE {due} connector = $1 AND id > $2 ORDER BY id LIMIT $3"
-        );
+        let sql =
+            format!("SELECT {OBJECT} FROM space_object WHERE {due} connector = $1 AND id > $2 ORDER BY id LIMIT $3");
         let args = vec![connector.as_str().into(), after.0.into(), (limit as i64).into()];
         self.rows("reading a connector space", Statement::new(sql, args)).await?.iter().map(decode::object).collect()
     }
@@ -62,9 +61,8 @@ impl Synchronisation for SqlEngine {
     }
 
     async fn adoptable(&self, connector: &ConnectorName, keys: &[JoinKey]) -> StoreResult<Vec<SpaceObject>> {
-        let sql = format!(
-            "SELECT {OBJECT} FROM space_object WHERE connector = $1 AND mv IS NULL AND match_key IN ({{}})"
-        );
+        let sql =
+            format!("SELECT {OBJECT} FROM space_object WHERE connector = $1 AND mv IS NULL AND match_key IN ({{}})");
         let keys = keys.iter().map(|key| Arg::from(key.as_str())).collect();
         let statements = in_list(&sql, &[connector.as_str().into()], keys);
         self.all_rows("reading a target space", statements).await?.iter().map(decode::object).collect()

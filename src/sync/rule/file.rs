@@ -125,7 +125,10 @@ pub fn parse(sources: &[RuleSource]) -> Result<RuleSet, Vec<RuleFileError>> {
             let table = table.into_inner();
             let name = table.name.get_ref().clone();
             if let Some(other) = names.insert(name.clone(), source.file.clone()) {
-                faults.push(source.fault(table.name.span().start, format!("rule `{name}` is also in {other}: names are unique")));
+                faults.push(
+                    source
+                        .fault(table.name.span().start, format!("rule `{name}` is also in {other}: names are unique")),
+                );
             }
             let (precedence, precedence_at) = (*table.precedence.get_ref(), table.precedence.span().start);
             if let Some(other) = precedences.insert(precedence, name.clone()) {
@@ -175,7 +178,9 @@ fn rule(source: &RuleSource, at: usize, table: RuleTable, faults: &mut Vec<RuleF
         faults.push(source.fault(at, "an outbound rule has at most one join group".to_owned()));
     }
     if table.link == LinkType::Provision && table.direction == Direction::Inbound && joins.is_empty() {
-        faults.push(source.fault(at, "an inbound provision rule needs a join: it decides which value must be there".to_owned()));
+        faults.push(
+            source.fault(at, "an inbound provision rule needs a join: it decides which value must be there".to_owned()),
+        );
     }
     if let Some(flag) = &table.enable_password_sync
         && *flag.get_ref()

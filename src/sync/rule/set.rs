@@ -186,7 +186,8 @@ impl RuleSet {
 
     /// Every key under which a metaverse object must be found by an inbound join.
     pub fn metaverse_keys(&self, object: &MvObject) -> BTreeSet<JoinKey> {
-        let rules = self.rules.iter().filter(|r| r.direction == Direction::Inbound && r.metaverse_type == object.object_type);
+        let rules =
+            self.rules.iter().filter(|r| r.direction == Direction::Inbound && r.metaverse_type == object.object_type);
         rules.flat_map(|rule| &rule.joins).filter_map(|join| join.metaverse_key(object)).collect()
     }
 

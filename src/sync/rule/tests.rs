@@ -91,11 +91,8 @@ fn absent_attributes_fail_positive_tests_and_pass_their_negations() {
 
 #[test]
 fn groups_are_alternatives_and_clauses_are_all_required() {
-    let clause = |name: &str, value: &str| Clause {
-        attribute: name.into(),
-        operator: Operator::Equal,
-        value: value.to_owned(),
-    };
+    let clause =
+        |name: &str, value: &str| Clause { attribute: name.into(), operator: Operator::Equal, value: value.to_owned() };
     let scope = Scope { groups: vec![vec![clause("a", "1"), clause("b", "1")], vec![clause("c", "1")]] };
     let (yes, no) = ([Value::text("1")], [Value::text("0")]);
     let admits = |a: bool, b: bool, c: bool| {

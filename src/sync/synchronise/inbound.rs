@@ -52,7 +52,10 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
 
     let anchor = Attribute::from(names::SOURCE_ANCHOR);
     let frozen = !targets.is_empty()
-        && object.attributes.get(&anchor).is_some_and(|held| won.get(&anchor).is_some_and(|new| new.values != held.values));
+        && object
+            .attributes
+            .get(&anchor)
+            .is_some_and(|held| won.get(&anchor).is_some_and(|new| new.values != held.values));
     if frozen && let Some(new) = won.get(&anchor) {
         let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
         problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
@@ -91,7 +94,9 @@ impl Contender<'_> {
                     problems.entry(self.source.id).or_default().insert(problem);
                     // What is doubtful is left as it was.
                     match held.get(&flow.target) {
-                        Some(held) if held.object == self.source.id && held.rule == self.rule.name => held.values.clone(),
+                        Some(held) if held.object == self.source.id && held.rule == self.rule.name => {
+                            held.values.clone()
+                        }
                         _ => continue,
                     }
                 }

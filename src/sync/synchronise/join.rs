@@ -19,7 +19,9 @@ pub fn keys_wanted(rules: &RuleSet, object: &SpaceObject) -> Vec<JoinKey> {
         return Vec::new();
     }
     let in_scope = rules.inbound(&object.connector, &object.object_type, attributes);
-    in_scope.flat_map(|rule| rule.joins.iter().filter_map(|join| join.space_key(&rule.metaverse_type, attributes))).collect()
+    in_scope
+        .flat_map(|rule| rule.joins.iter().filter_map(|join| join.space_key(&rule.metaverse_type, attributes)))
+        .collect()
 }
 
 /// Evaluates the objects of a batch in id order; returns the metaverse objects that changed hands.
@@ -44,7 +46,8 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
             ws.unlink(*id);
         }
         settle(ws, *id, applied);
-        let outcome = if still_joined { Outcome::default() } else { find_partner(ws, rules, candidates, &object, &in_scope) };
+        let outcome =
+            if still_joined { Outcome::default() } else { find_partner(ws, rules, candidates, &object, &in_scope) };
         affected.extend(outcome.joined);
         ws.set_waits(*id, outcome.waits);
         ws.set_problems(*id, outcome.problem.into_iter().collect());
@@ -120,10 +123,17 @@ fn find_partner(
         match found.as_slice() {
             [] => {}
             [mv] => {
-                let rival = ws.members(*mv).into_iter().find(|id| ws.object(*id).is_some_and(|o| o.connector == object.connector));
+                let rival = ws
+                    .members(*mv)
+                    .into_iter()
+                    .find(|id| ws.object(*id).is_some_and(|o| o.connector == object.connector));
                 if let Some(rival) = rival {
                     let name = ws.object(rival).map(|o| o.rdn.clone()).unwrap_or_default();
-                    return Outcome::problem(ProblemCode::DuplicateAnchor, format!("the same join value as {name}"), keys);
+                    return Outcome::problem(
+                        ProblemCode::DuplicateAnchor,
+                        format!("the same join value as {name}"),
+                        keys,
+                    );
                 }
                 ws.link(object.id, *mv, &rule.name);
                 return Outcome { joined: Some(*mv), ..Outcome::default() };
@@ -158,7 +168,9 @@ fn missing_anchor(rules: &RuleSet, rule: &Rule, object: &SpaceObject) -> Option<
     let disabled = rules.capabilities(&object.connector).map_or(&[][..], |c| &c.disabled_when);
     let FlowKind::SourceAnchor { source, .. } = &flow.kind else { return None };
     match flow.evaluate(object.shown.as_ref()?, disabled) {
-        Ok(values) if values.is_empty() => Some(Problem::new(ProblemCode::MissingAnchor, format!("`{source}` has no value"))),
+        Ok(values) if values.is_empty() => {
+            Some(Problem::new(ProblemCode::MissingAnchor, format!("`{source}` has no value")))
+        }
         Ok(_) => None,
         Err(error) => Some(Problem::new(ProblemCode::MissingAnchor, describe(&error))),
     }

@@ -21,11 +21,8 @@ pub struct DueLink {
 pub fn inbound(rules: &RuleSet, due: &[DueLink], existing: &[MvLink]) -> LinkBatch {
     let mut by_source: BTreeMap<LinkKey, Vec<&MvLink>> = BTreeMap::new();
     for link in existing {
-        let key = LinkKey {
-            owner: link.contributor,
-            attribute: link.source_attribute.clone(),
-            target: link.source_target,
-        };
+        let key =
+            LinkKey { owner: link.contributor, attribute: link.source_attribute.clone(), target: link.source_target };
         by_source.entry(key).or_default().push(link);
     }
     let mut batch = LinkBatch::default();
@@ -105,7 +102,9 @@ fn step(state: Option<LinkState>, wanted: bool) -> Step {
     match (state, wanted) {
         (None, true) | (Some(LinkState::SentDelete), true) => Step::Become(LinkState::StagedAdd),
         (Some(LinkState::StagedDelete), true) => Step::Become(LinkState::Confirmed),
-        (Some(LinkState::Confirmed | LinkState::StagedAdd | LinkState::SentAdd | LinkState::Removed), true) => Step::Stay,
+        (Some(LinkState::Confirmed | LinkState::StagedAdd | LinkState::SentAdd | LinkState::Removed), true) => {
+            Step::Stay
+        }
         (Some(LinkState::StagedAdd), false) => Step::Vanish,
         (Some(LinkState::Confirmed | LinkState::SentAdd), false) => Step::Become(LinkState::StagedDelete),
         (None | Some(LinkState::StagedDelete | LinkState::SentDelete | LinkState::Removed), false) => Step::Stay,

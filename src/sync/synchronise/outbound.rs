@@ -7,9 +7,7 @@ use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet, names};
-use crate::sync::space::{
-    ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject,
-};
+use crate::sync::space::{ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject};
 use crate::sync::workspace::Workspace;
 
 /// Unlinked objects of target spaces by connector and match key.
@@ -43,7 +41,9 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
                 let applied = rules.outbound(connector, object).map(|rule| rule.name.clone()).collect();
                 let id = match current {
                     Some(id) => Some(id),
-                    None => adopt(ws, adoptable, connector, rule, object).or_else(|| provision(ws, connector, rule, object)),
+                    None => {
+                        adopt(ws, adoptable, connector, rule, object).or_else(|| provision(ws, connector, rule, object))
+                    }
                 };
                 let Some(id) = id else { continue };
                 if let Some(target) = ws.object_mut(id) {
