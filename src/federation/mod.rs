@@ -4,11 +4,13 @@
 //! identity that is claimed for a domain of its issuer. Which user that is, by source anchor *and* user principal name, and
 //! that an assertion is used once, is for `signin` to decide (design D9).
 
+mod certificates;
 pub mod federated_sign_in;
 pub mod identify;
 pub mod partner;
 pub mod partner_store;
 
+pub use certificates::PartnerCertificates;
 pub use federated_sign_in::FederatedSignIn;
 pub use identify::{FederationRefusal, identify};
 pub use partner::Partner;

@@ -1,5 +1,6 @@
 //! Sign-in over a real store, with authorities that do what the test tells them.
 
+mod administration;
 mod failover;
 mod federated;
 mod lockout;

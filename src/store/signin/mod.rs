@@ -7,6 +7,7 @@ mod attempts;
 mod cut;
 mod directory;
 mod lockout;
+mod readiness;
 mod sessions;
 mod transactions;
 

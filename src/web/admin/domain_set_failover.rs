@@ -1,0 +1,51 @@
+//! `domain.set-failover`: changes what may answer for a domain whose authority is down.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::sign_in_desk::desk_error;
+use super::{AdminSession, Operation, OperationError, Right};
+use crate::identity::{Backup, DomainName, FailoverMode};
+use crate::signin::desk::{DomainStatus, SignInDesk};
+
+pub struct DomainSetFailover;
+
+/// What is left out stays as it is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub domain: DomainName,
+    #[serde(default)]
+    pub backup: Option<Backup>,
+    #[serde(default)]
+    pub failover: Option<FailoverMode>,
+    /// How old the password channel's last complete pass may be for the backup to count.
+    #[serde(default)]
+    pub max_hash_age_seconds: Option<u64>,
+}
+
+/// A pass older than this says nothing about today's passwords.
+const LONGEST_HASH_AGE: Duration = Duration::from_secs(90 * 86_400);
+
+impl Operation for DomainSetFailover {
+    const NAME: &'static str = "domain.set-failover";
+    const RIGHT: Right = Right::ManageSignIn;
+    const CHANGES: bool = true;
+    type Request = Request;
+    type Response = DomainStatus;
+    type Gateway = SignInDesk;
+
+    fn subject(request: &Request) -> Option<String> {
+        Some(request.domain.to_string())
+    }
+
+    async fn run(desk: &SignInDesk, admin: &AdminSession, request: Request) -> Result<DomainStatus, OperationError> {
+        let Request { domain, backup, failover, max_hash_age_seconds } = request;
+        let age = max_hash_age_seconds.map(Duration::from_secs);
+        if age.is_some_and(|age| age.is_zero() || age > LONGEST_HASH_AGE) {
+            return Err(OperationError::invalid("the longest hash age is 1 second to 90 days"));
+        }
+        desk.set_failover(&domain, backup, failover, age, admin.principal()).await.map_err(desk_error)
+    }
+}

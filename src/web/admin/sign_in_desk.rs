@@ -1,0 +1,13 @@
+//! How the operations on sign-in tell why they did nothing.
+
+use super::OperationError;
+use crate::signin::desk::DeskError;
+
+pub(super) fn desk_error(error: DeskError) -> OperationError {
+    match error {
+        missing @ (DeskError::NoDomain(_) | DeskError::NoUser(_)) => OperationError::not_found(missing.to_string()),
+        DeskError::Refused { text, readiness: None } => OperationError::refused(text),
+        DeskError::Refused { text, readiness: Some(readiness) } => OperationError::refused(text).with_detail(readiness),
+        DeskError::Store(down) => OperationError::internal(&down),
+    }
+}
