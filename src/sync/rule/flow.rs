@@ -13,8 +13,7 @@ pub struct Flow {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlowKind {
-    /// The values as they are; with `single`, more than one is an error.
-    Direct { source: Attribute, single: bool },
+    Direct { source: Attribute, take: Take },
     Constant { value: String },
     /// TRUE or FALSE by the connector's tests for a disabled account.
     AccountEnabled,
@@ -22,6 +21,16 @@ pub enum FlowKind {
     SourceAnchor { source: Attribute, encoding: AnchorEncoding },
     /// Links: carried by the link passes, not with the object.
     Reference { source: Attribute },
+}
+
+/// What a direct flow makes of several values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    All,
+    /// More than one is an error of the object.
+    Single,
+    /// The first in sorted order: stable, whatever the order of the directory.
+    First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +52,14 @@ impl Flow {
     /// What the flow contributes; nothing when its source is absent.
     pub fn evaluate(&self, source: &Attributes, disabled: &[DisabledTest]) -> Result<Vec<Value>, FlowError> {
         match &self.kind {
-            FlowKind::Direct { source: name, single } => {
-                let values = source.get(name).cloned().unwrap_or_default();
-                if *single && values.len() > 1 {
-                    return Err(FlowError::SeveralValues { attribute: name.clone(), count: values.len() });
+            FlowKind::Direct { source: name, take } => {
+                let mut values = source.get(name).cloned().unwrap_or_default();
+                match take {
+                    Take::Single if values.len() > 1 => {
+                        return Err(FlowError::SeveralValues { attribute: name.clone(), count: values.len() });
+                    }
+                    Take::First => values.truncate(1),
+                    Take::All | Take::Single => {}
                 }
                 Ok(values)
             }
