@@ -4,6 +4,7 @@ pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod connectors;
 
 pub mod credential;
 pub mod demo;

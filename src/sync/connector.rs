@@ -2,7 +2,7 @@
 //!
 //! Every type here is owned and serialisable, so that an agent can carry it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,16 @@ pub struct ImportRequest {
     pub mode: ImportMode,
     /// Containers that the settings name, with the anchor each had when it was first seen.
     pub bases: Vec<KnownBase>,
+    /// What the rules read, by object type.
+    pub wanted: BTreeMap<String, Wanted>,
+}
+
+/// The attributes of one object type that the rules read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub attributes: BTreeSet<Attribute>,
+    /// Those whose values refer to other objects.
+    pub references: BTreeSet<Attribute>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,12 +138,23 @@ pub struct ImportPage {
     pub objects: Vec<ImportedObject>,
     /// Anchors of objects that a delta reports as deleted.
     pub deleted: Vec<String>,
+    /// Links told one by one instead of with their owner.
+    pub links: Vec<LinkReport>,
     /// Committed together with this page.
     pub watermark: Option<Watermark>,
     /// Containers of the settings that were found, to be remembered by anchor.
     pub bases: Vec<KnownBase>,
     /// Entries that could not be taken, by name.
     pub refused: Vec<RefusedEntry>,
+}
+
+/// One link of a target as it is or is no more; its ends by [`Capabilities::add_key`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReport {
+    pub owner: String,
+    pub attribute: Attribute,
+    pub target: String,
+    pub present: bool,
 }
 
 /// An entry that was read but is no object of the space.

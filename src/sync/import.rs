@@ -51,7 +51,12 @@ pub struct Importer<'a> {
     /// Ids of objects that have children, by folded DN. As large as the tree has inner nodes.
     parents: HashMap<String, ObjectId>,
     pub counters: ImportCounters,
+    /// The first entries that could not be taken, by name and reason.
+    pub refused: Vec<String>,
 }
+
+/// Refused entries that are told by name.
+const TOLD: usize = 50;
 
 impl<'a> Importer<'a> {
     pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: LeaseEpoch) -> Self {
@@ -63,6 +68,7 @@ impl<'a> Importer<'a> {
             seen: Seen::default(),
             parents: HashMap::new(),
             counters: ImportCounters::default(),
+            refused: Vec::new(),
         }
     }
 
@@ -70,6 +76,8 @@ impl<'a> Importer<'a> {
     pub async fn page(&mut self, page: ImportPage) -> StoreResult<()> {
         self.counters.read += (page.objects.len() + page.refused.len()) as u64;
         self.counters.refused += page.refused.len() as u64;
+        let room = TOLD.saturating_sub(self.refused.len());
+        self.refused.extend(page.refused.iter().take(room).map(|entry| format!("{}: {}", entry.name, entry.reason)));
         let mut work = Page::default();
         let parents: BTreeSet<Dn> = page
             .objects

@@ -327,7 +327,11 @@ impl Cycle<'_> {
         let population = runner.store.population(name).await?;
         let mut importer = Importer::new(&*runner.store, name.clone(), self.lease.epoch);
         let read: Result<(), ExportError> = async {
-            let request = ImportRequest { mode: ImportMode::Full, bases: runner.store.bases(name).await? };
+            let request = ImportRequest {
+                mode: ImportMode::Full,
+                bases: runner.store.bases(name).await?,
+                wanted: self.rules.wanted(name),
+            };
             let mut stream = source.import(request).await?;
             while let Some(page) = stream.next_page().await? {
                 importer.page(page).await?;
@@ -376,7 +380,10 @@ impl Cycle<'_> {
             ("refused", c.refused as i64),
         ];
         let outcome = if held { RunOutcome::Held } else { RunOutcome::Completed };
-        let detail = held.then(|| format!("{} objects are no longer shown; nothing is concluded from it", unseen.len()));
+        let detail = match held {
+            true => Some(format!("{} objects are no longer shown; nothing is concluded from it", unseen.len())),
+            false => (!importer.refused.is_empty()).then(|| importer.refused.join("; ")),
+        };
         self.step(name, "full-import", started, outcome, &counters, detail).await?;
         Ok(outcome)
     }
@@ -450,7 +457,7 @@ impl Cycle<'_> {
             counters: ConfirmCounters::default(),
         };
         let read: Result<(), ExportError> = async {
-            let mut stream = target.import(ImportRequest { mode, bases: Vec::new() }).await?;
+            let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted: BTreeMap::new() }).await?;
             while let Some(page) = stream.next_page().await? {
                 confirmer.page(page).await?;
                 self.lease.check()?;

@@ -85,6 +85,8 @@ pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs
 pub trait Spaces: Send + Sync {
     async fn heads_by_anchor(&self, connector: &ConnectorName, anchors: &[String]) -> StoreResult<Vec<SpaceHead>>;
     async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>>;
+    /// Objects of a target space by match key.
+    async fn ids_by_match_key(&self, connector: &ConnectorName, keys: &[JoinKey]) -> StoreResult<Vec<(JoinKey, ObjectId)>>;
     /// Imported objects and containers in id order, for obsolescence.
     async fn heads_after(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceHead>>;
     /// Imported objects by type.
@@ -147,6 +149,8 @@ pub trait Exports: Send + Sync {
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>>;
     /// Ends the doubt: `true` for objects whose change arrived.
     async fn settle_doubt(&self, epoch: LeaseEpoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()>;
+    async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>>;
+    async fn confirm_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkChange)>) -> StoreResult<()>;
     async fn confirm(&self, epoch: LeaseEpoch, confirmed: Vec<Confirmed>, watermark: Option<(ConnectorName, Watermark)>) -> StoreResult<()>;
     /// Objects of a target space that are gone there.
     async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()>;

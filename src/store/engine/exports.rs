@@ -158,8 +158,8 @@ impl Exports for SqlEngine {
         watermark: Option<(ConnectorName, Watermark)>,
     ) -> StoreResult<()> {
         let mut statements = Vec::new();
-        let (mut new, mut shown, mut due, mut written, mut removed, mut problems, mut all) =
-            (vec![], vec![], vec![], Vec::<Row>::new(), Vec::<Row>::new(), vec![], vec![]);
+        let (mut new, mut shown, mut due, mut changed, mut problems, mut all) =
+            (vec![], vec![], vec![], vec![], vec![], vec![]);
         for Confirmed { object, links, problem, inserted } in confirmed {
             all.push(object.id);
             if let Some(problem) = problem {
@@ -194,20 +194,7 @@ impl Exports for SqlEngine {
                     object.match_key.into(),
                 ]);
             }
-            for (key, change) in links {
-                let mut row = key_row(&key);
-                match change {
-                    LinkChange::Remove => removed.push(row),
-                    LinkChange::Write(state) => {
-                        row.extend([state.code().into(), 0.into()]);
-                        written.push(row);
-                    }
-                    LinkChange::Doubt(state) => {
-                        row.extend([state.code().into(), 1.into()]);
-                        written.push(row);
-                    }
-                }
-            }
+            changed.extend(links);
         }
         statements.extend(insert(
             "space_object (id, connector, object_type, kind, anchor, rdn, shown, digest, pending_import, due, applied, match_key)",
@@ -224,21 +211,7 @@ impl Exports for SqlEngine {
             &[],
             super::synchronisation::mv_ids(&due),
         ));
-        statements.extend(insert(
-            "space_link (owner, attribute, target, state, due)",
-            written,
-            "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = excluded.due",
-        ));
-        // What vanished at the target is put back when a metaverse link still wants it.
-        let pairs_of = "UPDATE mv_link SET due = 1 WHERE (owner, target) IN (SELECT o.mv, t.mv FROM space_link l \
-                        JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
-                        WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
-        statements.extend(in_rows(pairs_of, &[], removed.clone()));
-        statements.extend(in_rows(
-            "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
-            &[],
-            removed,
-        ));
+        statements.extend(confirmed_links(changed));
         if let Some((connector, watermark)) = watermark {
             statements.push(watermark_statement(&connector, watermark));
         }
@@ -246,6 +219,20 @@ impl Exports for SqlEngine {
             return Ok(());
         }
         self.write(epoch, statements).await.map(drop)
+    }
+
+    async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>> {
+        let sql = "SELECT owner, attribute, target, state FROM space_link \
+                   WHERE (owner, attribute, target) IN (VALUES {})";
+        let rows = self.all_rows("reading links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
+        rows.iter().map(decode::link).collect()
+    }
+
+    async fn confirm_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkChange)>) -> StoreResult<()> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        self.write(epoch, confirmed_links(links)).await.map(drop)
     }
 
     async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()> {
@@ -264,6 +251,39 @@ impl Exports for SqlEngine {
         }
         self.write(epoch, statements).await.map(drop)
     }
+}
+
+fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {
+    let (mut written, mut removed) = (Vec::<Row>::new(), Vec::<Row>::new());
+    for (key, change) in links {
+        let mut row = key_row(&key);
+        let (state, due) = match change {
+            LinkChange::Remove => {
+                removed.push(row);
+                continue;
+            }
+            LinkChange::Write(state) => (state, 0),
+            LinkChange::Doubt(state) => (state, 1),
+        };
+        row.extend([state.code().into(), due.into()]);
+        written.push(row);
+    }
+    let mut statements = insert(
+        "space_link (owner, attribute, target, state, due)",
+        written,
+        "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = excluded.due",
+    );
+    // What vanished at the target is put back when a metaverse link still wants it.
+    let pairs_of = "UPDATE mv_link SET due = 1 WHERE (owner, target) IN (SELECT o.mv, t.mv FROM space_link l \
+                    JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
+                    WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
+    statements.extend(in_rows(pairs_of, &[], removed.clone()));
+    statements.extend(in_rows(
+        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        removed,
+    ));
+    statements
 }
 
 fn ledger_statements(ledger: Vec<GuardLedgerEntry>) -> Vec<Statement> {

@@ -4,6 +4,7 @@
 mod activation;
 mod decode;
 mod dump;
+mod events;
 mod exports;
 mod holds;
 mod links;
@@ -14,4 +15,5 @@ mod statement;
 mod synchronisation;
 
 pub use activation::SqlActivations;
+pub use events::AuditedRuns;
 pub use session::SqlEngine;

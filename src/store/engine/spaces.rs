@@ -8,6 +8,7 @@ use super::statement::{Arg, Row, Statement, in_list, insert, update};
 use crate::identity::ConnectorName;
 use crate::sync::change_set::ImportBatch;
 use crate::sync::connector::{KnownBase, Watermark};
+use crate::sync::join_key::JoinKey;
 use crate::identity::LeaseEpoch;
 use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
 use crate::sync::store::{Spaces, StoreResult};
@@ -20,6 +21,17 @@ impl Spaces for SqlEngine {
 
     async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>> {
         self.heads("place", connector, places).await
+    }
+
+    async fn ids_by_match_key(
+        &self,
+        connector: &ConnectorName,
+        keys: &[JoinKey],
+    ) -> StoreResult<Vec<(JoinKey, ObjectId)>> {
+        let sql = "SELECT match_key, id FROM space_object WHERE connector = $1 AND match_key IN ({})";
+        let keys = keys.iter().map(|key| Arg::from(key.as_str())).collect();
+        let rows = self.all_rows("finding target objects", in_list(sql, &[connector.as_str().into()], keys)).await?;
+        Ok(rows.iter().map(|row| (JoinKey::from_stored(row.get(0)), ObjectId(row.get(1)))).collect())
     }
 
     async fn heads_after(
