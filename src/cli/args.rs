@@ -39,6 +39,26 @@ pub enum Command {
         #[command(subcommand)]
         command: super::user::UserCommand,
     },
+    /// What answers when a domain's primary method is down.
+    Failover {
+        #[command(subcommand)]
+        command: super::failover::FailoverCommand,
+    },
+    /// Import, synchronise, export.
+    Sync {
+        #[command(subcommand)]
+        command: super::sync::SyncCommand,
+    },
+    /// Sync rules.
+    Rules {
+        #[command(subcommand)]
+        command: super::sync::RulesCommand,
+    },
+    /// What the guard holds.
+    Guard {
+        #[command(subcommand)]
+        command: super::sync::GuardCommand,
+    },
     /// Applications.
     Client {
         #[command(subcommand)]
