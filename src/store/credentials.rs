@@ -13,13 +13,13 @@ use super::error::StoreError;
 use super::lease;
 use super::writer::Urgency;
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::credential::{KeyName, SourceStamp};
+use crate::credential::KeyName;
 use crate::identity::{ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
-use crate::password_sync::account_result;
 use crate::password_sync::store::{
     AccountChange, CredentialReader, CredentialStoreError, Eligibility, KnownAccount, KnownCredential, KnownResult,
     OutdatedMark, PassEnd, PassStore, Stage, StoredCredential, Upgrade, UpgradeStore,
 };
+use crate::password_sync::{SourceVersion, account_result};
 
 mod apply;
 mod overview;
@@ -204,10 +204,12 @@ impl PassStore for Credentials {
             set(&mut known, &row, |account| account.credential = Some(credential));
         }
         for row in self.of_anchors("anchor, state, source_version FROM directory_state", connector, anchors).await? {
-            let state = serde_json::from_str(row.get("state"))
-                .map_err(|error| unreadable("directory_state", "state", &error))?;
-            let version = crate::password_sync::SourceVersion::new(row.get("source_version"));
-            set(&mut known, &row, |account| account.state = Some((state, version)));
+            let version = SourceVersion::new(row.get("source_version"));
+            match serde_json::from_str(row.get("state")) {
+                Ok(state) => set(&mut known, &row, |account| account.state = Some((state, version))),
+                // Written anew from the directory; until then sign-in cannot read it either and refuses.
+                Err(error) => tracing::error!(%connector, %error, "an account state in the store cannot be read"),
+            }
         }
         for row in self.of_anchors("anchor, result, detail, at FROM credential_result", connector, anchors).await? {
             let at = Timestamp::from_millis(row.get("at"));
@@ -474,15 +476,10 @@ fn stored_credential(row: &AnyRow) -> Result<StoredCredential, StoreError> {
 }
 
 fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
-    let stamp: String = row.get("source_stamp");
-    let stamp: Option<SourceStamp> = if stamp.is_empty() {
-        None
-    } else {
-        Some(stamp.parse().map_err(|error| unreadable("credential", "source_stamp", &error))?)
-    };
     Ok(KnownCredential {
         stage: stage_of(row)?,
-        stamp,
+        // Empty after a wipe; one that cannot be read compares with nothing, so that the hash is taken anew.
+        stamp: row.get::<&str, _>("source_stamp").parse().ok(),
         outdated: outdated_of(row),
         password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
         confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
