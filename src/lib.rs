@@ -4,9 +4,11 @@ pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod connectors;
 
 pub mod credential;
 pub mod demo;
+pub mod dns;
 pub mod federation;
 pub mod identity;
 pub mod issuer;

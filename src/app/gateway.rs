@@ -17,6 +17,7 @@ use super::{metrics, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::config::{self, ConnectorSettings, Settings};
 use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
+use crate::dns::Resolver;
 use crate::federation::FederatedSignIn;
 use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
@@ -37,12 +38,19 @@ use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
 use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::ClientList;
+use crate::web::admin::domain_add::DomainAdd;
+use crate::web::admin::domain_list::DomainList;
+use crate::web::admin::domain_show::DomainShow;
+use crate::web::admin::domain_verify::DomainVerify;
 use crate::web::admin::keys_rotate::KeysRotate;
 use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
 use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
+use crate::web::admin::tenant::Tenant;
+use crate::web::admin::user_list::UserList;
+use crate::web::admin::user_show::UserShow;
 use crate::web::{self, ClientNetworks, Services};
 
 /// Why a gateway does not start.
@@ -103,6 +111,10 @@ impl Gateway {
             .collect();
         for domain in tenant.register_connectors(registered).await? {
             tracing::info!(%domain, "the connectors of a domain changed");
+            tenant.recalculate(&domain).await?;
+        }
+        for domain in tenant.unfinished_recalculations().await? {
+            tracing::info!(%domain, "calculating the names of a domain's users, which was interrupted");
             tenant.recalculate(&domain).await?;
         }
 
@@ -171,12 +183,22 @@ impl Gateway {
             organisation: settings.gateway.organisation.clone(),
             networks: ClientNetworks::FromConnection,
         };
+        // Before anybody can ask: the record of a start precedes everything that happened after it.
+        audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         let listener = listen(&settings, services, &tasks).await?;
 
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials });
+        let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
+        let tenant_desk = Arc::new(Tenant { store: tenant, dns });
         let routes = AdminRoutes::new(audit.clone())
+            .with::<DomainAdd>(&tenant_desk)
+            .with::<DomainVerify>(&tenant_desk)
+            .with::<DomainList>(&tenant_desk)
+            .with::<DomainShow>(&tenant_desk)
+            .with::<UserList>(&tenant_desk)
+            .with::<UserShow>(&tenant_desk)
             .with::<AuditTail>(&audit_desk)
             .with::<AuditVerify>(&audit_desk)
             .with::<ClientAdd>(&issuer)
@@ -190,7 +212,6 @@ impl Gateway {
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
-        audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         Ok(Self { stop, tasks, listener, sign_in, installation, audit, operations })
     }
 

@@ -79,3 +79,9 @@ impl EngineEpoch for LeaseKeeper {
         self.held().map(|lease| lease.epoch)
     }
 }
+
+impl crate::sync::lease::EngineLease for LeaseKeeper {
+    fn held(&self) -> Option<LeaseEpoch> {
+        Self::held(self).map(|lease| lease.epoch)
+    }
+}

@@ -54,4 +54,6 @@ pub enum ChainBreak {
     Changed { node: String, number: i64 },
     #[error("the newest record of node {node} is number {found}, but number {expected} was written")]
     Truncated { node: String, expected: i64, found: i64 },
+    #[error("the seal over the newest record of node {node} is missing")]
+    HeadMissing { node: String },
 }

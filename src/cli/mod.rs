@@ -7,11 +7,13 @@ mod audit;
 mod check_config;
 mod client;
 mod client_command;
+mod domain;
 mod init;
 mod output;
 mod partner;
 mod password_sync;
 mod serve;
+mod user;
 
 pub use args::{Args, Command};
 pub use client::{Client, ClientError};
@@ -37,6 +39,8 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Serve => serve::run(&args.config).await,
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
+        Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
+        Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
         Command::Keys { command } => client_command::keys(&connect(args)?, command, output).await,
         Command::PasswordSync { command } => password_sync::run(&connect(args)?, command, output).await,

@@ -116,6 +116,9 @@ pub struct ConnectorSettings {
     pub bind_deadline: Duration,
     /// How long a lock lasts where the directory tells only when it began.
     pub lockout_duration: Duration,
+    /// The password policy of entries that name none, where the directory keeps it as an entry (slapd's
+    /// `ppolicy_default`): its password age and lockout duration count for them.
+    pub password_policy: Option<DistinguishedName>,
 }
 
 impl ConnectorSettings {
@@ -181,6 +184,7 @@ impl ConnectorSettings {
             lockout_duration: table
                 .duration("lockout_duration", millis(1000)..=millis(7 * 86_400_000))
                 .unwrap_or(millis(1_800_000)),
+            password_policy: table.parsed("password_policy", "give the DN of the default policy's entry"),
         };
         table.finish();
         Some(settings)

@@ -58,7 +58,7 @@ const OUTPUT_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
 /// Iterations of the PBKDF2 that `Hardening::Sealed` puts behind a fast hash: a quarter of a millisecond, so that a
 /// core still checks more than a thousand passwords a second.
-const SEALED_PBKDF2_ITERATIONS: u32 = 2_000;
+pub(super) const SEALED_PBKDF2_ITERATIONS: u32 = 2_000;
 
 impl Argon2Cost {
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, Argon2CostError> {

@@ -222,7 +222,7 @@ fn a_chain_has_one_text_and_strays_are_refused() {
 
 #[test]
 fn estimates_stay_near_what_was_measured() {
-    let own = Chain::dummy(Argon2Cost::default()).cost();
+    let own = Chain::dummy(Hardening::Argon2id(Argon2Cost::default())).cost();
     assert_eq!(own.memory_kib, 19_456);
     assert!((12..20).contains(&own.time.as_millis()), "{own:?}");
     let pph1 = NtHash::new([0; 16]).into_pph1(&mut rng()).expect("derives").chain.cost();
@@ -231,10 +231,13 @@ fn estimates_stay_near_what_was_measured() {
 
 #[test]
 fn the_dummy_chain_costs_what_ours_does_and_lets_nobody_in() {
-    let dummy = Chain::dummy(Argon2Cost::default());
+    let dummy = Chain::dummy(Hardening::Argon2id(Argon2Cost::default()));
     let own = Derived::from_password(&password("ours"), Argon2Cost::default(), &mut rng()).expect("derives");
     assert_eq!(dummy.cost(), own.chain.cost());
     assert_eq!(dummy.verify_dummy(&password("secret")), Ok(()));
+    let sealed = sha1_chain().ready_to_seal(Hardening::Sealed, &mut rng()).expect("derives").chain.cost().time;
+    let gap = sealed.abs_diff(Chain::dummy(Hardening::Sealed).cost().time);
+    assert!(gap < sealed / 100, "{gap:?} of {sealed:?}");
 }
 
 #[test]

@@ -72,6 +72,8 @@ const MAX_STRAY: usize = 8;
 
 /// RFC 4511, appendix A.
 const NO_SUCH_OBJECT: u32 = 32;
+/// RFC 4511, appendix A: an error that no other result names.
+const OTHER: u32 = 80;
 
 /// The entries of one search request and how it ended.
 #[derive(Default)]
@@ -172,7 +174,7 @@ impl Connection {
         }
         let id = self.next_id();
         let request = request::simple_bind(id, dn.as_str(), password.expose(), ask_policy);
-        self.bounded(doing, async |connection| {
+        let answered = self.bounded(doing, async |connection| {
             connection.send(request, doing).await?;
             for _ in 0..=MAX_STRAY {
                 let message = connection.receive(id, MAX_RESULT, doing).await?;
@@ -186,8 +188,15 @@ impl Connection {
                 }
             }
             Err(connection.malformed(doing, BerError("not the answer to a bind")))
-        })
-        .await
+        });
+        match answered.await {
+            // The server answered. What it said may have been a no, and a no that cannot be read must not become an outage
+            // that a backup stands in for (design D4); the connection stays closed.
+            Err(LdapError::Malformed { source, .. }) => {
+                Ok(BindAnswer { code: OTHER, diagnostic: source.to_string(), policy: None })
+            }
+            answered => answered,
+        }
     }
 
     /// Searches without paging, up to 10,000 entries; a result other than 0 is an error, also for a base that does
@@ -432,6 +441,67 @@ mod tests {
     use super::*;
 
     fn is_send<T: Send>(_: T) {}
+
+    /// A server with verified TLS that answers whatever comes with `answer`, and a connection to it.
+    async fn answering(answer: &'static [u8]) -> (tempfile::TempDir, Connection) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, made.cert.pem()).expect("the certificate is written");
+        let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .expect("a server");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.expect("a client");
+            let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+            let mut tls = acceptor.accept(tcp).await.expect("a handshake");
+            let mut request = [0; 1024];
+            let _ = tls.read(&mut request).await.expect("a request");
+            tls.write_all(answer).await.expect("an answer is sent");
+            tls.flush().await.expect("an answer is sent");
+            // Open until the client goes: only what was answered counts.
+            let _ = tls.read(&mut request).await;
+        });
+        let server = format!("ldaps://localhost:{port}").parse().expect("an address");
+        let trust = Trust::new(&[ca]).expect("a trust");
+        let connection = Connection::open(&server, &trust, Duration::from_secs(5)).await.expect("verified TLS");
+        (folder, connection)
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_a_bind_that_cannot_be_read_is_a_refusal_and_no_outage() {
+        let answers: [&'static [u8]; 5] = [
+            // Result 49 with an octet behind the last field of the message.
+            &[0x30, 0x0e, 2, 1, 2, 0x61, 7, 0x0a, 1, 49, 4, 0, 4, 0, 5, 0],
+            // A result code below zero.
+            &[0x30, 0x0c, 2, 1, 2, 0x61, 7, 0x0a, 1, 0xff, 4, 0, 4, 0],
+            // The answer to another request.
+            &[0x30, 0x0c, 2, 1, 7, 0x61, 7, 0x0a, 1, 0, 4, 0, 4, 0],
+            // The answer to another kind of request.
+            &[0x30, 0x0c, 2, 1, 2, 0x65, 7, 0x0a, 1, 0, 4, 0, 4, 0],
+            // Not LDAP.
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        ];
+        let dn = "uid=ada,dc=example".parse().expect("a name");
+        let password = PlainPassword::new("right".to_owned()).expect("fits");
+        for answer in answers {
+            let (_folder, mut connection) = answering(answer).await;
+            let answered = connection.simple_bind(&dn, &password).await.expect("an answer");
+            assert_eq!((answered.code, answered.policy), (80, None), "{answer:02x?}");
+            assert!(connection.is_closed());
+        }
+        // Fewer octets than a message has are no answer.
+        let (_folder, mut connection) = answering(&[0x30]).await;
+        connection.set_deadline(Duration::from_millis(100));
+        assert!(matches!(connection.simple_bind(&dn, &password).await, Err(LdapError::Deadline { .. })));
+    }
 
     #[test]
     fn operations_can_run_on_any_thread() {

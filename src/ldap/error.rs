@@ -6,7 +6,8 @@ use super::ber::BerError;
 use super::server_url::ServerUrl;
 use crate::identity::UnavailableCause;
 
-/// Why an operation gave no result. A bind that the directory *answered* is a `BindAnswer`, never an error.
+/// Why an operation gave no result. A bind that the directory *answered* is a `BindAnswer`, never an error, even where
+/// the answer cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LdapError {
     #[error("the name of {server} does not resolve")]

@@ -38,14 +38,16 @@ pub enum PolicyError {
 impl PolicyResponse {
     /// The policy response among the controls of a bind response.
     pub(super) fn find(controls: &[Control]) -> Option<Self> {
-        if let Some(control) = controls.iter().find(|control| control.oid == PASSWORD_POLICY_OID) {
-            let read = control.value.as_deref().ok_or(BerError("a policy control without value")).and_then(parse);
-            return Some(read.unwrap_or(Self { error: Some(PolicyError::Unreadable), ..Self::default() }));
-        }
-        controls
-            .iter()
-            .any(|control| control.oid == NETSCAPE_EXPIRED_OID)
-            .then(|| Self { error: Some(PolicyError::PasswordExpired), ..Self::default() })
+        let with = |oid: &str| controls.iter().find(|control| control.oid == oid);
+        let expired = with(NETSCAPE_EXPIRED_OID).map(|_| PolicyError::PasswordExpired);
+        let Some(control) = with(PASSWORD_POLICY_OID) else {
+            return expired.map(|error| Self { error: Some(error), ..Self::default() });
+        };
+        let read = control.value.as_deref().ok_or(BerError("a policy control without value")).and_then(parse);
+        let mut found = read.unwrap_or(Self { error: Some(PolicyError::Unreadable), ..Self::default() });
+        // Both may come, and either may be the one that forbids.
+        found.error = found.error.or(expired);
+        Some(found)
     }
 }
 
@@ -115,6 +117,14 @@ mod tests {
         }
         let without = Control { oid: PASSWORD_POLICY_OID.to_owned(), value: None };
         assert_eq!(PolicyResponse::find(&[without]).and_then(|found| found.error), Some(PolicyError::Unreadable));
+    }
+
+    #[test]
+    fn an_expiry_told_by_the_older_control_is_not_hidden_by_a_silent_policy_response() {
+        let silent = Control { oid: PASSWORD_POLICY_OID.to_owned(), value: Some(vec![0x30, 0]) };
+        let expired = Control { oid: NETSCAPE_EXPIRED_OID.to_owned(), value: Some(b"0".to_vec()) };
+        let found = PolicyResponse::find(&[silent, expired]).and_then(|found| found.error);
+        assert_eq!(found, Some(PolicyError::PasswordExpired));
     }
 
     #[test]

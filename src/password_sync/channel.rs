@@ -196,7 +196,7 @@ impl Channel {
                 }
                 Decision::Act(act) => act,
             };
-            let Act { state, password, result } = act;
+            let Act { state, password, result } = *act;
             let change = match password {
                 PasswordAct::Derive { value, stamp, password_set, keep_outdated } => {
                     values.push(value);

@@ -24,7 +24,7 @@ pub(super) struct Context<'a> {
 pub(super) enum Decision {
     /// The server showed an older version than is stored: nothing of it is believed.
     Stale,
-    Act(Act),
+    Act(Box<Act>),
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ const RENEWED_AFTER: Duration = Duration::from_secs(86_400);
 pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Context<'_>) -> Decision {
     let Some(eligibility) = known.link else {
         let result = AccountResult::NoTargetConnection;
-        return Decision::Act(Act { state: None, password: PasswordAct::Leave, result });
+        return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result }));
     };
     // An account that was gone may come back from a backup, in an older version.
     if known.state.as_ref().is_some_and(|(state, version)| account.version < *version && !state.deleted) {
@@ -94,7 +94,7 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
             values.decide(known.credential.as_ref(), context)
         }
     };
-    Decision::Act(Act { state, password, result: fault.unwrap_or(result) })
+    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result) }))
 }
 
 /// The change for an account that is not in its directory any more.

@@ -129,7 +129,7 @@ impl LdapSource {
         let version =
             VERSION_ATTRIBUTES.iter().find_map(|name| entry.text(&name.to_ascii_lowercase())).unwrap_or_default();
         let version = SourceVersion::new(version.to_owned());
-        let policy = policies.of(&entry, self.settings.lockout_duration);
+        let policy = policies.of(self, &entry);
         let state = account_state(&entry, &self.settings.disabled, &policy);
         let passwords = self.settings.passwords.attributes.iter().filter_map(|attribute| {
             let values = entry.attributes.remove(&attribute.to_ascii_lowercase())?;
@@ -146,6 +146,14 @@ impl LdapSource {
             return SourceAnchor::from_binary(bytes).ok();
         }
         SourceAnchor::from_text(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
+    /// The policy that an entry is under: the one it names, or the connector's default.
+    fn policy_of(&self, entry: &Entry) -> Option<DistinguishedName> {
+        match entry.text(&POLICY_SUBENTRY.to_ascii_lowercase()) {
+            Some(name) => name.parse().ok(),
+            None => self.settings.password_policy.clone(),
+        }
     }
 
     fn has_binary_anchor(&self) -> bool {
@@ -221,7 +229,7 @@ impl Policies {
     /// Reads the policies that these entries name and that are not known yet.
     async fn learn(&mut self, source: &LdapSource, server: &ServerUrl, entries: &[Entry]) -> Result<(), LdapError> {
         for entry in entries {
-            let Some(name) = policy_of(entry) else { continue };
+            let Some(name) = source.policy_of(entry) else { continue };
             let key = name.folded();
             if self.known.contains_key(&key) {
                 continue;
@@ -240,17 +248,13 @@ impl Policies {
         Ok(())
     }
 
-    fn of(&self, entry: &Entry, lockout_duration: Duration) -> PasswordPolicy {
-        let named = policy_of(entry).and_then(|name| self.known.get(&name.folded())?.as_ref());
-        match named {
+    fn of(&self, source: &LdapSource, entry: &Entry) -> PasswordPolicy {
+        let lockout_duration = source.settings.lockout_duration;
+        match source.policy_of(entry).and_then(|name| self.known.get(&name.folded())?.as_ref()) {
             Some(policy) => password_policy(policy, lockout_duration),
             None => PasswordPolicy { lockout_duration: Some(lockout_duration), max_age: None },
         }
     }
-}
-
-fn policy_of(entry: &Entry) -> Option<DistinguishedName> {
-    entry.text(&POLICY_SUBENTRY.to_ascii_lowercase())?.parse().ok()
 }
 
 fn directory(error: LdapError) -> SourceError {

@@ -41,7 +41,7 @@ impl World {
 
     fn act(&self, known: &KnownAccount, account: SourceAccount) -> Act {
         match self.decide(known, account) {
-            Decision::Act(act) => act,
+            Decision::Act(act) => *act,
             Decision::Stale => panic!("stale"),
         }
     }

@@ -39,7 +39,7 @@ impl StoredHashes {
         sealer: Sealer,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let dummy = Chain::dummy(sealer.argon2());
+        let dummy = Chain::dummy(sealer.hardening);
         let pace = Pace::new(dummy.cost());
         Self { store, alerts, sealer, clock, dummy, pace }
     }

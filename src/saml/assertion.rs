@@ -94,8 +94,8 @@ impl VerifiedAssertion {
         hex::encode(digest::digest(&digest::SHA256, pair.as_bytes()))
     }
 
-    /// When it is refused as expired in any case: the earliest end that conditions and confirmation name, and the tolerance
-    /// for the partner's clock.
+    /// When it is refused as expired in any case: the end of its conditions or of its last confirmation, whichever comes
+    /// first, and the tolerance for the partner's clock.
     pub fn usable_until(&self) -> Timestamp {
         self.usable_until
     }

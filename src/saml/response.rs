@@ -239,23 +239,27 @@ impl Rules<'_> {
         if restricted { Ok(end) } else { Err(SamlRefusal::AudienceMissing) }
     }
 
-    /// One bearer confirmation must fulfil every rule. Returns its end.
+    /// One bearer confirmation must fulfil every rule. Returns the end of the last one: the assertion must be remembered as
+    /// long as any of them could still let it in.
     fn check_confirmation(&self, subject: Node<'_, '_>) -> Result<Timestamp, SamlRefusal> {
         let bearers = tree::children(subject, names::ASSERTION, "SubjectConfirmation")
             .filter(|confirmation| confirmation.attribute("Method") == Some(names::BEARER));
-        let mut first_refusal = None;
+        let (mut fulfilled, mut last_end, mut first_refusal) = (false, None, None);
         for bearer in bearers {
             match self.check_bearer(bearer) {
-                Ok(end) => return Ok(end),
+                Ok(()) => fulfilled = true,
                 Err(refusal) => first_refusal = first_refusal.or(Some(refusal)),
             }
+            last_end = last_end.max(bearer_end(bearer).ok());
         }
-        Err(first_refusal.unwrap_or(SamlRefusal::BearerMissing))
+        match last_end {
+            Some(end) if fulfilled => Ok(end),
+            _ => Err(first_refusal.unwrap_or(SamlRefusal::BearerMissing)),
+        }
     }
 
-    fn check_bearer(&self, confirmation: Node<'_, '_>) -> Result<Timestamp, SamlRefusal> {
-        let facts = tree::only_child(confirmation, names::ASSERTION, "SubjectConfirmationData")
-            .ok_or(SamlRefusal::ConfirmationMalformed)?;
+    fn check_bearer(&self, confirmation: Node<'_, '_>) -> Result<(), SamlRefusal> {
+        let facts = confirmation_data(confirmation)?;
         let recipient = facts.attribute("Recipient").ok_or(SamlRefusal::ConfirmationMalformed)?;
         if recipient != self.service.acs_url.as_str() {
             return Err(SamlRefusal::RecipientMismatch);
@@ -263,17 +267,23 @@ impl Rules<'_> {
         if facts.attribute("NotBefore").is_some() {
             return Err(SamlRefusal::ConfirmationMalformed);
         }
-        let end = instant(facts, "NotOnOrAfter")?.ok_or(SamlRefusal::ConfirmationMalformed)?;
-        if self.is_past(end) {
+        if self.is_past(bearer_end(confirmation)?) {
             return Err(SamlRefusal::ConfirmationExpired);
         }
-        self.check_in_response_to(facts)?;
-        Ok(end)
+        self.check_in_response_to(facts)
     }
 
     fn is_past(&self, end: Timestamp) -> bool {
         self.now >= end + self.skew
     }
+}
+
+fn confirmation_data<'a, 'i>(confirmation: Node<'a, 'i>) -> Result<Node<'a, 'i>, SamlRefusal> {
+    tree::only_child(confirmation, names::ASSERTION, "SubjectConfirmationData").ok_or(SamlRefusal::ConfirmationMalformed)
+}
+
+fn bearer_end(confirmation: Node<'_, '_>) -> Result<Timestamp, SamlRefusal> {
+    instant(confirmation_data(confirmation)?, "NotOnOrAfter")?.ok_or(SamlRefusal::ConfirmationMalformed)
 }
 
 fn instant(element: Node<'_, '_>, name: &str) -> Result<Option<Timestamp>, SamlRefusal> {

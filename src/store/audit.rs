@@ -115,7 +115,14 @@ impl AuditLog {
             .fetch_all(self.db.read())
             .await
             .map_err(doing())?;
+        let headless = sqlx::query(
+            "SELECT DISTINCT node FROM audit WHERE node NOT IN (SELECT node FROM audit_head) ORDER BY node",
+        )
+        .fetch_all(self.db.read())
+        .await
+        .map_err(doing())?;
         let (mut read, mut breaks) = (0, Vec::new());
+        breaks.extend(headless.iter().map(|row| ChainBreak::HeadMissing { node: row.get("node") }));
         for head in heads {
             let node: String = head.get("node");
             let expected: i64 = head.get("number");
@@ -139,11 +146,10 @@ impl AuditLog {
                     read += 1;
                     let number: i64 = row.get("number");
                     let (stored, before): (String, String) = (row.get("hash"), row.get("previous_hash"));
-                    if let Some(missing) = last.map(|last| last + 1).filter(|next| *next != number) {
-                        breaks.push(ChainBreak::Missing { node: node.clone(), number: missing });
-                        previous = RecordHash::from_stored(before.clone());
-                    } else if last.is_none() {
-                        // Retention may have dropped sealed records: the first one kept names what it follows.
+                    // Nothing drops records, so the chain of a node begins with number 1.
+                    let next = last.unwrap_or(0) + 1;
+                    if next != number {
+                        breaks.push(ChainBreak::Missing { node: node.clone(), number: next });
                         previous = RecordHash::from_stored(before.clone());
                     }
                     let (kind, outcome, record): (String, String, String) =

@@ -10,15 +10,16 @@ use super::audit::AuditLog;
 use super::bulk::chunk_sizes;
 use super::database::Database;
 use super::error::StoreError;
+use super::lease;
 use super::writer::Urgency;
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::credential::{KeyName, SourceStamp};
+use crate::credential::KeyName;
 use crate::identity::{ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
-use crate::password_sync::account_result;
 use crate::password_sync::store::{
     AccountChange, CredentialReader, CredentialStoreError, Eligibility, KnownAccount, KnownCredential, KnownResult,
     OutdatedMark, PassEnd, PassStore, Stage, StoredCredential, Upgrade, UpgradeStore,
 };
+use crate::password_sync::{SourceVersion, account_result};
 
 mod apply;
 mod overview;
@@ -30,27 +31,12 @@ pub struct Credentials {
     audit: AuditLog,
 }
 
-/// What a transaction of the channel can end in.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the engine lease is no longer ours (epoch {0})")]
-    LeaseLost(LeaseEpoch),
-}
-
-impl From<WriteError> for CredentialStoreError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Store(error) => error.into(),
-            WriteError::LeaseLost(epoch) => Self::LeaseLost { epoch },
-        }
-    }
-}
-
 impl From<StoreError> for CredentialStoreError {
     fn from(error: StoreError) -> Self {
-        Self::Store(Box::new(error))
+        match error {
+            StoreError::LeaseLost { epoch } => Self::LeaseLost { epoch: LeaseEpoch::from_number(epoch) },
+            other => Self::Store(Box::new(other)),
+        }
     }
 }
 
@@ -101,28 +87,17 @@ impl Credentials {
             + Send
             + 'static,
     {
-        let done: Result<T, WriteError> = self
+        let done: Result<T, StoreError> = self
             .db
             .write(Urgency::Bulk, move |conn| {
                 Box::pin(async move {
-                    check_epoch(conn, epoch).await?;
-                    Ok(work(conn).await?)
+                    lease::check_epoch(conn, epoch).await?;
+                    work(conn).await
                 })
             })
             .await;
         Ok(done?)
     }
-}
-
-/// Refuses a holder whose lease has gone to another. Touches the lease's row, so that on PostgreSQL no other holder
-/// can take it before this transaction commits.
-async fn check_epoch(conn: &mut AnyConnection, epoch: LeaseEpoch) -> Result<(), WriteError> {
-    let held = sqlx::query("UPDATE engine_lease SET epoch = epoch WHERE id = 1 AND epoch = $1")
-        .bind(epoch.number())
-        .execute(conn)
-        .await
-        .map_err(StoreError::doing("checking the engine lease"))?;
-    if held.rows_affected() == 1 { Ok(()) } else { Err(WriteError::LeaseLost(epoch)) }
 }
 
 #[async_trait]
@@ -229,10 +204,12 @@ impl PassStore for Credentials {
             set(&mut known, &row, |account| account.credential = Some(credential));
         }
         for row in self.of_anchors("anchor, state, source_version FROM directory_state", connector, anchors).await? {
-            let state = serde_json::from_str(row.get("state"))
-                .map_err(|error| unreadable("directory_state", "state", &error))?;
-            let version = crate::password_sync::SourceVersion::new(row.get("source_version"));
-            set(&mut known, &row, |account| account.state = Some((state, version)));
+            let version = SourceVersion::new(row.get("source_version"));
+            match serde_json::from_str(row.get("state")) {
+                Ok(state) => set(&mut known, &row, |account| account.state = Some((state, version))),
+                // Written anew from the directory; until then sign-in cannot read it either and refuses.
+                Err(error) => tracing::error!(%connector, %error, "an account state in the store cannot be read"),
+            }
         }
         for row in self.of_anchors("anchor, result, detail, at FROM credential_result", connector, anchors).await? {
             let at = Timestamp::from_millis(row.get("at"));
@@ -499,15 +476,10 @@ fn stored_credential(row: &AnyRow) -> Result<StoredCredential, StoreError> {
 }
 
 fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
-    let stamp: String = row.get("source_stamp");
-    let stamp: Option<SourceStamp> = if stamp.is_empty() {
-        None
-    } else {
-        Some(stamp.parse().map_err(|error| unreadable("credential", "source_stamp", &error))?)
-    };
     Ok(KnownCredential {
         stage: stage_of(row)?,
-        stamp,
+        // Empty after a wipe; one that cannot be read compares with nothing, so that the hash is taken anew.
+        stamp: row.get::<&str, _>("source_stamp").parse().ok(),
         outdated: outdated_of(row),
         password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
         confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),

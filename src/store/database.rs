@@ -59,6 +59,7 @@ impl Database {
             Room::Engine => ("engine.db", "NORMAL"),
         };
         let path = directory.join(file);
+        make_private(&path).map_err(|error| StoreError::doing("making the database file")(error.into()))?;
         let options = connect_options(&format!("sqlite://{}?mode=rwc", path.display()))?;
         let pragmas = format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
@@ -150,6 +151,13 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Database({:?})", self.engine)
     }
+}
+
+/// Makes the file, if there is none, readable by the gateway's user alone: SQLite would leave that to the umask. Its
+/// journals take the mode of the file.
+fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
 }
 
 fn connect_options(url: &str) -> Result<AnyConnectOptions, StoreError> {

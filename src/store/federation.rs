@@ -39,6 +39,12 @@ impl PartnerStore for FederationStore {
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
+                    // Caches of settings are stale from this commit on; and the row is held until then, so that of two
+                    // nodes that save at once the second sees the first one's domains.
+                    sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
+                        .execute(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("numbering the settings"))?;
                     for other in all(&mut *conn).await?.iter().filter(|other| other.entity_id() != partner.entity_id()) {
                         if let Some(domain) = partner.domains().iter().find(|domain| other.domains().contains(domain)) {
                             return Err(SaveError::Taken { domain: domain.clone(), by: other.entity_id().clone() });

@@ -91,3 +91,58 @@ fn a_store_url_never_shows_its_password() {
     assert_eq!("mysql://x/y".parse::<DatabaseUrl>(), Err(DatabaseUrlError));
     assert_eq!("sqlite:".parse::<DatabaseUrl>(), Err(DatabaseUrlError));
 }
+
+#[tokio::test]
+async fn the_files_are_closed_to_others_whatever_the_folder_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("an open folder");
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    let db = Database::open(&url, Room::Gateway).await.expect("a new database opens");
+    put(&db, "a", None, false).await.expect("a row");
+    for entry in std::fs::read_dir(dir.path()).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?} has mode {mode:o}", entry.file_name());
+    }
+}
+
+async fn three_records() -> (tempfile::TempDir, Database, audit::AuditLog) {
+    use crate::audit::{Actor, Event, EventKind, Outcome};
+    use crate::identity::{SettableClock, Timestamp};
+    let (dir, db) = open().await;
+    let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1)));
+    let log = audit::AuditLog::new(db.clone(), "node1".parse().expect("a node"), clock);
+    for _ in 0..3 {
+        log.record(Event::new(EventKind::Started, Outcome::Success, Actor::Anonymous)).await.expect("recorded");
+    }
+    assert_eq!(log.verify().await.expect("verified"), (3, Vec::new()));
+    (dir, db, log)
+}
+
+async fn run(db: &Database, sql: &'static str) {
+    let done: Result<(), StoreError> = db
+        .write(Urgency::Waited, move |conn| {
+            Box::pin(async move {
+                sqlx::raw_sql(sql).execute(conn).await.map(|_| ()).map_err(StoreError::doing("changing a row"))
+            })
+        })
+        .await;
+    done.expect(sql);
+}
+
+#[tokio::test]
+async fn audit_records_taken_from_the_beginning_are_missed() {
+    let (_dir, db, log) = three_records().await;
+    run(&db, "DELETE FROM audit WHERE number < 3").await;
+    let (_, breaks) = log.verify().await.expect("verified");
+    assert_eq!(breaks, [crate::audit::ChainBreak::Missing { node: "node1".to_owned(), number: 1 }]);
+}
+
+#[tokio::test]
+async fn a_node_whose_audit_head_was_taken_does_not_pass() {
+    let (_dir, db, log) = three_records().await;
+    run(&db, "DELETE FROM audit_head; DELETE FROM audit WHERE number = 2").await;
+    let (_, breaks) = log.verify().await.expect("verified");
+    assert_eq!(breaks, [crate::audit::ChainBreak::HeadMissing { node: "node1".to_owned() }]);
+}

@@ -81,6 +81,9 @@ where
     let mut tx = pool.begin().await.map_err(StoreError::doing("beginning a transaction"))?;
     match AssertUnwindSafe(work(&mut tx)).catch_unwind().await {
         Ok(Ok(value)) => {
+            // PostgreSQL answers the COMMIT of a failed transaction with a rollback and no error: a work that passed over
+            // an error would be told that what it wrote is kept.
+            sqlx::raw_sql("SELECT 1").execute(&mut *tx).await.map_err(StoreError::doing("committing"))?;
             tx.commit().await.map_err(StoreError::doing("committing"))?;
             Ok(value)
         }

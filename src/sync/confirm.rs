@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::attribute::canonical;
-use super::connector::{ImportPage, ImportedObject, Reference};
+use super::connector::{ImportPage, ImportedObject, LinkReport, Reference};
 use super::export::holds;
-use super::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
@@ -24,7 +24,7 @@ pub struct Confirmer<'a> {
     pub store: &'a dyn EngineStore,
     pub rules: &'a RuleSet,
     pub connector: ConnectorName,
-    pub epoch: Epoch,
+    pub epoch: LeaseEpoch,
     pub seen: HashSet<ObjectId>,
     pub counters: ConfirmCounters,
 }
@@ -65,6 +65,7 @@ impl Confirmer<'_> {
             self.seen.insert(entry.object.id);
             confirmed.push(entry);
         }
+        self.links(&page.links).await?;
         let watermark = page.watermark.map(|watermark| (self.connector.clone(), watermark));
         self.store.confirm(self.epoch, confirmed, watermark).await?;
         if !page.deleted.is_empty() {
@@ -73,6 +74,39 @@ impl Confirmer<'_> {
             self.gone(&ids).await?;
         }
         Ok(())
+    }
+
+    /// Links that the target tells one by one.
+    async fn links(&mut self, reports: &[LinkReport]) -> StoreResult<()> {
+        let Some(add_key) = self.rules.capabilities(&self.connector).and_then(|c| c.add_key.clone()) else {
+            return Ok(());
+        };
+        let ends: BTreeSet<&str> = reports.iter().flat_map(|link| [link.owner.as_str(), link.target.as_str()]).collect();
+        let mut value_of = HashMap::new();
+        for value in ends {
+            for key in self.rules.match_keys(&self.connector, &add_key, value) {
+                value_of.insert(key, value);
+            }
+        }
+        let keys: Vec<_> = value_of.keys().cloned().collect();
+        let ids = self.store.ids_by_match_key(&self.connector, &keys).await?;
+        let ids: HashMap<&str, ObjectId> = ids.iter().filter_map(|(key, id)| Some((*value_of.get(key)?, *id))).collect();
+        let told: Vec<(LinkKey, bool)> = reports
+            .iter()
+            .filter_map(|link| {
+                let (owner, target) = (*ids.get(link.owner.as_str())?, *ids.get(link.target.as_str())?);
+                Some((LinkKey { owner, attribute: link.attribute.clone(), target }, link.present))
+            })
+            .collect();
+        let keys: Vec<LinkKey> = told.iter().map(|(key, _)| key.clone()).collect();
+        let held: HashMap<LinkKey, LinkState> =
+            self.store.link_states(&keys).await?.into_iter().map(|link| (link.key, link.state)).collect();
+        let changes = told.into_iter().filter_map(|(key, present)| {
+            let state = held.get(&key).copied();
+            let change = if present { when_there(state) } else { when_gone(state) };
+            change.map(|change| (key, change))
+        });
+        self.store.confirm_links(self.epoch, changes.collect()).await
     }
 
     /// After a full read to its end: what was not seen is not there.
@@ -165,26 +199,34 @@ fn link_changes(
         let there: BTreeSet<LinkKey> =
             targets.map(|target| LinkKey { owner, attribute: attribute.clone(), target }).collect();
         for key in &there {
-            match held.get(key) {
-                Some(LinkState::Confirmed | LinkState::StagedDelete) => {}
-                Some(LinkState::SentAdd | LinkState::StagedAdd) => {
-                    changes.push((key.clone(), LinkChange::Write(LinkState::Confirmed)));
-                }
-                Some(LinkState::SentDelete | LinkState::Removed) | None => {
-                    changes.push((key.clone(), LinkChange::Doubt(LinkState::Confirmed)));
-                }
-            }
+            changes.extend(when_there(held.get(key).copied()).map(|change| (key.clone(), change)));
         }
         for (key, state) in held.iter().filter(|(key, _)| key.attribute == *attribute && !there.contains(key)) {
-            match state {
-                LinkState::StagedAdd => {}
-                LinkState::Confirmed
-                | LinkState::SentAdd
-                | LinkState::SentDelete
-                | LinkState::StagedDelete
-                | LinkState::Removed => changes.push((key.clone(), LinkChange::Remove)),
-            }
+            changes.extend(when_gone(Some(*state)).map(|change| (key.clone(), change)));
         }
     }
     changes
+}
+
+/// What a link of the space becomes when the target shows it.
+fn when_there(state: Option<LinkState>) -> Option<LinkChange> {
+    match state {
+        Some(LinkState::Confirmed | LinkState::StagedDelete) => None,
+        Some(LinkState::SentAdd | LinkState::StagedAdd) => Some(LinkChange::Write(LinkState::Confirmed)),
+        Some(LinkState::SentDelete | LinkState::Removed) | None => Some(LinkChange::Doubt(LinkState::Confirmed)),
+    }
+}
+
+/// What it becomes when the target does not.
+fn when_gone(state: Option<LinkState>) -> Option<LinkChange> {
+    match state {
+        None | Some(LinkState::StagedAdd) => None,
+        Some(
+            LinkState::Confirmed
+            | LinkState::SentAdd
+            | LinkState::SentDelete
+            | LinkState::StagedDelete
+            | LinkState::Removed,
+        ) => Some(LinkChange::Remove),
+    }
 }

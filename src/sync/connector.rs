@@ -2,7 +2,7 @@
 //!
 //! Every type here is owned and serialisable, so that an agent can carry it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,8 @@ pub struct Capabilities {
     pub delta_import: bool,
     /// The attribute of an add under which it is found again when the answer was lost.
     pub add_key: Option<Attribute>,
+    /// Attributes by which the target knows whose object a change concerns; told with every change.
+    pub identity: Vec<Attribute>,
     /// Attributes whose value only one object may hold: what frees such a value is exported first.
     pub unique: Vec<Attribute>,
     /// How a disabled account looks here; used by `account_enabled` flows.
@@ -98,6 +100,16 @@ pub struct ImportRequest {
     pub mode: ImportMode,
     /// Containers that the settings name, with the anchor each had when it was first seen.
     pub bases: Vec<KnownBase>,
+    /// What the rules read, by object type.
+    pub wanted: BTreeMap<String, Wanted>,
+}
+
+/// The attributes of one object type that the rules read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub attributes: BTreeSet<Attribute>,
+    /// Those whose values refer to other objects.
+    pub references: BTreeSet<Attribute>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,12 +138,23 @@ pub struct ImportPage {
     pub objects: Vec<ImportedObject>,
     /// Anchors of objects that a delta reports as deleted.
     pub deleted: Vec<String>,
+    /// Links told one by one instead of with their owner.
+    pub links: Vec<LinkReport>,
     /// Committed together with this page.
     pub watermark: Option<Watermark>,
     /// Containers of the settings that were found, to be remembered by anchor.
     pub bases: Vec<KnownBase>,
     /// Entries that could not be taken, by name.
     pub refused: Vec<RefusedEntry>,
+}
+
+/// One link of a target as it is or is no more; its ends by [`Capabilities::add_key`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReport {
+    pub owner: String,
+    pub attribute: Attribute,
+    pub target: String,
+    pub present: bool,
 }
 
 /// An entry that was read but is no object of the space.
@@ -164,6 +187,8 @@ pub enum Reference {
 pub struct ExportChange {
     pub object: ObjectId,
     pub object_type: String,
+    /// The values of [`Capabilities::identity`].
+    pub identity: Attributes,
     pub operation: ExportOperation,
 }
 
@@ -193,6 +218,8 @@ pub enum ExportOperation {
 pub struct LinkTarget {
     pub object_type: String,
     pub anchor: String,
+    /// The value of [`Capabilities::add_key`].
+    pub key: String,
 }
 
 /// What became of one change.

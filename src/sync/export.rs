@@ -95,7 +95,7 @@ impl Exporter<'_> {
             for export in pending {
                 let Some(object) = objects.get(&export.object) else { continue };
                 if self.phase_of(&export, object, claimed) == phase
-                    && let Some(change) = change(&export, object)
+                    && let Some(change) = self.change(&export, object)
                 {
                     batch.push((export, object.clone(), change));
                 }
@@ -121,7 +121,7 @@ impl Exporter<'_> {
     }
 
     async fn send(&mut self, batch: Vec<(PendingExport, SpaceObject, ExportChange)>) -> Result<(), ExportError> {
-        self.lease.fit_for_export()?;
+        self.lease.check()?;
         let ids: Vec<ObjectId> = batch.iter().map(|(export, ..)| export.object).collect();
         self.store.record_sent(self.lease.epoch, &ids).await?;
         let changes: Vec<ExportChange> = batch.iter().map(|(.., change)| change.clone()).collect();
@@ -160,6 +160,26 @@ impl Exporter<'_> {
         self.consume(consumed).await
     }
 
+    fn change(&self, export: &PendingExport, object: &SpaceObject) -> Option<ExportChange> {
+        let operation = match export.kind {
+            ExportKind::Add => ExportOperation::Add { attributes: export.changes.clone() },
+            ExportKind::Update => {
+                ExportOperation::Update { anchor: object.anchor.clone()?, changes: export.changes.clone() }
+            }
+            ExportKind::Delete => ExportOperation::Delete { anchor: object.anchor.clone()? },
+        };
+        let identity = self.identity(object, Some(&export.changes));
+        Some(ExportChange { object: export.object, object_type: object.object_type.clone(), identity, operation })
+    }
+
+    /// What the target holds of the identifying attributes, or will hold with an add.
+    fn identity(&self, object: &SpaceObject, added: Option<&Attributes>) -> Attributes {
+        let held = object.effective();
+        let known = held.as_ref().or(added);
+        let names = self.connector.capabilities().identity;
+        names.into_iter().filter_map(|name| Some((name.clone(), known?.get(&name)?.clone()))).collect()
+    }
+
     async fn consume(&mut self, consumed: Vec<GuardItem>) -> Result<(), ExportError> {
         if !consumed.is_empty() {
             self.store.consume_release(self.lease.epoch, self.name().as_str(), &consumed).await?;
@@ -185,7 +205,11 @@ impl Exporter<'_> {
                 if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
                     && let Some(anchor) = &target.anchor
                 {
-                    let target = LinkTarget { object_type: target.object_type.clone(), anchor: anchor.clone() };
+                    let target = LinkTarget {
+                        object_type: target.object_type.clone(),
+                        anchor: anchor.clone(),
+                        key: item_name(target),
+                    };
                     let owner = (link.key.owner, link.key.attribute.clone());
                     by_owner.entry(owner).or_default().push((link.key, link.state, target));
                 }
@@ -201,7 +225,7 @@ impl Exporter<'_> {
         by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>>,
         objects: &HashMap<ObjectId, SpaceObject>,
     ) -> Result<(), ExportError> {
-        self.lease.fit_for_export()?;
+        self.lease.check()?;
         let mut changes = Vec::new();
         for ((owner, attribute), links) in &by_owner {
             let Some(object) = objects.get(owner) else { continue };
@@ -211,6 +235,7 @@ impl Exporter<'_> {
             changes.push(ExportChange {
                 object: *owner,
                 object_type: object.object_type.clone(),
+                identity: self.identity(object, None),
                 operation: ExportOperation::Links {
                     anchor: object.anchor.clone().unwrap_or_default(),
                     attribute: attribute.clone(),
@@ -260,17 +285,6 @@ impl Exporter<'_> {
 fn item_name(object: &SpaceObject) -> String {
     let key = object.match_key.as_deref().and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next());
     key.or(object.anchor.as_deref()).unwrap_or_default().to_owned()
-}
-
-fn change(export: &PendingExport, object: &SpaceObject) -> Option<ExportChange> {
-    let operation = match export.kind {
-        ExportKind::Add => ExportOperation::Add { attributes: export.changes.clone() },
-        ExportKind::Update => {
-            ExportOperation::Update { anchor: object.anchor.clone()?, changes: export.changes.clone() }
-        }
-        ExportKind::Delete => ExportOperation::Delete { anchor: object.anchor.clone()? },
-    };
-    Some(ExportChange { object: export.object, object_type: object.object_type.clone(), operation })
 }
 
 /// What waits for confirmation after this export: an earlier accepted change stays in it.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::attribute::{Attribute, Attributes, canonical};
 use super::change_set::ImportBatch;
 use super::connector::{ImportPage, ImportedObject, Reference};
-use super::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
@@ -45,16 +45,21 @@ pub struct Obsolete {
 pub struct Importer<'a> {
     store: &'a dyn EngineStore,
     connector: ConnectorName,
-    epoch: Epoch,
+    epoch: LeaseEpoch,
     ids: IdBlock,
     seen: Seen,
     /// Ids of objects that have children, by folded DN. As large as the tree has inner nodes.
     parents: HashMap<String, ObjectId>,
     pub counters: ImportCounters,
+    /// The first entries that could not be taken, by name and reason.
+    pub refused: Vec<String>,
 }
 
+/// Refused entries that are told by name.
+const TOLD: usize = 50;
+
 impl<'a> Importer<'a> {
-    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: Epoch) -> Self {
+    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: LeaseEpoch) -> Self {
         Self {
             store,
             connector,
@@ -63,6 +68,7 @@ impl<'a> Importer<'a> {
             seen: Seen::default(),
             parents: HashMap::new(),
             counters: ImportCounters::default(),
+            refused: Vec::new(),
         }
     }
 
@@ -70,6 +76,8 @@ impl<'a> Importer<'a> {
     pub async fn page(&mut self, page: ImportPage) -> StoreResult<()> {
         self.counters.read += (page.objects.len() + page.refused.len()) as u64;
         self.counters.refused += page.refused.len() as u64;
+        let room = TOLD.saturating_sub(self.refused.len());
+        self.refused.extend(page.refused.iter().take(room).map(|entry| format!("{}: {}", entry.name, entry.reason)));
         let mut work = Page::default();
         let parents: BTreeSet<Dn> = page
             .objects

@@ -1,66 +1,41 @@
-//! The engine lease (design D3): one node at a time runs the engine, and its epoch is checked by every write.
+//! The engine lease as the engine sees it (design D3): held or not, and under which epoch.
+//!
+//! Who keeps and renews it is none of the engine's business; every write of the engine carries the epoch and is refused
+//! by the store when a newer one has written.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use crate::identity::NodeId;
+use crate::identity::LeaseEpoch;
 
-/// The number of a lease. Each new holder gets a higher one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Epoch(pub i64);
-
-/// How long a lease holds without renewal.
-pub const LEASE: Duration = Duration::from_secs(60);
-
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    #[error("the engine lease is held by node {holder}")]
-    Held { holder: String },
+    #[error("this node does not hold the engine lease")]
+    NotHeld,
     #[error("the engine lease (epoch {epoch}) was lost")]
-    Lost { epoch: i64 },
-    /// Renewed too long ago to be sure of it: nothing is exported.
-    #[error("the engine lease was last renewed {seconds} s ago")]
-    Stale { seconds: u64 },
-    #[error("the lease table could not be used")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Lost { epoch: LeaseEpoch },
 }
 
-/// The row that nodes agree on. Times are the database's own.
-#[async_trait::async_trait]
-pub trait Leases: Send + Sync {
-    /// Takes the lease if it is free, expired, or was ours before a restart.
-    async fn acquire(&self, node: &NodeId, length: Duration) -> Result<Epoch, LeaseError>;
-    async fn renew(&self, epoch: Epoch, length: Duration) -> Result<(), LeaseError>;
-    async fn release(&self, epoch: Epoch) -> Result<(), LeaseError>;
+/// Who knows whether this node holds the engine lease.
+pub trait EngineLease: Send + Sync {
+    /// The epoch of the lease if it is held and fresh: renewed within half its length, by the monotonic clock.
+    fn held(&self) -> Option<LeaseEpoch>;
 }
 
-/// A held lease. Age is measured on the monotonic clock, so that a suspended machine notices.
-#[derive(Clone, Debug)]
+/// The lease of one run.
+#[derive(Clone)]
 pub struct HeldLease {
-    pub epoch: Epoch,
-    renewed: Instant,
+    pub epoch: LeaseEpoch,
+    lease: Arc<dyn EngineLease>,
 }
 
 impl HeldLease {
-    pub async fn acquire(leases: &dyn Leases, node: &NodeId) -> Result<Self, LeaseError> {
-        let asked = Instant::now();
-        let epoch = leases.acquire(node, LEASE).await?;
-        Ok(Self { epoch, renewed: asked })
+    pub fn begin(lease: Arc<dyn EngineLease>) -> Result<Self, LeaseError> {
+        let epoch = lease.held().ok_or(LeaseError::NotHeld)?;
+        Ok(Self { epoch, lease })
     }
 
-    /// Renews when a quarter of the lease has passed.
-    pub async fn keep(&mut self, leases: &dyn Leases) -> Result<(), LeaseError> {
-        if self.renewed.elapsed() < LEASE / 4 {
-            return Ok(());
-        }
-        let asked = Instant::now();
-        leases.renew(self.epoch, LEASE).await?;
-        self.renewed = asked;
-        Ok(())
-    }
-
-    /// Refuses when the last renewal is older than half the lease.
-    pub fn fit_for_export(&self) -> Result<(), LeaseError> {
-        let age = self.renewed.elapsed();
-        if age > LEASE / 2 { Err(LeaseError::Stale { seconds: age.as_secs() }) } else { Ok(()) }
+    /// Asked between batches, and before anything is exported.
+    pub fn check(&self) -> Result<(), LeaseError> {
+        if self.lease.held() == Some(self.epoch) { Ok(()) } else { Err(LeaseError::Lost { epoch: self.epoch }) }
     }
 }

@@ -12,12 +12,12 @@ use super::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Tally, kind};
 use super::import::Importer;
-use super::lease::{HeldLease, LeaseError, Leases};
+use super::lease::{EngineLease, HeldLease, LeaseError};
 use super::rule::RuleSet;
 use super::space::codes;
 use super::store::{EngineStore, EngineStoreError, Figures};
 use super::synchronise::{self, AsyncTick, Counters, Extent};
-use crate::identity::{Clock, ConnectorName, NodeId, Timestamp};
+use crate::identity::{Clock, ConnectorName, Timestamp};
 
 codes! {
     RunOutcome {
@@ -138,13 +138,12 @@ const LISTED: usize = 500;
 /// The engine with everything it works on.
 pub struct Runner {
     pub store: Arc<dyn EngineStore>,
-    pub leases: Arc<dyn Leases>,
+    pub lease: Arc<dyn EngineLease>,
     pub activations: Arc<dyn Activations>,
     /// In the order of the settings: sources first come, first served in ties.
     pub connectors: Vec<Arc<dyn Connector>>,
     pub guard: GuardSettings,
     pub clock: Arc<dyn Clock>,
-    pub node: NodeId,
     pub events: Arc<dyn RunEvents>,
     /// One run at a time on this node; the lease sees to the others.
     gate: Mutex<()>,
@@ -153,30 +152,25 @@ pub struct Runner {
 /// What a runner is made of.
 pub struct RunnerParts {
     pub store: Arc<dyn EngineStore>,
-    pub leases: Arc<dyn Leases>,
+    pub lease: Arc<dyn EngineLease>,
     pub activations: Arc<dyn Activations>,
     pub connectors: Vec<Arc<dyn Connector>>,
     pub guard: GuardSettings,
     pub clock: Arc<dyn Clock>,
-    pub node: NodeId,
     pub events: Arc<dyn RunEvents>,
 }
 
 impl Runner {
     pub fn new(parts: RunnerParts) -> Self {
-        let RunnerParts { store, leases, activations, connectors, guard, clock, node, events } = parts;
-        Self { store, leases, activations, connectors, guard, clock, node, events, gate: Mutex::new(()) }
+        let RunnerParts { store, lease, activations, connectors, guard, clock, events } = parts;
+        Self { store, lease, activations, connectors, guard, clock, events, gate: Mutex::new(()) }
     }
 
     /// Runs one cycle. Refuses when another run of this node is under way.
-    pub async fn run(
-        &self,
-        profile: Profile,
-        progress: ProgressSink,
-    ) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
+    pub async fn run(&self, profile: Profile, progress: ProgressSink) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let (activation, rules) = self.rules().await?;
-        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let lease = HeldLease::begin(self.lease.clone())?;
         let started = self.clock.now();
         let number = self.store.begin_run(lease.epoch, profile.code(), activation, started).await?;
         let mut cycle = Cycle { runner: self, rules: &rules, lease, run: number, steps: Vec::new(), progress };
@@ -198,7 +192,6 @@ impl Runner {
         self.events.ended(&record, &steps).await;
         ended?;
         self.store.end_run(lease.epoch, &record).await?;
-        self.leases.release(lease.epoch).await?;
         Ok((record, steps))
     }
 
@@ -209,16 +202,15 @@ impl Runner {
             Some(rules) => self.bind(rules),
             None => self.rules().await?.1,
         };
-        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let lease = HeldLease::begin(self.lease.clone())?;
         let scratch = self.store.scratch().await?;
-        let mut tick = Tick { leases: &*self.leases, lease: lease.clone(), progress: None };
+        let mut tick = Tick { lease: &lease, progress: None };
         synchronise::run::<RunError>(&*scratch, &rules, lease.epoch, Extent::Full, &mut tick).await?;
         let mut preview = Preview::default();
         for target in rules.targets() {
             preview.targets.push(self.preview_of(&*scratch, target).await?);
         }
         drop(scratch);
-        self.leases.release(lease.epoch).await?;
         Ok(preview)
     }
 
@@ -246,13 +238,11 @@ impl Runner {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let hold = self.store.holds().await?.into_iter().find(|hold| hold.target == target && hold.digest == digest);
         let hold = hold.ok_or(RunError::NoSuchHold)?;
-        let lease = HeldLease::acquire(&*self.leases, &self.node).await?;
+        let lease = HeldLease::begin(self.lease.clone())?;
         let items = hold.items.iter().map(|item| GuardItem { kind: hold.kind.clone(), item: item.clone() }).collect();
         self.store.release(lease.epoch, target, items, by, self.clock.now()).await?;
-        let kept =
-            self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
+        let kept = self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
         self.store.put_holds(lease.epoch, target, kept.collect()).await?;
-        self.leases.release(lease.epoch).await?;
         self.events.released(&hold, by).await;
         Ok(hold)
     }
@@ -337,16 +327,16 @@ impl Cycle<'_> {
         let population = runner.store.population(name).await?;
         let mut importer = Importer::new(&*runner.store, name.clone(), self.lease.epoch);
         let read: Result<(), ExportError> = async {
-            let request = ImportRequest { mode: ImportMode::Full, bases: runner.store.bases(name).await? };
+            let request = ImportRequest {
+                mode: ImportMode::Full,
+                bases: runner.store.bases(name).await?,
+                wanted: self.rules.wanted(name),
+            };
             let mut stream = source.import(request).await?;
             while let Some(page) = stream.next_page().await? {
                 importer.page(page).await?;
-                self.lease.keep(&*runner.leases).await?;
-                (self.progress)(Progress {
-                    step: "import".into(),
-                    connector: name.to_string(),
-                    done: importer.counters.read,
-                });
+                self.lease.check()?;
+                (self.progress)(Progress { step: "import".into(), connector: name.to_string(), done: importer.counters.read });
             }
             Ok(())
         }
@@ -360,11 +350,15 @@ impl Cycle<'_> {
             return self.failed(name, "full-import", started, error.into()).await;
         }
         let unseen = importer.unseen().await?;
-        let items = unseen
-            .iter()
-            .map(|object| GuardItem { kind: kind::obsolete(&object.object_type), item: object.anchor.clone() });
-        let tally =
-            Tally { items: items.collect(), population: population.into_iter().collect(), exported: BTreeMap::new() };
+        let items = unseen.iter().map(|object| GuardItem {
+            kind: kind::obsolete(&object.object_type),
+            item: object.anchor.clone(),
+        });
+        let tally = Tally {
+            items: items.collect(),
+            population: population.into_iter().collect(),
+            exported: BTreeMap::new(),
+        };
         let released = runner.store.released(&target).await?;
         let holds = runner.guard.judge(&target, &tally, &released, runner.clock.now());
         let held = !holds.is_empty();
@@ -386,8 +380,10 @@ impl Cycle<'_> {
             ("refused", c.refused as i64),
         ];
         let outcome = if held { RunOutcome::Held } else { RunOutcome::Completed };
-        let detail =
-            held.then(|| format!("{} objects are no longer shown; nothing is concluded from it", unseen.len()));
+        let detail = match held {
+            true => Some(format!("{} objects are no longer shown; nothing is concluded from it", unseen.len())),
+            false => (!importer.refused.is_empty()).then(|| importer.refused.join("; ")),
+        };
         self.step(name, "full-import", started, outcome, &counters, detail).await?;
         Ok(outcome)
     }
@@ -396,10 +392,9 @@ impl Cycle<'_> {
         let runner = self.runner;
         let started = runner.clock.now();
         let mut tick =
-            Tick { leases: &*runner.leases, lease: self.lease.clone(), progress: Some(self.progress.clone()) };
+            Tick { lease: &self.lease, progress: Some(self.progress.clone()) };
         let counters =
             synchronise::run::<RunError>(&*runner.store, self.rules, self.lease.epoch, extent, &mut tick).await?;
-        self.lease = tick.lease;
         let kind = if extent == Extent::Full { "full-sync" } else { "delta-sync" };
         let counters = [
             ("objects", counters.objects as i64),
@@ -415,17 +410,14 @@ impl Cycle<'_> {
         let runner = self.runner;
         let (name, started) = (target.name(), runner.clock.now());
         let (holds, released) = runner.judge(&*runner.store, name).await?;
-        let held = holds
-            .iter()
-            .map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit))
-            .collect::<Vec<_>>();
+        let held = holds.iter().map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit)).collect::<Vec<_>>();
         self.hold(name.as_str(), holds).await?;
         if !held.is_empty() {
             let detail = Some(held.join(", "));
             self.step(name, "export", started, RunOutcome::Held, &[], detail).await?;
             return Ok(RunOutcome::Held);
         }
-        self.lease.keep(&*runner.leases).await?;
+        self.lease.check()?;
         let mut exporter = Exporter {
             store: &*runner.store,
             connector: target,
@@ -465,10 +457,10 @@ impl Cycle<'_> {
             counters: ConfirmCounters::default(),
         };
         let read: Result<(), ExportError> = async {
-            let mut stream = target.import(ImportRequest { mode, bases: Vec::new() }).await?;
+            let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted: BTreeMap::new() }).await?;
             while let Some(page) = stream.next_page().await? {
                 confirmer.page(page).await?;
-                self.lease.keep(&*runner.leases).await?;
+                self.lease.check()?;
             }
             if full {
                 confirmer.finish().await?;
@@ -480,7 +472,8 @@ impl Cycle<'_> {
         if let Err(error) = read {
             return self.failed(name, "confirm", started, error).await;
         }
-        let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
+        let counters =
+            [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.step(name, "confirm", started, RunOutcome::Completed, &counters, None).await?;
         Ok(RunOutcome::Completed)
     }
@@ -568,8 +561,7 @@ fn worse(outcome: &mut RunOutcome, other: RunOutcome) {
 }
 
 struct Tick<'a> {
-    leases: &'a dyn Leases,
-    lease: HeldLease,
+    lease: &'a HeldLease,
     progress: Option<ProgressSink>,
 }
 
@@ -580,6 +572,6 @@ impl AsyncTick<RunError> for Tick<'_> {
             let done = counters.objects + counters.links;
             progress(Progress { step: "synchronise".into(), connector: String::new(), done });
         }
-        Ok(self.lease.keep(self.leases).await?)
+        Ok(self.lease.check()?)
     }
 }

@@ -74,7 +74,7 @@ impl Scheduler {
             Ok((run, _)) => ScheduleStatus::Ended(run.outcome),
             // Somebody asked for a run by hand; the next tick comes.
             Err(RunError::Busy) => return,
-            Err(RunError::Lease(super::lease::LeaseError::Held { .. })) => ScheduleStatus::Elsewhere,
+            Err(RunError::Lease(super::lease::LeaseError::NotHeld)) => ScheduleStatus::Elsewhere,
             Err(error) => {
                 tracing::warn!(error = %error, "a scheduled sync cycle failed");
                 ScheduleStatus::Failed(error.to_string())

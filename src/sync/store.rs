@@ -7,7 +7,7 @@ use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
 use super::connector::{KnownBase, Watermark};
 use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
 use super::join_key::JoinKey;
-use super::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
 use super::run::{RunRecord, StepRecord};
@@ -74,7 +74,7 @@ pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs
     async fn scratch(&self) -> StoreResult<Arc<dyn EngineStore>>;
 
     /// The first of `count` new ids.
-    async fn reserve_ids(&self, epoch: Epoch, count: i64) -> StoreResult<i64>;
+    async fn reserve_ids(&self, epoch: LeaseEpoch, count: i64) -> StoreResult<i64>;
 
     /// All state without engine ids and times, as sorted text lines: two engines in the same state print the same.
     async fn dump(&self) -> StoreResult<String>;
@@ -85,21 +85,18 @@ pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs
 pub trait Spaces: Send + Sync {
     async fn heads_by_anchor(&self, connector: &ConnectorName, anchors: &[String]) -> StoreResult<Vec<SpaceHead>>;
     async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>>;
+    /// Objects of a target space by match key.
+    async fn ids_by_match_key(&self, connector: &ConnectorName, keys: &[JoinKey]) -> StoreResult<Vec<(JoinKey, ObjectId)>>;
     /// Imported objects and containers in id order, for obsolescence.
-    async fn heads_after(
-        &self,
-        connector: &ConnectorName,
-        after: ObjectId,
-        limit: usize,
-    ) -> StoreResult<Vec<SpaceHead>>;
+    async fn heads_after(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceHead>>;
     /// Imported objects by type.
     async fn population(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>>;
     async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>>;
     async fn watermark(&self, connector: &ConnectorName) -> StoreResult<Option<Watermark>>;
     async fn bases(&self, connector: &ConnectorName) -> StoreResult<Vec<KnownBase>>;
-    async fn commit_import(&self, epoch: Epoch, batch: ImportBatch) -> StoreResult<()>;
+    async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()>;
     /// Drops placeholders that nothing refers to.
-    async fn sweep(&self, epoch: Epoch) -> StoreResult<()>;
+    async fn sweep(&self, epoch: LeaseEpoch) -> StoreResult<()>;
 }
 
 /// The read sets of synchronise, and its commit.
@@ -116,14 +113,14 @@ pub trait Synchronisation: Send + Sync {
     async fn staged(&self, objects: &[ObjectId]) -> StoreResult<Vec<PendingExport>>;
     async fn waits(&self, objects: &[ObjectId]) -> StoreResult<Vec<(ObjectId, JoinKey)>>;
     async fn problems(&self, objects: &[ObjectId]) -> StoreResult<Vec<(ObjectId, Problem)>>;
-    async fn commit_sync(&self, epoch: Epoch, batch: SyncBatch, targets: &[ConnectorName]) -> StoreResult<()>;
+    async fn commit_sync(&self, epoch: LeaseEpoch, batch: SyncBatch, targets: &[ConnectorName]) -> StoreResult<()>;
 }
 
 /// The read sets of the link passes, and their commit.
 #[async_trait::async_trait]
 pub trait Links: Send + Sync {
     /// Marks as due what a full synchronisation finds out of step; counted.
-    async fn compare_links(&self, epoch: Epoch, targets: &[ConnectorName]) -> StoreResult<()>;
+    async fn compare_links(&self, epoch: LeaseEpoch, targets: &[ConnectorName]) -> StoreResult<()>;
     async fn due_links(&self, targets: &[ConnectorName], limit: usize) -> StoreResult<Vec<DueLink>>;
     async fn mv_links_from(&self, links: &[LinkKey]) -> StoreResult<Vec<MvLink>>;
     async fn due_pairs(&self, limit: usize) -> StoreResult<BTreeSet<MvPair>>;
@@ -134,52 +131,29 @@ pub trait Links: Send + Sync {
         limit: usize,
     ) -> StoreResult<Vec<(LinkKey, Option<MvId>, Option<MvId>)>>;
     async fn pair_facts(&self, targets: &[ConnectorName], pairs: &BTreeSet<MvPair>) -> StoreResult<PairFacts>;
-    async fn commit_links(&self, epoch: Epoch, batch: LinkBatch) -> StoreResult<()>;
+    async fn commit_links(&self, epoch: LeaseEpoch, batch: LinkBatch) -> StoreResult<()>;
 }
 
 /// Pending exports on their way out, and their confirmation.
 #[async_trait::async_trait]
 pub trait Exports: Send + Sync {
     /// Pending exports of a target in id order, behind `after`.
-    async fn pending(
-        &self,
-        connector: &ConnectorName,
-        after: ObjectId,
-        limit: usize,
-    ) -> StoreResult<Vec<PendingExport>>;
-    async fn pending_links(
-        &self,
-        connector: &ConnectorName,
-        after: Option<&LinkKey>,
-        limit: usize,
-    ) -> StoreResult<Vec<SpaceLink>>;
+    async fn pending(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<PendingExport>>;
+    async fn pending_links(&self, connector: &ConnectorName, after: Option<&LinkKey>, limit: usize) -> StoreResult<Vec<SpaceLink>>;
     /// Records that a batch is about to leave.
-    async fn record_sent(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()>;
-    async fn record_exported(
-        &self,
-        epoch: Epoch,
-        results: Vec<Exported>,
-        ledger: Vec<GuardLedgerEntry>,
-    ) -> StoreResult<()>;
-    async fn record_links(
-        &self,
-        epoch: Epoch,
-        links: Vec<(LinkKey, LinkState)>,
-        ledger: Vec<GuardLedgerEntry>,
-    ) -> StoreResult<()>;
+    async fn record_sent(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()>;
+    async fn record_exported(&self, epoch: LeaseEpoch, results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
+    async fn record_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkState)>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
     /// Turns what a crash left as sent into doubt; returns how many.
-    async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64>;
+    async fn doubt_sent(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<i64>;
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>>;
     /// Ends the doubt: `true` for objects whose change arrived.
-    async fn settle_doubt(&self, epoch: Epoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()>;
-    async fn confirm(
-        &self,
-        epoch: Epoch,
-        confirmed: Vec<Confirmed>,
-        watermark: Option<(ConnectorName, Watermark)>,
-    ) -> StoreResult<()>;
+    async fn settle_doubt(&self, epoch: LeaseEpoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()>;
+    async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>>;
+    async fn confirm_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkChange)>) -> StoreResult<()>;
+    async fn confirm(&self, epoch: LeaseEpoch, confirmed: Vec<Confirmed>, watermark: Option<(ConnectorName, Watermark)>) -> StoreResult<()>;
     /// Objects of a target space that are gone there.
-    async fn confirm_gone(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()>;
+    async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()>;
 }
 
 /// The guard's memory.
@@ -187,27 +161,20 @@ pub trait Exports: Send + Sync {
 pub trait Holds: Send + Sync {
     async fn tally(&self, connector: &ConnectorName, since: Timestamp) -> StoreResult<Tally>;
     async fn holds(&self) -> StoreResult<Vec<Hold>>;
-    async fn put_holds(&self, epoch: Epoch, target: &str, holds: Vec<Hold>) -> StoreResult<()>;
+    async fn put_holds(&self, epoch: LeaseEpoch, target: &str, holds: Vec<Hold>) -> StoreResult<()>;
     /// Lets exactly these items pass, once.
-    async fn release(
-        &self,
-        epoch: Epoch,
-        target: &str,
-        items: Vec<GuardItem>,
-        by: &str,
-        at: Timestamp,
-    ) -> StoreResult<()>;
+    async fn release(&self, epoch: LeaseEpoch, target: &str, items: Vec<GuardItem>, by: &str, at: Timestamp) -> StoreResult<()>;
     async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>>;
-    async fn consume_release(&self, epoch: Epoch, target: &str, items: &[GuardItem]) -> StoreResult<()>;
+    async fn consume_release(&self, epoch: LeaseEpoch, target: &str, items: &[GuardItem]) -> StoreResult<()>;
 }
 
 /// Runs, steps, problems and figures, for status.
 #[async_trait::async_trait]
 pub trait Runs: Send + Sync {
     /// The number of the new run.
-    async fn begin_run(&self, epoch: Epoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64>;
-    async fn end_run(&self, epoch: Epoch, run: &RunRecord) -> StoreResult<()>;
-    async fn record_step(&self, epoch: Epoch, run: i64, step: &StepRecord) -> StoreResult<()>;
+    async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64>;
+    async fn end_run(&self, epoch: LeaseEpoch, run: &RunRecord) -> StoreResult<()>;
+    async fn record_step(&self, epoch: LeaseEpoch, run: i64, step: &StepRecord) -> StoreResult<()>;
     async fn last_runs(&self, limit: usize) -> StoreResult<Vec<(RunRecord, Vec<StepRecord>)>>;
     async fn all_problems(&self, limit: usize) -> StoreResult<Vec<ObjectProblem>>;
     /// Objects and pending exports by connector, for status.

@@ -15,6 +15,7 @@ pub mod read_back;
 pub mod read_set;
 pub mod record;
 pub mod unique;
+pub mod verification;
 
 pub use domain::{Domain, DomainRules, PinMark, Verification};
 

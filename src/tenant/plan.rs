@@ -366,3 +366,7 @@ fn written<R: Clone + PartialEq>(
     };
     Some(Written { before, after, operation })
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

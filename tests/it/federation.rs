@@ -360,6 +360,30 @@ async fn partners_are_kept_and_a_domain_has_one() {
     .await;
 }
 
+#[tokio::test]
+async fn a_domain_has_one_partner_however_many_are_saved_at_once() {
+    on_every_database(async |store| {
+        let saves = (0..8).map(|number| {
+            let id = entity(&format!("https://idp{number}.example/m"));
+            let sso = "https://idp.example/sso".parse().expect("a url");
+            let xml = identity_provider_metadata(&id, &sso, &[rsa_keys().0.certificate()]);
+            let metadata = IdentityProviderMetadata::parse(&xml).expect("metadata");
+            let partner = Partner::from_metadata(metadata, domains(), Claims::default(), NOW).expect("a partner");
+            let store = store.clone();
+            tokio::spawn(async move { store.save(&partner, NOW).await })
+        });
+        let mut saved = 0;
+        for save in saves.collect::<Vec<_>>() {
+            match save.await.expect("no panic") {
+                Ok(()) => saved += 1,
+                Err(error) => assert!(matches!(error, PartnerStoreError::DomainTaken { .. }), "{error:?}"),
+            }
+        }
+        assert_eq!((saved, store.partners().await.expect("read").len()), (1, 1));
+    })
+    .await;
+}
+
 // Whole sign-ins.
 
 /// A browser without scripts, for which these names are this machine.

@@ -49,9 +49,9 @@ impl World {
         let (oid, sid, end) = (world.oid, world.sid, (NOW + Duration::from_secs(86_400)).millis());
         for sql in [
             format!(
-                "INSERT INTO tenant_user (oid, upn, upn_folded, display_name, mail, attributes, account_enabled, \
+                "INSERT INTO tenant_user (oid, upn, upn_folded, domain, display_name, mail, attributes, account_enabled, \
                  cloud_mastered, security_stamp, created_at, updated_at) VALUES ('{oid}', 'Ada@a.example', \
-                 'ada@a.example', 'Ada', 'ada@a.example', '{{}}', 1, 0, 's1', 0, 0)"
+                 'ada@a.example', 'a.example', 'Ada', 'ada@a.example', '{{}}', 1, 0, 's1', 0, 0)"
             ),
             format!(
                 "INSERT INTO credential_source (oid, connector, anchor, eligible, updated_at) \

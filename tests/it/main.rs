@@ -3,12 +3,17 @@
 mod federation;
 mod issuer_store;
 mod ldap;
+mod oidc;
 mod pass_through;
+mod password_sync;
 mod saml;
 mod saml_table;
+mod serve;
 mod servers;
 mod signin;
 mod store_credentials;
 mod store_tenant;
+mod store_writes;
 mod support;
+mod sync_stories;
 mod web_servers;

@@ -273,7 +273,7 @@ async fn a_silent_server_is_given_up_within_the_deadline_with_nothing_sent() {
         let begun = Instant::now();
         let answer = check(&live, &subject, &person.password).await;
         assert_eq!(unavailable(&answer), (UnavailableCause::Deadline, Wire::NothingSent));
-        assert!(begun.elapsed() < bind_deadline + Duration::from_millis(500), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < bind_deadline + Duration::from_secs(2), "{:?}", begun.elapsed());
     }
     corp.slapd.thaw();
     wait_until("the server to answer again", PATIENCE, || {
@@ -286,14 +286,14 @@ async fn a_silent_server_is_given_up_within_the_deadline_with_nothing_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bind_that_was_given_up_is_read_to_its_end_and_holds_up_nobody() {
     let corp = Corp::start();
-    let bind_deadline = Duration::from_secs(1);
+    let bind_deadline = Duration::from_secs(2);
     let live = pass_through(PassThroughSettings { bind_deadline, bind_connections: 1, ..settings(&corp.slapd) });
     let (other, other_subject) = corp.person(2);
     assert_eq!(verdict(&live, &other_subject, &other.password).await, Verdict::Verified);
 
     for (index, code, late_verdict) in [(0, 0, Verdict::Verified), (1, 49, Verdict::Refused(Refusal::WrongPassword))] {
         let (slow, slow_subject) = corp.person(index);
-        corp.slapd.answer_bind(&slow.dn, code, Duration::from_secs(3));
+        corp.slapd.answer_bind(&slow.dn, code, Duration::from_secs(5));
         let answer = check(&live, &slow_subject, &slow.password).await;
         assert_eq!(unavailable(&answer), (UnavailableCause::Deadline, Wire::MaybeSent));
         let late = answer.late.expect("the bind is still read");
@@ -318,16 +318,16 @@ async fn a_caller_who_goes_away_leaves_no_place_taken() {
     let begun = Instant::now();
     let (other, other_subject) = corp.person(2);
     assert_eq!(verdict(&live, &other_subject, &other.password).await, Verdict::Verified);
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_freezes_under_a_bind_and_thaws_delivers_its_verdict_late() {
     let corp = Corp::start();
-    let bind_deadline = Duration::from_secs(2);
+    let bind_deadline = Duration::from_secs(4);
     let live = Arc::new(pass_through(PassThroughSettings { bind_deadline, ..settings(&corp.slapd) }));
     let (person, subject) = corp.person(0);
-    corp.slapd.answer_bind(&person.dn, 0, Duration::from_secs(1));
+    corp.slapd.answer_bind(&person.dn, 0, Duration::from_secs(3));
     let asked = tokio::spawn({
         let (live, right) = (Arc::clone(&live), person.password.clone());
         async move { check(&live, &subject, &right).await }
@@ -346,11 +346,11 @@ async fn a_server_that_freezes_under_a_bind_and_thaws_delivers_its_verdict_late(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definite_no_read_live_is_final_even_when_the_bind_is_silent() {
     let corp = Corp::start();
-    let bind_deadline = Duration::from_secs(1);
+    let bind_deadline = Duration::from_secs(2);
     let live = pass_through(PassThroughSettings { bind_deadline, ..settings(&corp.slapd) });
     let (person, subject) = corp.person(0);
     corp.slapd.replace(&person.dn, "pwdAccountLockedTime", "000001010000Z");
-    corp.slapd.answer_bind(&person.dn, 0, Duration::from_secs(3));
+    corp.slapd.answer_bind(&person.dn, 0, Duration::from_secs(5));
     let answer = check(&live, &subject, &person.password).await;
     assert_eq!(answer.answer, Answer::Verdict(Verdict::Refused(Refusal::Disabled)));
     assert!(answer.late.is_none());
@@ -410,9 +410,9 @@ async fn the_next_server_takes_over_while_nothing_was_sent_and_the_first_is_left
 async fn after_a_bind_was_sent_no_other_server_is_asked() {
     let corp = Corp::start();
     let servers = [corp.slapd.ldaps_url(), corp.slapd.url()].map(|url| url.parse().expect("an address")).into();
-    let bind_deadline = Duration::from_secs(1);
+    let bind_deadline = Duration::from_secs(3);
     let live = pass_through(PassThroughSettings { servers, bind_deadline, ..settings(&corp.slapd) });
-    for (index, code, delay) in [(0, 51, 0), (1, 49, 0), (2, 0, 3)] {
+    for (index, code, delay) in [(0, 51, 0), (1, 49, 0), (2, 0, 6)] {
         let (person, subject) = corp.person(index);
         corp.slapd.answer_bind(&person.dn, code, Duration::from_secs(delay));
         let answer = check(&live, &subject, &person.password).await;
@@ -426,7 +426,8 @@ async fn a_server_that_cannot_be_verified_gets_no_password() {
     let directory = directory::people(20);
     let slapd = Slapd::builder().directory(&directory).certificate_for(&["elsewhere.example"]).start();
     let good = Slapd::builder().directory(&directory).start();
-    let other_ca = Pki::new(&temp_dir("other-ca").keep());
+    let dir = temp_dir("other-ca");
+    let other_ca = Pki::new(dir.path());
     let of_other = Trust::new(&[other_ca.ca_file()]).expect("a CA");
     let person = &directory.people[0];
     let rows = [
@@ -501,7 +502,7 @@ async fn a_frozen_server_fails_its_probe_by_the_deadline() {
     corp.slapd.freeze();
     let begun = Instant::now();
     assert!(live.probe(&self::corp()).await[0].outcome.is_err());
-    assert!(begun.elapsed() < probe_deadline + Duration::from_millis(500));
+    assert!(begun.elapsed() < probe_deadline + Duration::from_secs(2));
     corp.slapd.thaw();
 }
 

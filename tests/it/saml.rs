@@ -261,6 +261,26 @@ fn an_assertion_is_known_again_as_long_as_it_could_be_used() {
 }
 
 #[test]
+fn an_assertion_with_several_confirmations_is_remembered_as_long_as_the_last_one_holds() {
+    let request_id = RequestId::random();
+    let p = parameters(&request_id, rsa_keys());
+    let certificates = [rsa_keys().0.certificate().clone()];
+    let short = (NOW + Duration::from_secs(60)).rfc3339();
+    let mut shape = Shape::new(p);
+    let first = shape.confirmation.replacen(&(NOW + Duration::from_secs(5 * 60)).rfc3339(), &short, 1);
+    shape.confirmation = format!(
+        "{first}/></saml:SubjectConfirmation><saml:SubjectConfirmation Method=\"{}\"><saml:SubjectConfirmationData {}",
+        names::BEARER,
+        shape.confirmation
+    );
+    let xml = shape.build();
+    let remembered = check(&checker(), &xml, &request_id, &certificates).expect("accepted").usable_until();
+    let later = ResponseChecker { clock: Arc::new(SettableClock::at(NOW + Duration::from_secs(180))), ..checker() };
+    assert_eq!(code(&later, &xml, &request_id, &certificates), "accepted");
+    assert_eq!(remembered, NOW + Duration::from_secs(5 * 60 + 60));
+}
+
+#[test]
 fn outside_a_signed_assertion_the_response_can_only_add_reasons_to_refuse() {
     let request_id = RequestId::random();
     let p = parameters(&request_id, rsa_keys());

@@ -171,9 +171,9 @@ impl World {
     async fn link(&self, name: &str) {
         let oid = UserId::random();
         self.sql(&format!(
-            "INSERT INTO tenant_user (oid, upn, upn_folded, attributes, account_enabled, cloud_mastered, \
+            "INSERT INTO tenant_user (oid, upn, upn_folded, domain, attributes, account_enabled, cloud_mastered, \
              security_stamp, created_at, updated_at) \
-             VALUES ('{oid}', '{name}@a.example', '{name}@a.example', '{{}}', 1, 0, 's1', 0, 0)"
+             VALUES ('{oid}', '{name}@a.example', '{name}@a.example', 'a.example', '{{}}', 1, 0, 's1', 0, 0)"
         ))
         .await;
         self.sql(&format!(

@@ -1,6 +1,9 @@
 //! The conformance suite of the tenant directory: the same rules on SQLite and on PostgreSQL.
 
+mod administration;
 mod domains;
 mod exports;
+mod leases;
 mod people;
+mod read_back;
 mod sign_in;

@@ -9,7 +9,7 @@ use super::synchronisation::problem_statements;
 use crate::identity::ConnectorName;
 use crate::sync::connector::Watermark;
 use crate::sync::guard::GuardLedgerEntry;
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::space::{ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
 use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, StoreResult};
 
@@ -53,14 +53,14 @@ impl Exports for SqlEngine {
         self.rows("reading pending links", Statement::new(sql, args)).await?.iter().map(decode::link).collect()
     }
 
-    async fn record_sent(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()> {
+    async fn record_sent(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()> {
         let sql = "UPDATE pending_export SET state = 'sent', attempts = attempts + 1 WHERE object IN ({})";
         self.write(epoch, in_list(sql, &[], ids(objects))).await.map(drop)
     }
 
     async fn record_exported(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         results: Vec<Exported>,
         ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()> {
@@ -95,7 +95,7 @@ impl Exports for SqlEngine {
 
     async fn record_links(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         links: Vec<(LinkKey, LinkState)>,
         ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()> {
@@ -112,10 +112,9 @@ impl Exports for SqlEngine {
         self.write(epoch, statements).await.map(drop)
     }
 
-    async fn doubt_sent(&self, epoch: Epoch, connector: &ConnectorName) -> StoreResult<i64> {
+    async fn doubt_sent(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<i64> {
         let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pending_export WHERE connector = $1 AND state = 'sent'";
-        let sent =
-            count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
+        let sent = count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
         if sent > 0 {
             let sql = "UPDATE pending_export SET state = 'in-doubt' WHERE connector = $1 AND state = 'sent'";
             self.write(epoch, vec![Statement::new(sql, vec![connector.as_str().into()])]).await?;
@@ -124,13 +123,16 @@ impl Exports for SqlEngine {
     }
 
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>> {
-        let sql =
-            format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
+        let sql = format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
         let rows = self.rows("reading exports in doubt", Statement::new(sql, vec![connector.as_str().into()])).await?;
         rows.iter().map(decode::export).collect()
     }
 
-    async fn settle_doubt(&self, epoch: Epoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()> {
+    async fn settle_doubt(
+        &self,
+        epoch: LeaseEpoch,
+        settled: Vec<(PendingExport, bool, Option<String>)>,
+    ) -> StoreResult<()> {
         let (mut arrived, mut again) = (Vec::new(), Vec::new());
         for (export, there, anchor) in settled {
             if there {
@@ -151,13 +153,13 @@ impl Exports for SqlEngine {
 
     async fn confirm(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         confirmed: Vec<Confirmed>,
         watermark: Option<(ConnectorName, Watermark)>,
     ) -> StoreResult<()> {
         let mut statements = Vec::new();
-        let (mut new, mut shown, mut due, mut written, mut removed, mut problems, mut all) =
-            (vec![], vec![], vec![], Vec::<Row>::new(), Vec::<Row>::new(), vec![], vec![]);
+        let (mut new, mut shown, mut due, mut changed, mut problems, mut all) =
+            (vec![], vec![], vec![], vec![], vec![], vec![]);
         for Confirmed { object, links, problem, inserted } in confirmed {
             all.push(object.id);
             if let Some(problem) = problem {
@@ -192,20 +194,7 @@ impl Exports for SqlEngine {
                     object.match_key.into(),
                 ]);
             }
-            for (key, change) in links {
-                let mut row = key_row(&key);
-                match change {
-                    LinkChange::Remove => removed.push(row),
-                    LinkChange::Write(state) => {
-                        row.extend([state.code().into(), 0.into()]);
-                        written.push(row);
-                    }
-                    LinkChange::Doubt(state) => {
-                        row.extend([state.code().into(), 1.into()]);
-                        written.push(row);
-                    }
-                }
-            }
+            changed.extend(links);
         }
         statements.extend(insert(
             "space_object (id, connector, object_type, kind, anchor, rdn, shown, digest, pending_import, due, applied, match_key)",
@@ -222,21 +211,7 @@ impl Exports for SqlEngine {
             &[],
             super::synchronisation::mv_ids(&due),
         ));
-        statements.extend(insert(
-            "space_link (owner, attribute, target, state, due)",
-            written,
-            "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = excluded.due",
-        ));
-        // What vanished at the target is put back when a metaverse link still wants it.
-        let pairs_of = "UPDATE mv_link SET due = 1 WHERE (owner, target) IN (SELECT o.mv, t.mv FROM space_link l \
-                        JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
-                        WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
-        statements.extend(in_rows(pairs_of, &[], removed.clone()));
-        statements.extend(in_rows(
-            "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
-            &[],
-            removed,
-        ));
+        statements.extend(confirmed_links(changed));
         if let Some((connector, watermark)) = watermark {
             statements.push(watermark_statement(&connector, watermark));
         }
@@ -246,7 +221,21 @@ impl Exports for SqlEngine {
         self.write(epoch, statements).await.map(drop)
     }
 
-    async fn confirm_gone(&self, epoch: Epoch, objects: &[ObjectId]) -> StoreResult<()> {
+    async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>> {
+        let sql = "SELECT owner, attribute, target, state FROM space_link \
+                   WHERE (owner, attribute, target) IN (VALUES {})";
+        let rows = self.all_rows("reading links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
+        rows.iter().map(decode::link).collect()
+    }
+
+    async fn confirm_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkChange)>) -> StoreResult<()> {
+        if links.is_empty() {
+            return Ok(());
+        }
+        self.write(epoch, confirmed_links(links)).await.map(drop)
+    }
+
+    async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()> {
         let mut statements = Vec::new();
         for sql in [
             "UPDATE mv_object SET due = 1 WHERE id IN (SELECT mv FROM space_object WHERE mv IS NOT NULL AND id IN ({}))",
@@ -262,6 +251,39 @@ impl Exports for SqlEngine {
         }
         self.write(epoch, statements).await.map(drop)
     }
+}
+
+fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {
+    let (mut written, mut removed) = (Vec::<Row>::new(), Vec::<Row>::new());
+    for (key, change) in links {
+        let mut row = key_row(&key);
+        let (state, due) = match change {
+            LinkChange::Remove => {
+                removed.push(row);
+                continue;
+            }
+            LinkChange::Write(state) => (state, 0),
+            LinkChange::Doubt(state) => (state, 1),
+        };
+        row.extend([state.code().into(), due.into()]);
+        written.push(row);
+    }
+    let mut statements = insert(
+        "space_link (owner, attribute, target, state, due)",
+        written,
+        "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = excluded.due",
+    );
+    // What vanished at the target is put back when a metaverse link still wants it.
+    let pairs_of = "UPDATE mv_link SET due = 1 WHERE (owner, target) IN (SELECT o.mv, t.mv FROM space_link l \
+                    JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
+                    WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
+    statements.extend(in_rows(pairs_of, &[], removed.clone()));
+    statements.extend(in_rows(
+        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+        &[],
+        removed,
+    ));
+    statements
 }
 
 fn ledger_statements(ledger: Vec<GuardLedgerEntry>) -> Vec<Statement> {

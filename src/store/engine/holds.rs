@@ -10,7 +10,7 @@ use super::session::{SqlEngine, count};
 use super::statement::{Statement, in_rows, insert};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::guard::{GuardItem, Hold, Tally, kind, kinds_of};
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::store::{Holds, StoreResult};
 
 #[async_trait::async_trait]
@@ -55,7 +55,7 @@ impl Holds for SqlEngine {
         rows.iter().map(|row| decode::json(row, "hold")).collect()
     }
 
-    async fn put_holds(&self, epoch: Epoch, target: &str, holds: Vec<Hold>) -> StoreResult<()> {
+    async fn put_holds(&self, epoch: LeaseEpoch, target: &str, holds: Vec<Hold>) -> StoreResult<()> {
         let mut statements = vec![Statement::new("DELETE FROM guard_hold WHERE target = $1", vec![target.into()])];
         let mut rows = Vec::new();
         for hold in &holds {
@@ -68,7 +68,7 @@ impl Holds for SqlEngine {
 
     async fn release(
         &self,
-        epoch: Epoch,
+        epoch: LeaseEpoch,
         target: &str,
         items: Vec<GuardItem>,
         by: &str,
@@ -88,7 +88,7 @@ impl Holds for SqlEngine {
         Ok(rows.iter().map(|row| GuardItem { kind: row.get("kind"), item: row.get("item") }).collect())
     }
 
-    async fn consume_release(&self, epoch: Epoch, target: &str, items: &[GuardItem]) -> StoreResult<()> {
+    async fn consume_release(&self, epoch: LeaseEpoch, target: &str, items: &[GuardItem]) -> StoreResult<()> {
         let rows = items.iter().map(|item| vec![item.kind.as_str().into(), item.item.as_str().into()]).collect();
         let sql = "DELETE FROM guard_release WHERE target = $1 AND (kind, item) IN (VALUES {})";
         self.write(epoch, in_rows(sql, &[target.into()], rows)).await.map(drop)

@@ -11,7 +11,7 @@ use super::synchronisation::mv_ids;
 use crate::identity::ConnectorName;
 use crate::sync::attribute::Attribute;
 use crate::sync::change_set::{LinkBatch, MvPair};
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::metaverse::{MvId, MvLink};
 use crate::sync::space::{LinkKey, ObjectId, SpaceLink};
 use crate::sync::store::{Links, StoreResult};
@@ -19,7 +19,7 @@ use crate::sync::synchronise::{DueLink, PairFacts};
 
 #[async_trait::async_trait]
 impl Links for SqlEngine {
-    async fn compare_links(&self, epoch: Epoch, targets: &[ConnectorName]) -> StoreResult<()> {
+    async fn compare_links(&self, epoch: LeaseEpoch, targets: &[ConnectorName]) -> StoreResult<()> {
         let of_target = format!("owner IN (SELECT id FROM space_object WHERE connector IN ({}))", names(targets));
         let sources = format!(
             "UPDATE space_link SET due = 1 WHERE due = 0 AND NOT ({of_target}) AND NOT EXISTS \
@@ -142,7 +142,7 @@ impl Links for SqlEngine {
         Ok(facts)
     }
 
-    async fn commit_links(&self, epoch: Epoch, batch: LinkBatch) -> StoreResult<()> {
+    async fn commit_links(&self, epoch: LeaseEpoch, batch: LinkBatch) -> StoreResult<()> {
         self.write(epoch, link_statements(&batch)).await.map(drop)
     }
 }

@@ -4,9 +4,9 @@
 mod activation;
 mod decode;
 mod dump;
+mod events;
 mod exports;
 mod holds;
-mod lease;
 mod links;
 mod runs;
 mod session;
@@ -15,5 +15,5 @@ mod statement;
 mod synchronisation;
 
 pub use activation::SqlActivations;
-pub use lease::SqlLeases;
+pub use events::AuditedRuns;
 pub use session::SqlEngine;

@@ -7,7 +7,7 @@ use super::links::names;
 use super::session::{SqlEngine, count};
 use super::statement::Statement;
 use crate::identity::{ConnectorName, Timestamp};
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::problem::{ObjectProblem, Problem, ProblemCode};
 use crate::sync::run::{RunOutcome, RunRecord, StepRecord};
 use crate::sync::space::ObjectId;
@@ -18,7 +18,7 @@ const KEPT_RUNS: i64 = 2000;
 
 #[async_trait::async_trait]
 impl Runs for SqlEngine {
-    async fn begin_run(&self, epoch: Epoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64> {
+    async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64> {
         let next = Statement::new(
             "INSERT INTO engine_counter (name, value) VALUES ('run', 1) \
              ON CONFLICT (name) DO UPDATE SET value = engine_counter.value + 1 RETURNING value",
@@ -49,7 +49,7 @@ impl Runs for SqlEngine {
         Ok(run)
     }
 
-    async fn end_run(&self, epoch: Epoch, run: &RunRecord) -> StoreResult<()> {
+    async fn end_run(&self, epoch: LeaseEpoch, run: &RunRecord) -> StoreResult<()> {
         let sql = "UPDATE sync_run SET ended_at = $2, outcome = $3, detail = $4 WHERE id = $1";
         let args = vec![
             run.number.into(),
@@ -60,7 +60,7 @@ impl Runs for SqlEngine {
         self.write(epoch, vec![Statement::new(sql, args)]).await.map(drop)
     }
 
-    async fn record_step(&self, epoch: Epoch, run: i64, step: &StepRecord) -> StoreResult<()> {
+    async fn record_step(&self, epoch: LeaseEpoch, run: i64, step: &StepRecord) -> StoreResult<()> {
         let sql = "INSERT INTO sync_step (run, ordinal, connector, kind, started_at, ended_at, outcome, counters, detail) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         let args = vec![
@@ -181,7 +181,7 @@ impl EngineStore for SqlEngine {
         self.open_scratch().await
     }
 
-    async fn reserve_ids(&self, epoch: Epoch, wanted: i64) -> StoreResult<i64> {
+    async fn reserve_ids(&self, epoch: LeaseEpoch, wanted: i64) -> StoreResult<i64> {
         let sql = "INSERT INTO engine_counter (name, value) VALUES ('id', $1) \
                    ON CONFLICT (name) DO UPDATE SET value = engine_counter.value + $1 RETURNING value";
         let rows = self.write(epoch, vec![Statement::new(sql, vec![wanted.into()])]).await?;

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::statement::{Arg, Statement};
 use crate::store::{Database, StoreError, Urgency};
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::store::{EngineStore, EngineStoreError, StoreResult};
 
 /// The engine's store on `engine.db` or PostgreSQL. Cheap to clone.
@@ -53,7 +53,7 @@ impl SqlEngine {
     }
 
     /// Runs `statements` in one transaction under the lease of `epoch`; returns the rows of the last one.
-    pub(super) async fn write(&self, epoch: Epoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
+    pub(super) async fn write(&self, epoch: LeaseEpoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
         match &self.scratch {
             Some(scratch) => run(&mut *scratch.lock().await, epoch, statements).await,
             None => self.db.write(Urgency::Bulk, move |conn| Box::pin(run(conn, epoch, statements))).await,
@@ -66,15 +66,15 @@ impl SqlEngine {
     }
 }
 
-async fn run(conn: &mut AnyConnection, epoch: Epoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
+async fn run(conn: &mut AnyConnection, epoch: LeaseEpoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
     let doing = "writing the engine's tables";
     let checked = sqlx::query("UPDATE engine_epoch SET epoch = $1 WHERE id = 1 AND epoch <= $1")
-        .bind(epoch.0)
+        .bind(epoch.number())
         .execute(&mut *conn)
         .await
         .map_err(StoreError::doing("checking the lease"))?;
     if checked.rows_affected() != 1 {
-        return Err(EngineStoreError::LeaseLost { epoch: epoch.0 });
+        return Err(EngineStoreError::LeaseLost { epoch: epoch.number() });
     }
     let mut rows = Vec::new();
     for Statement { sql, args } in statements {

@@ -8,7 +8,8 @@ use super::statement::{Arg, Row, Statement, in_list, insert, update};
 use crate::identity::ConnectorName;
 use crate::sync::change_set::ImportBatch;
 use crate::sync::connector::{KnownBase, Watermark};
-use crate::sync::lease::Epoch;
+use crate::sync::join_key::JoinKey;
+use crate::identity::LeaseEpoch;
 use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
 use crate::sync::store::{Spaces, StoreResult};
 
@@ -20,6 +21,17 @@ impl Spaces for SqlEngine {
 
     async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>> {
         self.heads("place", connector, places).await
+    }
+
+    async fn ids_by_match_key(
+        &self,
+        connector: &ConnectorName,
+        keys: &[JoinKey],
+    ) -> StoreResult<Vec<(JoinKey, ObjectId)>> {
+        let sql = "SELECT match_key, id FROM space_object WHERE connector = $1 AND match_key IN ({})";
+        let keys = keys.iter().map(|key| Arg::from(key.as_str())).collect();
+        let rows = self.all_rows("finding target objects", in_list(sql, &[connector.as_str().into()], keys)).await?;
+        Ok(rows.iter().map(|row| (JoinKey::from_stored(row.get(0)), ObjectId(row.get(1)))).collect())
     }
 
     async fn heads_after(
@@ -72,11 +84,11 @@ impl Spaces for SqlEngine {
             .collect()
     }
 
-    async fn commit_import(&self, epoch: Epoch, batch: ImportBatch) -> StoreResult<()> {
+    async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()> {
         self.write(epoch, import_statements(batch)?).await.map(drop)
     }
 
-    async fn sweep(&self, epoch: Epoch) -> StoreResult<()> {
+    async fn sweep(&self, epoch: LeaseEpoch) -> StoreResult<()> {
         let sql = "DELETE FROM space_object WHERE kind = 'placeholder' AND due = 0 \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.target = space_object.id) \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.owner = space_object.id) \

@@ -10,7 +10,7 @@ use super::statement::{Arg, Row, Statement, in_list, in_rows, insert, update};
 use crate::identity::ConnectorName;
 use crate::sync::change_set::SyncBatch;
 use crate::sync::join_key::JoinKey;
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::space::{ObjectId, PendingExport, SpaceObject};
@@ -91,7 +91,7 @@ impl Synchronisation for SqlEngine {
             .collect()
     }
 
-    async fn commit_sync(&self, epoch: Epoch, batch: SyncBatch, _targets: &[ConnectorName]) -> StoreResult<()> {
+    async fn commit_sync(&self, epoch: LeaseEpoch, batch: SyncBatch, _targets: &[ConnectorName]) -> StoreResult<()> {
         self.write(epoch, sync_statements(batch)?).await.map(drop)
     }
 }

@@ -77,7 +77,8 @@ async fn add_records(
     Ok(ids)
 }
 
-async fn quarantined_of(
+/// Quarantined values by `oid`.
+pub(super) async fn quarantined_of(
     conn: &mut AnyConnection,
     ids: &[ObjectId],
 ) -> Result<HashMap<String, BTreeMap<UniqueKind, Quarantined>>, StoreError> {

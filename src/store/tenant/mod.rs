@@ -7,12 +7,15 @@ mod domains;
 mod export;
 mod feed;
 mod links;
+mod listing;
 mod load;
 mod lookup;
+mod read_back;
 mod rows;
 mod sql;
 mod store;
 mod write;
 
 pub use domains::{DomainChange, DomainError, NewVerification};
+pub use listing::{DomainReadiness, UserDetail, UserSummary};
 pub use store::{TenantOptions, TenantStore};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::database::Database;
-use crate::identity::Clock;
+use crate::identity::{Clock, Timestamp};
 
 /// The tenant directory of one database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,5 +23,9 @@ pub struct TenantOptions {
 impl TenantStore {
     pub fn new(db: Database, clock: Arc<dyn Clock>, options: TenantOptions) -> Self {
         Self { db, clock, options }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }

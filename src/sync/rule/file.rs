@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::flow::{AnchorEncoding, Flow, FlowKind};
+use super::flow::{AnchorEncoding, Flow, FlowKind, Take};
 use super::scope::{Clause, Operator, Scope};
 use super::set::{ConnectorKind, Direction, Join, JoinClause, LinkType, Rule, RuleSet};
 use crate::sync::attribute::Attribute;
@@ -86,6 +86,8 @@ struct FlowTable {
     direct: Option<Attribute>,
     #[serde(default)]
     single: bool,
+    #[serde(default)]
+    first: bool,
     constant: Option<String>,
     account_enabled: Option<bool>,
     source_anchor: Option<AnchorTable>,
@@ -268,7 +270,16 @@ fn flow(
     let at = flow.span().start;
     let table = flow.into_inner();
     let mut kinds = Vec::new();
-    kinds.extend(table.direct.map(|from| FlowKind::Direct { source: from, single: table.single }));
+    let take = match (table.single, table.first) {
+        (true, true) => {
+            faults.push(source.fault(at, "a flow is either `single` or `first`".to_owned()));
+            return None;
+        }
+        (true, false) => Take::Single,
+        (false, true) => Take::First,
+        (false, false) => Take::All,
+    };
+    kinds.extend(table.direct.map(|from| FlowKind::Direct { source: from, take }));
     kinds.extend(table.constant.map(|value| FlowKind::Constant { value }));
     kinds.extend(table.account_enabled.filter(|on| *on).map(|_| FlowKind::AccountEnabled));
     kinds.extend(table.source_anchor.map(|anchor| FlowKind::SourceAnchor {

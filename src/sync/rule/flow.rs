@@ -13,25 +13,24 @@ pub struct Flow {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlowKind {
-    /// The values as they are; with `single`, more than one is an error.
-    Direct {
-        source: Attribute,
-        single: bool,
-    },
-    Constant {
-        value: String,
-    },
+    Direct { source: Attribute, take: Take },
+    Constant { value: String },
     /// TRUE or FALSE by the connector's tests for a disabled account.
     AccountEnabled,
     /// The source anchor, held to the published rules.
-    SourceAnchor {
-        source: Attribute,
-        encoding: AnchorEncoding,
-    },
+    SourceAnchor { source: Attribute, encoding: AnchorEncoding },
     /// Links: carried by the link passes, not with the object.
-    Reference {
-        source: Attribute,
-    },
+    Reference { source: Attribute },
+}
+
+/// What a direct flow makes of several values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    All,
+    /// More than one is an error of the object.
+    Single,
+    /// The first in sorted order: stable, whatever the order of the directory.
+    First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +52,21 @@ impl Flow {
     /// What the flow contributes; nothing when its source is absent.
     pub fn evaluate(&self, source: &Attributes, disabled: &[DisabledTest]) -> Result<Vec<Value>, FlowError> {
         match &self.kind {
-            FlowKind::Direct { source: name, single } => {
-                let values = source.get(name).cloned().unwrap_or_default();
-                if *single && values.len() > 1 {
-                    return Err(FlowError::SeveralValues { attribute: name.clone(), count: values.len() });
+            FlowKind::Direct { source: name, take } => {
+                let mut values = source.get(name).cloned().unwrap_or_default();
+                match take {
+                    Take::Single if values.len() > 1 => {
+                        return Err(FlowError::SeveralValues { attribute: name.clone(), count: values.len() });
+                    }
+                    Take::First => values.truncate(1),
+                    Take::All | Take::Single => {}
                 }
                 Ok(values)
             }
             FlowKind::Constant { value } => Ok(vec![Value::text(value.clone())]),
-            FlowKind::AccountEnabled => Ok(vec![Value::boolean(!disabled.iter().any(|test| test.holds(source)))]),
+            FlowKind::AccountEnabled => {
+                Ok(vec![Value::boolean(!disabled.iter().any(|test| test.holds(source)))])
+            }
             FlowKind::SourceAnchor { source: name, encoding } => match anchor(source, name, *encoding)? {
                 Some(anchor) => Ok(vec![Value::text(anchor.as_str())]),
                 None => Ok(Vec::new()),

@@ -8,6 +8,6 @@ mod set;
 mod tests;
 
 pub use file::{RuleFileError, RuleSource, parse};
-pub use flow::{AnchorEncoding, Flow, FlowError, FlowKind};
+pub use flow::{AnchorEncoding, Flow, FlowError, FlowKind, Take};
 pub use scope::{Clause, Operator, Scope};
 pub use set::{ConnectorKind, Direction, Join, JoinClause, LinkType, Rule, RuleSet, names};

@@ -8,7 +8,7 @@ use super::flow::{Flow, FlowKind};
 use super::scope::Scope;
 use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes, Value, single};
-use crate::sync::connector::Capabilities;
+use crate::sync::connector::{Capabilities, Wanted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::MvObject;
 
@@ -163,6 +163,40 @@ impl RuleSet {
                 && self.is_for(rule, connector)
                 && rule.scope.admits(|name| object.values(name))
         })
+    }
+
+    /// What inbound rules read of a connector's objects, by object type.
+    pub fn wanted(&self, connector: &ConnectorName) -> BTreeMap<String, Wanted> {
+        let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+        for rule in self.rules.iter().filter(|r| r.direction == Direction::Inbound && self.is_for(r, connector)) {
+            let of_type = wanted.entry(rule.space_type.clone()).or_default();
+            of_type.attributes.extend(rule.scope.attributes().cloned());
+            of_type.attributes.extend(rule.joins.iter().flat_map(|join| &join.clauses).map(|c| c.space.clone()));
+            for flow in &rule.flows {
+                match &flow.kind {
+                    FlowKind::Direct { source, .. } | FlowKind::SourceAnchor { source, .. } => {
+                        of_type.attributes.insert(source.clone());
+                    }
+                    FlowKind::Reference { source } => {
+                        of_type.references.insert(source.clone());
+                    }
+                    FlowKind::Constant { .. } | FlowKind::AccountEnabled => {}
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Every key by which an object of a target space may be known under `value`, whatever its type.
+    pub fn match_keys(&self, connector: &ConnectorName, add_key: &Attribute, value: &str) -> Vec<JoinKey> {
+        let attributes = Attributes::from([(add_key.clone(), vec![Value::text(value)])]);
+        let types: BTreeSet<&str> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.direction == Direction::Outbound && self.is_for(rule, connector))
+            .map(|rule| rule.space_type.as_str())
+            .collect();
+        types.into_iter().filter_map(|space_type| self.match_key(connector, space_type, &attributes)).collect()
     }
 
     pub fn by_name(&self, name: &str) -> Option<&Rule> {

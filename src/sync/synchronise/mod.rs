@@ -19,7 +19,7 @@ use super::space::ObjectId;
 use super::store::{EngineStore, StoreResult, Walk};
 use super::workspace::{IdBlock, Workspace};
 use crate::identity::ConnectorName;
-use crate::sync::lease::Epoch;
+use crate::identity::LeaseEpoch;
 
 /// Objects per batch and transaction.
 pub const BATCH: usize = 1000;
@@ -47,7 +47,7 @@ pub struct Counters {
 pub async fn run<E>(
     store: &dyn EngineStore,
     rules: &RuleSet,
-    epoch: Epoch,
+    epoch: LeaseEpoch,
     extent: Extent,
     tick: &mut (dyn AsyncTick<E> + Send),
 ) -> Result<Counters, E>
@@ -104,7 +104,7 @@ pub trait AsyncTick<E> {
 struct Engine<'a> {
     store: &'a dyn EngineStore,
     rules: &'a RuleSet,
-    epoch: Epoch,
+    epoch: LeaseEpoch,
     targets: Vec<ConnectorName>,
     ids: IdBlock,
     counters: Counters,

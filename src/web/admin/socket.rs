@@ -1,6 +1,6 @@
 //! The Unix socket of the admin API: peers are authenticated by the kernel (`SO_PEERCRED`) and mapped to principals.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,7 +70,15 @@ impl AdminRoutes {
         let (gateway, audit) = (gateway.clone(), self.audit.clone());
         let handler = move |admin: AdminSession, Json(request): Json<O::Request>| {
             let (gateway, audit) = (gateway.clone(), audit.clone());
-            async move { call::<O>(&gateway, &audit, &admin, request).await.map(Json) }
+            // A task of its own: a caller that hangs up must not cut an operation off between its writes, nor keep its end
+            // out of the audit log.
+            let called = tokio::spawn(async move { call::<O>(&gateway, &audit, &admin, request).await });
+            async move {
+                match called.await {
+                    Ok(answer) => answer.map(Json),
+                    Err(error) => Err(OperationError::internal(&error)),
+                }
+            }
         };
         self.router = self.router.route(&format!("/admin/v1/{}", O::NAME), post(handler));
         self.names.push(O::NAME);
@@ -102,7 +110,11 @@ impl AdminRoutes {
 }
 
 async fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    if path.exists() {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            let message = format!("{} exists and is no socket; correct admin.socket", path.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, message));
+        }
         if tokio::net::UnixStream::connect(path).await.is_ok() {
             let message = format!("another process serves the admin socket {}", path.display());
             return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, message));
@@ -113,4 +125,100 @@ async fn bind(path: &Path) -> std::io::Result<UnixListener> {
     // Who may do what is decided per peer; the mode lets every local principal knock.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::time::Duration;
+
+    use serde::{Deserialize, Serialize};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::config::DatabaseUrl;
+    use crate::identity::{Right, Role, SettableClock, Timestamp};
+    use crate::store::{Database, Room};
+
+    /// An operation that begins, and ends when it is let.
+    struct Slow;
+
+    #[derive(Default)]
+    struct Gate {
+        begun: Notify,
+        end: Notify,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Nothing {}
+
+    impl Operation for Slow {
+        const NAME: &'static str = "slow.run";
+        const RIGHT: Right = Right::ManageSync;
+        const CHANGES: bool = true;
+        type Request = Nothing;
+        type Response = Nothing;
+        type Gateway = Gate;
+
+        fn subject(_: &Nothing) -> Option<String> {
+            None
+        }
+
+        async fn run(gate: &Gate, _: &AdminSession, _: Nothing) -> Result<Nothing, OperationError> {
+            gate.begun.notify_one();
+            gate.end.notified().await;
+            Ok(Nothing {})
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operation_whose_caller_has_gone_runs_to_its_end_and_is_recorded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = DatabaseUrl::Sqlite { directory: folder.path().to_owned() };
+        let db = Database::open(&url, Room::Gateway).await.expect("a store");
+        let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1)));
+        let audit = AuditLog::new(db, "node1".parse().expect("a node"), clock);
+        let uid = std::fs::metadata(folder.path()).expect("a folder").uid();
+        let principals = vec![AdminPrincipal { name: "ada".to_owned(), uid, role: Role::Owner }];
+        let (gate, path) = (Arc::new(Gate::default()), folder.path().join("admin.sock"));
+        let routes = AdminRoutes::new(audit.clone()).with::<Slow>(&gate);
+        let listener = path.clone();
+        let served = tokio::spawn(async move { routes.serve(&listener, principals, std::future::pending()).await });
+        let mut caller = loop {
+            match tokio::net::UnixStream::connect(&path).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let request = b"POST /admin/v1/slow.run HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                        content-length: 2\r\n\r\n{}";
+        caller.write_all(request).await.expect("sent");
+        gate.begun.notified().await;
+        drop(caller);
+        // Long enough for the server to notice; what it does about it is the question.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        gate.end.notify_one();
+        let mut outcomes = Vec::new();
+        for _ in 0..100 {
+            let records = audit.tail(None, 10).await.expect("records");
+            outcomes = records.into_iter().map(|record| record.outcome).collect();
+            if outcomes.len() == 2 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        served.abort();
+        assert_eq!(outcomes, ["begun", "success"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_not_replaced_by_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gateway.db");
+        std::fs::write(&path, b"precious").expect("a file");
+        let refused = bind(&path).await.expect_err("not a socket");
+        assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
+    }
 }

@@ -1,9 +1,9 @@
 //! `GET` and `POST /oauth2/authorize`: starts a sign-in, or answers at once from a live session.
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use super::answer::{answer, fault};
+use super::answer::{answer, chain, fault};
 use crate::issuer::answer::AuthorizeErrorCode;
 use crate::issuer::{Demand, Params, Prompt};
 use crate::signin::{ProtocolRequest, SignInRequest, Step};
@@ -40,8 +40,8 @@ async fn authorize(services: Shared, cookies: Cookies, Caller(browser): Caller, 
         Err(error) => return fault(&services, error),
     };
     let silent = demand.prompt == Prompt::None;
-    if silent && !session_fits(&services, &cookies, &demand).await {
-        return answer(&services, &services.issuer.refuse(&demand.request, AuthorizeErrorCode::LoginRequired));
+    if silent && let Err(code) = session_fits(&services, &cookies, &demand).await {
+        return answer(&services, &services.issuer.refuse(&demand.request, code));
     }
     let request = demand.request.clone();
     let Some(sign_in) = sign_in_request(demand) else { return page::fault(&services, Fault::Internal) };
@@ -56,20 +56,25 @@ async fn authorize(services: Shared, cookies: Cookies, Caller(browser): Caller, 
         _ if silent => answer(&services, &services.issuer.refuse(&request, AuthorizeErrorCode::LoginRequired)),
         next => {
             let cookies = cookies.with_transaction(&open).with_device();
-            step::respond(&services, cookies, &open, next).await.into_response()
+            step::respond(&services, cookies, &open, next).await
         }
     }
 }
 
-/// Whether the browser's session answers a request that allows no page.
-async fn session_fits(services: &Shared, cookies: &Cookies, demand: &Demand) -> bool {
-    let Some(secret) = cookies.session() else { return false };
+/// Whether the browser's session answers a request that allows no page; else what the application is told.
+async fn session_fits(services: &Shared, cookies: &Cookies, demand: &Demand) -> Result<(), AuthorizeErrorCode> {
+    let secret = cookies.session().ok_or(AuthorizeErrorCode::LoginRequired)?;
     match services.sign_in.session(secret).await {
         Ok(Some(session)) => {
             let age = services.issuer.now().since(session.auth_time).as_secs();
-            demand.max_age.is_none_or(|most| age <= most)
+            let fits = demand.max_age.is_none_or(|most| age <= most);
+            if fits { Ok(()) } else { Err(AuthorizeErrorCode::LoginRequired) }
         }
-        Ok(None) | Err(_) => false,
+        Ok(None) => Err(AuthorizeErrorCode::LoginRequired),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "a session could not be read");
+            Err(AuthorizeErrorCode::TemporarilyUnavailable)
+        }
     }
 }
 

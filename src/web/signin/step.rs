@@ -42,6 +42,8 @@ struct PartnerPage<'a> {
 
 /// What a password page says above the field.
 struct Message {
+    /// Whether what was typed is the reason.
+    invalid: bool,
     heading: &'static str,
     text: &'static str,
 }
@@ -139,16 +141,19 @@ async fn to_partner(services: &Services, partner: &EntityId, request_id: &str, r
 fn message(notice: Notice) -> Message {
     match notice {
         Notice::Refused => Message {
+            invalid: true,
             heading: "You are not signed in",
             text: "The password is not right for this account, or the account cannot be used now. \
                    Try again, or ask your help desk.",
         },
         Notice::MustChange => Message {
+            invalid: false,
             heading: "Your password must be changed",
             text: "It is right, but it has expired or must be replaced. Change it where you usually do, such as on a \
                    computer of your organisation, then sign in here.",
         },
         Notice::TryAgain => Message {
+            invalid: false,
             heading: "Please try again",
             text: "Your password could not be checked just now. It was not refused. Try again in a moment.",
         },

@@ -16,4 +16,5 @@ pub mod postgres;
 pub mod process;
 pub mod simplesamlphp;
 pub mod slapd;
+pub mod store;
 pub mod wait;

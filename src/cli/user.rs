@@ -1,0 +1,85 @@
+//! `landbridge user show|list`.
+
+use clap::Subcommand;
+
+use super::output::table;
+use super::{Client, Output};
+use crate::identity::DomainName;
+use crate::web::admin::user_list::{self, UserList};
+use crate::web::admin::user_show::{self, UserShow};
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// List users in order of their names.
+    List {
+        /// Only users whose name is in this domain.
+        #[arg(long)]
+        domain: Option<DomainName>,
+    },
+    /// Show a user by sign-in name or oid.
+    Show { user: String },
+}
+
+pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output) -> anyhow::Result<()> {
+    match command {
+        UserCommand::List { domain } => {
+            let (mut users, mut after) = (Vec::new(), None);
+            loop {
+                let request = user_list::Request { domain: domain.clone(), after, limit: None };
+                let page = client.call::<UserList>(&request).await?;
+                users.extend(page.users);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            output.show(&users, |users| {
+                let rows = users.iter().map(|user| {
+                    [
+                        user.upn.to_string(),
+                        user.display_name.clone().unwrap_or_default(),
+                        if user.account_enabled { "enabled" } else { "disabled" }.to_owned(),
+                        user.credential.clone().unwrap_or_else(|| "no hash".to_owned()),
+                        user.oid.to_string(),
+                    ]
+                });
+                table(["NAME", "DISPLAY NAME", "ACCOUNT", "CREDENTIAL", "OID"], rows)
+            });
+        }
+        UserCommand::Show { user } => {
+            let answer = client.call::<UserShow>(&user_show::Request { user: user.clone() }).await?;
+            output.show(&answer, shown);
+        }
+    }
+    Ok(())
+}
+
+fn shown(user: &user_show::Response) -> String {
+    let optional = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut rows = vec![
+        ["name".to_owned(), user.upn.to_string()],
+        ["oid".to_owned(), user.oid.to_string()],
+        ["on-premises name".to_owned(), optional(&user.on_premises_upn)],
+        ["display name".to_owned(), optional(&user.display_name)],
+        ["mail".to_owned(), optional(&user.mail)],
+        ["account".to_owned(), if user.account_enabled { "enabled" } else { "disabled" }.to_owned()],
+        ["source anchor".to_owned(), user.source_anchor.as_ref().map(ToString::to_string).unwrap_or_default()],
+        ["connector".to_owned(), user.connector.as_ref().map(ToString::to_string).unwrap_or_default()],
+    ];
+    if let Some(credential) = &user.credential {
+        let stage = credential.stage.as_deref().unwrap_or("none stored");
+        let reason = credential.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let outdated = if credential.outdated { ", outdated" } else { "" };
+        let queued = if credential.fetch_queued { ", a read is queued" } else { "" };
+        rows.push(["credential".to_owned(), format!("{}: {stage}{reason}{outdated}{queued}", credential.source)]);
+    }
+    for (attribute, held) in &user.quarantined {
+        let text = format!("`{}` is held by {} since {}", held.value, held.held_by, held.since);
+        rows.push([format!("{attribute} waits"), text]);
+    }
+    rows.push(["groups".to_owned(), user.groups.join(", ")]);
+    if let Some(deleted) = user.deleted_at {
+        rows.push(["deleted".to_owned(), deleted.rfc3339()]);
+    }
+    table(["", ""], rows)
+}

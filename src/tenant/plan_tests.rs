@@ -1,0 +1,200 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::{ConnectorName, DomainName, UserId};
+use crate::tenant::domain::DomainRules;
+use crate::tenant::export::{Action, Edit, ObjectKey, UserPatch};
+use crate::tenant::pieces::pieces;
+
+/// A directory in memory, applied to by the same plans as the one on SQL.
+struct Directory {
+    users: BTreeMap<UserId, UserRecord>,
+    rules: DomainRules,
+    clock: i64,
+    ids: u128,
+}
+
+fn connector() -> ConnectorName {
+    "corp".parse().expect("a name")
+}
+
+impl Directory {
+    fn new() -> Self {
+        let domain = |text: &str| text.parse::<DomainName>().expect("a domain");
+        let mut rules = DomainRules::new(domain("tenant.example"));
+        rules.verify(domain("verified.example"));
+        rules.register(connector(), domain("verified.example"));
+        Self { users: BTreeMap::new(), rules, clock: 0, ids: 0 }
+    }
+
+    /// Applies a batch in pieces of at most `size`.
+    fn apply(&mut self, changes: &[ExportChange], size: usize) -> Vec<ExportResult> {
+        self.clock += 1;
+        let now = Timestamp::from_millis(self.clock);
+        let mut results = vec![None; changes.len()];
+        for piece in pieces(changes, &self.read(), now, size) {
+            let part: Vec<ExportChange> = piece.iter().map(|index| changes[*index].clone()).collect();
+            let judged = self.apply_piece(&part, now);
+            for (index, result) in piece.into_iter().zip(judged) {
+                assert!(results[index].replace(result).is_none(), "each change is in one piece");
+            }
+        }
+        results.into_iter().map(|result| result.expect("each change is in a piece")).collect()
+    }
+
+    fn apply_piece(&mut self, changes: &[ExportChange], now: Timestamp) -> Vec<ExportResult> {
+        let mut read = self.read();
+        let plan = loop {
+            let mut ids = self.ids;
+            let mut fresh = || {
+                ids += 1;
+                Uuid::from_u128(ids)
+            };
+            match plan(changes, &[], &read, now, &mut fresh) {
+                Ok(plan) => {
+                    self.ids = ids;
+                    break plan;
+                }
+                Err(needs) => self.add(&mut read, needs),
+            }
+        };
+        for written in plan.users {
+            self.users.insert(written.after.oid, written.after);
+        }
+        plan.results
+    }
+
+    fn read(&self) -> ReadSet {
+        let mut read = ReadSet::new(self.rules.clone());
+        self.users.values().for_each(|user| read.add_user(user.clone()));
+        read
+    }
+
+    fn add(&self, read: &mut ReadSet, needs: Needs) {
+        assert!(!needs.is_empty(), "a plan that fails says what it needs");
+        for (kind, value) in needs.holders {
+            let holder = self.users.values().find(|user| user.held().get(&kind) == Some(&value));
+            read.set_holder(kind, value, holder.map(UserRecord::id));
+        }
+        for (kind, value) in needs.claimants {
+            let waits = |user: &&UserRecord| user.quarantined.get(&kind).is_some_and(|waiting| waiting.value == value);
+            let claimants = self.users.values().filter(waits).map(UserRecord::id).collect();
+            read.set_claimants(kind, value, claimants);
+        }
+    }
+
+    fn upn(&self, anchor: &str) -> String {
+        let user = self.users.values().find(|user| user.seed() == anchor);
+        user.expect("the user is there").upn.to_string()
+    }
+}
+
+fn put(anchor: &str, upn: &str, mail: Option<&str>) -> ExportChange {
+    let patch = UserPatch {
+        on_premises_upn: Edit::Set(upn.to_owned()),
+        upn_connector: Edit::Set(connector()),
+        mail: mail.map_or(Edit::Clear, |mail| Edit::Set(mail.to_owned())),
+        ..UserPatch::default()
+    };
+    change(anchor, Action::PutUser(Box::new(patch)))
+}
+
+fn change(anchor: &str, action: Action) -> ExportChange {
+    let object = ObjectKey { oid: None, source_anchor: anchor.to_owned() };
+    ExportChange { object, anchor_connector: connector(), action }
+}
+
+#[test]
+fn a_ring_of_renames_larger_than_a_piece_is_served_whole() {
+    let mut directory = Directory::new();
+    let names: Vec<String> = (0..30).map(|n| format!("p{n}@verified.example")).collect();
+    let anchors: Vec<String> = (0..30).map(|n| format!("a{n}")).collect();
+    let ring = |shift: usize| -> Vec<ExportChange> {
+        anchors.iter().enumerate().map(|(n, anchor)| put(anchor, &names[(n + shift) % 30], None)).collect()
+    };
+    directory.apply(&ring(0), 4);
+    let results = directory.apply(&ring(1), 4);
+    assert!(results.iter().all(|result| result.as_ref().is_ok_and(|accepted| accepted.warnings.is_empty())));
+    assert_eq!(directory.upn("a0"), "p1@verified.example");
+    assert_eq!(directory.upn("a29"), "p0@verified.example");
+}
+
+#[test]
+fn a_released_claimant_frees_its_stand_in_for_the_next() {
+    let mut directory = Directory::new();
+    directory.apply(&[put("a1", "ada@verified.example", None), put("a2", "ada@verified.example", None)], 10);
+    let stand_in = directory.upn("a2");
+    // Somebody wants the very name that stands in, and has to wait for it.
+    directory.apply(&[put("a3", &stand_in, None)], 10);
+    assert_ne!(directory.upn("a3"), stand_in);
+    directory.apply(&[put("a1", "byron@verified.example", None)], 10);
+    assert_eq!(directory.upn("a2"), "ada@verified.example");
+    assert_eq!(directory.upn("a3"), stand_in);
+}
+
+/// Names that collide with each other, with stand-ins of unverified suffixes, and in spelling.
+const NAMES: [&str; 6] = [
+    "ada@verified.example",
+    "Ada@Verified.example",
+    "ada@corp.local",
+    "ada@tenant.example",
+    "bob@verified.example",
+    "b\u{f6}b@verified.example",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn random_batches_keep_every_value_single_and_nobody_waits_for_a_free_one(
+        batches in prop::collection::vec(
+            prop::collection::btree_map(0_usize..8, prop::option::of((0_usize..6, prop::option::of(0_usize..3))), 1..8),
+            1..6,
+        ),
+        size in 1_usize..5,
+    ) {
+        let mut directory = Directory::new();
+        for batch in batches {
+            let changes: Vec<ExportChange> = batch
+                .into_iter()
+                .map(|(who, what)| {
+                    let anchor = format!("a{who}");
+                    match what {
+                        None => change(&anchor, Action::DeleteUser),
+                        Some((name, mail)) => {
+                            let mail = mail.map(|mail| ["x@mail.example", "X@Mail.example", "y@mail.example"][mail]);
+                            put(&anchor, NAMES[name], mail)
+                        }
+                    }
+                })
+                .collect();
+            for (change, result) in changes.iter().zip(directory.apply(&changes, size)) {
+                let deletes = matches!(change.action, Action::DeleteUser);
+                prop_assert!(result.is_ok() || deletes, "{result:?}");
+            }
+            let mut held = BTreeSet::new();
+            for user in directory.users.values() {
+                for value in user.held() {
+                    prop_assert!(held.insert(value.clone()), "{value:?} twice");
+                }
+            }
+            for user in directory.users.values().filter(|user| user.deleted_at.is_none()) {
+                let wanted = name_of(user, &directory.rules).expect("a name").upn.folded();
+                match user.quarantined.get(&UniqueKind::Upn) {
+                    None => prop_assert_eq!(user.upn.folded(), wanted),
+                    Some(waiting) => {
+                        prop_assert_eq!(&waiting.value, &wanted);
+                        prop_assert!(held.contains(&(UniqueKind::Upn, wanted)), "it waits for a free name");
+                        prop_assert_eq!(user.upn.domain(), directory.rules.initial());
+                    }
+                }
+                if let Some(waiting) = user.quarantined.get(&UniqueKind::Mail) {
+                    prop_assert!(held.contains(&(UniqueKind::Mail, waiting.value.clone())), "it waits for a free mail");
+                    prop_assert_eq!(&user.mail, &None);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What a write to the store promises, on both databases.
+
+use landbridge::store::{Database, DatabaseUrl, Room, StoreError, Urgency};
+use sqlx::Row as _;
+
+use crate::support::postgres::Postgres;
+
+async fn on_every_database(test: impl AsyncFn(Database)) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let postgres = tokio::task::spawn_blocking(|| Postgres::start().fresh_database()).await.expect("a server");
+    let urls = [
+        DatabaseUrl::Sqlite { directory: dir.path().to_owned() },
+        postgres.parse().expect("a database url"),
+    ];
+    for url in urls {
+        let db = Database::open(&url, Room::Gateway).await.expect("the database opens");
+        test(db.clone()).await;
+        db.close().await;
+    }
+}
+
+async fn put(conn: &mut sqlx::AnyConnection, name: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO store_value (name, value) VALUES ($1, '')")
+        .bind(name)
+        .execute(conn)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::doing("adding a row"))
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_kept_even_where_a_work_passes_over_an_error() {
+    on_every_database(async |db| {
+        let done: Result<(), StoreError> = db
+            .write(Urgency::Waited, |conn| {
+                Box::pin(async move {
+                    put(conn, "first").await?;
+                    // PostgreSQL ends the transaction here and would answer COMMIT with a rollback.
+                    assert!(put(conn, "first").await.is_err());
+                    Ok(())
+                })
+            })
+            .await;
+        let rows = sqlx::query("SELECT name FROM store_value WHERE name = 'first'").fetch_all(db.read()).await;
+        let kept = rows.expect("rows").iter().any(|row| row.get::<String, _>(0) == "first");
+        assert_eq!(done.is_ok(), kept, "{db:?}: {done:?}");
+        let after: Result<(), StoreError> =
+            db.write(Urgency::Waited, |conn| Box::pin(async move { put(conn, "second").await })).await;
+        after.expect("the writer goes on");
+    })
+    .await;
+}
