@@ -1,0 +1,53 @@
+//! What the operations on synchronisation share: the runner and the folder of the rule files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Kind, OperationError};
+use crate::sync::activation::{ActivationError, read_folder};
+use crate::sync::rule::RuleSource;
+use crate::sync::run::{RunError, Runner};
+
+/// What sync, rules and guard operations work on.
+#[derive(Clone)]
+pub struct SyncDesk {
+    pub runner: Arc<Runner>,
+    /// The folder of the rule files.
+    pub rules: PathBuf,
+}
+
+impl SyncDesk {
+    /// The rule files as they are now.
+    pub async fn files(&self) -> Result<Vec<RuleSource>, OperationError> {
+        let folder = self.rules.clone();
+        match tokio::task::spawn_blocking(move || read_folder(&folder)).await {
+            Ok(read) => read.map_err(|error| refused_rules(&error)),
+            Err(error) => Err(OperationError::internal(&error)),
+        }
+    }
+}
+
+pub(super) fn refused_rules(error: &ActivationError) -> OperationError {
+    match error {
+        ActivationError::Faults(faults) => {
+            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            OperationError::invalid(lines.join("\n")).with_detail(faults)
+        }
+        ActivationError::None => OperationError::refused(error.to_string()),
+        ActivationError::Unreadable { .. } | ActivationError::TooLarge { .. } | ActivationError::Broken(_) => {
+            OperationError::internal(error)
+        }
+    }
+}
+
+pub(super) fn refused_run(error: RunError) -> OperationError {
+    match error {
+        RunError::Busy | RunError::Lease(_) => OperationError::refused(error.to_string()),
+        RunError::NoSuchHold => OperationError::not_found(error.to_string()),
+        RunError::Rules(error) => refused_rules(&error),
+        RunError::Store(error) => {
+            let told = OperationError::internal(&error);
+            OperationError::new(Kind::Internal, told.message)
+        }
+    }
+}

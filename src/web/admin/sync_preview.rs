@@ -1,0 +1,43 @@
+//! `sync.preview`: what a run would export, without committing anything.
+
+use serde::{Deserialize, Serialize};
+
+use super::sync_desk::{SyncDesk, refused_rules, refused_run};
+use super::{AdminSession, Operation, OperationError, Right};
+use crate::sync::activation::ActivationError;
+use crate::sync::rule;
+use crate::sync::run::Preview;
+
+pub struct SyncPreview;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Try the rule files as they are instead of the activated version.
+    #[serde(default)]
+    pub files: bool,
+}
+
+impl Operation for SyncPreview {
+    const NAME: &'static str = "sync.preview";
+    const RIGHT: Right = Right::ManageSync;
+    const CHANGES: bool = false;
+    type Request = Request;
+    type Response = Preview;
+    type Gateway = SyncDesk;
+
+    fn subject(_: &Request) -> Option<String> {
+        None
+    }
+
+    async fn run(desk: &SyncDesk, _: &AdminSession, request: Request) -> Result<Preview, OperationError> {
+        let rules = match request.files {
+            false => None,
+            true => {
+                let sources = desk.files().await?;
+                Some(rule::parse(&sources).map_err(|faults| refused_rules(&ActivationError::Faults(faults)))?)
+            }
+        };
+        desk.runner.preview(rules).await.map_err(refused_run)
+    }
+}

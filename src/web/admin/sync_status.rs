@@ -1,0 +1,92 @@
+//! `sync.status`: runs, counters, problems by object, holds, and whether the rule files differ from what is active.
+
+use serde::{Deserialize, Serialize};
+
+use super::sync_desk::{SyncDesk, refused_rules};
+use super::{AdminSession, Operation, OperationError, Right};
+use crate::identity::Timestamp;
+use crate::sync::activation::differing;
+use crate::sync::guard::Hold;
+use crate::sync::problem::ObjectProblem;
+use crate::sync::run::{RunRecord, StepRecord};
+use crate::sync::store::Figures;
+
+/// Problems that are listed at most.
+const LISTED: usize = 1000;
+
+pub struct SyncStatus;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Newest runs to tell.
+    pub runs: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub run: RunRecord,
+    pub steps: Vec<StepRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConnectorFigures {
+    pub connector: String,
+    pub figures: Figures,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ActiveRules {
+    pub number: i64,
+    pub at: Timestamp,
+    pub by: String,
+    /// Rule files that differ from this version.
+    pub differing: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Response {
+    pub rules: Option<ActiveRules>,
+    pub runs: Vec<Run>,
+    pub connectors: Vec<ConnectorFigures>,
+    pub problems: Vec<ObjectProblem>,
+    pub holds: Vec<Hold>,
+}
+
+impl Operation for SyncStatus {
+    const NAME: &'static str = "sync.status";
+    const RIGHT: Right = Right::Read;
+    const CHANGES: bool = false;
+    type Request = Request;
+    type Response = Response;
+    type Gateway = SyncDesk;
+
+    fn subject(_: &Request) -> Option<String> {
+        None
+    }
+
+    async fn run(desk: &SyncDesk, _: &AdminSession, request: Request) -> Result<Response, OperationError> {
+        let internal = |error| OperationError::internal(&error);
+        let store = &desk.runner.store;
+        let files = desk.files().await?;
+        let active = desk.runner.activations.current().await.map_err(|error| refused_rules(&error))?;
+        let mut connectors = Vec::new();
+        for connector in &desk.runner.connectors {
+            let figures = store.figures(connector.name()).await.map_err(internal)?;
+            connectors.push(ConnectorFigures { connector: connector.name().to_string(), figures });
+        }
+        let runs = store.last_runs(request.runs.clamp(1, 100) as usize).await.map_err(internal)?;
+        Ok(Response {
+            rules: active.map(|active| ActiveRules {
+                number: active.number,
+                at: active.at,
+                differing: differing(&active, &files),
+                by: active.by,
+            }),
+            runs: runs.into_iter().map(|(run, steps)| Run { run, steps }).collect(),
+            connectors,
+            problems: store.all_problems(LISTED).await.map_err(internal)?,
+            holds: store.holds().await.map_err(internal)?,
+        })
+    }
+}
