@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub struct Opaque(Zeroizing<String>);
 
 /// SHA-256 of an [`Opaque`], in lower-case hex. Needs no salt: what is hashed has 256 bits of entropy.
-#[derive(Clone, Debug, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct OpaqueHash(String);
 
 /// Longest text that is hashed when somebody presents one.
