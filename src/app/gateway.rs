@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::engine;
 use super::federation_gate::SamlGate;
 use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
@@ -18,7 +19,7 @@ use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::config::{self, ConnectorSettings, Settings};
 use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
 use crate::dns::Resolver;
-use crate::federation::FederatedSignIn;
+use crate::federation::{FederatedSignIn, PartnerCertificates};
 use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::pass_through::{PassThrough, PassThroughSettings};
@@ -26,6 +27,7 @@ use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHash
 use crate::saml::XmlSecEngine;
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
+use crate::signin::desk::SignInDesk;
 use crate::signin::{self, BarredGroups, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
 use crate::store::federation::FederationStore;
@@ -33,6 +35,7 @@ use crate::store::issuer::IssuerStore;
 use crate::store::signin::{SignInTables, SignInTenant};
 use crate::store::tenant::{TenantOptions, TenantStore};
 use crate::store::{AuditLog, StoreError};
+use crate::sync::scheduler::{Scheduler, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
@@ -40,17 +43,30 @@ use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::ClientList;
 use crate::web::admin::domain_add::DomainAdd;
 use crate::web::admin::domain_list::DomainList;
+use crate::web::admin::domain_set_failover::DomainSetFailover;
+use crate::web::admin::domain_set_method::DomainSetMethod;
 use crate::web::admin::domain_show::DomainShow;
 use crate::web::admin::domain_verify::DomainVerify;
+use crate::web::admin::failover_force::FailoverForce;
+use crate::web::admin::failover_release::FailoverRelease;
+use crate::web::admin::failover_status::ShowFailover;
+use crate::web::admin::guard_release::GuardRelease;
+use crate::web::admin::guard_show::GuardShow;
 use crate::web::admin::keys_rotate::KeysRotate;
 use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
 use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
+use crate::web::admin::rules_activate::RulesActivate;
+use crate::web::admin::sync_desk::SyncDesk;
+use crate::web::admin::sync_preview::SyncPreview;
+use crate::web::admin::sync_run::SyncRun;
+use crate::web::admin::sync_status::SyncStatus;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_list::UserList;
 use crate::web::admin::user_show::UserShow;
+use crate::web::admin::user_unlock::UserUnlock;
 use crate::web::{self, ClientNetworks, Services};
 
 /// Why a gateway does not start.
@@ -67,7 +83,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {
+    pub(super) fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Part { what, source: source.into() }
     }
 }
@@ -151,8 +167,8 @@ impl Gateway {
         let barred = BarredGroups::new(&settings.failover.barred_groups);
         let directory = Arc::new(SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred));
         let sign_in = SignIn::new(signin::Parts {
-            directory,
-            store: tables,
+            directory: directory.clone(),
+            store: tables.clone(),
             live,
             hashes,
             clock: clock.clone(),
@@ -187,6 +203,28 @@ impl Gateway {
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         let listener = listen(&settings, services, &tasks).await?;
 
+        let ground = engine::Ground {
+            gateway: &db,
+            engine: &installation.engine,
+            tenant: &tenant,
+            keeper: &keeper,
+            audit: &audit,
+            clock: &clock,
+        };
+        let runner = Arc::new(engine::runner(&settings, &ground)?);
+        let scheduler = Scheduler::new(
+            runner.clone(),
+            SchedulerSettings { interval: settings.sync.interval, enabled: settings.sync.scheduled },
+        );
+        tasks.spawn(schedule(scheduler, stop.clone()));
+
+        let sign_in_desk = Arc::new(SignInDesk {
+            sign_in: sign_in.clone(),
+            domains: directory,
+            readiness: tables,
+            partners: Arc::new(PartnerCertificates(partners.clone())),
+        });
+        let sync_desk = Arc::new(SyncDesk { runner, rules: settings.sync.rules.clone() });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials });
@@ -201,6 +239,18 @@ impl Gateway {
             .with::<UserShow>(&tenant_desk)
             .with::<AuditTail>(&audit_desk)
             .with::<AuditVerify>(&audit_desk)
+            .with::<UserUnlock>(&sign_in_desk)
+            .with::<DomainSetMethod>(&sign_in_desk)
+            .with::<DomainSetFailover>(&sign_in_desk)
+            .with::<ShowFailover>(&sign_in_desk)
+            .with::<FailoverForce>(&sign_in_desk)
+            .with::<FailoverRelease>(&sign_in_desk)
+            .with::<SyncRun>(&sync_desk)
+            .with::<SyncPreview>(&sync_desk)
+            .with::<SyncStatus>(&sync_desk)
+            .with::<RulesActivate>(&sync_desk)
+            .with::<GuardShow>(&sync_desk)
+            .with::<GuardRelease>(&sync_desk)
             .with::<ClientAdd>(&issuer)
             .with::<ClientList>(&issuer)
             .with::<KeysRotate>(&issuer)
@@ -364,6 +414,16 @@ async fn sweep(sign_in: SignIn, issuer: Arc<Issuer>, stop: CancellationToken) {
             tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be read again");
         }
     }
+}
+
+/// Runs the scheduler until the stop; a cycle under way is finished.
+async fn schedule(scheduler: Scheduler, stop: CancellationToken) {
+    let (ended, watched) = tokio::sync::watch::channel(false);
+    let relay = async {
+        stop.cancelled().await;
+        ended.send_replace(true);
+    };
+    tokio::join!(scheduler.run(watched), relay);
 }
 
 async fn listen(

@@ -30,7 +30,7 @@ impl LeaseKeeper {
     }
 
     /// The lease as it is held now; stale ones count as lost.
-    pub fn held(&self) -> Option<Lease> {
+    pub fn lease(&self) -> Option<Lease> {
         self.held.borrow().clone().filter(Lease::is_fresh)
     }
 
@@ -76,12 +76,12 @@ impl LeaseKeeper {
 #[async_trait]
 impl EngineEpoch for LeaseKeeper {
     async fn current(&self) -> Option<LeaseEpoch> {
-        self.held().map(|lease| lease.epoch)
+        self.lease().map(|lease| lease.epoch)
     }
 }
 
 impl crate::sync::lease::EngineLease for LeaseKeeper {
     fn held(&self) -> Option<LeaseEpoch> {
-        Self::held(self).map(|lease| lease.epoch)
+        self.lease().map(|lease| lease.epoch)
     }
 }

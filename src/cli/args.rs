@@ -1,0 +1,87 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Authentication gateway for hybrid identity.
+#[derive(Debug, Parser)]
+#[command(name = "landbridge", version, max_term_width = 100)]
+pub struct Args {
+    /// The settings file.
+    #[arg(long, global = true, env = "LANDBRIDGE_CONFIG", default_value = "/etc/landbridge/landbridge.toml")]
+    pub config: PathBuf,
+    /// The admin socket; the one that the settings file names when absent.
+    #[arg(long, global = true, env = "LANDBRIDGE_SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway.
+    Serve,
+    /// Create the store and the key ring that the settings name. Running it again changes nothing.
+    Init,
+    /// Validate the settings file and tell everything that is wrong with it.
+    CheckConfig,
+    /// Domains: ownership, and how their users sign in.
+    Domain {
+        #[command(subcommand)]
+        command: super::domain::DomainCommand,
+    },
+    /// Users as the gateway knows them.
+    User {
+        #[command(subcommand)]
+        command: super::user::UserCommand,
+    },
+    /// What answers when a domain's primary method is down.
+    Failover {
+        #[command(subcommand)]
+        command: super::failover::FailoverCommand,
+    },
+    /// Import, synchronise, export.
+    Sync {
+        #[command(subcommand)]
+        command: super::sync::SyncCommand,
+    },
+    /// Sync rules.
+    Rules {
+        #[command(subcommand)]
+        command: super::sync::RulesCommand,
+    },
+    /// What the guard holds.
+    Guard {
+        #[command(subcommand)]
+        command: super::sync::GuardCommand,
+    },
+    /// Applications.
+    Client {
+        #[command(subcommand)]
+        command: super::client_command::ClientCommand,
+    },
+    /// Signing keys of tokens.
+    Keys {
+        #[command(subcommand)]
+        command: super::client_command::KeysCommand,
+    },
+    /// The channel that carries password hashes and account states.
+    PasswordSync {
+        #[command(subcommand)]
+        command: super::password_sync::PasswordSyncCommand,
+    },
+    /// Federation partners.
+    Partner {
+        #[command(subcommand)]
+        command: super::partner::PartnerCommand,
+    },
+    /// Read and verify the audit log.
+    Audit {
+        #[command(subcommand)]
+        command: super::audit::Audit,
+    },
+}

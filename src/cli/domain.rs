@@ -13,6 +13,10 @@ use crate::web::admin::domain_verify::{self, DomainVerify};
 
 #[derive(Debug, Subcommand)]
 pub enum DomainCommand {
+    /// Change how the domain's users sign in; refuses to lock people out unless forced.
+    SetMethod(super::failover::SetMethodArgs),
+    /// Set what stands behind the method, and who decides that it answers.
+    SetFailover(super::failover::SetFailoverArgs),
     /// Add a domain, and print the TXT record that proves it.
     Add { name: DomainName },
     /// Look for the TXT record, and give the domain's users their names.
@@ -30,6 +34,8 @@ pub enum DomainCommand {
 
 pub(super) async fn run(client: &Client, command: &DomainCommand, output: &Output) -> anyhow::Result<()> {
     match command {
+        DomainCommand::SetMethod(args) => super::failover::set_method(client, args, output).await?,
+        DomainCommand::SetFailover(args) => super::failover::set_failover(client, args, output).await?,
         DomainCommand::Add { name } => {
             let answer = client.call::<DomainAdd>(&domain_add::Request { name: name.clone() }).await?;
             output.show(&answer, |answer| {

@@ -8,11 +8,13 @@ mod check_config;
 mod client;
 mod client_command;
 mod domain;
+mod failover;
 mod init;
 mod output;
 mod partner;
 mod password_sync;
 mod serve;
+mod sync;
 mod user;
 
 pub use args::{Args, Command};
@@ -41,6 +43,10 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
         Command::User { command } => user::run(&connect(args)?, command, output).await,
+        Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
+        Command::Sync { command } => sync::run(&connect(args)?, command, output).await,
+        Command::Rules { command } => sync::rules(&connect(args)?, command, output).await,
+        Command::Guard { command } => sync::guard(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
         Command::Keys { command } => client_command::keys(&connect(args)?, command, output).await,
         Command::PasswordSync { command } => password_sync::run(&connect(args)?, command, output).await,

@@ -10,6 +10,8 @@ use crate::web::admin::user_show::{self, UserShow};
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
+    /// Forget the wrong passwords counted against a user, and lift the lock.
+    Unlock { user: String },
     /// List users in order of their names.
     List {
         /// Only users whose name is in this domain.
@@ -22,6 +24,7 @@ pub enum UserCommand {
 
 pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output) -> anyhow::Result<()> {
     match command {
+        UserCommand::Unlock { user } => super::failover::unlock(client, user, output).await?,
         UserCommand::List { domain } => {
             let (mut users, mut after) = (Vec::new(), None);
             loop {

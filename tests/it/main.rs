@@ -15,5 +15,6 @@ mod store_credentials;
 mod store_tenant;
 mod store_writes;
 mod support;
+mod sync_slapd;
 mod sync_stories;
 mod web_servers;

@@ -11,6 +11,7 @@ mod listing;
 mod load;
 mod lookup;
 mod read_back;
+mod recalculation;
 mod rows;
 mod sql;
 mod store;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landbridge::identity::{
-    Answer, AuthenticationMethod, Backup, Clock as _, ConnectorName, CredentialSource, DomainName, EntityId,
-    FailoverMode, PlainPassword, Refusal, SettableClock, SignInName, SourceAnchor, SystemClock, TransactionId,
-    Unavailable, UnavailableCause, Upn, UserId, Verdict, Wire,
+    AccountState, Answer, AuthenticationMethod, Backup, Clock as _, ConnectorName, CredentialSource, DomainName,
+    EntityId, FailoverMode, PlainPassword, Refusal, SettableClock, SignInName, SourceAnchor, SystemClock,
+    TransactionId, Unavailable, UnavailableCause, Upn, UserId, Verdict, Wire,
 };
 use landbridge::issuer::{Algorithm, Issuer, IssuerSettings, KeySealer, NewClient, SealFault};
-use landbridge::signin::directory::{Directory, FailoverStanding, Realm, UserForSignIn};
+use landbridge::signin::directory::{Directory, DirectoryState, FailoverStanding, Realm, UserForSignIn};
 use landbridge::signin::store::StoreDown;
 use landbridge::signin::{
     Admission, CredentialFacts, FederatedIdentity, HashAnswer, HashCheck, LiveAnswer, LiveCheck, LiveSubject, Parts,
@@ -371,7 +371,10 @@ impl People {
             account_enabled: true,
             security_stamp: "s1".into(),
             source: Some(CredentialSource { connector: corp(), anchor }),
-            directory_state: None,
+            directory_state: Some(DirectoryState {
+                state: AccountState::unrestricted(),
+                observed_at: SystemClock.now(),
+            }),
             refusal: None,
             directory_threshold: None,
         }

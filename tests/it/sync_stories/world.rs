@@ -98,6 +98,22 @@ impl World {
         Self { directory, target, engine, runner, lease, events, clock, _dir: dir }
     }
 
+    /// Without limits, for changes that are wild on purpose.
+    pub fn unguarded(mut self) -> Self {
+        let none = i64::MAX;
+        self.runner.guard = GuardSettings {
+            count: none,
+            percent: 100,
+            at_least: none,
+            emptied_percent: 100,
+            emptied_at_least: none,
+            members_percent: 100,
+            group_percent: 100,
+            group_above: none,
+        };
+        self
+    }
+
     pub async fn run(&self, profile: Profile) -> RunOutcome {
         self.run_steps(profile).await.0
     }
