@@ -24,7 +24,7 @@ use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::pass_through::{PassThrough, PassThroughSettings};
 use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
-use crate::saml::XmlSecEngine;
+use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
 use crate::signin::desk::SignInDesk;
@@ -102,6 +102,7 @@ pub struct Gateway {
     installation: Installation,
     audit: AuditLog,
     operations: Vec<&'static str>,
+    saml_certificate: SigningCertificate,
 }
 
 impl Gateway {
@@ -191,6 +192,7 @@ impl Gateway {
             ),
         };
         let own_metadata = federation.metadata();
+        let saml_certificate = federation.key.certificate().clone();
         let services = Services {
             sign_in: sign_in.clone(),
             issuer: issuer.clone(),
@@ -262,12 +264,17 @@ impl Gateway {
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
-        Ok(Self { stop, tasks, listener, sign_in, installation, audit, operations })
+        Ok(Self { stop, tasks, listener, sign_in, installation, audit, operations, saml_certificate })
     }
 
     /// The names of the admin operations that are served.
     pub fn operations(&self) -> &[&'static str] {
         &self.operations
+    }
+
+    /// The certificate of the key that signs SAML requests, for a partner.
+    pub fn saml_certificate(&self) -> &SigningCertificate {
+        &self.saml_certificate
     }
 
     /// Lets open requests end, settles what goes on behind the answers, and closes the store.

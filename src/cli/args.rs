@@ -25,6 +25,8 @@ pub struct Args {
 pub enum Command {
     /// Run the gateway.
     Serve,
+    /// Run a gateway with a directory, a federation partner and a sample application on this machine.
+    Demo(super::demo::DemoArgs),
     /// Create the store and the key ring that the settings name. Running it again changes nothing.
     Init,
     /// Validate the settings file and tell everything that is wrong with it.

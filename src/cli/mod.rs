@@ -7,6 +7,7 @@ mod audit;
 mod check_config;
 mod client;
 mod client_command;
+mod demo;
 mod domain;
 mod failover;
 mod init;
@@ -39,6 +40,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Command::CheckConfig => check_config::run(&args.config, output),
         Command::Serve => serve::run(&args.config).await,
+        Command::Demo(options) => demo::run(options).await,
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,

@@ -4,3 +4,7 @@
 pub mod application;
 pub mod directory;
 pub mod partner;
+mod pki;
+mod run;
+
+pub use run::{DemoOptions, run};
