@@ -90,7 +90,7 @@ impl Site {
             trust: Trust::new(&[self.slapd.ca_file()]).expect("a CA"),
             account: ServiceAccount {
                 dn: self.slapd.service_dn().parse().expect("a dn"),
-                password: PlainPassword::new(self.slapd.service_password().to_owned()),
+                password: PlainPassword::new(self.slapd.service_password().to_owned()).expect("may be typed"),
             },
             deadline: Duration::from_secs(20),
             page_size: 200,
