@@ -292,7 +292,8 @@ impl Reader {
     /// container under its old name is another container.
     fn extent(&self, containers: &[Container]) -> Result<(Extent, Vec<KnownBase>), ConnectorError> {
         let mut bases = Vec::new();
-        let settings_error = |reason: String| ConnectorError::Settings { connector: self.settings.name.clone(), reason };
+        let settings_error =
+            |reason: String| ConnectorError::Settings { connector: self.settings.name.clone(), reason };
         let mut resolve = |named: &DistinguishedName| -> Result<Option<DistinguishedName>, ConnectorError> {
             if let Some(known) = self.known.iter().find(|known| known.named == *named) {
                 return Ok(containers.iter().find(|c| c.anchor == known.anchor).map(|c| c.dn.clone()));

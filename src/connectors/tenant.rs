@@ -432,10 +432,11 @@ impl Reading {
             }
         }
         let oids: Vec<ObjectId> = oids.into_iter().collect();
-        let found = self.read_back.objects(&oids).await.map_err(|error| ConnectorError::Aborted {
-            connector: self.name.clone(),
-            reason: error.to_string(),
-        })?;
+        let found = self
+            .read_back
+            .objects(&oids)
+            .await
+            .map_err(|error| ConnectorError::Aborted { connector: self.name.clone(), reason: error.to_string() })?;
         page.objects = found.into_iter().map(shown).collect();
         let there: BTreeSet<&str> = page.objects.iter().map(|object| object.anchor.as_str()).collect();
         page.deleted = oids.iter().map(ToString::to_string).filter(|oid| !there.contains(oid.as_str())).collect();
@@ -452,12 +453,7 @@ fn source_anchor(object: &ShadowObject) -> SourceAnchor {
 }
 
 fn report(link: &ShadowLink, present: bool) -> LinkReport {
-    LinkReport {
-        owner: link.group.to_string(),
-        attribute: "member".into(),
-        target: link.member.to_string(),
-        present,
-    }
+    LinkReport { owner: link.group.to_string(), attribute: "member".into(), target: link.member.to_string(), present }
 }
 
 fn watermark(number: i64) -> Watermark {

@@ -62,6 +62,11 @@ pub struct ImportBatch {
     pub links_added: Vec<LinkKey>,
     pub links_removed: Vec<LinkKey>,
     pub deleted: Vec<ObjectId>,
+    /// Objects that left a place, or whose place another one took: a name that refers to the place means another
+    /// object now, so that whoever links to them is compared anew.
+    pub displaced: Vec<ObjectId>,
+    /// A container moved, and with it the names of everything below: all links of the connector are compared anew.
+    pub moved_container: Option<ConnectorName>,
     pub watermark: Option<(ConnectorName, Watermark)>,
     pub bases: Option<(ConnectorName, Vec<KnownBase>)>,
 }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::attribute::canonical;
 use super::connector::{ImportPage, ImportedObject, LinkReport, Reference};
 use super::export::holds;
-use crate::identity::LeaseEpoch;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
 use super::store::{Confirmed, EngineStore, LinkChange, StoreResult};
 use crate::identity::ConnectorName;
+use crate::identity::LeaseEpoch;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfirmCounters {
@@ -81,7 +81,8 @@ impl Confirmer<'_> {
         let Some(add_key) = self.rules.capabilities(&self.connector).and_then(|c| c.add_key.clone()) else {
             return Ok(());
         };
-        let ends: BTreeSet<&str> = reports.iter().flat_map(|link| [link.owner.as_str(), link.target.as_str()]).collect();
+        let ends: BTreeSet<&str> =
+            reports.iter().flat_map(|link| [link.owner.as_str(), link.target.as_str()]).collect();
         let mut value_of = HashMap::new();
         for value in ends {
             for key in self.rules.match_keys(&self.connector, &add_key, value) {
@@ -90,7 +91,8 @@ impl Confirmer<'_> {
         }
         let keys: Vec<_> = value_of.keys().cloned().collect();
         let ids = self.store.ids_by_match_key(&self.connector, &keys).await?;
-        let ids: HashMap<&str, ObjectId> = ids.iter().filter_map(|(key, id)| Some((*value_of.get(key)?, *id))).collect();
+        let ids: HashMap<&str, ObjectId> =
+            ids.iter().filter_map(|(key, id)| Some((*value_of.get(key)?, *id))).collect();
         let told: Vec<(LinkKey, bool)> = reports
             .iter()
             .filter_map(|link| {

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::attribute::{Attribute, Attributes, canonical};
 use super::change_set::ImportBatch;
 use super::connector::{ImportPage, ImportedObject, Reference};
-use crate::identity::LeaseEpoch;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
+use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, DistinguishedName};
 
 /// Ids taken from the store at a time.
@@ -245,6 +245,16 @@ impl<'a> Importer<'a> {
                 (head.kind == ObjectKind::Placeholder).then(|| head.clone())
             };
             let existing = known.remove(&object.anchor).or_else(placeholder);
+            if let Some(place) = &place {
+                let there = work.heads.get(place).or_else(|| at_place.get(place));
+                let moved = existing.as_ref().is_some_and(|head| head.place.as_ref() != Some(place));
+                let own = existing.as_ref().map(|head| head.id);
+                work.batch.displaced.extend(there.map(|head| head.id).filter(|id| Some(*id) != own));
+                work.batch.displaced.extend(own.filter(|_| moved));
+                if moved && object.container {
+                    work.batch.moved_container = Some(self.connector.clone());
+                }
+            }
             let is_new = existing.as_ref().is_none_or(|head| head.kind == ObjectKind::Placeholder);
             let id = match &existing {
                 Some(head) => head.id,

@@ -167,7 +167,11 @@ impl Runner {
     }
 
     /// Runs one cycle. Refuses when another run of this node is under way.
-    pub async fn run(&self, profile: Profile, progress: ProgressSink) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
+    pub async fn run(
+        &self,
+        profile: Profile,
+        progress: ProgressSink,
+    ) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let (activation, rules) = self.rules().await?;
         let lease = HeldLease::begin(self.lease.clone())?;
@@ -241,7 +245,8 @@ impl Runner {
         let lease = HeldLease::begin(self.lease.clone())?;
         let items = hold.items.iter().map(|item| GuardItem { kind: hold.kind.clone(), item: item.clone() }).collect();
         self.store.release(lease.epoch, target, items, by, self.clock.now()).await?;
-        let kept = self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
+        let kept =
+            self.store.holds().await?.into_iter().filter(|other| other.target == target && other.kind != hold.kind);
         self.store.put_holds(lease.epoch, target, kept.collect()).await?;
         self.events.released(&hold, by).await;
         Ok(hold)
@@ -299,8 +304,12 @@ impl Cycle<'_> {
             if profile == Profile::Staging {
                 continue;
             }
-            worse(&mut outcome, self.export(target.as_ref()).await?);
-            worse(&mut outcome, self.confirm(target.as_ref()).await?);
+            let exported = self.export(target.as_ref()).await?;
+            worse(&mut outcome, exported);
+            // What is in doubt is read back first, by the next run.
+            if exported != RunOutcome::Failed {
+                worse(&mut outcome, self.confirm(target.as_ref()).await?);
+            }
         }
         Ok(outcome)
     }
@@ -336,7 +345,11 @@ impl Cycle<'_> {
             while let Some(page) = stream.next_page().await? {
                 importer.page(page).await?;
                 self.lease.check()?;
-                (self.progress)(Progress { step: "import".into(), connector: name.to_string(), done: importer.counters.read });
+                (self.progress)(Progress {
+                    step: "import".into(),
+                    connector: name.to_string(),
+                    done: importer.counters.read,
+                });
             }
             Ok(())
         }
@@ -350,15 +363,11 @@ impl Cycle<'_> {
             return self.failed(name, "full-import", started, error.into()).await;
         }
         let unseen = importer.unseen().await?;
-        let items = unseen.iter().map(|object| GuardItem {
-            kind: kind::obsolete(&object.object_type),
-            item: object.anchor.clone(),
-        });
-        let tally = Tally {
-            items: items.collect(),
-            population: population.into_iter().collect(),
-            exported: BTreeMap::new(),
-        };
+        let items = unseen
+            .iter()
+            .map(|object| GuardItem { kind: kind::obsolete(&object.object_type), item: object.anchor.clone() });
+        let tally =
+            Tally { items: items.collect(), population: population.into_iter().collect(), exported: BTreeMap::new() };
         let released = runner.store.released(&target).await?;
         let holds = runner.guard.judge(&target, &tally, &released, runner.clock.now());
         let held = !holds.is_empty();
@@ -391,8 +400,7 @@ impl Cycle<'_> {
     async fn synchronise(&mut self, extent: Extent) -> Result<(), RunError> {
         let runner = self.runner;
         let started = runner.clock.now();
-        let mut tick =
-            Tick { lease: &self.lease, progress: Some(self.progress.clone()) };
+        let mut tick = Tick { lease: &self.lease, progress: Some(self.progress.clone()) };
         let counters =
             synchronise::run::<RunError>(&*runner.store, self.rules, self.lease.epoch, extent, &mut tick).await?;
         let kind = if extent == Extent::Full { "full-sync" } else { "delta-sync" };
@@ -410,7 +418,10 @@ impl Cycle<'_> {
         let runner = self.runner;
         let (name, started) = (target.name(), runner.clock.now());
         let (holds, released) = runner.judge(&*runner.store, name).await?;
-        let held = holds.iter().map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit)).collect::<Vec<_>>();
+        let held = holds
+            .iter()
+            .map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit))
+            .collect::<Vec<_>>();
         self.hold(name.as_str(), holds).await?;
         if !held.is_empty() {
             let detail = Some(held.join(", "));
@@ -472,8 +483,7 @@ impl Cycle<'_> {
         if let Err(error) = read {
             return self.failed(name, "confirm", started, error).await;
         }
-        let counters =
-            [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
+        let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.step(name, "confirm", started, RunOutcome::Completed, &counters, None).await?;
         Ok(RunOutcome::Completed)
     }

@@ -7,12 +7,12 @@ use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
 use super::connector::{KnownBase, Watermark};
 use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
 use super::join_key::JoinKey;
-use crate::identity::LeaseEpoch;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
 use super::run::{RunRecord, StepRecord};
 use super::space::{LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed};
 use super::synchronise::{DueLink, PairFacts};
+use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
 
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +86,18 @@ pub trait Spaces: Send + Sync {
     async fn heads_by_anchor(&self, connector: &ConnectorName, anchors: &[String]) -> StoreResult<Vec<SpaceHead>>;
     async fn heads_by_place(&self, connector: &ConnectorName, places: &[String]) -> StoreResult<Vec<SpaceHead>>;
     /// Objects of a target space by match key.
-    async fn ids_by_match_key(&self, connector: &ConnectorName, keys: &[JoinKey]) -> StoreResult<Vec<(JoinKey, ObjectId)>>;
+    async fn ids_by_match_key(
+        &self,
+        connector: &ConnectorName,
+        keys: &[JoinKey],
+    ) -> StoreResult<Vec<(JoinKey, ObjectId)>>;
     /// Imported objects and containers in id order, for obsolescence.
-    async fn heads_after(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceHead>>;
+    async fn heads_after(
+        &self,
+        connector: &ConnectorName,
+        after: ObjectId,
+        limit: usize,
+    ) -> StoreResult<Vec<SpaceHead>>;
     /// Imported objects by type.
     async fn population(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>>;
     async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>>;
@@ -138,20 +147,49 @@ pub trait Links: Send + Sync {
 #[async_trait::async_trait]
 pub trait Exports: Send + Sync {
     /// Pending exports of a target in id order, behind `after`.
-    async fn pending(&self, connector: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<PendingExport>>;
-    async fn pending_links(&self, connector: &ConnectorName, after: Option<&LinkKey>, limit: usize) -> StoreResult<Vec<SpaceLink>>;
+    async fn pending(
+        &self,
+        connector: &ConnectorName,
+        after: ObjectId,
+        limit: usize,
+    ) -> StoreResult<Vec<PendingExport>>;
+    async fn pending_links(
+        &self,
+        connector: &ConnectorName,
+        after: Option<&LinkKey>,
+        limit: usize,
+    ) -> StoreResult<Vec<SpaceLink>>;
     /// Records that a batch is about to leave.
     async fn record_sent(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()>;
-    async fn record_exported(&self, epoch: LeaseEpoch, results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
-    async fn record_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkState)>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<()>;
+    async fn record_exported(
+        &self,
+        epoch: LeaseEpoch,
+        results: Vec<Exported>,
+        ledger: Vec<GuardLedgerEntry>,
+    ) -> StoreResult<()>;
+    async fn record_links(
+        &self,
+        epoch: LeaseEpoch,
+        links: Vec<(LinkKey, LinkState)>,
+        ledger: Vec<GuardLedgerEntry>,
+    ) -> StoreResult<()>;
     /// Turns what a crash left as sent into doubt; returns how many.
     async fn doubt_sent(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<i64>;
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>>;
     /// Ends the doubt: `true` for objects whose change arrived.
-    async fn settle_doubt(&self, epoch: LeaseEpoch, settled: Vec<(PendingExport, bool, Option<String>)>) -> StoreResult<()>;
+    async fn settle_doubt(
+        &self,
+        epoch: LeaseEpoch,
+        settled: Vec<(PendingExport, bool, Option<String>)>,
+    ) -> StoreResult<()>;
     async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>>;
     async fn confirm_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkChange)>) -> StoreResult<()>;
-    async fn confirm(&self, epoch: LeaseEpoch, confirmed: Vec<Confirmed>, watermark: Option<(ConnectorName, Watermark)>) -> StoreResult<()>;
+    async fn confirm(
+        &self,
+        epoch: LeaseEpoch,
+        confirmed: Vec<Confirmed>,
+        watermark: Option<(ConnectorName, Watermark)>,
+    ) -> StoreResult<()>;
     /// Objects of a target space that are gone there.
     async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()>;
 }
@@ -163,7 +201,14 @@ pub trait Holds: Send + Sync {
     async fn holds(&self) -> StoreResult<Vec<Hold>>;
     async fn put_holds(&self, epoch: LeaseEpoch, target: &str, holds: Vec<Hold>) -> StoreResult<()>;
     /// Lets exactly these items pass, once.
-    async fn release(&self, epoch: LeaseEpoch, target: &str, items: Vec<GuardItem>, by: &str, at: Timestamp) -> StoreResult<()>;
+    async fn release(
+        &self,
+        epoch: LeaseEpoch,
+        target: &str,
+        items: Vec<GuardItem>,
+        by: &str,
+        at: Timestamp,
+    ) -> StoreResult<()>;
     async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>>;
     async fn consume_release(&self, epoch: LeaseEpoch, target: &str, items: &[GuardItem]) -> StoreResult<()>;
 }

@@ -7,9 +7,9 @@ use super::spaces::{ids, watermark_statement};
 use super::statement::{Row, Statement, in_list, in_rows, insert, update};
 use super::synchronisation::problem_statements;
 use crate::identity::ConnectorName;
+use crate::identity::LeaseEpoch;
 use crate::sync::connector::Watermark;
 use crate::sync::guard::GuardLedgerEntry;
-use crate::identity::LeaseEpoch;
 use crate::sync::space::{ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
 use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, StoreResult};
 
@@ -114,7 +114,8 @@ impl Exports for SqlEngine {
 
     async fn doubt_sent(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<i64> {
         let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM pending_export WHERE connector = $1 AND state = 'sent'";
-        let sent = count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
+        let sent =
+            count(&self.rows("counting sent exports", Statement::new(sql, vec![connector.as_str().into()])).await?);
         if sent > 0 {
             let sql = "UPDATE pending_export SET state = 'in-doubt' WHERE connector = $1 AND state = 'sent'";
             self.write(epoch, vec![Statement::new(sql, vec![connector.as_str().into()])]).await?;
@@ -123,7 +124,8 @@ impl Exports for SqlEngine {
     }
 
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>> {
-        let sql = format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
+        let sql =
+            format!("SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND state = 'in-doubt' ORDER BY object");
         let rows = self.rows("reading exports in doubt", Statement::new(sql, vec![connector.as_str().into()])).await?;
         rows.iter().map(decode::export).collect()
     }
@@ -278,11 +280,7 @@ fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {
                     JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
                     WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
     statements.extend(in_rows(pairs_of, &[], removed.clone()));
-    statements.extend(in_rows(
-        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
-        &[],
-        removed,
-    ));
+    statements.extend(in_rows("DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})", &[], removed));
     statements
 }
 

@@ -8,9 +8,9 @@ use super::decode::{self, EXPORT, to_json};
 use super::links::names;
 use super::session::{SqlEngine, count};
 use super::statement::{Statement, in_rows, insert};
+use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::guard::{GuardItem, Hold, Tally, kind, kinds_of};
-use crate::identity::LeaseEpoch;
 use crate::sync::store::{Holds, StoreResult};
 
 #[async_trait::async_trait]

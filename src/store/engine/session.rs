@@ -8,8 +8,8 @@ use sqlx::{Any, AnyConnection, Row as _, Transaction};
 use tokio::sync::Mutex;
 
 use super::statement::{Arg, Statement};
-use crate::store::{Database, StoreError, Urgency};
 use crate::identity::LeaseEpoch;
+use crate::store::{Database, StoreError, Urgency};
 use crate::sync::store::{EngineStore, EngineStoreError, StoreResult};
 
 /// The engine's store on `engine.db` or PostgreSQL. Cheap to clone.

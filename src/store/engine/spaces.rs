@@ -6,10 +6,10 @@ use super::decode::{self, HEAD, folded, to_json};
 use super::session::SqlEngine;
 use super::statement::{Arg, Row, Statement, in_list, insert, update};
 use crate::identity::ConnectorName;
+use crate::identity::LeaseEpoch;
 use crate::sync::change_set::ImportBatch;
 use crate::sync::connector::{KnownBase, Watermark};
 use crate::sync::join_key::JoinKey;
-use crate::identity::LeaseEpoch;
 use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
 use crate::sync::store::{Spaces, StoreResult};
 
@@ -162,6 +162,15 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
         batch.links_removed.iter().map(|key| link_row(key, LinkState::Removed)).collect(),
         "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 1",
     ));
+    statements.extend(in_list(
+        "UPDATE space_object SET digest = '' WHERE id IN (SELECT owner FROM space_link WHERE target IN ({}))",
+        &[],
+        ids(&batch.displaced),
+    ));
+    if let Some(connector) = &batch.moved_container {
+        let sql = "UPDATE space_object SET digest = '' WHERE connector = $1 AND id IN (SELECT owner FROM space_link)";
+        statements.push(Statement::new(sql, vec![connector.as_str().into()]));
+    }
     let deleted = ids(&batch.deleted);
     statements.extend(in_list(
         "UPDATE space_object SET pending_import = 'delete', due = 1, digest = '' WHERE id IN ({})",

@@ -8,9 +8,9 @@ use super::session::SqlEngine;
 use super::spaces::ids;
 use super::statement::{Arg, Row, Statement, in_list, in_rows, insert, update};
 use crate::identity::ConnectorName;
+use crate::identity::LeaseEpoch;
 use crate::sync::change_set::SyncBatch;
 use crate::sync::join_key::JoinKey;
-use crate::identity::LeaseEpoch;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::space::{ObjectId, PendingExport, SpaceObject};
@@ -163,7 +163,7 @@ fn objects(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<()
     statements.extend(update("space_object", &["id"], &set, rows));
     // What left the directory keeps its place alone.
     statements.extend(in_list(
-        "UPDATE space_object SET anchor = NULL, shown = NULL, digest = '' WHERE kind = 'placeholder' AND id IN ({})",
+        "UPDATE space_object SET anchor = NULL, shown = NULL, digest = '', object_type = '' WHERE kind = 'placeholder' AND id IN ({})",
         &[],
         ids(&emptied),
     ));

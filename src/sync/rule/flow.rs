@@ -13,14 +13,24 @@ pub struct Flow {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlowKind {
-    Direct { source: Attribute, take: Take },
-    Constant { value: String },
+    Direct {
+        source: Attribute,
+        take: Take,
+    },
+    Constant {
+        value: String,
+    },
     /// TRUE or FALSE by the connector's tests for a disabled account.
     AccountEnabled,
     /// The source anchor, held to the published rules.
-    SourceAnchor { source: Attribute, encoding: AnchorEncoding },
+    SourceAnchor {
+        source: Attribute,
+        encoding: AnchorEncoding,
+    },
     /// Links: carried by the link passes, not with the object.
-    Reference { source: Attribute },
+    Reference {
+        source: Attribute,
+    },
 }
 
 /// What a direct flow makes of several values.
@@ -64,9 +74,7 @@ impl Flow {
                 Ok(values)
             }
             FlowKind::Constant { value } => Ok(vec![Value::text(value.clone())]),
-            FlowKind::AccountEnabled => {
-                Ok(vec![Value::boolean(!disabled.iter().any(|test| test.holds(source)))])
-            }
+            FlowKind::AccountEnabled => Ok(vec![Value::boolean(!disabled.iter().any(|test| test.holds(source)))]),
             FlowKind::SourceAnchor { source: name, encoding } => match anchor(source, name, *encoding)? {
                 Some(anchor) => Ok(vec![Value::text(anchor.as_str())]),
                 None => Ok(Vec::new()),

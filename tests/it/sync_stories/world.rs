@@ -83,7 +83,9 @@ impl World {
         let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000)));
         let activations = Arc::new(SqlActivations::new(gateway, clock.clone() as Arc<dyn Clock>));
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
-        activate(&*activations, read_folder(&folder).expect("the rules"), "test").await.expect("the shipped rules hold");
+        activate(&*activations, read_folder(&folder).expect("the rules"), "test")
+            .await
+            .expect("the shipped rules hold");
         let lease = Arc::new(TestLease(Mutex::new(Some(LeaseEpoch::from_number(1)))));
         let events = Arc::new(Events::default());
         let runner = Runner::new(RunnerParts {
