@@ -35,6 +35,9 @@ pub struct ExportCounters {
     pub failed: i64,
 }
 
+/// Staged links of a batch, by owner and attribute.
+type LinksByOwner = BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>>;
+
 /// One export run towards one target, after the guard agreed.
 pub struct Exporter<'a> {
     pub store: &'a dyn EngineStore,
@@ -199,8 +202,7 @@ impl Exporter<'_> {
                 self.store.objects(&ends).await?.into_iter().map(|object| (object.id, object)).collect();
             // An end that is not at the target yet, or no more, waits without failing the others.
             let there = |id: &ObjectId| objects.get(id).filter(|o| o.anchor.is_some() && o.effective().is_some());
-            let mut by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>> =
-                BTreeMap::new();
+            let mut by_owner: LinksByOwner = BTreeMap::new();
             for link in links {
                 if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
                     && let Some(anchor) = &target.anchor
@@ -222,7 +224,7 @@ impl Exporter<'_> {
 
     async fn send_links(
         &mut self,
-        by_owner: BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>>,
+        by_owner: LinksByOwner,
         objects: &HashMap<ObjectId, SpaceObject>,
     ) -> Result<(), ExportError> {
         self.lease.check()?;

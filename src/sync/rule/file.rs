@@ -157,11 +157,12 @@ impl RuleSource {
 
 fn rule(source: &RuleSource, at: usize, table: RuleTable, faults: &mut Vec<RuleFileError>) -> Option<Rule> {
     let connector = connector(source, at, &table, faults);
+    let empty_group = table.scope.iter().any(Vec::is_empty);
     let mut groups = Vec::new();
     for group in table.scope {
         groups.push(group.into_iter().filter_map(|clause| self::clause(source, clause, faults)).collect::<Vec<_>>());
     }
-    if groups.iter().any(Vec::is_empty) {
+    if empty_group {
         faults.push(source.fault(at, "a scope group without clauses admits everything: leave it out".to_owned()));
     }
     let mut joins = Vec::new();
