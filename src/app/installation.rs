@@ -32,6 +32,8 @@ pub enum InstallationError {
     Store(#[from] StoreError),
     #[error("the store {url} was never initialised: run `landbridge init`")]
     NotInitialised { url: DatabaseUrl },
+    #[error("the store was initialised with a key ring that is not at {path}: restore it")]
+    KeyRingMissing { path: String },
     #[error("the key ring does not belong to this store: restore the ring that the store was made with")]
     OtherKeyRing(#[source] OpenError),
     #[error("the stored value `{name}` cannot be read")]
@@ -50,9 +52,14 @@ impl Installation {
             make_private_folder(directory)?;
         }
         let path = &settings.store.key_ring;
-        let ring = if path.exists() { KeyRing::load(path)? } else { KeyRing::create_file(path, &mut rand::rng())? };
         let (gateway, engine) = open_rooms(&settings.store.url).await?;
         let values = StoreValues::new(gateway.clone());
+        let ring = match (path.exists(), values.read(CANARY).await?) {
+            (true, _) => KeyRing::load(path)?,
+            // A new ring would not open what this store holds.
+            (false, Some(_)) => return Err(InstallationError::KeyRingMissing { path: path.display().to_string() }),
+            (false, None) => KeyRing::create_file(path, &mut rand::rng())?,
+        };
         let canary = values.read_or_store(CANARY, ring.canary()?.to_string()).await?;
         check_canary(&ring, &canary)?;
         let tenant = values.read_or_store(TENANT, uuid::Uuid::new_v4().to_string()).await?;

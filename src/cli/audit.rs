@@ -44,7 +44,10 @@ async fn tail(client: &Client, lines: u32, follow: bool, output: &Output) -> any
     let records = client.call::<AuditTail>(&audit_tail::Request { limit: lines, after: None }).await?;
     output.show(&records, |records| show(records));
     let mut last = records.last().map(|record| record.number.clone());
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(FOLLOW_INTERVAL).await;
         let request = audit_tail::Request { limit: 1000, after: last.clone() };
         let records = client.call::<AuditTail>(&request).await?;
@@ -53,7 +56,6 @@ async fn tail(client: &Client, lines: u32, follow: bool, output: &Output) -> any
             output.show(&records, |records| show(records));
         }
     }
-    Ok(())
 }
 
 fn show(records: &[Record]) -> String {

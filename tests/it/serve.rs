@@ -39,5 +39,22 @@ fn a_gateway_does_not_start_on_the_store_of_another_key_ring() {
     std::fs::remove_file(gateway.folder().join("key-ring")).expect("a key ring");
     let refused = gateway.cli_refused(&["init"]);
     let text = refused["message"].as_str().unwrap_or_default().to_owned();
+    assert!(text.contains("the store was initialised with a key ring that is not at"), "{text}");
+    assert!(!gateway.folder().join("key-ring").exists(), "no other ring was made");
+    std::fs::write(gateway.folder().join("landbridge-other.toml"), other_store(&gateway)).expect("settings");
+    let other = std::process::Command::new(env!("CARGO_BIN_EXE_landbridge"))
+        .arg("--config")
+        .arg(gateway.folder().join("landbridge-other.toml"))
+        .arg("init")
+        .status();
+    assert!(other.expect("the command runs").success(), "another store makes another ring");
+    let refused = gateway.cli_refused(&["init"]);
+    let text = refused["message"].as_str().unwrap_or_default().to_owned();
     assert!(text.contains("the key ring does not belong to this store"), "{text}");
+}
+
+/// The same settings, with the store in another folder and the key ring in the same place.
+fn other_store(gateway: &Gateway) -> String {
+    let settings = std::fs::read_to_string(gateway.settings_file()).expect("settings");
+    settings.replace("sqlite:data", "sqlite:other-data")
 }
