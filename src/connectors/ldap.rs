@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::identity::causes;
 use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search, ServerUrl, ServiceAccount, Trust};
 use crate::sync::attribute::{Attribute, Attributes, Value};
@@ -265,7 +266,7 @@ impl Reader {
                 Err(error) => last = Some(error),
             }
         }
-        let reason = last.map_or_else(|| "no server is configured".to_owned(), |error| describe(&error));
+        let reason = last.map_or_else(|| "no server is configured".to_owned(), |error| causes(&error));
         Err(ConnectorError::Unreachable { connector: self.settings.name.clone(), reason })
     }
 
@@ -402,7 +403,7 @@ impl Reader {
     }
 
     fn aborted(&self, error: &LdapError) -> ConnectorError {
-        ConnectorError::Aborted { connector: self.settings.name.clone(), reason: describe(error) }
+        ConnectorError::Aborted { connector: self.settings.name.clone(), reason: causes(error) }
     }
 }
 
@@ -412,14 +413,4 @@ fn value(bytes: &[u8], binary: bool) -> Value {
         Ok(text) if !binary => Value::text(text),
         _ => Value::binary(bytes),
     }
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 
 pub mod account_state;
 pub mod admin;
+pub mod causes;
 pub mod clock;
 pub mod dn;
 pub mod domain_name;
@@ -18,6 +19,7 @@ pub mod verdict;
 
 pub use account_state::{AccountState, LogonHours};
 pub use admin::{Right, Role};
+pub use causes::causes;
 pub use clock::{Clock, SettableClock, SystemClock, Timestamp};
 pub use dn::DistinguishedName;
 pub use domain_name::DomainName;

@@ -13,7 +13,7 @@ use super::sealer::Sealer;
 use super::source::{AccountSource, SourceError, SourcePage};
 use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
 use crate::credential::{ClearText, Quarantine, SourceStamp};
-use crate::identity::{Clock, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
+use crate::identity::{Clock, causes, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
 
 /// The password channel of one connector.
 pub struct Channel {
@@ -85,7 +85,7 @@ impl Channel {
         let outcome = self.pass(epoch).await;
         let end = match &outcome {
             Ok(report) => PassEnd::Complete { started, report: *report },
-            Err(error) => PassEnd::Failed { error: texts(error) },
+            Err(error) => PassEnd::Failed { error: causes(error) },
         };
         self.store.end_pass(epoch, &self.connector, end).await?;
         outcome
@@ -309,14 +309,3 @@ impl Channel {
     }
 }
 
-/// An error with its causes, for the row that operators read.
-pub(super) fn texts(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += ": ";
-        text += &cause.to_string();
-        source = cause.source();
-    }
-    text
-}

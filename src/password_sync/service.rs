@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{Channel, ChannelError, texts};
+use super::channel::{Channel, ChannelError};
 use super::report::PassReport;
 use super::wrapping::Wrapping;
-use crate::identity::{ConnectorName, LeaseEpoch};
+use crate::identity::{ConnectorName, LeaseEpoch, causes};
 
 /// Whether this node may write, and under which epoch. `None` while another node holds the engine lease.
 #[async_trait]
@@ -120,7 +120,7 @@ impl PasswordSync {
             match outcome {
                 Ok(0) => {}
                 Ok(stored) => tracing::info!(connector = %name, stored, "passwords were synchronised"),
-                Err(error) => tracing::warn!(connector = %name, error = texts(&error), "the password channel stopped"),
+                Err(error) => tracing::warn!(connector = %name, error = causes(&error), "the password channel stopped"),
             }
         });
         futures::future::join_all(connectors).await;
@@ -138,7 +138,7 @@ impl PasswordSync {
             tokio::select! {
                 () = stop.cancelled() => return,
                 outcome = self.wrapping.run_round(epoch) => if let Err(error) = outcome {
-                    tracing::warn!(error = texts(&error), "stored hashes could not be wrapped");
+                    tracing::warn!(error = causes(&error), "stored hashes could not be wrapped");
                 }
             }
         }

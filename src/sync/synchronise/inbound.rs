@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::join::describe;
+use crate::identity::causes;
 use crate::identity::Upn;
 use crate::sync::attribute::Attribute;
 use crate::sync::metaverse::{Contribution, MvId};
@@ -90,7 +90,7 @@ impl Contender<'_> {
             let values = match flow.evaluate(attributes, disabled) {
                 Ok(values) => values,
                 Err(error) => {
-                    let problem = Problem::new(ProblemCode::SeveralValues, describe(&error));
+                    let problem = Problem::new(ProblemCode::SeveralValues, causes(&error));
                     problems.entry(self.source.id).or_default().insert(problem);
                     // What is doubtful is left as it was.
                     match held.get(&flow.target) {

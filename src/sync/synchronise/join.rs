@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::identity::causes;
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
@@ -172,19 +173,6 @@ fn missing_anchor(rules: &RuleSet, rule: &Rule, object: &SpaceObject) -> Option<
             Some(Problem::new(ProblemCode::MissingAnchor, format!("`{source}` has no value")))
         }
         Ok(_) => None,
-        Err(error) => Some(Problem::new(ProblemCode::MissingAnchor, describe(&error))),
+        Err(error) => Some(Problem::new(ProblemCode::MissingAnchor, causes(&error))),
     }
-}
-
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }

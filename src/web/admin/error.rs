@@ -5,6 +5,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::identity::causes;
+
 /// An error for the operator: what failed, on which object, and what to do. `code` is stable, `message` is for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -51,14 +53,9 @@ impl OperationError {
 
     /// Logs the cause where it is dealt with, here, and tells the operator that the log has it.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut causes = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        tracing::error!(error = causes.join(": "), "an admin operation failed");
-        Self::new(Kind::Internal, causes.join(": "))
+        let text = causes(error);
+        tracing::error!(error = text, "an admin operation failed");
+        Self::new(Kind::Internal, text)
     }
 
     pub fn with_detail(mut self, detail: impl Serialize) -> Self {

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::response::{IntoResponse, Response};
 
+use crate::identity::causes;
 use crate::issuer::provider::AuthorizeError;
 use crate::issuer::{AuthorizationAnswer, AuthorizeFault, ResponseMode};
 use crate::web::page::{self, Fault};
@@ -51,21 +52,9 @@ pub(in crate::web) fn fault(services: &Services, error: AuthorizeError) -> Respo
             }
         }
         AuthorizeError::Unavailable(error) => {
-            tracing::error!(error = %chain(&error), "the issuer is unavailable");
+            tracing::error!(error = %causes(&error), "the issuer is unavailable");
             Fault::Unavailable
         }
     };
     page::fault(services, fault)
-}
-
-/// An error with its causes, for the log.
-pub(in crate::web) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

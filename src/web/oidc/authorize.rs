@@ -3,7 +3,8 @@
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
-use super::answer::{answer, chain, fault};
+use super::answer::{answer, fault};
+use crate::identity::causes;
 use crate::issuer::answer::AuthorizeErrorCode;
 use crate::issuer::{Demand, Params, Prompt};
 use crate::signin::{ProtocolRequest, SignInRequest, Step};
@@ -72,7 +73,7 @@ async fn session_fits(services: &Shared, cookies: &Cookies, demand: &Demand) -> 
         }
         Ok(None) => Err(AuthorizeErrorCode::LoginRequired),
         Err(error) => {
-            tracing::error!(error = %chain(&error), "a session could not be read");
+            tracing::error!(error = %causes(&error), "a session could not be read");
             Err(AuthorizeErrorCode::TemporarilyUnavailable)
         }
     }

@@ -8,7 +8,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::answer::{chain, see_other};
+use super::answer::see_other;
+use crate::identity::causes;
 use crate::identity::SessionId;
 use crate::issuer::Params;
 use crate::issuer::discovery::paths;
@@ -96,6 +97,6 @@ fn confirm(services: &Shared, request: &LogoutRequest, params: &Params) -> Respo
 }
 
 fn unavailable(services: &Shared, error: &dyn std::error::Error) -> Response {
-    tracing::error!(error = %chain(error), "sign-out is unavailable");
+    tracing::error!(error = %causes(error), "sign-out is unavailable");
     page::fault(services, Fault::Unavailable)
 }

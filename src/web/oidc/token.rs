@@ -7,7 +7,7 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue, P
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::answer::chain;
+use crate::identity::causes;
 use crate::issuer::token::Caller;
 use crate::issuer::{Params, TokenError};
 use crate::web::form::{Form, FormFault};
@@ -50,7 +50,7 @@ pub(super) fn refuse(error: TokenError) -> Response {
     let status = match &error {
         TokenError::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
         TokenError::Unavailable(cause) => {
-            tracing::error!(error = %chain(cause), "the issuer is unavailable");
+            tracing::error!(error = %causes(cause), "the issuer is unavailable");
             StatusCode::SERVICE_UNAVAILABLE
         }
         TokenError::InvalidRequest(_)

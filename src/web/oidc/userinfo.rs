@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 
-use super::answer::chain;
+use crate::identity::causes;
 use crate::web::services::Shared;
 
 pub(in crate::web) async fn userinfo(State(services): State<Shared>, headers: HeaderMap) -> Response {
@@ -15,7 +15,7 @@ pub(in crate::web) async fn userinfo(State(services): State<Shared>, headers: He
         Ok(Some(info)) => Json(info).into_response(),
         Ok(None) => challenge("Bearer realm=\"userinfo\", error=\"invalid_token\""),
         Err(error) => {
-            tracing::error!(error = %chain(&error), "userinfo is unavailable");
+            tracing::error!(error = %causes(&error), "userinfo is unavailable");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }

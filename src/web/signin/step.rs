@@ -9,7 +9,8 @@ use super::paths;
 use crate::identity::{EntityId, TransactionId};
 use crate::signin::{Notice, SignInError, Step};
 use crate::web::cookies::{Cookies, OpenTransaction};
-use crate::web::oidc::answer::{answer, chain, fault};
+use crate::identity::causes;
+use crate::web::oidc::answer::{answer, fault};
 use crate::web::page::{self, Fault};
 use crate::web::services::Services;
 
@@ -99,7 +100,7 @@ pub(in crate::web) fn failed(services: &Services, error: SignInError) -> Respons
             Fault::TransactionLost
         }
         SignInError::Unavailable(error) => {
-            tracing::error!(error = %chain(&error), "sign-in is unavailable");
+            tracing::error!(error = %causes(&error), "sign-in is unavailable");
             Fault::Unavailable
         }
         SignInError::AssertionRefused => Fault::AssertionRefused,
@@ -115,7 +116,7 @@ pub(super) fn gate_failed(services: &Services, error: GateError) -> Response {
             Fault::AssertionRefused
         }
         GateError::Unavailable(_) => {
-            tracing::error!(error = %chain(&error), "a federation partner cannot be used");
+            tracing::error!(error = %causes(&error), "a federation partner cannot be used");
             Fault::Unavailable
         }
     };
