@@ -502,7 +502,7 @@ async fn a_frozen_server_fails_its_probe_by_the_deadline() {
     corp.slapd.freeze();
     let begun = Instant::now();
     assert!(live.probe(&self::corp()).await[0].outcome.is_err());
-    assert!(begun.elapsed() < probe_deadline + Duration::from_secs(2));
+    assert!(begun.elapsed() < probe_deadline + Duration::from_secs(10));
     corp.slapd.thaw();
 }
 
