@@ -1,5 +1,6 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
+mod e2e_web;
 mod federation;
 mod issuer_store;
 mod ldap;

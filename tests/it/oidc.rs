@@ -2,6 +2,6 @@
 //! played by hand. The directory and the hash check are scripted; store, sign-in and issuer are the product's.
 
 mod pages;
-mod provider;
+pub mod provider;
 mod refusals;
 mod support;

@@ -8,15 +8,18 @@ use axum::response::Response;
 
 use super::step;
 use crate::identity::TransactionId;
-use crate::signin::Step;
+use crate::signin::{SignInError, Step, TransactionLost};
 use crate::web::browser::Caller;
 use crate::web::cookies::Cookies;
 use crate::web::form;
 use crate::web::page::{self, Fault};
 use crate::web::services::Shared;
 
-/// Largest posted answer: what the gate of `saml` looks at, in base64, with room for the form.
-const ANSWER_LIMIT: usize = 512 * 1024;
+/// Largest posted answer: what the gate of `saml` looks at (768 KiB in base64), with room for the form's escapes. Above it
+/// there is no audit record of the answer, since nothing of it was read.
+const ANSWER_LIMIT: usize = 1024 * 1024;
+/// The audit code of an answer to a question that is settled: posted again, or after the sign-in went another way.
+const NOT_AWAITED: &str = "federation.not_awaited";
 
 pub(in crate::web) async fn acs(
     State(services): State<Shared>,
@@ -32,7 +35,13 @@ pub(in crate::web) async fn acs(
     let Some(open) = open else { return page::fault(&services, Fault::TransactionLost) };
     let (partner, request_id) = match services.sign_in.step(&open.handle).await {
         Ok(Step::AwaitAssertion { partner, request_id, .. }) => (partner, request_id),
-        Ok(_) => return page::fault(&services, Fault::TransactionLost),
+        Ok(_) | Err(SignInError::Lost(TransactionLost::OtherState)) => {
+            let refused = services.sign_in.refuse_assertion(Some(&open.handle), NOT_AWAITED, &browser).await;
+            return match refused {
+                Ok(()) => page::fault(&services, Fault::TransactionLost),
+                Err(down) => step::failed(&services, SignInError::Unavailable(down)),
+            };
+        }
         Err(error) => return step::failed(&services, error),
     };
     let identity = match services.federation.accept(response, &partner, &request_id).await {

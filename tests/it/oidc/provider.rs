@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::support::{ADA, BYE, REDIRECT, Tab, World};
 
 /// openidconnect's transport over this test's client.
-async fn transport(http: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, std::io::Error> {
+pub async fn transport(http: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, std::io::Error> {
     let (parts, body) = request.into_parts();
     let sent = http.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
     let answer = sent.send().await.map_err(std::io::Error::other)?;
@@ -25,7 +25,7 @@ async fn transport(http: reqwest::Client, request: HttpRequest) -> Result<HttpRe
     response.body(answer.bytes().await.map_err(std::io::Error::other)?.to_vec()).map_err(std::io::Error::other)
 }
 
-fn claims_of(token: &str) -> Value {
+pub fn claims_of(token: &str) -> Value {
     use base64::Engine as _;
     let body = token.split('.').nth(1).expect("three parts");
     let body = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(body).expect("base64url");

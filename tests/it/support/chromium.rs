@@ -1,4 +1,4 @@
-//! Headless Chromium, driven through chromedriver. All host names under `.example` lead to 127.0.0.1; only certificates of
+//! Headless Chromium, driven through chromedriver. All host names under `.example` and `.localhost` lead to 127.0.0.1; only certificates of
 //! the given test authority are accepted, and nothing is reached outside loopback.
 
 use std::net::TcpStream;
@@ -154,6 +154,13 @@ impl Chromium {
         self.client.issue_cmd(command).await.expect("the browser answers")
     }
 
+    /// What the browser's console has shown since the last call, such as violations of a content security policy.
+    pub async fn console(&self) -> Vec<String> {
+        let entries = self.client.issue_cmd(ConsoleLog).await.expect("the browser answers");
+        let entries = entries.as_array().expect("a list of entries");
+        entries.iter().filter_map(|entry| entry["message"].as_str()).map(str::to_owned).collect()
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }
@@ -175,7 +182,7 @@ fn capabilities(dir: &Path, pki: &Pki) -> fantoccini::wd::Capabilities {
         "--lang=en".to_owned(),
         // The partner speaks plain HTTP; without this the browser first tries HTTPS there.
         "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,Translate".to_owned(),
-        "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+        "--host-resolver-rules=MAP *.example 127.0.0.1, MAP *.localhost 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
             .to_owned(),
         format!("--ignore-certificate-errors-spki-list={}", pki.spki_hash()),
         format!("--user-data-dir={}", dir.join("profile").display()),
@@ -184,6 +191,7 @@ fn capabilities(dir: &Path, pki: &Pki) -> fantoccini::wd::Capabilities {
     let insecure = Value::Bool(false);
     serde_json::Map::from_iter([
         ("goog:chromeOptions".to_owned(), options),
+        ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })),
         ("acceptInsecureCerts".to_owned(), insecure),
     ])
 }
@@ -207,5 +215,19 @@ impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
 
     fn method_and_body(&self, _request_url: &url::Url) -> (http::Method, Option<String>) {
         (http::Method::POST, Some(self.body.clone()))
+    }
+}
+
+/// chromedriver's own command for the browser's console.
+#[derive(Debug)]
+struct ConsoleLog;
+
+impl fantoccini::wd::WebDriverCompatibleCommand for ConsoleLog {
+    fn endpoint(&self, base_url: &url::Url, session_id: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base_url.join(&format!("session/{}/se/log", session_id.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _request_url: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({ "type": "browser" }).to_string()))
     }
 }

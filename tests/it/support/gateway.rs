@@ -227,6 +227,11 @@ impl Gateway {
 
     /// An HTTP client that trusts the gateway, keeps cookies and follows no redirect.
     pub fn http(&self) -> reqwest::Client {
+        self.http_builder().build().expect("a client")
+    }
+
+    /// [`Gateway::http`] before it is built.
+    pub fn http_builder(&self) -> reqwest::ClientBuilder {
         landbridge::app::tls::install_provider();
         let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
         reqwest::Client::builder()
@@ -234,7 +239,5 @@ impl Gateway {
             .cookie_store(true)
             .redirect(reqwest::redirect::Policy::none())
             .resolve(&self.host, ([127, 0, 0, 1], self.port).into())
-            .build()
-            .expect("a client")
     }
 }
