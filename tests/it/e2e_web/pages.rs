@@ -12,21 +12,38 @@ const REDIRECT: &str = "https://app.relying-party.example/cb";
 /// A phone and a desk.
 const WIDTHS: [u32; 2] = [360, 1280];
 
+/// How the browser tells of something that a page's policy forbids.
+const FORBIDDEN: &str = "Content Security Policy";
+
 /// Looks at the page that the browser shows.
 async fn look(browser: &Chromium, page: &str, heading: &str) {
     let shown = browser.find("h1").await.text().await.expect("the browser answers");
     assert_eq!(shown, heading, "{page}");
-    let forbidden: Vec<String> =
-        browser.console().await.into_iter().filter(|line| line.contains("Content Security Policy")).collect();
+    let forbidden: Vec<String> = browser.console().await.into_iter().filter(|line| line.contains(FORBIDDEN)).collect();
     assert_eq!(forbidden, [""; 0], "{page}");
     for (scheme, width) in [("light", WIDTHS[0]), ("light", WIDTHS[1]), ("dark", WIDTHS[0])] {
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        browser.devtools("Emulation.setEmulatedMedia", features).await;
+        // Without motion, so that nobody looks at a colour that is still on its way to another.
+        let features = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")];
+        let features = features.map(|(name, value)| json!({ "name": name, "value": value }));
+        browser.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
         let picture = format!("pages/{page}-{scheme}-{width}.png");
         browser.screenshot(width, &Path::new(env!("CARGO_TARGET_TMPDIR")).join(picture)).await;
         assert!(!browser.scrolls_sideways().await, "{page} at {width}");
         assert_eq!(browser.axe_violations().await, [""; 0], "{page} at {width}, {scheme}");
     }
+}
+
+/// Spoils the page, so that a silent instrument is noticed.
+async fn instruments_see_faults(browser: &Chromium) {
+    let spoil = "const script = document.createElement('script'); script.textContent = '0'; \
+                 document.querySelector('main').append(script, new Image()); 0";
+    browser.evaluate(spoil).await;
+    let console = browser.console().await;
+    assert!(console.iter().any(|line| line.contains(FORBIDDEN)), "{console:?}");
+    let violations = browser.axe_violations().await;
+    assert!(violations.iter().any(|line| line.starts_with("image-alt")), "{violations:?}");
+    browser.evaluate("document.querySelector('main').style.width = '2000px'; 0").await;
+    assert!(browser.scrolls_sideways().await);
 }
 
 fn authorize_url(world: &World, more: &[(&str, &str)]) -> String {
@@ -62,6 +79,8 @@ async fn every_page_is_accessible_fits_its_screen_and_obeys_its_own_policy() {
 
     browser.goto(&authorize).await;
     look(&browser, "name", "Sign in").await;
+    instruments_see_faults(&browser).await;
+    browser.goto(&authorize).await;
     name(&browser, "ada").await;
     browser.find("#notice").await;
     look(&browser, "name-refused", "Sign in").await;

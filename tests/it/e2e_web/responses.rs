@@ -29,7 +29,7 @@ fn signing_key(partner: &SimpleSamlPhp) -> SigningKey {
     SigningKey::from_parts(key, &der(&partner.signing_cert_file())).expect("the partner's key fits its certificate")
 }
 
-/// Everything that a response has to fit, for `asked`.
+/// What a response has to fit, whatever the question.
 struct Keys {
     partner: SigningKey,
     foreign: SigningKey,
@@ -42,7 +42,8 @@ struct Keys {
 
 impl Keys {
     fn of(world: &World) -> Self {
-        let foreign = SigningKey::generate(KeyKind::Rsa2048, "attacker", SystemClock.now(), Duration::from_secs(86_400));
+        let foreign =
+            SigningKey::generate(KeyKind::Rsa2048, "attacker", SystemClock.now(), Duration::from_secs(86_400));
         Self {
             partner: signing_key(&world.partner),
             foreign: foreign.expect("a key"),
@@ -77,7 +78,7 @@ fn authorize_url(world: &World) -> String {
     format!("{}/oauth2/authorize?{query}", world.gateway.url())
 }
 
-/// The newest sign-in record that is no success: its outcome and reason.
+/// The reasons of all refused sign-ins, oldest first.
 fn refusals(world: &World) -> Vec<String> {
     let sign_ins = world.gateway.audit(1000).into_iter().filter(|record| record["kind"] == "sign-in");
     let refused = sign_ins.filter(|record| record["outcome"] == "refused");
@@ -125,16 +126,41 @@ async fn every_altered_response_is_refused_with_its_code_and_the_unaltered_one_a
     for ((name, code), found) in expected.iter().zip(&found) {
         assert_eq!(found, code, "{name}");
     }
-    assert_eq!(successes(&world).len(), expected.len().div_ceil(ROWS_PER_QUESTION));
+    let (successes, carol) = (successes(&world), world.user(&keys.upn));
+    assert_eq!(successes.len(), expected.len().div_ceil(ROWS_PER_QUESTION));
+    assert!(successes.iter().all(|record| record["subject"] == carol["oid"]), "{successes:?}");
 }
 
 #[tokio::test]
-async fn an_accepted_response_posted_again_is_refused() {
+async fn a_response_counts_once_and_only_for_whom_the_partner_answers() {
     let world = World::start();
     world.add_client("table", REDIRECT, "https://app.example/bye");
     let (keys, authorize) = (Keys::of(&world), authorize_url(&world));
+    replayed(&world, &keys, &authorize).await;
+    let ada = world.user(&Method::Hash.upn());
+    let ada = ada["source_anchor"].as_str().expect("an anchor");
+    let (carol, upn) = (keys.anchor.as_str(), keys.upn.as_str());
+    for (anchor, upn, code) in [
+        ("nobody-s-anchor", upn, "federation.unknown_anchor"),
+        (carol, "dave@federated.example", "federation.upn_mismatch"),
+        (ada, upn, "federation.upn_mismatch"),
+        (ada, &Method::Hash.upn(), "federation.domain_foreign"),
+    ] {
+        let visitor = world.visitor();
+        let asked = visitor.ask_partner(&authorize).await;
+        let parameters = Parameters { name_id: anchor, upn, ..keys.parameters(&asked) };
+        let (_, xml) = saml_table::accepted(parameters).remove(0);
+        let answer = visitor.answer(&asked, &saml_table::field(xml.as_bytes())).await;
+        assert_eq!(answer.status(), 403, "{anchor} {upn}");
+        assert_eq!(refusals(&world).pop().as_deref(), Some(code), "{anchor} {upn}");
+    }
+    assert_eq!(successes(&world).len(), 1);
+}
+
+/// An accepted response posted again: by its browser, by a thief of its cookies, on another question.
+async fn replayed(world: &World, keys: &Keys, authorize: &str) {
     let (visitor, other) = (world.visitor(), world.visitor());
-    let asked = visitor.ask_partner(&authorize).await;
+    let asked = visitor.ask_partner(authorize).await;
     let cookies = visitor.cookies();
     let (sign, xml) = saml_table::accepted(keys.parameters(&asked)).remove(0);
     assert_eq!(sign, Sign::Both);
@@ -146,10 +172,10 @@ async fn an_accepted_response_posted_again_is_refused() {
     // By somebody who took the cookies and the response.
     let stolen = visitor.answer_with_cookies(&asked, &field, &cookies).await;
     assert_eq!(stolen.status(), 400);
-    assert_eq!(refusals(&world), ["federation.not_awaited"]);
+    assert_eq!(refusals(world), ["federation.not_awaited"]);
     // On another question.
-    let asked = other.ask_partner(&authorize).await;
+    let asked = other.ask_partner(authorize).await;
     assert_eq!(other.answer(&asked, &field).await.status(), 403);
-    assert_eq!(refusals(&world), ["federation.not_awaited", "saml.in_response_to_mismatch"]);
-    assert_eq!(successes(&world).len(), 1);
+    assert_eq!(refusals(world), ["federation.not_awaited", "saml.in_response_to_mismatch"]);
+    assert_eq!(successes(world).len(), 1);
 }

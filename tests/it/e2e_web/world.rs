@@ -73,8 +73,7 @@ impl World {
     pub fn start() -> Self {
         let slapd = Slapd::builder().ldif(&ldif()).start();
         slapd.expire_password(&dn("eve"));
-        let gateway =
-            Gateway::builder().host(GATEWAY_HOST).slapd("corp", &slapd, &[HASH, LIVE, FEDERATED], "").start();
+        let gateway = Gateway::builder().host(GATEWAY_HOST).slapd("corp", &slapd, &[HASH, LIVE, FEDERATED], "").start();
         for domain in [HASH, LIVE, FEDERATED] {
             gateway.cli(&["domain", "add", domain]);
             gateway.cli(&["domain", "verify", domain, "--vouch"]);
