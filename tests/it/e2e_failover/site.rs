@@ -57,7 +57,7 @@ impl Site {
         self.visitor.sign_in(&person.upn, &person.password).await
     }
 
-    /// Whether the newest sign-in that succeeds is by slapd itself.
+    /// Whether slapd itself signs `person` in now.
     pub async fn is_served_by_slapd(&self, person: &Person) -> bool {
         let signed = self.right(person).await.signed();
         !self.visitor.tokens(&signed).await.by_backup()
@@ -66,7 +66,7 @@ impl Site {
     /// The newest record of a kind.
     #[track_caller]
     pub fn last(&self, kind: &str) -> Value {
-        let records = self.gateway.audit(200);
+        let records = self.gateway.audit(1000);
         let found = records.into_iter().rev().find(|record| record["kind"] == kind);
         found.unwrap_or_else(|| panic!("no record of the kind {kind}"))
     }
