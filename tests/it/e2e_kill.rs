@@ -145,7 +145,7 @@ async fn find_again(gateway: &Gateway, visitor: &Visitor, log: &Log) -> (usize, 
 /// Whether the newest run began and did not come to its end.
 fn newest_run_was_cut_short(gateway: &Gateway) -> bool {
     let status = gateway.cli(&["sync", "status", "--runs", "1"]);
-    status["runs"][0]["run"]["outcome"] != "completed"
+    status["runs"][0]["run"]["outcome"] == "running"
 }
 
 /// Gives some people another name at the directory.

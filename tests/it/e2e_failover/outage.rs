@@ -126,9 +126,7 @@ async fn through_an_outage(mut site: Site, what: &str, cut: fn(&mut Site), back:
     })
     .await;
     let settled = Instant::now();
-    let alert = tokio::task::block_in_place(|| {
-        wait_until("the alert", Duration::from_secs(5), || site.alerts().pop())
-    });
+    let alert = tokio::task::block_in_place(|| wait_until("the alert", Duration::from_secs(5), || site.alerts().pop()));
     assert_eq!((&alert["name"], &alert["subject"]), (&"authority-down".into(), &"corp".into()));
     wait_until_async("more sign-ins by the backup", Duration::from_secs(30), async || {
         (load.count(Seen::ByBackup, settled) >= 2 * RATE as usize).then_some(())
