@@ -1,6 +1,8 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
 mod e2e_web;
+mod e2e_failover;
+mod e2e_kill;
 mod federation;
 mod issuer_store;
 mod ldap;

@@ -38,6 +38,26 @@ pub struct Gateway {
     process: Option<Process>,
 }
 
+/// The command line, on another thread than the gateway's guard.
+#[derive(Clone)]
+pub struct Operator {
+    settings: PathBuf,
+}
+
+impl Operator {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("--config").arg(&self.settings).arg("--json").args(args);
+        command
+    }
+
+    /// What the command printed; `None` when it failed, for whatever reason.
+    pub fn run(&self, args: &[&str]) -> Option<Value> {
+        let output = self.command(args).output().expect("the command runs");
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+}
+
 impl Builder {
     /// The host name of the public address; `localhost` when not given.
     pub fn host(mut self, host: &str) -> Self {
@@ -188,9 +208,12 @@ impl Gateway {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
-        command.arg("--config").arg(self.settings_file()).arg("--json").args(args);
-        command
+        self.operator().command(args)
+    }
+
+    /// The command line of an operator who may find the gateway gone.
+    pub fn operator(&self) -> Operator {
+        Operator { settings: self.settings_file() }
     }
 
     /// Runs a command that must succeed, and returns what it printed.
@@ -227,16 +250,20 @@ impl Gateway {
 
     /// An HTTP client that trusts the gateway, keeps cookies and follows no redirect.
     pub fn http(&self) -> reqwest::Client {
-        self.http_builder().build().expect("a client")
+        self.http_builder().cookie_store(true).build().expect("a client")
     }
 
-    /// [`Gateway::http`] before it is built.
+    /// The same for many browsers at once, each of which keeps its own cookies.
+    pub fn http_without_cookies(&self) -> reqwest::Client {
+        self.http_builder().timeout(Duration::from_secs(30)).build().expect("a client")
+    }
+
+    /// A client before it is built, without a cookie store.
     pub fn http_builder(&self) -> reqwest::ClientBuilder {
         landbridge::app::tls::install_provider();
         let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
         reqwest::Client::builder()
             .tls_certs_only([ca])
-            .cookie_store(true)
             .redirect(reqwest::redirect::Policy::none())
             .resolve(&self.host, ([127, 0, 0, 1], self.port).into())
     }

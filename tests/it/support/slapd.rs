@@ -287,6 +287,12 @@ impl Slapd {
         self.ldapmodify(&(change + &super::directory::line(attribute, value)));
     }
 
+    /// A person changes their own password (RFC 3062), which an administrator's change would mark as due for change.
+    #[track_caller]
+    pub fn change_own_password(&self, dn: &str, old: &str, new: &str) {
+        run(self.client("ldappasswd").args(["-D", dn, "-w", old, "-a", old, "-s", new]));
+    }
+
     /// Puts a person under [`EXPIRING_POLICY`] with a password that is years old.
     pub fn expire_password(&self, dn: &str) {
         self.replace(dn, "pwdPolicySubentry", EXPIRING_POLICY);

@@ -1,0 +1,5 @@
+//! Failover as people at the pages, an operator at the command line and slapd see it.
+
+mod conditions;
+mod outage;
+mod site;

@@ -1,0 +1,228 @@
+//! `serve` is killed at random moments while people sign in and a sync runs; whatever it had answered is still true.
+//!
+//! SIGKILL loses what a process holds, not what the kernel has: that acknowledged commits also survive power loss is the
+//! matter of the store's own tests (`store_writes`).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng};
+use serde_json::Value;
+
+use crate::support::directory::{ALPHA, BETA, People, Person, line};
+use crate::support::gateway::{Gateway, Operator};
+use crate::support::slapd::{self, Slapd};
+use crate::support::visitor::{Outcome, Signed, Tokens, Visitor};
+
+/// Kills in a usual run; [`KILLS_SETTING`] asks for another number.
+const KILLS: usize = 12;
+const KILLS_SETTING: &str = "LANDBRIDGE_TEST_KILLS";
+/// The moments of the kills.
+const SEED: u64 = 20;
+const LATEST_KILL: Duration = Duration::from_millis(2500);
+const PEOPLE: usize = 60;
+/// People changed in the directory in each round, so that every sync has something to carry.
+const CHANGED: usize = 20;
+/// People who sign in at once, over and over.
+const VISITORS: usize = 4;
+
+/// What was answered to the outside, and must be found again.
+#[derive(Default)]
+struct Answered {
+    sessions: Vec<(Signed, Tokens)>,
+    /// Records by number, as `audit tail` told them.
+    audit: BTreeMap<i64, Value>,
+    runs: usize,
+}
+
+type Log = Arc<Mutex<Answered>>;
+
+struct Round {
+    stop: Arc<AtomicBool>,
+    visitors: tokio::task::JoinSet<()>,
+    operators: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Round {
+    fn start(people: &[Person], visitor: &Visitor, operator: &Operator, log: &Log, round: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut visitors = tokio::task::JoinSet::new();
+        for index in 0..VISITORS {
+            let own: Vec<_> = people.iter().skip(index).step_by(VISITORS).cloned().collect();
+            visitors.spawn(sign_in_over_and_over(own, round, visitor.clone(), log.clone(), stop.clone()));
+        }
+        let work: [fn(&Operator, &Log); 2] = [synchronise, read_audit];
+        let operators = work.map(|work| {
+            let (operator, log, stop) = (operator.clone(), log.clone(), stop.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    work(&operator, &log);
+                }
+            })
+        });
+        Self { stop, visitors, operators: operators.into() }
+    }
+
+    async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.visitors.join_next().await {
+            ended.expect("a visitor does not panic");
+        }
+        for operator in self.operators {
+            operator.join().expect("an operator does not panic");
+        }
+    }
+}
+
+async fn sign_in_over_and_over(people: Vec<Person>, round: usize, visitor: Visitor, log: Log, stop: Arc<AtomicBool>) {
+    for person in people.iter().cycle().skip(round) {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        // The gateway may be gone, or say that it has no answer; only what it did answer counts.
+        let Ok(Outcome::Signed(signed)) = visitor.try_sign_in(&person.upn, &person.password).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        if let Ok(Some(tokens)) = visitor.try_tokens(&signed).await {
+            log.lock().expect("the log").sessions.push((signed, tokens));
+        }
+    }
+}
+
+fn synchronise(operator: &Operator, log: &Log) {
+    let ran = operator.run(&["sync", "run", "--profile", "full"]).is_some();
+    let passed = operator.run(&["password-sync", "run"]).is_some();
+    if ran && passed {
+        log.lock().expect("the log").runs += 1;
+    }
+}
+
+fn read_audit(operator: &Operator, log: &Log) {
+    if let Some(records) = operator.run(&["audit", "tail", "--lines", "100"]) {
+        let records = records.as_array().expect("a list").iter().map(|record| (number(record), record.clone()));
+        log.lock().expect("the log").audit.extend(records);
+    }
+}
+
+fn number(record: &Value) -> i64 {
+    record["number"].as_i64().unwrap_or_else(|| panic!("a record without a number: {record}"))
+}
+
+/// Finds everything again, and forgets it.
+async fn find_again(gateway: &Gateway, visitor: &Visitor, log: &Log) -> (usize, usize) {
+    let answered = std::mem::take(&mut *log.lock().expect("the log"));
+    let records = gateway.audit(1000);
+    let kept: BTreeMap<i64, &Value> = records.iter().map(|record| (number(record), record)).collect();
+    let numbers: Vec<i64> = kept.keys().copied().collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "audit numbers have no gap: {numbers:?}");
+    for (number, told) in &answered.audit {
+        if *number >= numbers[0] {
+            assert_eq!(kept.get(number), Some(&told), "the record {number} is what it was");
+        }
+    }
+    let (sessions, told) = (answered.sessions.len(), answered.audit.len());
+    for (index, (mut signed, tokens)) in answered.sessions.into_iter().enumerate() {
+        let recorded = records.iter().any(|record| record["detail"]["sid"] == tokens.sid.as_str());
+        assert!(recorded, "the sign-in of session {} is in the audit log", tokens.sid);
+        assert!(visitor.userinfo_answers(&tokens.access).await, "the access token of {} is good", tokens.sid);
+        // A third of each is enough: both write, and take their time.
+        if index % 3 == 0 {
+            assert!(visitor.is_still_signed_in(&mut signed).await, "session {} lives", tokens.sid);
+        } else if index % 3 == 1 {
+            let fresh = visitor.refresh(&tokens.refresh).await.expect("an answer");
+            assert_eq!(fresh.map(|tokens| tokens.sid), Some(tokens.sid), "the refresh token is good");
+        }
+    }
+    let verified = gateway.cli(&["audit", "verify"]);
+    assert_eq!(verified["breaks"], serde_json::json!([]));
+    (sessions, told)
+}
+
+/// Whether the newest run began and did not come to its end.
+fn newest_run_was_cut_short(gateway: &Gateway) -> bool {
+    let status = gateway.cli(&["sync", "status", "--runs", "1"]);
+    status["runs"][0]["run"]["outcome"] == "running"
+}
+
+/// Gives some people another name at the directory.
+fn rename_people(slapd: &Slapd, people: &[Person], round: usize) {
+    let changes: String = (0..CHANGED)
+        .map(|index| &people[(round * CHANGED + index) % people.len()])
+        .map(|person| {
+            line("dn", &person.dn)
+                + "changetype: modify\nreplace: givenName\n"
+                + &line("givenName", &format!("Round {round}"))
+                + "\n"
+        })
+        .collect();
+    slapd.ldapmodify(&changes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_was_answered_before_a_kill_is_true_after_the_restart() {
+    let kills = std::env::var(KILLS_SETTING).map_or(KILLS, |number| number.parse().expect("a number of kills"));
+    let mut directory = People { people: PEOPLE, groups: 10, ..People::default() }.generate();
+    for (index, person) in directory.people.iter_mut().enumerate() {
+        person.upn = format!("{}@{}", person.uid, if index.is_multiple_of(2) { ALPHA } else { BETA });
+    }
+    let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
+    let policy = format!("password_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
+    let mut gateway = Gateway::builder().slapd("corp", &slapd, &[ALPHA, BETA], &policy).start();
+    for domain in [ALPHA, BETA] {
+        gateway.cli(&["domain", "add", domain]);
+        gateway.cli(&["domain", "verify", domain, "--vouch"]);
+    }
+    gateway.cli(&["rules", "activate"]);
+    gateway.cli(&["sync", "run", "--profile", "full"]);
+    gateway.cli(&["password-sync", "run"]);
+    // One domain signs in at the directory, the other by synchronised hashes.
+    gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
+    gateway.cli(&["domain", "set-method", BETA, "phs", "--force"]);
+    let (visitor, operator, log) = (Visitor::register(&gateway), gateway.operator(), Log::default());
+
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let (mut sessions, mut told, mut runs, mut cut_short) = (0, 0, 0, 0);
+    let mut slowest = Duration::ZERO;
+    for round in 0..kills {
+        tokio::task::block_in_place(|| rename_people(&slapd, &directory.people, round));
+        let working = Round::start(&directory.people, &visitor, &operator, &log, round);
+        let latest = u64::try_from(LATEST_KILL.as_millis()).expect("a short time");
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..latest))).await;
+        gateway.kill();
+        working.stop().await;
+        let down = Instant::now();
+        gateway.start_again();
+        slowest = slowest.max(down.elapsed());
+        runs += log.lock().expect("the log").runs;
+        cut_short += usize::from(newest_run_was_cut_short(&gateway));
+        let found = find_again(&gateway, &visitor, &log).await;
+        (sessions, told) = (sessions + found.0, told + found.1);
+    }
+    println!(
+        "{kills} kills (seed {SEED}): {sessions} sessions and {told} audit records were answered and found again; \
+         {cut_short} kills met a sync run, {runs} runs had ended before; the slowest start took {} ms",
+        slowest.as_millis()
+    );
+    assert!(sessions > 0 && told > 0, "the gateway answered between the kills");
+    assert!(cut_short > 0, "some kill met a sync run");
+
+    gateway.cli(&["sync", "run", "--profile", "full"]);
+    gateway.cli(&["sync", "run", "--profile", "full"]);
+    gateway.cli(&["password-sync", "run"]);
+    let preview = gateway.cli(&["sync", "preview"]);
+    for target in preview["targets"].as_array().expect("targets") {
+        assert_eq!(target["changes"], serde_json::json!([]), "nothing is left to export: {preview}");
+    }
+    for index in 0..PEOPLE {
+        let person = &directory.people[index];
+        let last =
+            (0..kills).rev().find(|round| (0..CHANGED).any(|changed| (round * CHANGED + changed) % PEOPLE == index));
+        let Some(round) = last else { continue };
+        let user = gateway.cli(&["user", "show", &person.upn]);
+        assert!(user.to_string().contains(&format!("Round {round}\"")), "{} has the last name: {user}", person.upn);
+    }
+}
