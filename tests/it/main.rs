@@ -1,5 +1,8 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
+mod e2e_admin;
+mod e2e_switch;
+mod e2e_sync;
 mod federation;
 mod issuer_store;
 mod ldap;

@@ -17,4 +17,5 @@ pub mod process;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;
+pub mod tab;
 pub mod wait;
