@@ -249,6 +249,10 @@ async fn a_typed_password_and_its_hash_are_nowhere_to_be_read() {
     let stored: Vec<String> =
         [&hash_person, &live_person].iter().flat_map(|p| site.slapd.values(&p.dn, "userPassword")).collect();
     assert_eq!(stored.len(), 2);
+    // A password in the field for the name, as it happens.
+    let mut tab = Tab::new(&site.gateway, &http);
+    let page = tab.authorize(&[]).await;
+    tab.submit(&page, "name", RIGHT).await;
     // Nobody answers: the check itself fails, or the backup takes it.
     site.slapd.stop();
     let page = Tab::new(&site.gateway, &http).sign_in(&live_person.upn, WRONG).await;
@@ -258,7 +262,7 @@ async fn a_typed_password_and_its_hash_are_nowhere_to_be_read() {
     let audit = serde_json::to_string(&site.gateway.audit(1000)).expect("JSON");
     site.gateway.stop();
     let log = site.gateway.log();
-    assert!(log.contains("\"level\":\"TRACE\"") || log.contains("\"level\":\"DEBUG\""), "the log is at its fullest");
+    assert!(log.contains("\"level\":\"DEBUG\""), "the log is at its fullest");
     let mut files = vec![("log".to_owned(), log.into_bytes())];
     files.push(("metrics".to_owned(), figures.into_bytes()));
     files.push(("audit".to_owned(), audit.into_bytes()));
@@ -268,20 +272,25 @@ async fn a_typed_password_and_its_hash_are_nowhere_to_be_read() {
     }
     assert!(files.iter().any(|(name, _)| name.ends_with("gateway.db")));
     let nt = crate::support::passwords::nt_hash(RIGHT);
-    let mut secrets = vec!["Zebra-violin-4711".to_owned(), nt.clone(), nt.to_lowercase()];
+    let mut secrets = vec![b"Zebra-violin-4711".to_vec(), nt.clone().into_bytes(), nt.to_lowercase().into_bytes()];
     for value in stored {
         // ldapsearch shows passwords in base64.
         let value = BASE64_STANDARD.decode(value).expect("base64");
         let value = String::from_utf8(value).expect("a scheme and base64");
         let hash = value.strip_prefix("{SSHA}").expect("the usual scheme");
-        secrets.extend([hash.to_owned(), hex::encode(BASE64_STANDARD.decode(hash).expect("base64"))]);
+        let bytes = BASE64_STANDARD.decode(hash).expect("base64");
+        secrets.extend([hash.as_bytes().to_vec(), hex::encode(&bytes).into_bytes(), bytes[..20].to_vec()]);
+    }
+    let find = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).position(|window| window == text);
+    for known in ["audit", "gateway.db"] {
+        let (_, bytes) = files.iter().find(|(name, _)| name.ends_with(known)).expect("it was read");
+        assert!(find(bytes, hash_person.upn.as_bytes()).is_some(), "{known} tells of the sign-ins");
     }
     for (name, bytes) in &files {
         for secret in &secrets {
-            let found = bytes.windows(secret.len()).position(|window| window == secret.as_bytes());
-            let around =
-                found.map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(300)..at + secret.len()]).into_owned());
-            assert_eq!(around, None, "{secret} stands in {name}");
+            let around = find(bytes, secret)
+                .map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(300)..at + secret.len()]).into_owned());
+            assert_eq!(around, None, "{} stands in {name}", String::from_utf8_lossy(secret));
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::support::slapd::Slapd;
 use crate::support::tab::{self, Page, Tab};
 
 /// Transactions in each open state at each switch.
-const EACH: usize = 60;
+const EACH: usize = 50;
 /// Of those that wait for a password, how many have had a wrong one.
 const WRONG_ONCE: usize = 5;
 
@@ -88,6 +88,9 @@ struct Person {
     anchor: String,
 }
 
+/// Sign-ins that have ended at each switch, with a code that the application has not yet redeemed.
+const CODES: usize = 5;
+
 /// A sign-in that somebody has begun.
 enum Open {
     Name(Tab, Page, Person),
@@ -135,10 +138,10 @@ impl Site {
         &self.people[index % self.people.len()]
     }
 
-    /// Opens [`EACH`] sign-ins in each state that the domain's method has.
-    async fn open_everywhere(&self) -> Vec<Open> {
+    /// Opens `each` sign-ins in each state that the domain's method has.
+    async fn open_some(&self, each: usize) -> Vec<Open> {
         let mut open = Vec::new();
-        for index in 0..EACH {
+        for index in 0..each {
             let person = self.person(index).clone();
             let mut tab = Tab::new(&self.gateway, &self.http);
             let page = tab.authorize(&[]).await;
@@ -156,7 +159,6 @@ impl Site {
                 open.push(Open::Password(tab, page, person));
             }
         }
-        assert!(open.len() >= 100);
         open
     }
 
@@ -186,7 +188,14 @@ impl Site {
 
     /// Switches from `from` to `to` under open sign-ins, and finishes them all.
     async fn switch(&self, from: &str, to: &str) {
-        let open = self.open_everywhere().await;
+        let mut codes = Vec::new();
+        for one in self.open_some(CODES).await.into_iter().filter(|one| !matches!(one, Open::Name(..))) {
+            let (tab, page) = self.finish(one).await;
+            codes.push((tab, page.code().expect("a code")));
+        }
+        assert_eq!(codes.len(), CODES);
+        let open = self.open_some(EACH).await;
+        assert!(open.len() >= 100);
         let mark = self.mark();
         let set = self.gateway.cli(&["domain", "set-method", ALPHA, to]);
         assert_eq!((&set["from"], &set["to"], &set["changed"]), (&from.into(), &to.into(), &true.into()));
@@ -202,6 +211,9 @@ impl Site {
         assert_eq!((&change["detail"]["from"], &change["detail"]["to"]), (&from.into(), &to.into()));
         assert_eq!(change["actor"], serde_json::json!({ "kind": "admin", "id": "tester" }));
 
+        for (tab, code) in codes {
+            assert_eq!(tab.redeem(&code).await, 200, "{from} -> {to}: a code issued before is worth as much after");
+        }
         let mark = self.mark();
         let total = open.len();
         let mut done = 0;
@@ -259,11 +271,11 @@ async fn a_domain_changes_its_method_under_a_hundred_open_sign_ins_and_none_is_l
     }
 
     // With --cut, what rests on the former method ends: open sign-ins that have it, and sessions.
-    let (mut signed_in, page) = site.finish(site.open_everywhere().await.swap_remove(EACH)).await;
+    let (mut signed_in, page) = site.finish(site.open_some(1).await.remove(1)).await;
     assert!(page.has_code());
     let silent = signed_in.authorize(&[("prompt", "none")]).await;
     assert!(silent.has_code(), "the session answers: {}", silent.location);
-    let open = site.open_everywhere().await;
+    let open = site.open_some(EACH).await;
     let mark = site.mark();
     let set = site.gateway.cli(&["domain", "set-method", ALPHA, "pta", "--cut"]);
     assert!(set["transactions_cut"].as_u64().expect("a number") as usize >= EACH, "{set:#}");

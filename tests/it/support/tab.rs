@@ -11,6 +11,8 @@ use super::html::Form;
 /// The application of [`register`]; it runs nowhere, so codes are read from the redirect.
 pub const CLIENT: &str = "web";
 pub const REDIRECT: &str = "https://app.example/cb";
+/// With its challenge, from RFC 7636, appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// Registers [`CLIENT`].
@@ -35,7 +37,13 @@ pub struct Page {
 impl Page {
     /// Whether this is the redirect to the application with a code.
     pub fn has_code(&self) -> bool {
-        self.location.starts_with(REDIRECT) && self.location.contains("code=")
+        self.code().is_some()
+    }
+
+    /// The code of the redirect to the application.
+    pub fn code(&self) -> Option<String> {
+        let url = url::Url::parse(&self.location).ok().filter(|_| self.location.starts_with(REDIRECT))?;
+        url.query_pairs().find(|(name, _)| name == "code").map(|(_, value)| value.into_owned())
     }
 }
 
@@ -78,6 +86,19 @@ impl Tab {
         let page = self.authorize(&[]).await;
         let page = self.submit(&page, "name", name).await;
         self.submit(&page, "password", password).await
+    }
+
+    /// The status with which the token endpoint answers the application that presents `code`.
+    pub async fn redeem(&self, code: &str) -> u16 {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", CLIENT),
+            ("code", code),
+            ("redirect_uri", REDIRECT),
+            ("code_verifier", VERIFIER),
+        ];
+        let answer = self.http.post(format!("{}/oauth2/token", self.base)).form(&form).send().await;
+        answer.expect("an answer").status().as_u16()
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Page {
