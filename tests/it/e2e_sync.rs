@@ -274,6 +274,10 @@ async fn a_thousand_people_follow_their_directory_and_an_unticked_container_is_h
     assert_eq!(after.len(), before.len() - in_container.len(), "exactly those");
     let page = Tab::new(&site.gateway, &http).sign_in(&person.upn, &person.password).await;
     assert!(!page.has_code(), "who was deleted is out");
+    let oid = before[person.employee_number.as_deref().expect("an anchor")]["oid"].as_str().expect("an oid");
+    let gone = site.user(oid);
+    assert!(gone["deleted_at"].is_number(), "deleted softly: {gone:#}");
+    assert!(!["sealed", "wrapped"].contains(&gone["credential"]["stage"].as_str().unwrap_or_default()), "{gone:#}");
 }
 
 #[test]
