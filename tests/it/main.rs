@@ -3,6 +3,9 @@
 mod e2e_web;
 mod e2e_failover;
 mod e2e_kill;
+mod e2e_admin;
+mod e2e_switch;
+mod e2e_sync;
 mod federation;
 mod issuer_store;
 mod ldap;

@@ -36,6 +36,7 @@ pub struct Gateway {
     host: String,
     port: u16,
     process: Option<Process>,
+    log_filter: &'static str,
 }
 
 /// The command line, on another thread than the gateway's guard.
@@ -134,7 +135,7 @@ impl Builder {
             self.connectors,
         );
         std::fs::write(dir.path().join("landbridge.toml"), settings).expect("a settings file");
-        let mut gateway = Gateway { dir, pki, host, port, process: None };
+        let mut gateway = Gateway { dir, pki, host, port, process: None, log_filter: "info,sqlx=warn" };
         gateway.cli(&["init"]);
         gateway.start_again();
         gateway
@@ -167,6 +168,20 @@ impl Gateway {
         self.dir.path().join("landbridge.toml")
     }
 
+    /// Stops `serve`, changes the settings file and starts `serve` again.
+    pub fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
+        self.stop();
+        let file = self.settings_file();
+        let text = std::fs::read_to_string(&file).expect("the settings file");
+        std::fs::write(&file, change(text)).expect("the settings file");
+        self.start_again();
+    }
+
+    /// What the log has from the next start on, as `LANDBRIDGE_LOG`.
+    pub fn log_filter(&mut self, filter: &'static str) {
+        self.log_filter = filter;
+    }
+
     /// The pid of `serve`.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the gateway runs").id()
@@ -175,7 +190,7 @@ impl Gateway {
     /// Starts `serve` and waits until it is ready.
     pub fn start_again(&mut self) {
         let mut command = Command::new(BINARY);
-        command.arg("--config").arg(self.settings_file()).arg("serve").env("LANDBRIDGE_LOG", "info,sqlx=warn");
+        command.arg("--config").arg(self.settings_file()).arg("serve").env("LANDBRIDGE_LOG", self.log_filter);
         let mut process =
             Process::spawn(&mut command, &self.dir.path().join("serve.log"), Signal::Terminate, Some(self.dir.path()));
         let address = ("127.0.0.1", self.port);

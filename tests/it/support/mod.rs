@@ -18,4 +18,5 @@ pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;
 pub mod visitor;
+pub mod tab;
 pub mod wait;
