@@ -22,6 +22,7 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 pub struct Builder {
     host: Option<String>,
     store: Option<String>,
+    hardening: Option<String>,
     sections: String,
     connectors: String,
     secrets: Vec<(String, String)>,
@@ -72,6 +73,12 @@ impl Builder {
         self
     }
 
+    /// How stored hashes are kept: `argon2id` (the default) or `sealed`.
+    pub fn hardening(mut self, hardening: &str) -> Self {
+        self.hardening = Some(hardening.to_owned());
+        self
+    }
+
     /// Further sections of the settings file, such as `[failover]` with its keys.
     pub fn section(mut self, toml: &str) -> Self {
         self.sections.push_str(toml);
@@ -118,11 +125,12 @@ impl Builder {
             std::fs::write(dir.path().join(file), secret).expect("a secret file");
         }
         let store = self.store.unwrap_or_else(|| "sqlite:data".to_owned());
+        let hardening = self.hardening.map(|word| format!("hardening = \"{word}\"\n")).unwrap_or_default();
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
         let settings = format!(
             "[gateway]\nnode = \"node1\"\norganisation = \"Test organisation\"\npublic_url = \"https://{host}:{port}\"\n\
              listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
-             initial_domain = \"initial.test\"\n{}\n[store]\nurl = \"{store}\"\nkey_ring = \"key-ring\"\n\n\
+             initial_domain = \"initial.test\"\n{}\n[store]\nurl = \"{store}\"\nkey_ring = \"key-ring\"\n{hardening}\n\
              [admin]\nsocket = \"admin.sock\"\nprincipals = [{{ name = \"tester\", uid = {}, role = \"owner\" }}]\n\n\
              [sync]\nrules = \"{}\"\nscheduled = {}\n\n{}\n{}",
             cert.cert_file.display(),

@@ -1,0 +1,95 @@
+//! Measures the product against its performance budget, on real servers on loopback, and prints a table.
+//!
+//! `cargo bench --bench budget -- [--users N]`. Each row puts a figure beside the physical limit that was measured in
+//! the same run: hosts differ, ratios hardly do. "Per core" is by the processor time of the gateway's process, so that
+//! neither the load generator nor anything else on the machine counts. `docs/benchmarks.md` says how to read it.
+
+#[path = "budget/browser.rs"]
+mod browser;
+#[path = "budget/landscape.rs"]
+mod landscape;
+#[path = "budget/limits.rs"]
+mod limits;
+#[path = "budget/load.rs"]
+mod load;
+#[path = "budget/overlap_rows.rs"]
+mod overlap_rows;
+#[path = "budget/sign_in_rows.rs"]
+mod sign_in_rows;
+#[path = "budget/sync_rows.rs"]
+mod sync_rows;
+#[path = "budget/table.rs"]
+mod table;
+#[path = "budget/token_rows.rs"]
+mod token_rows;
+
+#[path = "../tests/it/support/mod.rs"]
+#[expect(dead_code, reason = "the servers of the tests; a benchmark needs some of them")]
+mod support;
+
+use std::time::Instant;
+
+use landscape::{Landscape, Store};
+use table::Table;
+
+/// Users of the directory unless `--users` says otherwise; the budget's own set has 100,000.
+const DEFAULT_USERS: usize = 10_000;
+
+fn main() {
+    let mut users = DEFAULT_USERS;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--users" => {
+                users = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
+            }
+            // cargo bench adds it.
+            "--bench" => {}
+            _ => users = 0,
+        }
+    }
+    if !(1_000..=100_000).contains(&users) {
+        eprintln!("usage: scripts/bench [--users 1000..100000]");
+        std::process::exit(2);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(measure(users));
+}
+
+async fn measure(users: usize) {
+    let started = Instant::now();
+    let step = |text: &str| eprintln!("[{:4} s] {text}", started.elapsed().as_secs());
+    let mut table = Table::default();
+    step(&format!("a directory of {users} users"));
+    let mut landscape = Landscape::start(users);
+    step("what the machine can do: signatures, Argon2id, paged search");
+    let limits = limits::measure(&landscape).await;
+
+    step("sync into SQLite");
+    let gateway = landscape.gateway(Store::Sqlite, "sealed", "");
+    sync_rows::initial(&mut table, &landscape, &gateway, &limits, "SQLite");
+    step("sign-in by password hash, sealed");
+    sign_in_rows::sealed(&mut table, &landscape, &gateway).await;
+    step("sign-in by pass-through");
+    sign_in_rows::pass_through(&mut table, &landscape, &gateway).await;
+    step("tokens and metadata");
+    token_rows::refresh(&mut table, &landscape, &gateway, &limits).await;
+    token_rows::metadata(&mut table, &gateway).await;
+    step("failover");
+    sign_in_rows::failover(&mut table, &mut landscape, &gateway).await;
+    sync_rows::memory(&mut table, &gateway);
+    drop(gateway);
+
+    step("sign-in by password hash, Argon2id");
+    let mut gateway = landscape.gateway(Store::Sqlite, "argon2id", overlap_rows::FEW);
+    sign_in_rows::argon2id(&mut table, &landscape, &gateway, &limits).await;
+    step("sign-in by password hash while the initial sync runs");
+    overlap_rows::sign_in_during_sync(&mut table, &landscape, &mut gateway).await;
+    drop(gateway);
+
+    step("sync into PostgreSQL");
+    let gateway = landscape.gateway(Store::Postgres, "sealed", "");
+    sync_rows::initial(&mut table, &landscape, &gateway, &limits, "PostgreSQL");
+    drop(gateway);
+    step("done");
+    println!("\n{} users, {} cores\n\n{table}", users, limits::cores());
+}

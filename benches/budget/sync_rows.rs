@@ -1,0 +1,120 @@
+//! Sync and the hash pass, without other load.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::landscape::Landscape;
+use crate::limits::Limits;
+use crate::load::{cpu_time, memory_mib};
+use crate::support::directory::line;
+use crate::support::gateway::Gateway;
+use crate::table::{Budget, Row, Table};
+
+/// The set for which budgets are given in seconds; they shrink with the set.
+const BUDGETED_USERS: f64 = 100_000.0;
+
+/// The steps of a run by kind, and its time from call to answer.
+struct Run {
+    steps: Vec<Value>,
+    wall: f64,
+    gateway: Duration,
+}
+
+impl Run {
+    fn of(gateway: &Gateway, profile: &str) -> Self {
+        let (before, started) = (cpu_time(gateway.pid()), Instant::now());
+        let answer = gateway.cli(&["sync", "run", "--profile", profile]);
+        let wall = started.elapsed().as_secs_f64();
+        assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
+        let steps = answer["steps"].as_array().expect("steps").clone();
+        Self { steps, wall, gateway: cpu_time(gateway.pid()) - before }
+    }
+
+    fn seconds(&self, kind: &str) -> f64 {
+        let step = self.step(kind);
+        let at = |name: &str| step[name].as_f64().expect("milliseconds");
+        ((at("ended_at") - at("started_at")) / 1e3).max(0.001)
+    }
+
+    fn count(&self, kind: &str, counter: &str) -> f64 {
+        self.step(kind)["counters"][counter].as_f64().expect("a number")
+    }
+
+    fn step(&self, kind: &str) -> &Value {
+        self.steps.iter().find(|step| step["kind"] == kind).unwrap_or_else(|| panic!("no step {kind}: {:?}", self.steps))
+    }
+}
+
+/// From an empty store to a directory in which nothing changes, and the hash pass.
+pub fn initial(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limits: &Limits, store: &str) {
+    let scale = landscape.users as f64 / BUDGETED_USERS;
+    let objects = landscape.objects() as f64;
+    let run = Run::of(gateway, "cycle");
+    let rate = run.count("full-import", "read") / run.seconds("full-import");
+    table.add(Row::ratio(format!("{store}: import"), rate, "objects/s", limits.paged, Budget::AtLeast(0.7)));
+    let (rate, least) = (objects / run.seconds("delta-sync"), if store == "SQLite" { 6_000.0 } else { 4_000.0 });
+    table.add(Row::figure(format!("{store}: synchronise, initial"), rate, "objects/s", Budget::AtLeast(least)));
+    let told = |what: &str, kind: &str| {
+        Row::figure(format!("{store}: {what}, initial"), objects / run.seconds(kind), "objects/s", Budget::None)
+    };
+    table.add(told("export", "export"));
+    table.add(told("confirm", "confirm"));
+    let links = run.count("export", "links");
+    assert!(links >= landscape.memberships as f64 * 0.9, "memberships arrive: {links} of {}", landscape.memberships);
+    table.add(Row::figure(format!("{store}: initial cycle"), run.wall, "s", Budget::AtMost(120.0 * scale)));
+    let cpu = run.gateway.as_secs_f64();
+    table.add(Row::figure(format!("{store}: initial cycle, gateway's processor time"), cpu, "s", Budget::None));
+    let peak = memory_mib(gateway.pid(), "VmHWM");
+    table.add(Row::figure(format!("{store}: peak RSS of serve"), peak, "MiB", Budget::AtMost(1024.0)));
+
+    let run = Run::of(gateway, "cycle");
+    assert_eq!((run.count("full-import", "updated"), run.count("export", "adds")), (0.0, 0.0), "{:?}", run.steps);
+    table.add(Row::figure(format!("{store}: cycle without changes"), run.wall, "s", Budget::AtMost(1.0)));
+    let reading = run.seconds("full-import");
+    table.add(Row::figure(format!("{store}: of which the full import"), reading, "s", Budget::None));
+    let run = Run::of(gateway, "full");
+    let full = run.seconds("full-sync");
+    table.add(Row::figure(format!("{store}: full sync that finds nothing"), full, "s", Budget::AtMost(15.0 * scale)));
+
+    change(landscape, store);
+    let run = Run::of(gateway, "cycle");
+    let path = format!("{store}: cycle with 1 % added, 1 % deleted, 5 % modified");
+    table.add(Row::figure(path, run.wall, "s", Budget::AtMost(15.0 * scale)));
+
+    let before = cpu_time(gateway.pid());
+    let started = Instant::now();
+    let passes = gateway.cli(&["password-sync", "run"]);
+    let (wall, cpu) = (started.elapsed().as_secs_f64(), (cpu_time(gateway.pid()) - before).as_secs_f64());
+    let stored = passes[0]["report"]["stored"].as_f64().expect("a number");
+    assert!(stored >= landscape.users as f64 * 0.95, "{passes}");
+    table.add(Row::figure(format!("{store}: hash pass per core"), stored / cpu, "users/s", Budget::AtLeast(2_000.0)));
+    table.add(Row::figure(format!("{store}: hash pass"), stored / wall, "users/s", Budget::None));
+}
+
+/// Changes the directory. Each store's run changes other people, so that the directory stays as large as it was.
+fn change(landscape: &Landscape, store: &str) {
+    let one = landscape.users / 100;
+    let people = &landscape.directory.people;
+    // From the end, where no row signs anybody in.
+    let round = usize::from(store != "SQLite");
+    let last = people.len() - round * 6 * one.min(400);
+    let mut ldif = String::new();
+    for (index, person) in people[last - 6 * one.min(400)..last].iter().enumerate() {
+        let head = line("dn", &person.dn);
+        if index < one.min(400) {
+            ldif += &format!("{head}changetype: delete\n\n");
+            let added = person.ldif("").replace(&person.uid, &format!("q{}", &person.uid[1..]));
+            ldif += &added.replacen("objectClass", "changetype: add\nobjectClass", 1);
+        } else {
+            ldif += &format!("{head}changetype: modify\nreplace: sn\nsn: Changed{round}\n\n");
+        }
+    }
+    landscape.slapd.ldapmodify(&ldif);
+}
+
+/// What `serve` holds after sync, hash pass and sign-ins, in the same process.
+pub fn memory(table: &mut Table, gateway: &Gateway) {
+    let held = memory_mib(gateway.pid(), "VmRSS");
+    table.add(Row::figure("RSS of serve after all of these", held, "MiB", Budget::AtMost(150.0)));
+}
