@@ -1,6 +1,6 @@
 //! Who does not get in through the backup, and what does not count as an outage.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::site::{Site, people, slapd};
 use crate::support::directory::{Directory, Person, line};
@@ -153,26 +153,38 @@ async fn one_persons_trouble_reaches_no_backup_and_opens_no_breaker() {
     assert_eq!(site.alerts(), [serde_json::Value::Null; 0]);
 }
 
-/// The bind is on its way when the directory freezes; its refusal comes when the directory thaws.
+/// A sign-in whose bind the directory has taken when it freezes, and will refuse when it thaws.
+async fn frozen_with_the_bind_on_its_way(site: &Site, person: &Person) -> Outcome {
+    site.slapd.answer_bind(&person.dn, INVALID_CREDENTIALS, Duration::from_secs(4));
+    let visitor = site.visitor.clone();
+    let (name, password) = (person.upn.clone(), person.password.clone());
+    let signing_in = tokio::spawn(async move { visitor.sign_in(&name, &password).await });
+    tokio::task::block_in_place(|| {
+        wait_until("the bind to arrive", Duration::from_secs(10), || {
+            (site.slapd.bind_count_of(&person.dn) == 1).then_some(())
+        });
+    });
+    site.slapd.freeze();
+    signing_in.await.expect("a sign-in does not panic")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_refusal_ends_the_session_that_the_backup_granted() {
     let directory = people(20);
     let site = Site::open(slapd(&directory).scripted_answers().start(), directory, "automatic");
-    let ada = site.people[10].clone();
-    site.slapd.answer_bind(&ada.dn, INVALID_CREDENTIALS, Duration::from_secs(4));
-
-    let visitor = site.visitor.clone();
-    let (name, password) = (ada.upn.clone(), ada.password.clone());
-    let signing_in = tokio::spawn(async move { visitor.sign_in(&name, &password).await });
-    let begun = Instant::now();
-    tokio::task::block_in_place(|| {
-        wait_until("the bind to arrive", Duration::from_secs(10), || {
-            (site.slapd.bind_count_of(&ada.dn) == 1).then_some(())
-        });
-    });
-    site.slapd.freeze();
-    println!("frozen {} ms after the sign-in began", begun.elapsed().as_millis());
-    let mut signed = signing_in.await.expect("a sign-in does not panic").signed();
+    let mut granted = None;
+    for person in &site.people[10..15] {
+        match frozen_with_the_bind_on_its_way(&site, person).await {
+            Outcome::Signed(signed) => {
+                granted = Some(signed);
+                break;
+            }
+            // The probe was faster than the test's hand: it confirms no outage, and the next person tries.
+            outcome => outcome.try_again(),
+        }
+        site.slapd.thaw();
+    }
+    let mut signed = granted.expect("one bind was on its way before the probe");
     let tokens = site.visitor.tokens(&signed).await;
     assert!(tokens.by_backup());
     assert!(site.visitor.userinfo_answers(&tokens.access).await && site.visitor.is_still_signed_in(&mut signed).await);
@@ -180,10 +192,11 @@ async fn a_late_refusal_ends_the_session_that_the_backup_granted() {
     site.slapd.thaw();
     tokio::task::block_in_place(|| {
         wait_until("the late refusal", Duration::from_secs(20), || {
-            let records = site.gateway.audit(50);
-            let late = records.into_iter().find(|record| record["kind"] == "late-verdict")?;
+            let records = site.gateway.audit(100);
+            let of_session =
+                |record: &&serde_json::Value| record["kind"] == "late-verdict" && record["detail"]["revoked"] == true;
+            let late = records.iter().find(of_session)?;
             assert_eq!((late["outcome"].as_str(), late["reason"].as_str()), (Some("refused"), Some("wrong-password")));
-            assert_eq!(late["detail"]["revoked"], true);
             Some(())
         });
     });
