@@ -54,7 +54,7 @@ impl Site {
         gateway.cli(&["sync", "run"]);
         gateway.cli(&["password-sync", "run"]);
         tab::register(&gateway);
-        Self { slapd: slapd, directory, gateway }
+        Self { slapd, directory, gateway }
     }
 
     fn person(&self, index: usize) -> &Person {
