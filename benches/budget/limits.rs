@@ -129,7 +129,7 @@ async fn paged(landscape: &Landscape) -> f64 {
     }
     let slapd = &landscape.slapd;
     let mut command = tokio::process::Command::new("ldapsearch");
-    command.env("LDAPTLS_CACERT", slapd.ca_file()).env("LDAPNOINIT", "1");
+    command.env("LDAPTLS_CACERT", slapd.ca_file()).env("LDAPTLS_REQCERT", "demand");
     command.args(["-x", "-LLL", "-o", "ldif-wrap=no", "-H", &slapd.ldaps_url().replace("localhost", "127.0.0.1")]);
     command.args(["-D", &slapd.service_dn(), "-w", slapd.service_password(), "-b", SUFFIX]);
     command.args(["-E", &format!("pr={PAGE_SIZE}/noprompt"), "(|(objectClass=inetOrgPerson)(objectClass=groupOfNames))"]);

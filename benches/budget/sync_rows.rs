@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::load::{cpu_time, memory_mib};
 use crate::support::directory::line;
 use crate::support::gateway::Gateway;
+use crate::support::passwords::ssha;
 use crate::table::{Budget, Row, Table};
 
 /// The set for which budgets are given in seconds; they shrink with the set.
@@ -68,6 +69,10 @@ pub fn initial(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limi
     let peak = memory_mib(gateway.pid(), "VmHWM");
     table.add(Row::figure(format!("{store}: peak RSS of serve"), peak, "MiB", Budget::AtMost(1024.0)));
 
+    let started = Instant::now();
+    gateway.cli(&["password-sync", "run"]);
+    let read = started.elapsed().as_secs_f64();
+    table.add(Row::figure(format!("{store}: first hash pass after the initial cycle"), read, "s", Budget::None));
     let run = Run::of(gateway, "cycle");
     assert_eq!((run.count("full-import", "updated"), run.count("export", "adds")), (0.0, 0.0), "{:?}", run.steps);
     table.add(Row::figure(format!("{store}: cycle without changes"), run.wall, "s", Budget::AtMost(1.0)));
@@ -82,14 +87,37 @@ pub fn initial(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limi
     let path = format!("{store}: cycle with 1 % added, 1 % deleted, 5 % modified");
     table.add(Row::figure(path, run.wall, "s", Budget::AtMost(15.0 * scale)));
 
-    let before = cpu_time(gateway.pid());
-    let started = Instant::now();
-    let passes = gateway.cli(&["password-sync", "run"]);
-    let (wall, cpu) = (started.elapsed().as_secs_f64(), (cpu_time(gateway.pid()) - before).as_secs_f64());
-    let stored = passes[0]["report"]["stored"].as_f64().expect("a number");
-    assert!(stored >= landscape.users as f64 * 0.95, "{passes}");
-    table.add(Row::figure(format!("{store}: hash pass per core"), stored / cpu, "users/s", Budget::AtLeast(2_000.0)));
-    table.add(Row::figure(format!("{store}: hash pass"), stored / wall, "users/s", Budget::None));
+    hash_pass(table, landscape, gateway, store);
+}
+
+/// A pass in which nothing changed, and one in which some passwords did: the difference is what those cost.
+fn hash_pass(table: &mut Table, landscape: &Landscape, gateway: &Gateway, store: &str) {
+    let pass = || {
+        let before = cpu_time(gateway.pid());
+        let passes = gateway.cli(&["password-sync", "run"]);
+        let stored = passes[0]["report"]["stored"].as_f64().expect("a number");
+        (stored, (cpu_time(gateway.pid()) - before).as_secs_f64())
+    };
+    pass();
+    let (stored, calm) = pass();
+    assert_eq!(stored, 0.0, "nothing changed");
+    let rate = landscape.users as f64 / calm;
+    table.add(Row::figure(format!("{store}: hash pass that finds nothing, per core"), rate, "users/s", Budget::None));
+    // Of people who sign in nowhere: the directory wants a password that an administrator set to be changed.
+    let changed = landscape.users / 5;
+    let salt = if store == "SQLite" { b"salt one" } else { b"salt two" };
+    let mut ldif = String::new();
+    for person in &landscape.directory.people[3 * changed..4 * changed] {
+        let value = ssha(&person.password, salt);
+        ldif += &line("dn", &person.dn);
+        ldif += &format!("changetype: modify\nreplace: userPassword\nuserPassword: {value}\n\n");
+    }
+    landscape.slapd.ldapmodify(&ldif);
+    let (stored, busy) = pass();
+    assert_eq!(stored, changed as f64, "all of them changed");
+    let rate = stored / (busy - calm).max(0.01);
+    let path = format!("{store}: hash pass, chain to sealed, per core");
+    table.add(Row::figure(path, rate, "users/s", Budget::AtLeast(2_000.0)));
 }
 
 /// Changes the directory. Each store's run changes other people, so that the directory stays as large as it was.

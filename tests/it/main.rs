@@ -20,6 +20,7 @@ mod signin;
 mod store_credentials;
 mod store_tenant;
 mod store_writes;
+#[expect(dead_code, reason = "shared with the benchmarks, which use other parts of it")]
 mod support;
 mod sync_slapd;
 mod sync_stories;

@@ -12,7 +12,10 @@ use super::process::{Process, Signal, run, temp_dir};
 use super::slapd::Slapd;
 use super::wait::wait_until;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_landbridge");
+/// The gateway that was built with the tests, or another one that the environment names: benchmarks want the optimised one.
+fn binary() -> PathBuf {
+    std::env::var_os("LANDBRIDGE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_landbridge").into(), PathBuf::from)
+}
 
 /// How long the gateway may take from its start to its first answer.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -48,7 +51,7 @@ pub struct Operator {
 
 impl Operator {
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.arg("--config").arg(&self.settings).arg("--json").args(args);
         command
     }
@@ -197,7 +200,7 @@ impl Gateway {
 
     /// Starts `serve` and waits until it is ready.
     pub fn start_again(&mut self) {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.arg("--config").arg(self.settings_file()).arg("serve").env("LANDBRIDGE_LOG", self.log_filter);
         let mut process =
             Process::spawn(&mut command, &self.dir.path().join("serve.log"), Signal::Terminate, Some(self.dir.path()));
