@@ -95,17 +95,23 @@ impl Landscape {
             Store::Sqlite => Gateway::builder().store("sqlite:data"),
             Store::Postgres => Gateway::builder().store(&Postgres::start().fresh_database()),
         };
-        let gateway = builder
-            .hardening(hardening)
-            .slapd("corp", &self.slapd, &[ALPHA, BETA], connector)
-            .start();
+        let gateway = builder.hardening(hardening).slapd("corp", &self.slapd, &[ALPHA, BETA], connector).start();
         for domain in [ALPHA, BETA] {
             gateway.cli(&["domain", "add", domain]);
             gateway.cli(&["domain", "verify", domain, "--vouch"]);
         }
         for algorithm in ["ES256", "RS256"] {
             let redirect = crate::browser::REDIRECT;
-            gateway.cli(&["client", "add", algorithm, "--public", "--redirect-uri", redirect, "--algorithm", algorithm]);
+            gateway.cli(&[
+                "client",
+                "add",
+                algorithm,
+                "--public",
+                "--redirect-uri",
+                redirect,
+                "--algorithm",
+                algorithm,
+            ]);
         }
         gateway.cli(&["rules", "activate"]);
         gateway

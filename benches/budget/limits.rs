@@ -132,7 +132,11 @@ async fn paged(landscape: &Landscape) -> f64 {
     command.env("LDAPTLS_CACERT", slapd.ca_file()).env("LDAPTLS_REQCERT", "demand");
     command.args(["-x", "-LLL", "-o", "ldif-wrap=no", "-H", &slapd.ldaps_url().replace("localhost", "127.0.0.1")]);
     command.args(["-D", &slapd.service_dn(), "-w", slapd.service_password(), "-b", SUFFIX]);
-    command.args(["-E", &format!("pr={PAGE_SIZE}/noprompt"), "(|(objectClass=inetOrgPerson)(objectClass=groupOfNames))"]);
+    command.args([
+        "-E",
+        &format!("pr={PAGE_SIZE}/noprompt"),
+        "(|(objectClass=inetOrgPerson)(objectClass=groupOfNames))",
+    ]);
     let started = Instant::now();
     let status = command.args(ATTRIBUTES).stdout(std::process::Stdio::null()).status().await.expect("ldap-utils");
     assert!(status.success(), "ldapsearch: {status}");

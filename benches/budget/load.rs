@@ -40,7 +40,11 @@ impl Load {
 }
 
 /// Lets each visitor work through its jobs, all visitors at once, one job of a visitor at a time.
-pub async fn closed<V, J, F>(gateway: u32, visitors: Vec<(V, Vec<J>)>, act: impl Fn(V, J) -> F + Clone + Send + 'static) -> Load
+pub async fn closed<V, J, F>(
+    gateway: u32,
+    visitors: Vec<(V, Vec<J>)>,
+    act: impl Fn(V, J) -> F + Clone + Send + 'static,
+) -> Load
 where
     V: Clone + Send + 'static,
     J: Send + 'static,

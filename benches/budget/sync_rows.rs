@@ -43,7 +43,10 @@ impl Run {
     }
 
     fn step(&self, kind: &str) -> &Value {
-        self.steps.iter().find(|step| step["kind"] == kind).unwrap_or_else(|| panic!("no step {kind}: {:?}", self.steps))
+        self.steps
+            .iter()
+            .find(|step| step["kind"] == kind)
+            .unwrap_or_else(|| panic!("no step {kind}: {:?}", self.steps))
     }
 }
 

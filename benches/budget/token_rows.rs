@@ -28,10 +28,14 @@ pub async fn refresh(table: &mut Table, landscape: &Landscape, gateway: &Gateway
             holders.push((visitor, Arc::new(Mutex::new(token))));
         }
         let jobs = vec![(); ROUNDS * usize::from(VISITORS)];
-        let load = closed(gateway.pid(), deal(holders, jobs), move |(visitor, token): (Visitor, Arc<Mutex<String>>), ()| async move {
-            let mut token = token.lock().await;
-            *token = visitor.refresh(algorithm, &token).await;
-        })
+        let load = closed(
+            gateway.pid(),
+            deal(holders, jobs),
+            move |(visitor, token): (Visitor, Arc<Mutex<String>>), ()| async move {
+                let mut token = token.lock().await;
+                *token = visitor.refresh(algorithm, &token).await;
+            },
+        )
         .await;
         let path = format!("token refresh, {algorithm}, per core");
         if algorithm == "ES256" {

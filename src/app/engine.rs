@@ -52,8 +52,12 @@ const IMPORT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings, StartError> {
     const WHAT: &str = "LDAP connector";
-    let servers =
-        settings.servers.iter().map(|server| server.parse()).collect::<Result<_, _>>().map_err(StartError::part(WHAT))?;
+    let servers = settings
+        .servers
+        .iter()
+        .map(|server| server.parse())
+        .collect::<Result<_, _>>()
+        .map_err(StartError::part(WHAT))?;
     let filter = |text: &Option<String>, class: &str| -> Result<Filter, StartError> {
         let class = Filter::equal("objectClass", class);
         match text {

@@ -24,9 +24,9 @@ use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::pass_through::{PassThrough, PassThroughSettings};
 use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
-use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
+use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
 use crate::signin::{self, BarredGroups, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
@@ -57,12 +57,12 @@ use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
 use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
+use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::rules_activate::RulesActivate;
 use crate::web::admin::sync_desk::SyncDesk;
 use crate::web::admin::sync_preview::SyncPreview;
 use crate::web::admin::sync_run::SyncRun;
 use crate::web::admin::sync_status::SyncStatus;
-use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_list::UserList;
 use crate::web::admin::user_show::UserShow;
@@ -83,7 +83,9 @@ pub enum StartError {
 }
 
 impl StartError {
-    pub(super) fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {
+    pub(super) fn part<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Self {
         move |source| Self::Part { what, source: source.into() }
     }
 }

@@ -110,9 +110,7 @@ pub(super) async fn set_failover(client: &Client, args: &SetFailoverArgs, output
         max_hash_age_seconds: args.max_hash_age_hours.map(|hours| hours.saturating_mul(3600)),
     };
     let status = client.call::<DomainSetFailover>(&request).await?;
-    output.show(&status, |status| {
-        format!("{}: backup {}, failover {}", status.domain, status.backup, status.failover)
-    });
+    output.show(&status, |status| format!("{}: backup {}, failover {}", status.domain, status.backup, status.failover));
     Ok(())
 }
 
@@ -132,7 +130,11 @@ fn show_method(set: &MethodSet) -> String {
         text.push_str(&format!(", with partner {partner}"));
     }
     let readiness = &set.readiness;
-    text.push_str(&format!("\n{} of {} enabled users can sign in", readiness.users - readiness.not_ready, readiness.users));
+    text.push_str(&format!(
+        "\n{} of {} enabled users can sign in",
+        readiness.users - readiness.not_ready,
+        readiness.users
+    ));
     if set.transactions_cut + set.sessions_cut > 0 {
         text.push_str(&format!("\nended: {} sign-ins, {} sessions", set.transactions_cut, set.sessions_cut));
     }
@@ -160,18 +162,15 @@ fn show_status(status: &FailoverStatus) -> String {
         }
     }
     for alert in &status.alerts {
-        text.push_str(&format!("\n\nalert {} on {} since {}: {}", alert.name, alert.subject, alert.raised_at, alert.detail));
+        text.push_str(&format!(
+            "\n\nalert {} on {} since {}: {}",
+            alert.name, alert.subject, alert.raised_at, alert.detail
+        ));
     }
     text
 }
 
 fn domain_row(domain: &DomainStatus) -> [String; 5] {
     let pin = domain.pin.as_ref().map(|mark| format!("{} by {}", mark.pin, mark.by)).unwrap_or_default();
-    [
-        domain.domain.to_string(),
-        domain.method.to_string(),
-        domain.backup.to_string(),
-        domain.failover.to_string(),
-        pin,
-    ]
+    [domain.domain.to_string(), domain.method.to_string(), domain.backup.to_string(), domain.failover.to_string(), pin]
 }

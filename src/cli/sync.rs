@@ -113,7 +113,10 @@ pub(super) async fn guard(client: &Client, command: &GuardCommand, output: &Outp
             let request = guard_release::Request { target: target.clone(), digest: digest.clone() };
             let hold = client.call::<GuardRelease>(&request).await?;
             output.show(&hold, |hold| {
-                format!("{} changes of kind {} to {} may pass with the next run", hold.outstanding, hold.kind, hold.target)
+                format!(
+                    "{} changes of kind {} to {} may pass with the next run",
+                    hold.outstanding, hold.kind, hold.target
+                )
             });
         }
     }
@@ -132,7 +135,8 @@ fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
         ]
     });
     let detail = run.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let head = format!("run {} ({}, rules version {}): {}{detail}", run.number, run.profile, run.rules, run.outcome.code());
+    let head =
+        format!("run {} ({}, rules version {}): {}{detail}", run.number, run.profile, run.rules, run.outcome.code());
     format!("{head}\n{}", table(["CONNECTOR", "STEP", "OUTCOME", "NUMBERS", "DETAIL"], rows))
 }
 
@@ -142,7 +146,11 @@ fn show_preview(preview: &Preview) -> String {
         let figures = &target.figures;
         text.push_str(&format!(
             "{}: {} adds, {} updates, {} deletes, {} membership changes\n",
-            target.target, figures.pending_adds, figures.pending_updates, figures.pending_deletes, figures.pending_links
+            target.target,
+            figures.pending_adds,
+            figures.pending_updates,
+            figures.pending_deletes,
+            figures.pending_links
         ));
         let rows = target.changes.iter().map(|change| {
             [change.operation.clone(), change.object_type.clone(), change.name.clone(), change.attributes.join(", ")]
@@ -195,7 +203,11 @@ fn show_status(status: &sync_status::Response) -> String {
     }
     if !status.problems.is_empty() {
         let rows = status.problems.iter().map(|problem| {
-            [problem.connector.clone(), problem.name.clone(), format!("{}: {}", problem.problem.code.code(), problem.problem.detail)]
+            [
+                problem.connector.clone(),
+                problem.name.clone(),
+                format!("{}: {}", problem.problem.code.code(), problem.problem.detail),
+            ]
         });
         text.push_str("\n\n");
         text.push_str(&table(["CONNECTOR", "OBJECT", "PROBLEM"], rows));

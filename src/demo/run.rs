@@ -17,8 +17,7 @@ use crate::app::installation::Installation;
 use crate::app::{Gateway, tls};
 use crate::cli::Client;
 use crate::identity::{
-    AuthenticationMethod, Backup, Clock as _, DomainName, FailoverMode, PlainPassword, SourceAnchor,
-    SystemClock,
+    AuthenticationMethod, Backup, Clock as _, DomainName, FailoverMode, PlainPassword, SourceAnchor, SystemClock,
 };
 use crate::issuer::NewClient;
 use crate::saml::key::KeyKind;
@@ -184,12 +183,7 @@ fn anchor(entries: &Entries, uid: &str) -> anyhow::Result<SourceAnchor> {
     Ok(SourceAnchor::from_text(std::str::from_utf8(bytes)?)?)
 }
 
-async fn start_partner(
-    url: &url::Url,
-    party: RelyingParty,
-    anchor: SourceAnchor,
-    port: u16,
-) -> anyhow::Result<String> {
+async fn start_partner(url: &url::Url, party: RelyingParty, anchor: SourceAnchor, port: u16) -> anyhow::Result<String> {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
     let partner = PartnerIdentityProvider {
         base_url: url.clone(),

@@ -13,7 +13,7 @@ use super::sealer::Sealer;
 use super::source::{AccountSource, SourceError, SourcePage};
 use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
 use crate::credential::{ClearText, Quarantine, SourceStamp};
-use crate::identity::{Clock, causes, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
+use crate::identity::{Clock, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp, causes};
 
 /// The password channel of one connector.
 pub struct Channel {
@@ -308,4 +308,3 @@ impl Channel {
         Ok(())
     }
 }
-

@@ -279,7 +279,8 @@ impl Rules<'_> {
 }
 
 fn confirmation_data<'a, 'i>(confirmation: Node<'a, 'i>) -> Result<Node<'a, 'i>, SamlRefusal> {
-    tree::only_child(confirmation, names::ASSERTION, "SubjectConfirmationData").ok_or(SamlRefusal::ConfirmationMalformed)
+    tree::only_child(confirmation, names::ASSERTION, "SubjectConfirmationData")
+        .ok_or(SamlRefusal::ConfirmationMalformed)
 }
 
 fn bearer_end(confirmation: Node<'_, '_>) -> Result<Timestamp, SamlRefusal> {

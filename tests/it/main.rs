@@ -1,11 +1,11 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
-mod e2e_web;
+mod e2e_admin;
 mod e2e_failover;
 mod e2e_kill;
-mod e2e_admin;
 mod e2e_switch;
 mod e2e_sync;
+mod e2e_web;
 mod federation;
 mod issuer_store;
 mod ldap;

@@ -8,10 +8,7 @@ use crate::support::postgres::Postgres;
 async fn on_every_database(test: impl AsyncFn(Database)) {
     let dir = tempfile::tempdir().expect("a folder");
     let postgres = tokio::task::spawn_blocking(|| Postgres::start().fresh_database()).await.expect("a server");
-    let urls = [
-        DatabaseUrl::Sqlite { directory: dir.path().to_owned() },
-        postgres.parse().expect("a database url"),
-    ];
+    let urls = [DatabaseUrl::Sqlite { directory: dir.path().to_owned() }, postgres.parse().expect("a database url")];
     for url in urls {
         let db = Database::open(&url, Room::Gateway).await.expect("the database opens");
         test(db.clone()).await;

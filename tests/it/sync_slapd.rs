@@ -128,7 +128,8 @@ impl Site {
 
     async fn user(&self, anchor: &str) -> Option<(String, bool, bool)> {
         let sql = "SELECT oid, account_enabled, deleted_at FROM tenant_user WHERE source_anchor = $1";
-        let row = sqlx::query(sql).bind(anchor.to_owned()).fetch_optional(self.gateway.read()).await.expect("a query")?;
+        let row =
+            sqlx::query(sql).bind(anchor.to_owned()).fetch_optional(self.gateway.read()).await.expect("a query")?;
         Some((row.get(0), row.get::<i64, _>(1) == 1, row.get::<Option<i64>, _>(2).is_some()))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::identity::causes;
 use crate::identity::Upn;
+use crate::identity::causes;
 use crate::sync::attribute::Attribute;
 use crate::sync::metaverse::{Contribution, MvId};
 use crate::sync::problem::{Problem, ProblemCode};

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::see_other;
-use crate::identity::causes;
 use crate::identity::SessionId;
+use crate::identity::causes;
 use crate::issuer::Params;
 use crate::issuer::discovery::paths;
 use crate::issuer::logout::LogoutRequest;

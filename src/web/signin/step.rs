@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::gate::{GateError, Outgoing};
 use super::paths;
+use crate::identity::causes;
 use crate::identity::{EntityId, TransactionId};
 use crate::signin::{Notice, SignInError, Step};
 use crate::web::cookies::{Cookies, OpenTransaction};
-use crate::identity::causes;
 use crate::web::oidc::answer::{answer, fault};
 use crate::web::page::{self, Fault};
 use crate::web::services::Services;

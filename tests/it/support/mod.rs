@@ -17,6 +17,6 @@ pub mod process;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;
-pub mod visitor;
 pub mod tab;
+pub mod visitor;
 pub mod wait;
