@@ -21,7 +21,6 @@ pub struct World {
     pub runner: Runner,
     pub lease: Arc<TestLease>,
     pub events: Arc<Events>,
-    pub clock: Arc<SettableClock>,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -94,10 +93,10 @@ impl World {
             activations,
             connectors: vec![directory.clone() as Arc<dyn Connector>, target.clone()],
             guard: GuardSettings::default(),
-            clock: clock.clone(),
+            clock,
             events: events.clone(),
         });
-        Self { directory, target, engine, runner, lease, events, clock, _dir: dir }
+        Self { directory, target, engine, runner, lease, events, _dir: dir }
     }
 
     /// Without limits, for changes that are wild on purpose.
