@@ -53,7 +53,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A response that is still to be written and signed.
 #[derive(Clone)]
 pub struct Shape<'a> {
-    pub p: Parameters<'a>,
     pub sign: Sign,
     pub key: &'a SigningKey,
     pub destination: Option<String>,
@@ -85,7 +84,6 @@ impl<'a> Shape<'a> {
     pub fn new(p: Parameters<'a>) -> Self {
         let end = p.now + 5 * MINUTE;
         Self {
-            p,
             sign: Sign::Both,
             key: p.key,
             destination: Some(p.acs_url.to_owned()),
