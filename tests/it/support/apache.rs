@@ -52,18 +52,6 @@ pub struct Apache {
 }
 
 impl Builder {
-    /// [`HOST`] by default.
-    pub fn host(mut self, host: &str) -> Self {
-        self.host = host.to_owned();
-        self
-    }
-
-    /// `openid profile email` by default.
-    pub fn scope(mut self, scope: &str) -> Self {
-        self.scope = scope.to_owned();
-        self
-    }
-
     pub fn redirect_uri(&self) -> String {
         redirect_uri(&self.host, self.port)
     }
@@ -155,14 +143,6 @@ DirectoryIndex index.html
 impl Apache {
     pub fn builder() -> Builder {
         Builder { host: HOST.to_owned(), port: free_port(), scope: "openid profile email".to_owned() }
-    }
-
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// The page that anyone may see, and where a sign-out ends.

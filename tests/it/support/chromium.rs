@@ -29,7 +29,7 @@ const AXE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../axe/axe.min.js");
 pub struct Chromium {
     /// For what the methods below do not cover.
     pub client: Client,
-    process: Process,
+    _process: Process,
     _dir: tempfile::TempDir,
 }
 
@@ -50,7 +50,7 @@ impl Chromium {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap_or_else(|error| panic!("no browser session: {error}: {}", process.log()));
-        Self { client, process, _dir: dir }
+        Self { client, _process: process, _dir: dir }
     }
 
     pub async fn goto(&self, url: &str) {
@@ -143,11 +143,6 @@ impl Chromium {
         answer["result"]["value"].clone()
     }
 
-    /// The cookies of the current page, as the browser keeps them.
-    pub async fn cookies(&self) -> Vec<Value> {
-        self.devtools("Network.getCookies", json!({})).await["cookies"].as_array().expect("a list of cookies").clone()
-    }
-
     /// A command of the DevTools protocol.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
         let command = DevTools { body: json!({ "cmd": command, "params": params }).to_string() };
@@ -159,10 +154,6 @@ impl Chromium {
         let entries = self.client.issue_cmd(ConsoleLog).await.expect("the browser answers");
         let entries = entries.as_array().expect("a list of entries");
         entries.iter().filter_map(|entry| entry["message"].as_str()).map(str::to_owned).collect()
-    }
-
-    pub fn log(&self) -> String {
-        self.process.log()
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Builder {
 pub struct SimpleSamlPhp {
     host: String,
     port: u16,
-    process: Process,
+    _process: Process,
     dir: tempfile::TempDir,
 }
 
@@ -90,7 +90,7 @@ impl Builder {
             assert!(process.is_running(), "php ended: {}", process.log());
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
-        SimpleSamlPhp { host: self.host, port, process, dir }
+        SimpleSamlPhp { host: self.host, port, _process: process, dir }
     }
 }
 
@@ -158,12 +158,6 @@ impl SimpleSamlPhp {
 
     pub fn signing_cert_file(&self) -> PathBuf {
         self.dir.path().join("cert/idp.crt")
-    }
-
-    /// What SimpleSAMLphp and PHP logged.
-    pub fn log(&self) -> String {
-        let own = std::fs::read_to_string(self.dir.path().join("log/ssp.log")).unwrap_or_default();
-        own + &self.process.log()
     }
 }
 
