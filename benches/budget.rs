@@ -88,7 +88,7 @@ async fn measure(users: usize, rows: &[String]) {
             sign_in_rows::pass_through(&mut table, &landscape, &gateway).await;
             step("tokens and metadata");
             token_rows::refresh(&mut table, &landscape, &gateway, &limits).await;
-            token_rows::metadata(&mut table, &gateway).await;
+            token_rows::metadata(&mut table, &landscape, &gateway).await;
             step("failover");
             sign_in_rows::failover(&mut table, &mut landscape, &gateway).await;
         }
