@@ -34,28 +34,36 @@ use table::Table;
 
 /// Users of the directory unless `--users` says otherwise; the budget's own set has 100,000.
 const DEFAULT_USERS: usize = 10_000;
+const USERS: std::ops::RangeInclusive<usize> = 1_000..=100_000;
+/// Groups of rows; all unless `--rows` says otherwise.
+const ROWS: [&str; 4] = ["sync", "sign-in", "overlap", "postgres"];
 
 fn main() {
-    let mut users = DEFAULT_USERS;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--users" => {
-                users = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
-            }
-            // cargo bench adds it.
-            "--bench" => {}
-            _ => users = 0,
-        }
-    }
-    if !(1_000..=100_000).contains(&users) {
-        eprintln!("usage: scripts/bench [--users 1000..100000]");
+    let Some((users, rows)) = arguments(std::env::args().skip(1)) else {
+        eprintln!("usage: scripts/bench [--users 1000..100000] [--rows sync,sign-in,overlap,postgres]");
         std::process::exit(2);
-    }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(measure(users));
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(measure(users, &rows));
 }
 
-async fn measure(users: usize) {
+/// The number of users and the groups of rows to measure.
+fn arguments(mut arguments: impl Iterator<Item = String>) -> Option<(usize, Vec<String>)> {
+    let (mut users, mut rows) = (DEFAULT_USERS, ROWS.map(str::to_owned).to_vec());
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--users" => users = arguments.next()?.parse().ok().filter(|users| USERS.contains(users))?,
+            "--rows" => rows = arguments.next()?.split(',').map(str::to_owned).collect(),
+            // cargo bench adds it.
+            "--bench" => {}
+            _ => return None,
+        }
+    }
+    rows.iter().all(|row| ROWS.contains(&row.as_str())).then_some((users, rows))
+}
+
+async fn measure(users: usize, rows: &[String]) {
+    let wanted = |row: &str| rows.iter().any(|wanted| wanted == row);
     let started = Instant::now();
     let step = |text: &str| eprintln!("[{:4} s] {text}", started.elapsed().as_secs());
     let mut table = Table::default();
@@ -64,32 +72,40 @@ async fn measure(users: usize) {
     step("what the machine can do: signatures, Argon2id, paged search");
     let limits = limits::measure(&landscape).await;
 
-    step("sync into SQLite");
-    let gateway = landscape.gateway(Store::Sqlite, "sealed", "");
-    sync_rows::initial(&mut table, &landscape, &gateway, &limits, "SQLite");
-    step("sign-in by password hash, sealed");
-    sign_in_rows::sealed(&mut table, &landscape, &gateway).await;
-    step("sign-in by pass-through");
-    sign_in_rows::pass_through(&mut table, &landscape, &gateway).await;
-    step("tokens and metadata");
-    token_rows::refresh(&mut table, &landscape, &gateway, &limits).await;
-    token_rows::metadata(&mut table, &gateway).await;
-    step("failover");
-    sign_in_rows::failover(&mut table, &mut landscape, &gateway).await;
-    sync_rows::memory(&mut table, &gateway);
-    drop(gateway);
-
-    step("sign-in by password hash, Argon2id");
-    let mut gateway = landscape.gateway(Store::Sqlite, "argon2id", overlap_rows::FEW);
-    sign_in_rows::argon2id(&mut table, &landscape, &gateway, &limits).await;
-    step("sign-in by password hash while the initial sync runs");
-    overlap_rows::sign_in_during_sync(&mut table, &landscape, &mut gateway).await;
-    drop(gateway);
-
-    step("sync into PostgreSQL");
-    let gateway = landscape.gateway(Store::Postgres, "sealed", "");
-    sync_rows::initial(&mut table, &landscape, &gateway, &limits, "PostgreSQL");
-    drop(gateway);
+    if wanted("sync") || wanted("sign-in") {
+        step("sync into SQLite");
+        let gateway = landscape.gateway(Store::Sqlite, "sealed", "");
+        if wanted("sync") {
+            sync_rows::rows(&mut table, &landscape, &gateway, &limits, "SQLite");
+        } else {
+            gateway.cli(&["sync", "run"]);
+            gateway.cli(&["password-sync", "run"]);
+        }
+        if wanted("sign-in") {
+            step("sign-in by password hash, sealed");
+            sign_in_rows::sealed(&mut table, &landscape, &gateway).await;
+            step("sign-in by pass-through");
+            sign_in_rows::pass_through(&mut table, &landscape, &gateway).await;
+            step("tokens and metadata");
+            token_rows::refresh(&mut table, &landscape, &gateway, &limits).await;
+            token_rows::metadata(&mut table, &landscape, &gateway).await;
+            step("failover");
+            sign_in_rows::failover(&mut table, &mut landscape, &gateway).await;
+        }
+        sync_rows::memory(&mut table, &gateway);
+    }
+    if wanted("overlap") {
+        step("sign-in by password hash, Argon2id");
+        let mut gateway = landscape.gateway(Store::Sqlite, "argon2id", overlap_rows::FEW);
+        sign_in_rows::argon2id(&mut table, &landscape, &gateway, &limits).await;
+        step("sign-in by password hash while the initial sync runs");
+        overlap_rows::sign_in_during_sync(&mut table, &landscape, &mut gateway).await;
+    }
+    if wanted("postgres") {
+        step("sync into PostgreSQL");
+        let gateway = landscape.gateway(Store::Postgres, "sealed", "");
+        sync_rows::rows(&mut table, &landscape, &gateway, &limits, "PostgreSQL");
+    }
     step("done");
     println!("\n{} users, {} cores\n\n{table}", users, limits::cores());
 }

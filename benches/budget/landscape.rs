@@ -83,7 +83,12 @@ impl Landscape {
         Self { users, groups, memberships, slapd, directory }
     }
 
-    /// Objects of the import: people, groups, containers.
+    /// How often something is done that is done `full` times on 10,000 users or more: a small set is for a quick look.
+    pub fn times(&self, full: usize) -> usize {
+        (full * self.users.min(10_000) / 10_000).max(20)
+    }
+
+    /// Objects of the import: people and groups.
     pub fn objects(&self) -> usize {
         self.users + self.groups
     }

@@ -158,7 +158,7 @@ pub async fn accounts(slapd: &Slapd, people: &[Person]) -> Vec<Account> {
     for person in people {
         let dn: DistinguishedName = person.dn.parse().expect("a name");
         let entry = connection.read(&dn, vec!["entryUUID".to_owned()]).await.expect("a read").expect("an entry");
-        let anchor = entry.text("entryUUID").expect("slapd sets it").to_owned();
+        let anchor = entry.text("entryuuid").expect("slapd sets it").to_owned();
         let password = PlainPassword::new(person.password.clone()).expect("may be typed");
         accounts.push(Account { anchor, dn, password });
     }

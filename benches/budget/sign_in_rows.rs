@@ -46,7 +46,7 @@ async fn sign_ins(gateway: &Gateway, visitors: u8, people: &[Person], count: usi
 pub async fn sealed(table: &mut Table, landscape: &Landscape, gateway: &Gateway) {
     let people = landscape.alpha();
     sign_ins(gateway, VISITORS, &people[..100], 100).await;
-    let load = sign_ins(gateway, VISITORS, &people, SIGN_INS).await;
+    let load = sign_ins(gateway, VISITORS, &people, landscape.times(SIGN_INS)).await;
     let rate = load.rate_per_core();
     table.add(Row::figure("PHS sign-in, sealed, per core", rate, "/s", Budget::AtLeast(1_000.0)));
     table.add(Row::figure("PHS sign-in, sealed", load.rate(), "/s", Budget::None));
@@ -84,13 +84,13 @@ pub async fn pass_through(table: &mut Table, landscape: &Landscape, gateway: &Ga
     for _ in 0..VISITORS {
         pairs.push(Arc::new(Mutex::new(Pair::open(&landscape.slapd).await)));
     }
-    let jobs: Vec<_> = accounts.iter().cycle().take(SIGN_INS).cloned().collect();
+    let jobs: Vec<_> = accounts.iter().cycle().take(landscape.times(SIGN_INS)).cloned().collect();
     let raw = closed(gateway.pid(), deal(pairs.clone(), jobs), |pair, account| async move {
         pair.lock().await.check(&account).await;
     })
     .await;
     sign_ins(gateway, VISITORS, &people[..100], 100).await;
-    let load = sign_ins(gateway, VISITORS, &people, SIGN_INS).await;
+    let load = sign_ins(gateway, VISITORS, &people, landscape.times(SIGN_INS)).await;
     let cpu = load.gateway_ms();
     table.add(Row::figure("PTA sign-in: gateway's processor time", cpu, "ms", Budget::AtMost(0.5)));
     table.add(Row::ratio("PTA sign-in against raw search + bind", load.rate(), "/s", raw.rate(), Budget::AtLeast(0.8)));

@@ -51,7 +51,7 @@ impl Run {
 }
 
 /// From an empty store to a directory in which nothing changes, and the hash pass.
-pub fn initial(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limits: &Limits, store: &str) {
+pub fn rows(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limits: &Limits, store: &str) {
     let scale = landscape.users as f64 / BUDGETED_USERS;
     let objects = landscape.objects() as f64;
     let run = Run::of(gateway, "cycle");

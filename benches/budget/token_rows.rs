@@ -27,6 +27,7 @@ pub async fn refresh(table: &mut Table, landscape: &Landscape, gateway: &Gateway
             let token = visitor.redeem(algorithm, &code).await;
             holders.push((visitor, Arc::new(Mutex::new(token))));
         }
+<<<<<<< HEAD
         let jobs = vec![(); ROUNDS * usize::from(VISITORS)];
         let load = closed(
             gateway.pid(),
@@ -36,6 +37,13 @@ pub async fn refresh(table: &mut Table, landscape: &Landscape, gateway: &Gateway
                 *token = visitor.refresh(algorithm, &token).await;
             },
         )
+=======
+        let jobs = vec![(); landscape.times(ROUNDS * usize::from(VISITORS))];
+        let load = closed(gateway.pid(), deal(holders, jobs), move |(visitor, token): (Visitor, Arc<Mutex<String>>), ()| async move {
+            let mut token = token.lock().await;
+            *token = visitor.refresh(algorithm, &token).await;
+        })
+>>>>>>> bench
         .await;
         let path = format!("token refresh, {algorithm}, per core");
         if algorithm == "ES256" {
@@ -52,7 +60,7 @@ pub async fn refresh(table: &mut Table, landscape: &Landscape, gateway: &Gateway
 }
 
 /// Discovery and key set on kept connections.
-pub async fn metadata(table: &mut Table, gateway: &Gateway) {
+pub async fn metadata(table: &mut Table, landscape: &Landscape, gateway: &Gateway) {
     let document = gateway.url() + "/.well-known/openid-configuration";
     let visitor = Visitor::new(gateway, 1);
     let answer = visitor.http.get(&document).send().await.expect("an answer");
@@ -60,7 +68,7 @@ pub async fn metadata(table: &mut Table, gateway: &Gateway) {
     let keys = answer["jwks_uri"].as_str().expect("an address").to_owned();
     for (name, url) in [("discovery", document), ("JWKS", keys)] {
         let visitors = Visitor::several(gateway, VISITORS);
-        let load = closed(gateway.pid(), deal(visitors, vec![(); REQUESTS]), move |visitor: Visitor, ()| {
+        let load = closed(gateway.pid(), deal(visitors, vec![(); landscape.times(REQUESTS)]), move |visitor: Visitor, ()| {
             let url = url.clone();
             async move {
                 let answer = visitor.http.get(url).send().await.expect("an answer");
