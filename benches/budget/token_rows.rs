@@ -27,8 +27,7 @@ pub async fn refresh(table: &mut Table, landscape: &Landscape, gateway: &Gateway
             let token = visitor.redeem(algorithm, &code).await;
             holders.push((visitor, Arc::new(Mutex::new(token))));
         }
-<<<<<<< HEAD
-        let jobs = vec![(); ROUNDS * usize::from(VISITORS)];
+        let jobs = vec![(); landscape.times(ROUNDS * usize::from(VISITORS))];
         let load = closed(
             gateway.pid(),
             deal(holders, jobs),
@@ -37,13 +36,6 @@ pub async fn refresh(table: &mut Table, landscape: &Landscape, gateway: &Gateway
                 *token = visitor.refresh(algorithm, &token).await;
             },
         )
-=======
-        let jobs = vec![(); landscape.times(ROUNDS * usize::from(VISITORS))];
-        let load = closed(gateway.pid(), deal(holders, jobs), move |(visitor, token): (Visitor, Arc<Mutex<String>>), ()| async move {
-            let mut token = token.lock().await;
-            *token = visitor.refresh(algorithm, &token).await;
-        })
->>>>>>> bench
         .await;
         let path = format!("token refresh, {algorithm}, per core");
         if algorithm == "ES256" {
@@ -68,15 +60,16 @@ pub async fn metadata(table: &mut Table, landscape: &Landscape, gateway: &Gatewa
     let keys = answer["jwks_uri"].as_str().expect("an address").to_owned();
     for (name, url) in [("discovery", document), ("JWKS", keys)] {
         let visitors = Visitor::several(gateway, VISITORS);
-        let load = closed(gateway.pid(), deal(visitors, vec![(); landscape.times(REQUESTS)]), move |visitor: Visitor, ()| {
-            let url = url.clone();
-            async move {
-                let answer = visitor.http.get(url).send().await.expect("an answer");
-                assert_eq!(answer.status(), 200);
-                answer.bytes().await.expect("a body");
-            }
-        })
-        .await;
+        let load =
+            closed(gateway.pid(), deal(visitors, vec![(); landscape.times(REQUESTS)]), move |visitor: Visitor, ()| {
+                let url = url.clone();
+                async move {
+                    let answer = visitor.http.get(url).send().await.expect("an answer");
+                    assert_eq!(answer.status(), 200);
+                    answer.bytes().await.expect("a body");
+                }
+            })
+            .await;
         let rate = load.rate_per_core();
         table.add(Row::figure(format!("{name}, per core"), rate, "/s", Budget::AtLeast(8_000.0)));
     }
