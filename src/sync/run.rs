@@ -194,8 +194,10 @@ impl Runner {
             detail: ended.as_ref().err().map(ToString::to_string),
         };
         self.events.ended(&record, &steps).await;
+        // A failed run is ended too; its own error is the one to tell.
+        let written = self.store.end_run(lease.epoch, &record).await;
         ended?;
-        self.store.end_run(lease.epoch, &record).await?;
+        written?;
         Ok((record, steps))
     }
 
