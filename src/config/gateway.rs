@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::identity::{DomainName, NodeId, Role};
+use crate::identity::{DomainName, NodeId, Role, Upn};
 
 use super::database_url::DatabaseUrl;
 use super::reader::Table;
@@ -66,6 +66,18 @@ impl GatewaySettings {
         let metrics_listen = table.parsed("metrics_listen", "give an address and a port, such as 127.0.0.1:9464");
         let initial_domain =
             table.required("initial_domain", "give a domain of the gateway's own, such as example.landbridge.internal");
+        // Effective names are made in it, whatever the directory holds: a name in it must be one that users can have.
+        let initial_domain = initial_domain.filter(|domain: &DomainName| {
+            let fits = Upn::new("a", domain.clone()).is_ok();
+            if !fits {
+                table.complain(
+                    "initial_domain",
+                    "no user name fits into this domain",
+                    "give one of at most 48 characters",
+                );
+            }
+            fits
+        });
         let dns_resolver = table.parsed("dns_resolver", "give the address and port of a name server");
         table.finish();
         Some(Self {

@@ -214,6 +214,15 @@ bases = ["dc=example,dc=org"]
     }
 
     #[test]
+    fn an_initial_domain_that_no_user_name_fits_into_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let long = format!("{}.landbridge.internal", "a".repeat(40));
+        let text = GOOD.replace("example.landbridge.internal", &long);
+        let problems = load(&write(dir.path(), &text)).expect_err("invalid").0;
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["gateway.initial_domain"]);
+    }
+
+    #[test]
     fn a_secret_given_inline_is_an_unknown_key() {
         let dir = tempfile::tempdir().expect("a folder");
         let text = GOOD.replace("bind_password_file = \"bind-password\"", "bind_password = \"hunter2\"");
