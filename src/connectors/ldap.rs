@@ -132,14 +132,9 @@ impl Connector for LdapConnector {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            kind: "ldap".to_owned(),
             hierarchical: true,
-            exports: false,
-            delta_import: false,
-            add_key: None,
-            identity: Vec::new(),
-            unique: Vec::new(),
             disabled_when: self.settings.disabled_when.clone(),
+            ..Capabilities::source("ldap")
         }
     }
 

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::identity::{ConnectorName, CredentialSource, SourceAnchor};
 use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
 use crate::sync::connector::{
-    Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage,
-    ImportRequest, ImportStream, ImportedObject, LinkReport, ReadBack, Watermark,
+    Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportOperation, ExportResult, ImportMode,
+    ImportPage, ImportRequest, ImportStream, ImportedObject, LinkReport, LinkReports, ReadBack, Watermark,
 };
 use crate::sync::lease::EngineLease;
 use crate::sync::rule::names;
@@ -104,14 +104,11 @@ impl Connector for TenantConnector {
             names::CREDENTIAL_ELIGIBLE,
         ];
         Capabilities {
-            kind: "tenant".to_owned(),
-            hierarchical: false,
-            exports: true,
-            delta_import: true,
-            add_key: Some(names::SOURCE_ANCHOR.into()),
+            delta: Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
+            links: LinkReports::OneByOne,
             identity: identity.into_iter().map(Attribute::from).collect(),
             unique: vec![names::UPN.into()],
-            disabled_when: Vec::new(),
+            ..Capabilities::target("tenant", names::SOURCE_ANCHOR)
         }
     }
 

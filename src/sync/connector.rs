@@ -1,5 +1,56 @@
 //! What a connected system is to the engine: the contract of all connectors.
 //!
+//! A connector brings one system (a directory, a database, a folder of files, a remote service) into the engine's
+//! terms and decides nothing: which objects join, what flows where and what is deleted is the engine's. It answers three
+//! questions. [`Connector::import`] tells what the system holds, or what changed in it since a [`Watermark`];
+//! [`Connector::export`] carries out changes; [`Connector::read_back`] tells the present state of single objects. What it
+//! can do of these it declares once, in [`Capabilities`], and the engine asks for nothing else: calls that a connector
+//! does not declare answer [`ConnectorError::Unsupported`].
+//!
+//! # The objects of a system
+//!
+//! An object is known by its *anchor*: a text that the system gives it, that never changes and that no other object of the
+//! connector has, whatever its type. Names (a DN, a login name) may change and be handed on; anchors may not. An
+//! [`ImportedObject`] is always told whole: an attribute that it lacks has no value. Values are told as the system
+//! has them, in any order; the engine sorts them and compares. In hierarchical systems objects carry their distinguished
+//! names, and containers are objects like others.
+//!
+//! References name their target by DN or by anchor. A target may be told later, in another page or another run, or never:
+//! the engine keeps its place.
+//!
+//! # Reading
+//!
+//! A full import tells every object in scope, each once. `next_page` returns `None` only after the system was read to its
+//! very end; whatever cuts a read short (a lost connection, a size limit, a file that shrinks) is an error. What a full
+//! import did not tell is deleted after it, so that a short read that looks complete costs people their accounts. When in
+//! doubt, abort.
+//!
+//! An entry that cannot be taken (no anchor, two with one anchor, malformed) is told in [`ImportPage::refused`] and stops
+//! nobody else. A system that cannot be read at all is an error.
+//!
+//! The watermark of a full import is taken *before* its first read, so that what changes meanwhile is told again by the next
+//! delta import. A page's watermark is committed in the transaction of the page itself: it may cover only changes
+//! that this page and the pages before it told. A connector that tells no watermark during a full import is imported in full
+//! again. Deltas may tell an object again that did not change, and must not leave out one that did, within what
+//! [`DeltaReports`] declares. A watermark that does not fit (another server, a restored backup, a change log that was trimmed,
+//! other settings) answers [`ConnectorError::StaleWatermark`], before the first page; the engine then reads everything.
+//!
+//! # Writing
+//!
+//! A batch is a set of changes of different objects, at most [`Capabilities::largest_batch`]; where the system can, it is
+//! judged on its end state. The answer has one [`ExportResult`] per change, in the order of the batch. A change that the
+//! system refuses is refused alone. An error instead of results means that the fate of the *whole* batch is unknown: the engine
+//! reads its objects back before it sends anything again.
+//!
+//! Every change may arrive twice. Deleting what is gone, adding a link that is there, removing one that is not, and updating to
+//! the values that are there are accepted. An add that arrives again for the same [`Capabilities::add_key`] finds the object
+//! that the first one made and answers with its anchor; it never makes a second.
+//!
+//! # Checking an implementation
+//!
+//! `tests/it/connectors/conformance.rs` holds a suite that checks a connector against its own declaration. Its `Peer` trait is
+//! the hand that changes the system behind the connector's back.
+//!
 //! Every type here is owned and serialisable, so that an agent can carry it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,28 +62,50 @@ use super::space::ObjectId;
 use crate::identity::{ConnectorName, DistinguishedName};
 
 /// A connected system: a directory on premises, the tenant directory, a remote service.
+///
+/// Implementations hold settings and clients, no state of a run: the engine may open several imports, drop one before
+/// its end, and ask from any task.
 #[async_trait::async_trait]
 pub trait Connector: Send + Sync {
+    /// The name in the settings; unique among the connectors of a gateway.
     fn name(&self) -> &ConnectorName;
 
+    /// What this connector can do. Never changes while the gateway runs.
     fn capabilities(&self) -> Capabilities;
 
-    /// Opens a read of the connected system. The stream is pulled page by page, so the engine sets the pace.
+    /// Opens a read of the connected system. The stream is pulled page by page, so the engine sets the pace: an
+    /// implementation holds a bounded number of pages in memory.
+    ///
+    /// # Errors
+    /// [`ConnectorError::Unreachable`] when no server answers, [`ConnectorError::StaleWatermark`] for a delta that cannot
+    /// go on, [`ConnectorError::Unsupported`] for a delta when [`Capabilities::delta`] is `None`,
+    /// [`ConnectorError::Settings`] when the settings name what is not there.
     async fn import(&self, request: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError>;
 
     /// Carries out a batch, judged on its end state. One result per change, in the order of the batch.
+    ///
+    /// # Errors
+    /// Any error leaves the batch in doubt. [`ConnectorError::Unsupported`] when [`Capabilities::exports`] is false.
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError>;
 
-    /// Reads single objects back, by anchor or, for an add whose answer was lost, by the key it was added under.
+    /// Reads single objects back, by anchor or, for an add whose answer was lost, by the key it was added under. One
+    /// answer per question, in their order; `None` for what is not there (or no longer in scope).
+    ///
+    /// # Errors
+    /// [`ConnectorError::Unsupported`] when [`Capabilities::single_read`] is false.
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError>;
 }
 
-/// Pages of an import.
+/// Pages of an import. Dropping the stream gives the read up.
 #[async_trait::async_trait]
 pub trait ImportStream: Send {
-    /// The next page; `None` once everything was read to its end. An error is an aborted read: it obsoletes nothing.
+    /// The next page; `None` once everything was read to its end, and on every call after that. An error is an aborted read:
+    /// it obsoletes nothing, and pages told before it stand.
     async fn next_page(&mut self) -> Result<Option<ImportPage>, ConnectorError>;
 }
+
+/// Objects of one page, at most: what an import may hold in memory and commit at once.
+pub const LARGEST_PAGE: usize = 10_000;
 
 /// What a connector can do; drives the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +116,19 @@ pub struct Capabilities {
     pub hierarchical: bool,
     /// Accepts exports; its space is then a target space, confirmed by import.
     pub exports: bool,
-    /// Can read what changed since a watermark, deletes included.
-    pub delta_import: bool,
+    /// What delta imports tell; `None`: every import is full.
+    pub delta: Option<DeltaReports>,
+    /// How references arrive.
+    pub links: LinkReports,
+    /// Answers [`Connector::read_back`] by anchor, and by [`Capabilities::add_key`] when one is declared.
+    pub single_read: bool,
+    /// An accepted add names the new object's anchor. Where it does not, the confirming import tells it.
+    pub anchor_at_add: bool,
+    /// Watermarks name the server and the incarnation of its data, so that a restored backup is noticed.
+    pub server_incarnation: bool,
+    /// Changes of one [`Connector::export`] at most. The engine lease is checked before each: a batch should leave within
+    /// seconds.
+    pub largest_batch: usize,
     /// The attribute of an add under which it is found again when the answer was lost.
     pub add_key: Option<Attribute>,
     /// Attributes by which the target knows whose object a change concerns; told with every change.
@@ -53,6 +137,63 @@ pub struct Capabilities {
     pub unique: Vec<Attribute>,
     /// How a disabled account looks here; used by `account_enabled` flows.
     pub disabled_when: Vec<DisabledTest>,
+}
+
+/// Changes per batch where a connector names no smaller number.
+pub const USUAL_BATCH: usize = 500;
+
+/// What a delta import tells besides added and changed objects. Where it does not, full imports must be scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeltaReports {
+    /// Deleted objects, by anchor.
+    pub deletes: bool,
+    /// Objects whose name or container changed; for a renamed container, the container suffices. True for systems
+    /// without a tree.
+    pub moves: bool,
+    /// Objects that no longer match what is imported (a filter, a query, a container), as deleted.
+    pub filter_exits: bool,
+}
+
+/// How references arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkReports {
+    /// With their owner: a reference attribute of an imported object is told whole.
+    WithOwner,
+    /// One by one, in [`ImportPage::links`].
+    OneByOne,
+}
+
+impl Capabilities {
+    /// A source that can only be read in full; to be refined with struct update syntax.
+    pub fn source(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            hierarchical: false,
+            exports: false,
+            delta: None,
+            links: LinkReports::WithOwner,
+            single_read: false,
+            anchor_at_add: false,
+            server_incarnation: false,
+            largest_batch: USUAL_BATCH,
+            add_key: None,
+            identity: Vec::new(),
+            unique: Vec::new(),
+            disabled_when: Vec::new(),
+        }
+    }
+
+    /// A target whose adds are answered with the new anchor and found again by `add_key`.
+    pub fn target(kind: &str, add_key: impl Into<Attribute>) -> Self {
+        Self {
+            exports: true,
+            single_read: true,
+            anchor_at_add: true,
+            add_key: Some(add_key.into()),
+            ..Self::source(kind)
+        }
+    }
 }
 
 /// One configured test for a disabled account; any that holds means disabled.
@@ -98,7 +239,8 @@ impl DisabledTest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportRequest {
     pub mode: ImportMode,
-    /// Containers that the settings name, with the anchor each had when it was first seen.
+    /// Containers that the settings name, with the anchor each had when it was first seen. Found by anchor from then on,
+    /// so that a renamed container keeps its people.
     pub bases: Vec<KnownBase>,
     /// What the rules read, by object type.
     pub wanted: BTreeMap<String, Wanted>,
@@ -114,7 +256,9 @@ pub struct Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImportMode {
+    /// Everything in scope.
     Full,
+    /// What changed since a watermark that this connector told.
     Delta { since: Watermark },
 }
 
@@ -125,18 +269,23 @@ pub struct KnownBase {
     pub anchor: String,
 }
 
-/// How far a connected system was read. Belongs to one server and one incarnation of its data.
+/// How far a connected system was read. Belongs to one server and one incarnation of its data. The engine stores and
+/// returns it and reads nothing into it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
+    /// Whose numbers these are; empty where there is only one.
     pub server: String,
+    /// Changes when the server's data were restored or made anew; empty where the system has no such notion.
     pub incarnation: String,
+    /// A cookie, a change number, a time.
     pub value: String,
 }
 
+/// A piece of a read: at most [`LARGEST_PAGE`] objects. May be empty.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ImportPage {
     pub objects: Vec<ImportedObject>,
-    /// Anchors of objects that a delta reports as deleted.
+    /// Anchors of objects that a delta reports as deleted. Anchors the engine does not know are passed over.
     pub deleted: Vec<String>,
     /// Links told one by one instead of with their owner.
     pub links: Vec<LinkReport>,
@@ -148,7 +297,7 @@ pub struct ImportPage {
     pub refused: Vec<RefusedEntry>,
 }
 
-/// One link of a target as it is or is no more; its ends by [`Capabilities::add_key`].
+/// One link as it is or is no more; its ends by [`Capabilities::add_key`], or by anchor where none is declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkReport {
     pub owner: String,
@@ -160,18 +309,24 @@ pub struct LinkReport {
 /// An entry that was read but is no object of the space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedEntry {
+    /// Where an operator finds it: a DN, a file with its line, a key.
     pub name: String,
+    /// What is wrong with it, without its secrets.
     pub reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedObject {
+    /// Immutable and unique within the connector.
     pub anchor: String,
     /// In hierarchical systems.
     pub dn: Option<DistinguishedName>,
+    /// The word of the rule files, such as `user` or `group`.
     pub object_type: String,
     pub container: bool,
     pub attributes: Attributes,
+    /// Whole, by attribute. An attribute that is told with no target has none; under [`LinkReports::OneByOne`] nothing is
+    /// told here.
     pub references: BTreeMap<Attribute, Vec<Reference>>,
 }
 
@@ -194,10 +349,11 @@ pub struct ExportChange {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportOperation {
+    /// With every attribute that the rules give it; links follow by themselves.
     Add {
         attributes: Attributes,
     },
-    /// Attributes with no value are removed.
+    /// Whole values by attribute; attributes with no value are removed, those not named stay.
     Update {
         anchor: String,
         changes: Attributes,
@@ -205,7 +361,7 @@ pub enum ExportOperation {
     Delete {
         anchor: String,
     },
-    /// Links of one owner; targets by type and anchor.
+    /// Links of one owner; targets by type and anchor. Links not named stay.
     Links {
         anchor: String,
         attribute: Attribute,
@@ -225,9 +381,11 @@ pub struct LinkTarget {
 /// What became of one change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportResult {
-    /// Carried out; an add names its anchor. A warning is reported and changes nothing.
+    /// Carried out; an add names its anchor (see [`Capabilities::anchor_at_add`]). A warning is reported and changes
+    /// nothing.
     Accepted { anchor: Option<String>, warning: Option<String> },
-    /// Refused for this object alone.
+    /// Refused for this object alone. The code is a short word of the connected system that stays the same for the same
+    /// fault; the reason is for the operator. The engine tries again with the next run.
     Refused { code: String, reason: String },
 }
 
@@ -253,6 +411,9 @@ pub enum ConnectorError {
     /// The read ended before its end.
     #[error("the read of {connector} was aborted: {reason}")]
     Aborted { connector: ConnectorName, reason: String },
+    /// The watermark does not fit this system any more: everything has to be read. Told before the first page.
+    #[error("{connector} cannot tell what changed: {reason}")]
+    StaleWatermark { connector: ConnectorName, reason: String },
     /// The settings do not fit the connected system.
     #[error("the settings of {connector} do not fit: {reason}")]
     Settings { connector: ConnectorName, reason: String },

@@ -70,6 +70,10 @@ impl Exporter<'_> {
         self.connector.name()
     }
 
+    fn largest_batch(&self) -> usize {
+        self.connector.capabilities().largest_batch.max(1)
+    }
+
     /// Unique values that pending adds and updates want.
     async fn claimed(&self) -> Result<BTreeSet<String>, ExportError> {
         let unique = self.connector.capabilities().unique;
@@ -103,8 +107,9 @@ impl Exporter<'_> {
                     batch.push((export, object.clone(), change));
                 }
             }
-            if !batch.is_empty() {
-                self.send(batch).await?;
+            let mut batch = batch.into_iter().peekable();
+            while batch.peek().is_some() {
+                self.send(batch.by_ref().take(self.largest_batch()).collect()).await?;
             }
         }
     }
@@ -216,8 +221,10 @@ impl Exporter<'_> {
                     by_owner.entry(owner).or_default().push((link.key, link.state, target));
                 }
             }
-            if !by_owner.is_empty() {
+            while !by_owner.is_empty() {
+                let rest = by_owner.keys().nth(self.largest_batch()).cloned().map(|key| by_owner.split_off(&key));
                 self.send_links(by_owner, &objects).await?;
+                by_owner = rest.unwrap_or_default();
             }
         }
     }

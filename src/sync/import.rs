@@ -92,8 +92,9 @@ impl<'a> Importer<'a> {
         let mut batch = work.batch;
         if !page.deleted.is_empty() {
             let heads = self.store.heads_by_anchor(&self.connector, &page.deleted).await?;
-            self.counters.obsolete += heads.len() as u64;
-            batch.deleted = heads.into_iter().map(|head| head.id).collect();
+            let heads = heads.into_iter().filter(|head| head.kind != ObjectKind::Placeholder);
+            batch.deleted = heads.map(|head| head.id).collect();
+            self.counters.obsolete += batch.deleted.len() as u64;
         }
         batch.watermark = page.watermark.map(|watermark| (self.connector.clone(), watermark));
         batch.bases = (!page.bases.is_empty()).then(|| (self.connector.clone(), page.bases));
@@ -346,13 +347,12 @@ impl<'a> Importer<'a> {
             };
             wanted.insert(LinkKey { owner, attribute, target });
         }
-        let anchors: BTreeSet<String> = by_anchor.iter().map(|(.., anchor)| anchor.clone()).collect();
-        let anchors: Vec<String> = anchors.into_iter().collect();
-        let heads = self.store.heads_by_anchor(&self.connector, &anchors).await?;
-        let heads: HashMap<&str, ObjectId> = heads.iter().filter_map(|h| Some((h.anchor.as_deref()?, h.id))).collect();
-        for (owner, attribute, anchor) in by_anchor {
-            if let Some(target) = heads.get(anchor.as_str()) {
-                wanted.insert(LinkKey { owner, attribute, target: *target });
+        if !by_anchor.is_empty() {
+            let targets = self.anchored(by_anchor.iter().map(|(.., anchor)| anchor.as_str()), work).await?;
+            for (owner, attribute, anchor) in by_anchor {
+                if let Some(target) = targets.get(&anchor) {
+                    wanted.insert(LinkKey { owner, attribute, target: *target });
+                }
             }
         }
         let owners: Vec<ObjectId> = objects.iter().filter(|(.., new)| !new).map(|(id, ..)| *id).collect();
@@ -371,6 +371,41 @@ impl<'a> Importer<'a> {
             .map(|(key, _)| key)
             .collect();
         Ok(())
+    }
+
+    /// The objects of these anchors; one that was not told yet gets a placeholder, which it takes over when it is.
+    async fn anchored(
+        &mut self,
+        anchors: impl Iterator<Item = &str>,
+        work: &mut Page,
+    ) -> StoreResult<HashMap<String, ObjectId>> {
+        let mut found: HashMap<String, ObjectId> =
+            work.batch.inserted.iter().filter_map(|(head, _)| Some((head.anchor.clone()?, head.id))).collect();
+        let unread: BTreeSet<&str> = anchors.filter(|anchor| !found.contains_key(*anchor)).collect();
+        let unread: Vec<String> = unread.into_iter().map(str::to_owned).collect();
+        let heads = self.store.heads_by_anchor(&self.connector, &unread).await?;
+        found.extend(heads.into_iter().filter_map(|head| Some((head.anchor?, head.id))));
+        for anchor in unread {
+            if !found.contains_key(&anchor) {
+                let id = self.next_id().await?;
+                let head = SpaceHead {
+                    id,
+                    connector: self.connector.clone(),
+                    object_type: String::new(),
+                    kind: ObjectKind::Placeholder,
+                    anchor: Some(anchor.clone()),
+                    parent: None,
+                    rdn: anchor.clone(),
+                    place: None,
+                    digest: String::new(),
+                    pending_import: PendingImport::None,
+                    mv: None,
+                };
+                work.batch.inserted.push((head, None));
+                found.insert(anchor, id);
+            }
+        }
+        Ok(found)
     }
 
     async fn next_id(&mut self) -> StoreResult<ObjectId> {

@@ -458,7 +458,7 @@ impl Cycle<'_> {
     async fn confirm(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
         let runner = self.runner;
         let (name, started) = (target.name(), runner.clock.now());
-        let since = runner.store.watermark(name).await?.filter(|_| target.capabilities().delta_import);
+        let since = runner.store.watermark(name).await?.filter(|_| target.capabilities().delta.is_some());
         let full = since.is_none();
         let mode = since.map_or(ImportMode::Full, |since| ImportMode::Delta { since });
         let mut confirmer = Confirmer {

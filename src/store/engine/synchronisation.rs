@@ -161,9 +161,9 @@ fn objects(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<()
     }
     let set = ["kind", "pending_import", "due", "mv", "joined_by", "applied", "match_key"];
     statements.extend(update("space_object", &["id"], &set, rows));
-    // What left the directory keeps its place alone.
+    // What left the directory keeps alone what others refer to it by: its place, or its anchor where there are no places.
     statements.extend(in_list(
-        "UPDATE space_object SET anchor = NULL, shown = NULL, digest = '', object_type = '' WHERE kind = 'placeholder' AND id IN ({})",
+        "UPDATE space_object SET anchor = CASE WHEN place IS NULL THEN anchor END, shown = NULL, digest = '', object_type = '' WHERE kind = 'placeholder' AND id IN ({})",
         &[],
         ids(&emptied),
     ));

@@ -133,15 +133,21 @@ fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Att
             }
         }
     }
-    publish(object, &mut wanted);
+    if let Some(capabilities) = rules.capabilities(connector) {
+        publish(object, &capabilities.identity, &mut wanted);
+    }
     canonical(wanted)
 }
 
-/// Who said it: the tenant refuses contributions of connectors that are not registered for the domain (design D9).
-fn publish(object: &MvObject, wanted: &mut Attributes) {
+/// Who said it, told to targets that identify objects by it: the tenant refuses contributions of connectors that are not
+/// registered for the domain (design D9).
+fn publish(object: &MvObject, identity: &[Attribute], wanted: &mut Attributes) {
     let by = |name: &str| object.attributes.get(&Attribute::from(name));
     let mut tell = |name: &str, value: String| {
-        wanted.insert(name.into(), vec![Value::text(value)]);
+        let name = Attribute::from(name);
+        if identity.contains(&name) {
+            wanted.insert(name, vec![Value::text(value)]);
+        }
     };
     if let Some(upn) = by(names::UPN) {
         tell(names::UPN_CONNECTOR, upn.connector.to_string());
@@ -154,12 +160,12 @@ fn publish(object: &MvObject, wanted: &mut Attributes) {
     {
         tell(names::CREDENTIAL_CONNECTOR, enabled.connector.to_string());
         tell(names::CREDENTIAL_ANCHOR, anchor.clone());
-        wanted.insert(names::CREDENTIAL_ELIGIBLE.into(), vec![Value::boolean(enabled.password_sync)]);
+        tell(names::CREDENTIAL_ELIGIBLE, Value::boolean(enabled.password_sync).as_text().to_owned());
     }
 }
 
 /// Attributes of a target type that rules write; others are none of our business.
-fn managed(rules: &RuleSet, rule: &Rule) -> BTreeSet<Attribute> {
+fn managed(rules: &RuleSet, rule: &Rule, connector: &ConnectorName) -> BTreeSet<Attribute> {
     let written = rules.rules().iter().filter(|other| {
         other.direction == rule.direction && other.space_type == rule.space_type && other.connector == rule.connector
     });
@@ -171,7 +177,9 @@ fn managed(rules: &RuleSet, rule: &Rule) -> BTreeSet<Attribute> {
         names::CREDENTIAL_ANCHOR,
         names::CREDENTIAL_ELIGIBLE,
     ];
-    flows.map(|flow| flow.target.clone()).chain(published.into_iter().map(Attribute::from)).collect()
+    let identity = rules.capabilities(connector).map_or(&[][..], |capabilities| &capabilities.identity);
+    let published = published.into_iter().map(Attribute::from).filter(|name| identity.contains(name));
+    flows.map(|flow| flow.target.clone()).chain(published).collect()
 }
 
 fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, wanted: Attributes) {
@@ -188,7 +196,7 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
         Some(held) => {
             let held = canonical(held);
             let mut changes = BTreeMap::new();
-            for name in managed(rules, rule) {
+            for name in managed(rules, rule, &target.connector) {
                 let (old, new) = (held.get(&name), wanted.get(&name));
                 if old != new {
                     changes.insert(name, new.cloned().unwrap_or_default());

@@ -125,16 +125,7 @@ impl Connector for Directory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            kind: "ldap".to_owned(),
-            hierarchical: true,
-            exports: false,
-            delta_import: false,
-            add_key: None,
-            identity: Vec::new(),
-            unique: Vec::new(),
-            disabled_when: DisabledTest::defaults(),
-        }
+        Capabilities { hierarchical: true, disabled_when: DisabledTest::defaults(), ..Capabilities::source("ldap") }
     }
 
     async fn import(&self, _: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {
@@ -301,14 +292,9 @@ impl Connector for Target {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            kind: "tenant".to_owned(),
-            hierarchical: false,
-            exports: true,
-            delta_import: false,
-            add_key: Some("sourceAnchor".into()),
             identity: vec!["sourceAnchor".into()],
             unique: vec!["userPrincipalName".into()],
-            disabled_when: Vec::new(),
+            ..Capabilities::target("tenant", "sourceAnchor")
         }
     }
 
