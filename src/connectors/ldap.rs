@@ -14,7 +14,7 @@ use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search, ServerUrl, ServiceAccount, Trust};
 use crate::sync::attribute::{Attribute, Attributes, Value};
 use crate::sync::connector::{
-    Capabilities, Connector, ConnectorError, DisabledTest, ExportChange, ExportResult, ImportMode, ImportPage,
+    Capabilities, Connector, ConnectorError, DisabledTest, ExportChange, ExportResult, Hidden, ImportMode, ImportPage,
     ImportRequest, ImportStream, ImportedObject, KnownBase, ReadBack, Reference, RefusedEntry, Wanted,
 };
 
@@ -341,14 +341,15 @@ impl Reader {
             let mut imported = ImportPage::default();
             for name in page.unreadable {
                 let reason = "the name is no distinguished name".to_owned();
-                imported.refused.push(RefusedEntry { name, reason });
+                imported.refused.push(RefusedEntry { name, reason, hides: Hidden::Nobody });
             }
             for entry in page.entries.into_iter().filter(|entry| extent.covers(&entry.dn)) {
                 match self.anchor_of(&entry) {
                     Some(anchor) => imported.objects.push(self.object(object_type, anchor, entry)),
                     None => {
                         let reason = format!("it has no {}", self.settings.anchor);
-                        imported.refused.push(RefusedEntry { name: entry.dn.to_string(), reason });
+                        let name = entry.dn.to_string();
+                        imported.refused.push(RefusedEntry { name, reason, hides: Hidden::Nobody });
                     }
                 }
             }

@@ -26,7 +26,8 @@
 //! doubt, abort.
 //!
 //! An entry that cannot be taken (no anchor, two with one anchor, malformed) is told in [`ImportPage::refused`] and stops
-//! nobody else. A system that cannot be read at all is an error.
+//! nobody else; whom it may stand for is told with it ([`Hidden`]), so that nobody is deleted for a malformed line. A system
+//! that cannot be read at all is an error.
 //!
 //! The watermark of a full import is taken *before* its first read, so that what changes meanwhile is told again by the next
 //! delta import. A page's watermark is committed in the transaction of the page itself: it may cover only changes
@@ -313,6 +314,19 @@ pub struct RefusedEntry {
     pub name: String,
     /// What is wrong with it, without its secrets.
     pub reason: String,
+    pub hides: Hidden,
+}
+
+/// Whom a refused entry may stand for. A full import deletes nobody whom it could not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hidden {
+    /// Nobody who could be an object.
+    Nobody,
+    /// The object with this anchor, which stays as it is.
+    Object(String),
+    /// It cannot be told: the whole import deletes nothing.
+    Anybody,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

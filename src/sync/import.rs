@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::attribute::{Attribute, Attributes, canonical};
 use super::change_set::ImportBatch;
-use super::connector::{ImportPage, ImportedObject, Reference};
+use super::connector::{Hidden, ImportPage, ImportedObject, Reference, RefusedEntry};
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
@@ -53,6 +53,8 @@ pub struct Importer<'a> {
     pub counters: ImportCounters,
     /// The first entries that could not be taken, by name and reason.
     pub refused: Vec<String>,
+    /// Somebody unknown could not be read.
+    doubtful: bool,
 }
 
 /// Refused entries that are told by name.
@@ -69,6 +71,7 @@ impl<'a> Importer<'a> {
             parents: HashMap::new(),
             counters: ImportCounters::default(),
             refused: Vec::new(),
+            doubtful: false,
         }
     }
 
@@ -78,6 +81,7 @@ impl<'a> Importer<'a> {
         self.counters.refused += page.refused.len() as u64;
         let room = TOLD.saturating_sub(self.refused.len());
         self.refused.extend(page.refused.iter().take(room).map(|entry| format!("{}: {}", entry.name, entry.reason)));
+        self.leave_alone(&page.refused).await?;
         let mut work = Page::default();
         let parents: BTreeSet<Dn> = page
             .objects
@@ -104,8 +108,28 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// After a full read to its end: the objects of the space that were not seen.
+    /// Whom a refused entry may stand for counts as seen.
+    async fn leave_alone(&mut self, refused: &[RefusedEntry]) -> StoreResult<()> {
+        let mut anchors = Vec::new();
+        for entry in refused {
+            match &entry.hides {
+                Hidden::Nobody => {}
+                Hidden::Object(anchor) => anchors.push(anchor.clone()),
+                Hidden::Anybody => self.doubtful = true,
+            }
+        }
+        for head in self.store.heads_by_anchor(&self.connector, &anchors).await? {
+            self.seen.insert(head.id);
+        }
+        Ok(())
+    }
+
+    /// After a full read to its end: the objects of the space that were not seen. None while somebody unknown could not
+    /// be read.
     pub async fn unseen(&self) -> StoreResult<Vec<Obsolete>> {
+        if self.doubtful {
+            return Ok(Vec::new());
+        }
         let (mut unseen, mut after) = (Vec::new(), ObjectId(0));
         loop {
             let heads = self.store.heads_after(&self.connector, after, SCAN).await?;
