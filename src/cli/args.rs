@@ -54,7 +54,7 @@ pub enum Command {
     /// Sync rules.
     Rules {
         #[command(subcommand)]
-        command: super::sync::RulesCommand,
+        command: super::rules::RulesCommand,
     },
     /// What the guard holds.
     Guard {

@@ -14,6 +14,7 @@ mod init;
 mod output;
 mod partner;
 mod password_sync;
+mod rules;
 mod serve;
 mod sync;
 mod user;
@@ -47,7 +48,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
         Command::Sync { command } => sync::run(&connect(args)?, command, output).await,
-        Command::Rules { command } => sync::rules(&connect(args)?, command, output).await,
+        Command::Rules { command } => rules::run(args, command, output).await,
         Command::Guard { command } => sync::guard(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,
         Command::Keys { command } => client_command::keys(&connect(args)?, command, output).await,

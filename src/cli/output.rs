@@ -36,11 +36,12 @@ impl Output {
 
     pub fn failure(&self, error: &anyhow::Error) {
         if self.json {
+            let fault = error.downcast_ref::<super::rules::ExpressionFault>().map(|fault| fault.json());
             let operation = error.downcast_ref::<super::ClientError>().and_then(|error| match error {
                 super::ClientError::Operation(operation) => serde_json::to_value(operation).ok(),
                 _ => None,
             });
-            let value = operation.unwrap_or_else(|| serde_json::json!({ "message": format!("{error:#}") }));
+            let value = operation.or(fault).unwrap_or_else(|| serde_json::json!({ "message": format!("{error:#}") }));
             eprintln!("{}", serde_json::json!({ "error": value }));
         } else {
             eprintln!("error: {error:#}");

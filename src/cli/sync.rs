@@ -1,4 +1,4 @@
-//! `landbridge sync|rules|guard`.
+//! `landbridge sync|guard`.
 
 use clap::{Subcommand, ValueEnum};
 
@@ -8,7 +8,6 @@ use crate::sync::guard::Hold;
 use crate::sync::run::{Preview, Profile, RunOutcome, RunRecord, StepRecord};
 use crate::web::admin::guard_release::{self, GuardRelease};
 use crate::web::admin::guard_show::{self, GuardShow};
-use crate::web::admin::rules_activate::{self, RulesActivate};
 use crate::web::admin::sync_preview::{self, SyncPreview};
 use crate::web::admin::sync_run::{self, SyncRun};
 use crate::web::admin::sync_status::{self, SyncStatus};
@@ -32,16 +31,6 @@ pub enum SyncCommand {
         /// Newest runs to show.
         #[arg(long, default_value_t = 5)]
         runs: u32,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum RulesCommand {
-    /// Validate the rule files as a whole and make them the version that all runs use.
-    Activate {
-        /// Activate although the guard will hold the exports.
-        #[arg(long)]
-        even_if_held: bool,
     },
 }
 
@@ -90,16 +79,6 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
     Ok(())
 }
 
-pub(super) async fn rules(client: &Client, command: &RulesCommand, output: &Output) -> anyhow::Result<()> {
-    let RulesCommand::Activate { even_if_held } = command;
-    let answer = client.call::<RulesActivate>(&rules_activate::Request { even_if_held: *even_if_held }).await?;
-    output.show(&answer, |answer| {
-        let preview = answer.preview.as_ref().map(show_preview).unwrap_or_default();
-        format!("version {} ({}) is active\n{preview}", answer.number, answer.digest)
-    });
-    Ok(())
-}
-
 pub(super) async fn guard(client: &Client, command: &GuardCommand, output: &Output) -> anyhow::Result<()> {
     match command {
         GuardCommand::Show => {
@@ -140,7 +119,7 @@ fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
     format!("{head}\n{}", table(["CONNECTOR", "STEP", "OUTCOME", "NUMBERS", "DETAIL"], rows))
 }
 
-fn show_preview(preview: &Preview) -> String {
+pub(super) fn show_preview(preview: &Preview) -> String {
     let mut text = String::new();
     for target in &preview.targets {
         let figures = &target.figures;

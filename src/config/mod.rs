@@ -17,5 +17,5 @@ pub use connector::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, Pas
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
 pub use problem::{Problem, Problems};
-pub use settings::{Settings, admin_socket, load};
+pub use settings::{Settings, admin_socket, load, rules_folder};
 pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};

@@ -44,6 +44,22 @@ pub fn admin_socket(path: &Path) -> Result<std::path::PathBuf, Problems> {
     })
 }
 
+/// Where the sync rule files are: reads that key alone, so that they can be checked without the rest.
+pub fn rules_folder(path: &Path) -> Result<std::path::PathBuf, Problems> {
+    let source = read_file(path)?;
+    let beside = source.folder().join("rules");
+    let named = match DeTable::parse(source.text()) {
+        Ok(table) => Table::root(&source, table.get_ref()).table("sync").path("rules"),
+        Err(error) => {
+            let at = error.span().map(|span| span.start);
+            source.report(at, "", error.message().to_owned(), "run `landbridge check-config`");
+            None
+        }
+    };
+    let problems = source.into_problems();
+    if problems.is_empty() { Ok(named.unwrap_or(beside)) } else { Err(Problems(problems)) }
+}
+
 fn read_file(path: &Path) -> Result<Source, Problems> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Problems(vec![Problem {

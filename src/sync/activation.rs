@@ -57,16 +57,18 @@ pub fn read_folder(folder: &Path) -> Result<Vec<RuleSource>, ActivationError> {
         }
     }
     files.sort();
-    let mut sources = Vec::new();
-    for path in files {
-        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if std::fs::metadata(&path).map_err(unreadable(&path))?.len() > MAX_FILE {
-            return Err(ActivationError::TooLarge { file });
-        }
-        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-        sources.push(RuleSource { file, text });
+    files.iter().map(|path| read_file(path)).collect()
+}
+
+/// Reads one rule file.
+pub fn read_file(path: &Path) -> Result<RuleSource, ActivationError> {
+    let unreadable = |source| ActivationError::Unreadable { file: path.display().to_string(), source };
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
+        return Err(ActivationError::TooLarge { file });
     }
-    Ok(sources)
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(RuleSource { file, text })
 }
 
 pub fn digest(sources: &[RuleSource]) -> String {
