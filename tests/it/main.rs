@@ -12,6 +12,7 @@ mod ldap;
 mod oidc;
 mod pass_through;
 mod password_sync;
+mod rules_commands;
 mod saml;
 mod saml_table;
 mod serve;

@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
                     Some(Value::Text(text)) => text.into_owned(),
                     _ => String::new(),
                 };
-                Err(Fault::new(ErrorKind::Raised, format!("the rule refuses the object: {text}")).at(node.at))
+                Err(Fault::new(ErrorKind::Raised, format!("sync-rule-error-function-triggered: {text}")).at(node.at))
             }
         }
     }
@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
         let nodes: Vec<Option<&'a Node>> = values.iter().copied().map(Some).chain([otherwise]).collect();
         let mut results: Vec<Data<'a>> = Vec::with_capacity(nodes.len());
         for (arm, node) in nodes.into_iter().enumerate() {
-            let needed = chosen.iter().any(|choice| *choice == Ok(arm));
+            let needed = chosen.contains(&Ok(arm));
             results.push(match node {
                 Some(node) if needed => self.evaluate(node)?,
                 _ => Data::NULL,
