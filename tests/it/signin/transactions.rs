@@ -393,6 +393,26 @@ async fn a_hint_skips_the_first_page_for_known_and_unknown_alike() {
 }
 
 #[tokio::test]
+async fn expired_sessions_are_removed_unless_a_grant_rests_on_them() {
+    let world = on_sqlite().await;
+    world.person("ada").await;
+    let (first, second) = (world.right("ada").await, world.right("ada").await);
+    let grant = format!(
+        "INSERT INTO refresh_grant (grant_id, sid, oid, client_id, scope, context, security_stamp, created_at, expires_at, \
+         uses) VALUES ('g', '{}', '{}', 'app', '', '{{}}', '', 0, 0, 0)",
+        second.session().sid,
+        second.session().oid
+    );
+    world.execute(&grant).await;
+    let end = first.session().expires_at;
+    assert_eq!(world.tables.purge_sessions(end - Duration::from_millis(1)).await.expect("a purge"), 0);
+    assert_eq!(world.tables.purge_sessions(end).await.expect("a purge"), 1);
+    let left = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM session WHERE sid = '{}'", second.session().sid);
+    assert_eq!(world.number(&left).await, 1);
+    assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM session_client").await, 1);
+}
+
+#[tokio::test]
 async fn expired_transactions_are_swept() {
     let world = on_sqlite().await;
     world.asked("ghost").await;
