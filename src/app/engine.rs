@@ -27,13 +27,16 @@ pub struct Ground<'a> {
     pub clock: &'a Arc<dyn Clock>,
 }
 
+/// The name of the connector to the tenant directory.
+pub const TENANT: &str = "tenant";
+
 /// The engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartError> {
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
         connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
     }
-    let name = "tenant".parse().map_err(StartError::part("tenant connector"))?;
+    let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
     let tenant = Arc::new(ground.tenant.clone());
     connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
     Ok(Runner::new(RunnerParts {

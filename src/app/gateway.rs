@@ -10,9 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use super::engine;
 use super::federation_gate::SamlGate;
+use super::housekeeping::Housekeeping;
 use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
+use super::ring_keeper::RingKeeper;
 use super::sealing::RingSealer;
 use super::{metrics, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -30,8 +32,10 @@ use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
 use crate::signin::{self, BarredGroups, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
+use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
 use crate::store::issuer::IssuerStore;
+use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{SignInTables, SignInTenant};
 use crate::store::tenant::{TenantOptions, TenantStore};
 use crate::store::{AuditLog, StoreError};
@@ -52,12 +56,15 @@ use crate::web::admin::failover_release::FailoverRelease;
 use crate::web::admin::failover_status::ShowFailover;
 use crate::web::admin::guard_release::GuardRelease;
 use crate::web::admin::guard_show::GuardShow;
+use crate::web::admin::keys_ring::KeysRing;
+use crate::web::admin::keys_roll_ring::KeysRollRing;
 use crate::web::admin::keys_rotate::KeysRotate;
 use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
 use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
+use crate::web::admin::ring_desk::RingDesk;
 use crate::web::admin::rules_activate::RulesActivate;
 use crate::web::admin::sync_desk::SyncDesk;
 use crate::web::admin::sync_preview::SyncPreview;
@@ -67,6 +74,7 @@ use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_list::UserList;
 use crate::web::admin::user_show::UserShow;
 use crate::web::admin::user_unlock::UserUnlock;
+use crate::web::admin::user_wipe_credential::{CredentialDesk, UserWipeCredential};
 use crate::web::{self, ClientNetworks, Services};
 
 /// Why a gateway does not start.
@@ -222,6 +230,17 @@ impl Gateway {
         );
         tasks.spawn(schedule(scheduler, stop.clone()));
 
+        let housekeeping = Housekeeping {
+            sign_in: tables.clone(),
+            clock: clock.clone(),
+            tenant: tenant.clone(),
+            audit: audit.clone(),
+            keeper,
+            spaces: Arc::new(SqlEngine::new(installation.engine.clone())),
+            tenant_connector: engine::TENANT.parse().map_err(StartError::part("tenant connector"))?,
+        };
+        tasks.spawn(housekeeping.run(stop.clone()));
+
         let sign_in_desk = Arc::new(SignInDesk {
             sign_in: sign_in.clone(),
             domains: directory,
@@ -231,8 +250,10 @@ impl Gateway {
         let sync_desk = Arc::new(SyncDesk { runner, rules: settings.sync.rules.clone() });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
-        let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials });
+        let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials.clone() });
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
+        let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
+        let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
         let tenant_desk = Arc::new(Tenant { store: tenant, dns });
         let routes = AdminRoutes::new(audit.clone())
             .with::<DomainAdd>(&tenant_desk)
@@ -244,6 +265,7 @@ impl Gateway {
             .with::<AuditTail>(&audit_desk)
             .with::<AuditVerify>(&audit_desk)
             .with::<UserUnlock>(&sign_in_desk)
+            .with::<UserWipeCredential>(&credential_desk)
             .with::<DomainSetMethod>(&sign_in_desk)
             .with::<DomainSetFailover>(&sign_in_desk)
             .with::<ShowFailover>(&sign_in_desk)
@@ -258,6 +280,8 @@ impl Gateway {
             .with::<ClientAdd>(&issuer)
             .with::<ClientList>(&issuer)
             .with::<KeysRotate>(&issuer)
+            .with::<KeysRing>(&ring_desk)
+            .with::<KeysRollRing>(&ring_desk)
             .with::<PartnerAdd>(&partner_desk)
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
@@ -388,6 +412,18 @@ async fn issuer(
     let store = Arc::new(IssuerStore::new(installation.gateway.clone(), audit.clone()));
     let sealer = Arc::new(RingSealer { ring: installation.ring.clone(), tenant: installation.tenant.clone() });
     Issuer::open(lifetimes, store, sealer, clock.clone()).await.map_err(StartError::part("issuer"))
+}
+
+async fn ring_keeper(
+    installation: &Installation,
+    settings: &Settings,
+    audit: &AuditLog,
+) -> Result<Arc<RingKeeper>, StartError> {
+    let values = SealedValues::new(installation.gateway.clone(), audit.clone());
+    let (file, node) = (settings.store.key_ring.clone(), settings.gateway.node.clone());
+    let keeper = RingKeeper::new(installation.clone(), file, node, values);
+    keeper.finish_interrupted_roll().await.map_err(StartError::part("key ring"))?;
+    Ok(Arc::new(keeper))
 }
 
 fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseChecker, StartError> {

@@ -42,7 +42,7 @@ pub enum InstallationError {
     Seal(#[from] SealError),
 }
 
-const CANARY: &str = "canary";
+pub(super) const CANARY: &str = "canary";
 const TENANT: &str = "tenant";
 
 impl Installation {
@@ -85,18 +85,34 @@ impl Installation {
         name: &'static str,
         make: impl FnOnce() -> Zeroizing<Vec<u8>>,
     ) -> Result<Zeroizing<Vec<u8>>, InstallationError> {
-        let bound_to = AssociatedData::new("installation", &[self.tenant.as_bytes(), name.as_bytes()]);
-        let stored = match self.values.read(name).await? {
-            Some(stored) => stored,
-            None => {
-                let sealed = self.ring.seal(&make(), &bound_to)?;
-                self.values.read_or_store(name, sealed.to_string()).await?
-            }
-        };
+        if let Some(stored) = self.stored_secret(name).await? {
+            return Ok(stored);
+        }
+        let sealed = self.ring.seal(&make(), &self.bound_to(name))?;
+        let stored = self.values.read_or_store(name, sealed.to_string()).await?;
+        self.unseal(name, &stored)
+    }
+
+    /// The sealed secret `name`, if it was made before.
+    pub async fn stored_secret(&self, name: &'static str) -> Result<Option<Zeroizing<Vec<u8>>>, InstallationError> {
+        let stored = self.values.read(name).await?;
+        stored.map(|stored| self.unseal(name, &stored)).transpose()
+    }
+
+    fn unseal(&self, name: &'static str, stored: &str) -> Result<Zeroizing<Vec<u8>>, InstallationError> {
         let sealed: Sealed = stored.parse().map_err(|_| InstallationError::Unreadable { name })?;
-        let opened = self.ring.open(&sealed, &bound_to).map_err(InstallationError::OtherKeyRing)?;
+        let opened = self.ring.open(&sealed, &self.bound_to(name)).map_err(InstallationError::OtherKeyRing)?;
         Ok(Zeroizing::new(opened.expose().to_vec()))
     }
+
+    fn bound_to(&self, name: &str) -> AssociatedData {
+        installation_data(&self.tenant, name)
+    }
+}
+
+/// What a sealed secret of the installation is bound to.
+pub(super) fn installation_data(tenant: &str, name: &str) -> AssociatedData {
+    AssociatedData::new("installation", &[tenant.as_bytes(), name.as_bytes()])
 }
 
 async fn open_rooms(url: &DatabaseUrl) -> Result<(Database, Database), StoreError> {

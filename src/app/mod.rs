@@ -3,11 +3,13 @@
 mod engine;
 mod federation_gate;
 mod gateway;
+mod housekeeping;
 pub mod installation;
 mod lease_keeper;
 pub mod logging;
 pub mod metrics;
 mod readiness;
+mod ring_keeper;
 mod saml_key;
 mod sealing;
 pub mod tls;

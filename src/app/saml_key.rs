@@ -25,8 +25,13 @@ pub enum SamlKeyError {
 
 /// Opens the key, or makes it at the first start.
 pub async fn open(installation: &Installation, host: &str, now: Timestamp) -> Result<SigningKey, SamlKeyError> {
-    let fresh = SigningKey::generate(KeyKind::Rsa3072, host, now, LIFETIME)?;
-    let stored = installation.secret(NAME, || pack(&fresh)).await?;
+    let stored = match installation.stored_secret(NAME).await? {
+        Some(stored) => stored,
+        None => {
+            let fresh = SigningKey::generate(KeyKind::Rsa3072, host, now, LIFETIME)?;
+            installation.secret(NAME, || pack(&fresh)).await?
+        }
+    };
     let (pkcs8, certificate) = unpack(&stored).ok_or(SamlKeyError::Damaged)?;
     Ok(SigningKey::from_parts(pkcs8, certificate)?)
 }

@@ -15,8 +15,13 @@ pub struct RingSealer {
 
 impl RingSealer {
     fn bound_to(&self, purpose: &str) -> AssociatedData {
-        AssociatedData::new("issuer", &[self.tenant.as_bytes(), purpose.as_bytes()])
+        issuer_data(&self.tenant, purpose)
     }
+}
+
+/// What a sealed secret of the issuer is bound to.
+pub(super) fn issuer_data(tenant: &str, purpose: &str) -> AssociatedData {
+    AssociatedData::new("issuer", &[tenant.as_bytes(), purpose.as_bytes()])
 }
 
 impl KeySealer for RingSealer {

@@ -22,6 +22,8 @@ pub enum EventKind {
     GrantRevoked,
     /// An admin operation, by its name, such as `domain.set-method`.
     Admin(&'static str),
+    /// Somebody asked for the admin API who is no principal of it.
+    AdminRefused,
     FailoverStarted,
     FailoverEnded,
     AlertRaised,
@@ -34,6 +36,9 @@ pub enum EventKind {
     CredentialWiped,
     CredentialOutdated,
     AccountStateChanged,
+    /// Objects whose deletion is beyond restoring are gone for good.
+    DirectoryPurged,
+    KeyRingRolled,
     SigningKeyRotated,
     Started,
     Stopped,
@@ -52,6 +57,7 @@ impl EventKind {
             Self::TokenRefused => "token-refused",
             Self::GrantRevoked => "grant-revoked",
             Self::Admin(operation) => operation,
+            Self::AdminRefused => "admin-refused",
             Self::FailoverStarted => "failover-started",
             Self::FailoverEnded => "failover-ended",
             Self::AlertRaised => "alert-raised",
@@ -64,6 +70,8 @@ impl EventKind {
             Self::CredentialWiped => "credential-wiped",
             Self::CredentialOutdated => "credential-outdated",
             Self::AccountStateChanged => "account-state-changed",
+            Self::DirectoryPurged => "directory-purged",
+            Self::KeyRingRolled => "key-ring-rolled",
             Self::SigningKeyRotated => "signing-key-rotated",
             Self::Started => "started",
             Self::Stopped => "stopped",

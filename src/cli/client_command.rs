@@ -1,4 +1,4 @@
-//! `landbridge client add|list`, `landbridge keys rotate`.
+//! `landbridge client add|list`, `landbridge keys rotate|ring|roll-ring`.
 
 use clap::Subcommand;
 
@@ -8,7 +8,10 @@ use crate::identity::ClientId;
 use crate::issuer::{Algorithm, NewClient};
 use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::{self, ClientList};
+use crate::web::admin::keys_ring::{self, KeysRing};
+use crate::web::admin::keys_roll_ring::{self, KeysRollRing};
 use crate::web::admin::keys_rotate::{self, KeysRotate};
+use crate::web::admin::ring_desk::RingStatus;
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -46,6 +49,10 @@ pub enum KeysCommand {
         #[arg(long, default_value = "RS256")]
         algorithm: Algorithm,
     },
+    /// Show the keys of the key ring by name, and how many rows still need the older ones.
+    Ring,
+    /// Add a key to the key ring and seal everything anew under it. Back the file up again afterwards.
+    RollRing,
 }
 
 pub(super) async fn run(client: &Client, command: &ClientCommand, output: &Output) -> anyhow::Result<()> {
@@ -84,8 +91,25 @@ pub(super) async fn run(client: &Client, command: &ClientCommand, output: &Outpu
 }
 
 pub(super) async fn keys(client: &Client, command: &KeysCommand, output: &Output) -> anyhow::Result<()> {
-    let KeysCommand::Rotate { algorithm } = command;
-    let answer = client.call::<KeysRotate>(&keys_rotate::Request { algorithm: *algorithm }).await?;
-    output.show(&answer, |answer| format!("key {} signs from {}", answer.kid, answer.signs_from));
+    match command {
+        KeysCommand::Rotate { algorithm } => {
+            let answer = client.call::<KeysRotate>(&keys_rotate::Request { algorithm: *algorithm }).await?;
+            output.show(&answer, |answer| format!("key {} signs from {}", answer.kid, answer.signs_from));
+        }
+        KeysCommand::Ring => output.show(&client.call::<KeysRing>(&keys_ring::Request {}).await?, ring),
+        KeysCommand::RollRing => output.show(&client.call::<KeysRollRing>(&keys_roll_ring::Request {}).await?, ring),
+    }
     Ok(())
+}
+
+fn ring(status: &RingStatus) -> String {
+    let mut text = format!("{} seals", status.primary);
+    for older in &status.older {
+        let need = match older.rows {
+            0 => "no row names it: it may be removed from the file".to_owned(),
+            rows => format!("{rows} rows still name it"),
+        };
+        text.push_str(&format!("\n{} opens; {need}", older.key));
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! `landbridge user show|list`.
+//! `landbridge user show|list|unlock|wipe-credential`.
 
 use clap::Subcommand;
 
@@ -7,11 +7,14 @@ use super::{Client, Output};
 use crate::identity::DomainName;
 use crate::web::admin::user_list::{self, UserList};
 use crate::web::admin::user_show::{self, UserShow};
+use crate::web::admin::user_wipe_credential::{self, UserWipeCredential};
 
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
     /// Forget the wrong passwords counted against a user, and lift the lock.
     Unlock { user: String },
+    /// Erase a user's stored password; the password channel stores the directory's again while the rules let it.
+    WipeCredential { user: String },
     /// List users in order of their names.
     List {
         /// Only users whose name is in this domain.
@@ -25,6 +28,14 @@ pub enum UserCommand {
 pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output) -> anyhow::Result<()> {
     match command {
         UserCommand::Unlock { user } => super::failover::unlock(client, user, output).await?,
+        UserCommand::WipeCredential { user } => {
+            let request = user_wipe_credential::Request { user: user.clone() };
+            let answer = client.call::<UserWipeCredential>(&request).await?;
+            output.show(&answer, |answer| match answer.wiped {
+                true => format!("the stored password of {} is erased", answer.oid),
+                false => format!("no password of {} was stored", answer.oid),
+            });
+        }
         UserCommand::List { domain } => {
             let (mut users, mut after) = (Vec::new(), None);
             loop {

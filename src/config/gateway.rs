@@ -7,6 +7,7 @@ use crate::identity::{DomainName, NodeId, Role, Upn};
 
 use super::database_url::DatabaseUrl;
 use super::reader::Table;
+use super::secret::check_mode;
 use super::words::setting_words;
 
 #[derive(Clone, Debug)]
@@ -60,6 +61,7 @@ impl GatewaySettings {
                     let what = format!("there is no file {}", path.display());
                     table.complain(key, what, "create it or correct the path (certs/ has a script for development)");
                 }
+                Some(path) if key == "private_key" => check_mode(&table, key, path),
                 Some(_) => {}
             }
         }

@@ -17,11 +17,12 @@ pub(super) struct Source {
     path: PathBuf,
     text: String,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Source {
     pub(super) fn new(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text, problems: RefCell::new(Vec::new()) }
+        Self { path: path.to_owned(), text, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -42,6 +43,11 @@ impl Source {
             what: what.into(),
             remedy: remedy.into(),
         });
+    }
+
+    /// What was found that is valid but deserves an operator's attention.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -77,6 +83,11 @@ impl<'a> Table<'a> {
     pub(super) fn complain(&self, name: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = self.peek(name).map_or(self.at, |value| value.span().start);
         self.source.report(Some(at), &self.key(name), what, remedy);
+    }
+
+    /// Points out what is valid but deserves attention.
+    pub(super) fn warn(&self, text: String) {
+        self.source.warnings.borrow_mut().push(text);
     }
 
     fn peek(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {

@@ -1,4 +1,8 @@
-//! Secrets: from a file or the environment, never inline.
+//! Secrets: from a file or the environment, never inline. A file that everybody on the machine could read, or others than
+//! its owner write, is refused; one that its group can read is pointed out.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use crate::identity::PlainPassword;
 
@@ -18,7 +22,10 @@ pub(super) fn secret(table: &Table<'_>, file_key: &'static str, env_key: &'stati
             return None;
         }
         (Some(path), None) => match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
+            Ok(text) => {
+                check_mode(table, file_key, &path);
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
             Err(error) => {
                 let what = format!("the secret file {} cannot be read: {error}", path.display());
                 table.complain(file_key, what, "create it, readable by the gateway's user alone");
@@ -39,5 +46,19 @@ pub(super) fn secret(table: &Table<'_>, file_key: &'static str, env_key: &'stati
             table.complain(file_key, shape.to_string(), remedy);
             None
         }
+    }
+}
+
+/// Checks who else may read or write the secret in the file of the key `name`.
+pub(super) fn check_mode(table: &Table<'_>, name: &'static str, path: &Path) {
+    // A file that cannot be looked at is for the reader of its content to report.
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    let mode = metadata.mode() & 0o777;
+    let file = path.display();
+    if mode & 0o027 != 0 {
+        let what = format!("the secret file {file} is open to others (mode {mode:04o})");
+        table.complain(name, what, format!("run `chmod 600 {file}`"));
+    } else if mode & 0o040 != 0 {
+        table.warn(format!("the group of the secret file {file} can read it (mode {mode:04o}): is that meant?"));
     }
 }

@@ -110,8 +110,9 @@ fn read(root: Table<'_>) -> Option<Settings> {
         }
         connectors.push(connector);
     }
+    let mut warnings = warnings(&failover, &connectors, store.as_ref());
+    warnings.extend(root.source().warnings());
     root.finish();
-    let warnings = warnings(&failover, &connectors, store.as_ref());
     Some(Settings {
         gateway: gateway?,
         store: store?,
@@ -164,10 +165,16 @@ mod tests {
         std::fs::create_dir_all(dir.join("rules")).expect("a folder");
         for file in ["cert.pem", "key.pem", "ca.pem", "bind-password"] {
             std::fs::write(dir.join(file), "secret\n").expect("a file");
+            set_mode(&dir.join(file), 0o600);
         }
         let path = dir.join("landbridge.toml");
         std::fs::write(&path, text).expect("a settings file");
         path
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a file of ours");
     }
 
     const GOOD: &str = r#"
@@ -248,6 +255,28 @@ bases = ["dc=example,dc=org"]
             "{problems}"
         );
         assert!(!problems.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_and_one_that_its_group_can_is_pointed_out() {
+        for (file, key) in [("bind-password", "connectors[0].bind_password_file"), ("key.pem", "gateway.private_key")] {
+            for mode in [0o644, 0o604, 0o660, 0o602] {
+                let dir = tempfile::tempdir().expect("a folder");
+                let path = write(dir.path(), GOOD);
+                set_mode(&dir.path().join(file), mode);
+                let problems = load(&path).expect_err("too open").0;
+                assert_eq!(problems.len(), 1, "{problems:#?}");
+                assert_eq!((problems[0].key.as_str(), problems[0].what.contains("open to others")), (key, true));
+                assert!(problems[0].remedy.contains("chmod 600"), "{}", problems[0].remedy);
+            }
+            let dir = tempfile::tempdir().expect("a folder");
+            let path = write(dir.path(), GOOD);
+            set_mode(&dir.path().join(file), 0o640);
+            let warnings = load(&path).expect("valid").warnings;
+            assert!(warnings.iter().any(|warning| warning.contains(file)), "{warnings:?}");
+            set_mode(&dir.path().join(file), 0o400);
+            assert_eq!(load(&path).expect("valid").warnings.len(), 1);
+        }
     }
 
     #[test]

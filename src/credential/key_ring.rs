@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use rand::CryptoRng;
@@ -22,8 +24,11 @@ pub struct KeyName(String);
 #[error("a key name has 1 to 32 letters, digits, `-`, `_` or `.`")]
 pub struct KeyNameError;
 
-/// Keys by name, the primary first. At least one.
-pub struct KeyRing(Vec<RingKey>);
+/// Keys by name, one of them primary. Shared by all that seals; a roll changes it for all of them at once.
+pub struct KeyRing(ArcSwap<Keys>);
+
+/// The primary first. At least one.
+pub(super) struct Keys(Vec<RingKey>);
 
 /// Why a ring cannot be made of keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +60,12 @@ pub enum OpenError {
 /// Bytes of a ring key.
 pub const KEY_BYTES: usize = 32;
 
-struct RingKey {
-    name: KeyName,
-    secret: Zeroizing<[u8; KEY_BYTES]>,
+pub(super) struct RingKey {
+    pub name: KeyName,
+    pub secret: Zeroizing<[u8; KEY_BYTES]>,
     /// The library erases its copies when they are freed.
     aead: RandomizedNonceKey,
-    stamp: hmac::Key,
+    pub stamp: hmac::Key,
 }
 
 impl KeyRing {
@@ -73,7 +78,7 @@ impl KeyRing {
             }
             ring.push(RingKey::new(name, secret)?);
         }
-        if ring.is_empty() { Err(KeyRingError::NoPrimary) } else { Ok(Self(ring)) }
+        if ring.is_empty() { Err(KeyRingError::NoPrimary) } else { Ok(Self(ArcSwap::from_pointee(Keys(ring)))) }
     }
 
     /// A ring of one new key.
@@ -83,17 +88,29 @@ impl KeyRing {
 
     /// This ring with a new primary; the present keys stay, to open.
     pub fn with_new_primary<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Result<Self, KeyRingError> {
-        let present = self.0.iter().map(|key| (key.name.clone(), key.secret.clone()));
+        let keys = self.keys();
+        let present = keys.iter().map(|key| (key.name.clone(), key.secret.clone()));
         Self::new(std::iter::once(new_key(rng)).chain(present).collect())
     }
 
+    /// Becomes `ring`, for everybody who shares this one.
+    pub(super) fn become_ring(&self, ring: &Self) {
+        self.0.store(ring.keys());
+    }
+
     /// The name of the key that seals.
-    pub fn primary(&self) -> &KeyName {
-        &self.primary_key().name
+    pub fn primary(&self) -> KeyName {
+        self.keys().primary().name.clone()
+    }
+
+    /// The names of the keys that only open.
+    pub fn older(&self) -> Vec<KeyName> {
+        self.keys().iter().skip(1).map(|key| key.name.clone()).collect()
     }
 
     pub fn seal(&self, secret: &[u8], bound_to: &AssociatedData) -> Result<Sealed, SealError> {
-        let key = self.primary_key();
+        let keys = self.keys();
+        let key = keys.primary();
         // Sealed in place: what was the secret is the ciphertext afterwards, and an error erases it.
         let mut in_out = Zeroizing::new(Vec::with_capacity(secret.len() + AES_256_GCM.tag_len()));
         in_out.extend_from_slice(secret);
@@ -106,7 +123,8 @@ impl KeyRing {
     }
 
     pub fn open(&self, sealed: &Sealed, bound_to: &AssociatedData) -> Result<ChainOutput, OpenError> {
-        let key = self.key(&sealed.key).ok_or_else(|| OpenError::UnknownKey(sealed.key.clone()))?;
+        let keys = self.keys();
+        let key = keys.named(&sealed.key).ok_or_else(|| OpenError::UnknownKey(sealed.key.clone()))?;
         let altered = || OpenError::Altered(sealed.key.clone());
         let (nonce, ciphertext) = sealed.bytes.split_at_checked(NONCE_LEN).ok_or_else(altered)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| altered())?;
@@ -120,33 +138,30 @@ impl KeyRing {
 
     /// A value to keep in the store, by which a later start sees that its ring is this one.
     pub fn canary(&self) -> Result<Sealed, SealError> {
-        self.seal(CANARY, &AssociatedData::new("canary", &[]))
+        self.seal(CANARY, &AssociatedData::canary())
     }
 
     /// Whether this ring is the one that sealed the store's canary.
     pub fn opens_canary(&self, canary: &Sealed) -> Result<(), OpenError> {
-        let found = self.open(canary, &AssociatedData::new("canary", &[]))?;
+        let found = self.open(canary, &AssociatedData::canary())?;
         if found.expose() == CANARY { Ok(()) } else { Err(OpenError::Altered(canary.key.clone())) }
     }
 
-    pub(super) fn primary_stamp_key(&self) -> &hmac::Key {
-        &self.primary_key().stamp
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        self.0.load_full()
+    }
+}
+
+impl Keys {
+    pub fn iter(&self) -> impl Iterator<Item = &RingKey> {
+        self.0.iter()
     }
 
-    pub(super) fn stamp_key(&self, name: &KeyName) -> Option<&hmac::Key> {
-        self.key(name).map(|key| &key.stamp)
-    }
-
-    /// Names and secrets, the primary first, for the ring's file and nothing else.
-    pub(super) fn secrets(&self) -> impl Iterator<Item = (&KeyName, &[u8; KEY_BYTES])> {
-        self.0.iter().map(|key| (&key.name, &*key.secret))
-    }
-
-    fn primary_key(&self) -> &RingKey {
+    pub fn primary(&self) -> &RingKey {
         self.0.first().expect("a ring has at least one key")
     }
 
-    fn key(&self, name: &KeyName) -> Option<&RingKey> {
+    pub fn named(&self, name: &KeyName) -> Option<&RingKey> {
         self.0.iter().find(|key| key.name == *name)
     }
 }
@@ -173,7 +188,7 @@ fn new_key<R: CryptoRng + ?Sized>(rng: &mut R) -> (KeyName, Zeroizing<[u8; KEY_B
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing(primary {}, {} keys)", self.primary(), self.0.len())
+        write!(f, "KeyRing(primary {}, {} keys)", self.primary(), self.keys().0.len())
     }
 }
 

@@ -79,6 +79,16 @@ impl KeyRing {
         sync_folder(path).map_err(write_error)
     }
 
+    /// Adds a new primary key, for everybody who shares this ring, and returns its name. The file comes first: nothing is
+    /// sealed under a key that a crash could lose.
+    pub fn roll<R: CryptoRng + ?Sized>(&self, path: &Path, rng: &mut R) -> Result<KeyName, KeyRingFileError> {
+        let rolled =
+            self.with_new_primary(rng).map_err(|source| KeyRingFileError::Ring { path: path.to_owned(), source })?;
+        rolled.replace_file(path)?;
+        self.become_ring(&rolled);
+        Ok(self.primary())
+    }
+
     fn write_new(&self, path: &Path) -> Result<(), KeyRingFileError> {
         let write_error = |source| KeyRingFileError::Write { path: path.to_owned(), source };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map_err(write_error)?;
@@ -91,10 +101,10 @@ impl KeyRing {
                               # keep a copy, apart from the copies of the database.\n";
         let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize));
         text.push_str(HEADER);
-        for (position, (name, secret)) in self.secrets().enumerate() {
+        for (position, key) in self.keys().iter().enumerate() {
             let role = if position == 0 { "primary" } else { "older" };
-            let encoded = Zeroizing::new(STANDARD.encode(secret));
-            for part in [role, " ", name.as_str(), " ", &encoded, "\n"] {
+            let encoded = Zeroizing::new(STANDARD.encode(*key.secret));
+            for part in [role, " ", key.name.as_str(), " ", &encoded, "\n"] {
                 text.push_str(part);
             }
         }

@@ -87,6 +87,11 @@ impl AssociatedData {
         )
     }
 
+    /// The value by which a store knows its ring.
+    pub fn canary() -> Self {
+        Self::new("canary", &[])
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -43,8 +43,9 @@ impl KeyRing {
     /// The stamp of an account's password values under the primary key. The order of the values does not matter:
     /// directories do not keep one.
     pub fn stamp<V: AsRef<[u8]>>(&self, source: &CredentialSource, attribute: &str, values: &[V]) -> SourceStamp {
-        let mac = hmac::sign(self.primary_stamp_key(), &message(source, attribute, values));
-        SourceStamp { key: self.primary().clone(), mac: mac.as_ref().to_vec() }
+        let keys = self.keys();
+        let mac = hmac::sign(&keys.primary().stamp, &message(source, attribute, values));
+        SourceStamp { key: keys.primary().name.clone(), mac: mac.as_ref().to_vec() }
     }
 
     /// Compares values with a stored stamp, under the stamp's own key.
@@ -55,8 +56,9 @@ impl KeyRing {
         attribute: &str,
         values: &[V],
     ) -> StampComparison {
-        let Some(key) = self.stamp_key(&stamp.key) else { return StampComparison::UnknownKey };
-        match hmac::verify(key, &message(source, attribute, values), &stamp.mac) {
+        let keys = self.keys();
+        let Some(key) = keys.named(&stamp.key) else { return StampComparison::UnknownKey };
+        match hmac::verify(&key.stamp, &message(source, attribute, values), &stamp.mac) {
             Ok(()) => StampComparison::Same,
             Err(_) => StampComparison::Different,
         }

@@ -281,7 +281,7 @@ fn a_rolled_ring_opens_what_the_older_key_sealed_and_seals_with_the_new_one() {
     assert_ne!(rolled.primary(), old.primary());
     assert_eq!(rolled.open(&sealed, &bound).expect("opens").expose(), b"secret");
     let resealed = rolled.seal(b"secret", &bound).expect("seals");
-    assert_eq!(resealed.key(), rolled.primary());
+    assert_eq!(*resealed.key(), rolled.primary());
     assert_eq!(old.open(&resealed, &bound).map(|_| ()), Err(OpenError::UnknownKey(rolled.primary().clone())));
 }
 

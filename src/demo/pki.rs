@@ -34,7 +34,6 @@ impl DemoPki {
 
     /// A certificate for localhost.
     pub fn server(&self, label: &str) -> anyhow::Result<ServerFiles> {
-        use std::os::unix::fs::OpenOptionsExt as _;
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -46,8 +45,7 @@ impl DemoPki {
             private_key: self.folder.join(format!("{label}.key")),
         };
         std::fs::write(&files.certificate, certificate.pem() + &self.ca.pem())?;
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&files.private_key)?;
-        std::io::Write::write_all(&mut file, key.serialize_pem().as_bytes())?;
+        write_private(&files.private_key, &key.serialize_pem())?;
         Ok(files)
     }
 
@@ -55,4 +53,11 @@ impl DemoPki {
     pub fn authority(&self) -> anyhow::Result<reqwest::Certificate> {
         Ok(reqwest::Certificate::from_pem(self.ca.pem().as_bytes())?)
     }
+}
+
+/// Writes a new file that its owner alone can read.
+pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::application::{Application, ListedAccount};
 use super::directory::{Directory, Entries, Person};
 use super::partner::{Account, PartnerIdentityProvider};
-use super::pki::{DemoPki, ServerFiles};
+use super::pki::{DemoPki, ServerFiles, write_private};
 use crate::app::installation::Installation;
 use crate::app::{Gateway, tls};
 use crate::cli::Client;
@@ -73,7 +73,7 @@ pub async fn run(options: DemoOptions, say: impl Fn(&str)) -> anyhow::Result<()>
     let directory = Directory::start(entries, options.directory_port, tls).await?;
 
     say("starting the gateway ...");
-    std::fs::write(folder.join("directory-password"), service_password.expose())?;
+    write_private(&folder.join("directory-password"), service_password.expose())?;
     let settings_file = folder.join("landbridge.toml");
     let gateway_files = pki.server("gateway")?;
     write_rules(folder)?;

@@ -123,7 +123,7 @@ impl KeySet {
         let kid = key.jwk.kid.clone();
         let sealed_key = self
             .sealer
-            .seal(&purpose(&kid), &pkcs8)
+            .seal(&sealing_purpose(&kid), &pkcs8)
             .map_err(|source| IssuerError::SealedKey { kid: kid.clone(), source })?;
         let stored =
             StoredKey { jwk: key.jwk, sealed_key, created_at: self.clock.now(), active_from, retired_at: None };
@@ -135,14 +135,15 @@ impl KeySet {
         let kid = stored.jwk.kid.clone();
         let pkcs8 = self
             .sealer
-            .open(&purpose(&kid), &stored.sealed_key)
+            .open(&sealing_purpose(&kid), &stored.sealed_key)
             .map_err(|source| IssuerError::SealedKey { kid: kid.clone(), source })?;
         SigningKey::open(stored.jwk, &pkcs8, stored.active_from, stored.retired_at)
             .ok_or(IssuerError::BrokenKey { kid })
     }
 }
 
-fn purpose(kid: &str) -> String {
+/// The purpose under which the private key `kid` is sealed.
+pub fn sealing_purpose(kid: &str) -> String {
     format!("signing-key:{kid}")
 }
 

@@ -61,7 +61,7 @@ pub struct Issuer {
 }
 
 /// Purpose under which the secret of pairwise subjects is sealed.
-const PAIRWISE_PURPOSE: &str = "pairwise-subjects";
+pub const PAIRWISE_PURPOSE: &str = "pairwise-subjects";
 
 impl Issuer {
     /// Opens the signing keys and the secret of pairwise subjects, making the first ones.

@@ -144,7 +144,7 @@ impl Values<'_> {
                 let clear = known.outdated.clone().filter(|mark| {
                     self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet.code() && set_again)
                 });
-                let old_key = !old.is_under(context.ring.primary());
+                let old_key = !old.is_under(&context.ring.primary());
                 let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
                 let act = if clear.is_some() || set_again || old_key || due {
                     PasswordAct::Confirm { clear, stamp: stamp(), password_set: self.password_set }

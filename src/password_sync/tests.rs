@@ -148,7 +148,7 @@ fn a_stamp_under_an_older_key_is_renewed_without_deriving() {
     let ring = world.ring.with_new_primary(&mut StdRng::seed_from_u64(2)).expect("a ring");
     let rolled = World { ring, ..World::new() };
     match rolled.act(&known, account(&[SSHA])).password {
-        PasswordAct::Confirm { clear: None, stamp, .. } => assert!(stamp.is_under(rolled.ring.primary())),
+        PasswordAct::Confirm { clear: None, stamp, .. } => assert!(stamp.is_under(&rolled.ring.primary())),
         other => panic!("{other:?}"),
     }
 }

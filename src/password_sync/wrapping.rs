@@ -52,7 +52,7 @@ impl Wrapping {
         let mut after: Option<CredentialSource> = None;
         let (mut total, mut failed) = (0, 0);
         loop {
-            let rows = self.store.upgradable_after(self.sealer.ring.primary(), wrap, after.as_ref(), BATCH).await?;
+            let rows = self.store.upgradable_after(&self.sealer.ring.primary(), wrap, after.as_ref(), BATCH).await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.source.clone());
             let count = rows.len() as u64;

@@ -2,7 +2,7 @@
 
 use super::directory::{Realm, UserForSignIn};
 use super::lockout::Subject;
-use super::realm::{self, Managed};
+use super::realm::Managed;
 use super::service::SignIn;
 use super::store::StoreDown;
 use super::transaction::State;
@@ -27,23 +27,13 @@ impl SignIn {
         let State::Password { name, domain, method, ours, .. } = state else { return Ok(None) };
         let Ok(name) = name.parse::<SignInName>() else { return Ok(None) };
         let directory = &self.room.directory;
-        let found = directory.user(&name).await?.filter(|_| *ours);
-        let typed_realm = match directory.realm(domain).await? {
+        let realm = match directory.realm(domain).await? {
             Some(realm) => realm,
             None => directory.initial_realm().await?,
         };
-        // An alternate name may lie in another domain than the user's UPN, whose rules are the ones that count.
-        let (user, realm, method) = match found {
-            Some(user) if user.upn.domain() != domain => {
-                let own = directory.realm(user.upn.domain()).await?;
-                match own.as_ref().and_then(|own| realm::managed(own).map(|method| (own.clone(), method))) {
-                    Some((own, method)) => (Some(user), own, method),
-                    // A partner's user has no password here.
-                    None => (None, typed_realm, *method),
-                }
-            }
-            found => (found, typed_realm, *method),
-        };
+        // The transaction rests on the user's own domain. Who has another one since then begins anew.
+        let user = directory.user(&name).await?.filter(|user| *ours && user.upn.domain() == domain);
+        let method = *method;
         let source = user.as_ref().and_then(|user| user.source.clone());
         let connector = match &source {
             Some(source) => Some(source.connector.clone()),

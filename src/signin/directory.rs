@@ -17,6 +17,9 @@ pub trait Directory: Send + Sync {
     /// user exists.
     async fn realm_of(&self, name: &SignInName) -> Result<Option<Realm>, StoreDown>;
 
+    /// The domain of the UPN of whoever has `name`, in one statement that costs the same when nobody has it.
+    async fn own_domain(&self, name: &SignInName) -> Result<Option<DomainName>, StoreDown>;
+
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown>;
 
     /// The tenant's initial domain: always there, always managed.

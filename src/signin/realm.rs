@@ -1,7 +1,9 @@
 //! Home realm discovery: from what somebody typed to the road they walk.
 //!
-//! By domain alone: whether the user exists is not asked here. A domain that is none of ours walks the road of the
-//! initial domain to the password page and is refused there like a wrong password.
+//! Whether the user exists is not to be told from the road. A domain that is none of ours walks the road of the initial
+//! domain to the password page and is refused there like a wrong password. A name of another domain than its user's own
+//! (an alternate mail address, a down-level name) walks to the password page like a name that nobody has; which method
+//! checks the password there, and whose switch of method ends it, is the user's own domain's to say.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,14 +30,16 @@ impl Managed {
 /// The road of a transaction, fixed when the name is known: a method that is switched later does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Road {
-    /// Ask for the password. `ours` is false for a domain that is none of ours.
+    /// Ask for the password. `ours` is false where no password can be right: the domain is none of ours, or the name's
+    /// user is a partner's.
     Password { domain: DomainName, method: Managed, ours: bool },
     /// Send the browser to the partner.
     Partner { domain: DomainName, partner: EntityId },
 }
 
-/// The road for a name whose domain is `found` (`None` when it is none of ours).
-pub fn discover(found: Option<&Realm>, initial: &Realm) -> Road {
+/// The road for a name whose domain is `found` (`None` when it is none of ours) and whose user's own domain is `own`
+/// (`None` when nobody has the name).
+pub fn discover(found: Option<&Realm>, initial: &Realm, own: Option<&Realm>) -> Road {
     let password = |realm: &Realm, ours| Road::Password {
         domain: realm.domain.clone(),
         method: managed(realm).unwrap_or(Managed::Phs),
@@ -49,7 +53,11 @@ pub fn discover(found: Option<&Realm>, initial: &Realm) -> Road {
             }
             // Federated without a partner cannot be set; should it be met, nobody of the domain signs in.
             (AuthenticationMethod::Federated, None) => password(initial, false),
-            (AuthenticationMethod::Phs | AuthenticationMethod::Pta, _) => password(realm, true),
+            (AuthenticationMethod::Phs | AuthenticationMethod::Pta, _) => match own {
+                None => password(realm, true),
+                Some(own) if managed(own).is_some() => password(own, true),
+                Some(_) => password(realm, false),
+            },
         },
     }
 }

@@ -86,8 +86,8 @@ impl SignIn {
             let step = Step::Complete { session, cookie: None, protocol: request.protocol };
             return Ok(Begun { handle, step });
         }
-        let state = self.first_state(request.login_hint, request.domain_hint).await?;
-        let transaction = Transaction {
+        let state = self.first_state(request.login_hint.clone(), request.domain_hint).await?;
+        let mut transaction = Transaction {
             id: handle.id,
             cookie_hash: hash_of(&handle.cookie),
             state,
@@ -96,9 +96,12 @@ impl SignIn {
             created_at: now,
             expires_at: now + room.settings.transaction_life,
         };
-        let step = step_of(&transaction)?;
-        room.store.open(transaction).await?;
-        Ok(Begun { handle, step })
+        if !room.store.open(transaction.clone()).await? {
+            // The method was switched since it was read: who has typed a name types it again.
+            transaction.state = State::Identifier { hint: request.login_hint, refused: false };
+            room.store.open(transaction.clone()).await?;
+        }
+        Ok(Begun { handle, step: step_of(&transaction)? })
     }
 
     /// Takes the name typed on the first page.
@@ -108,6 +111,14 @@ impl SignIn {
         typed: &str,
         _browser: &Browser,
     ) -> Result<Step, SignInError> {
+        match self.try_identify(handle, typed).await {
+            // Another page got there first, or the method was switched since it was read. The second try tells which.
+            Err(SignInError::Lost(TransactionLost::OtherState)) => self.try_identify(handle, typed).await,
+            done => done,
+        }
+    }
+
+    async fn try_identify(&self, handle: &TransactionHandle, typed: &str) -> Result<Step, SignInError> {
         let transaction = self.load(handle).await?;
         let next = match typed.parse::<SignInName>() {
             Err(_) => transaction.state.clone().misnamed()?,
@@ -231,7 +242,7 @@ impl SignIn {
         match self.room.directory.realm(&domain).await? {
             Some(realm) if realm.method == AuthenticationMethod::Federated => {
                 let initial = self.room.directory.initial_realm().await?;
-                match realm::discover(Some(&realm), &initial) {
+                match realm::discover(Some(&realm), &initial, None) {
                     road @ Road::Partner { .. } => Ok(start.identified(None, road, request_id())?),
                     Road::Password { .. } => Ok(start),
                 }
@@ -240,11 +251,14 @@ impl SignIn {
         }
     }
 
-    /// Home realm discovery: both realms are read for every name.
+    /// Home realm discovery. The same is read for every name, whether somebody has it or not.
     async fn road(&self, name: &SignInName) -> Result<Road, StoreDown> {
-        let found = self.room.directory.realm_of(name).await?;
-        let initial = self.room.directory.initial_realm().await?;
-        Ok(realm::discover(found.as_ref(), &initial))
+        let directory = &self.room.directory;
+        let found = directory.realm_of(name).await?;
+        let initial = directory.initial_realm().await?;
+        let domain = directory.own_domain(name).await?;
+        let own = directory.realm(domain.as_ref().unwrap_or(&initial.domain)).await?.filter(|_| domain.is_some());
+        Ok(realm::discover(found.as_ref(), &initial, own.as_ref()))
     }
 
     pub(super) async fn load(&self, handle: &TransactionHandle) -> Result<Transaction, SignInError> {

@@ -25,7 +25,8 @@ pub struct StoreDown(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Sign-in transactions.
 #[async_trait]
 pub trait Transactions: Send + Sync {
-    async fn open(&self, transaction: Transaction) -> Result<(), StoreDown>;
+    /// Opens a transaction. `false`, and nothing is opened, when the domain's method is no longer the one it rests on.
+    async fn open(&self, transaction: Transaction) -> Result<bool, StoreDown>;
 
     async fn load(&self, id: TransactionId) -> Result<Option<Transaction>, StoreDown>;
 

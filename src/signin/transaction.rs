@@ -20,10 +20,11 @@ pub enum State {
     Password {
         /// As it was typed.
         name: String,
+        /// The domain of the name's user, or of the name where nobody has it.
         domain: DomainName,
         /// The method it began with; a switch of the domain's method does not change it.
         method: Managed,
-        /// The name's domain is one of ours.
+        /// Some password may be right.
         ours: bool,
         notice: Option<Notice>,
     },

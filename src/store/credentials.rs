@@ -80,6 +80,14 @@ impl Credentials {
         Ok(wiped)
     }
 
+    /// [`wipe`](Self::wipe) in a transaction of its own.
+    pub async fn wipe_one(&self, source: CredentialSource, at: Timestamp, actor: Actor) -> Result<bool, StoreError> {
+        let tables = self.clone();
+        self.db
+            .write(Urgency::Waited, move |conn| Box::pin(async move { tables.wipe(conn, &source, at, actor).await }))
+            .await
+    }
+
     async fn write<T, F>(&self, epoch: LeaseEpoch, work: F) -> Result<T, CredentialStoreError>
     where
         T: Send + 'static,

@@ -112,7 +112,7 @@ pub async fn check_epoch(conn: &mut AnyConnection, epoch: LeaseEpoch) -> Result<
 }
 
 /// Milliseconds since 1970 by the database's clock.
-async fn database_time(conn: &mut AnyConnection) -> Result<i64, StoreError> {
+pub(super) async fn database_time(conn: &mut AnyConnection) -> Result<i64, StoreError> {
     let sql = match conn.backend_name() {
         "PostgreSQL" => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now",
         _ => "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS BIGINT) AS now",

@@ -28,6 +28,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     4 "0004_signin",
     5 "0005_issuer",
     6 "0006_audit",
+    7 "0007_housekeeping",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

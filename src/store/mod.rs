@@ -14,6 +14,7 @@ pub mod federation;
 pub mod issuer;
 pub mod lease;
 mod migrate;
+pub mod sealed_values;
 pub mod signin;
 pub mod tenant;
 pub mod values;

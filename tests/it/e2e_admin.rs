@@ -108,6 +108,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         audit("audit.tail", json!({ "limit": 1, "after": null })),
         audit("audit.verify", json!({})),
         sign_in("user.unlock", json!({ "user": user })),
+        sign_in("user.wipe-credential", json!({ "user": user })),
         sign_in("domain.set-failover", json!({ "domain": BETA, "backup": "phs" })),
         sign_in("domain.set-method", json!({ "domain": BETA, "method": "pta", "force": true })),
         sign_in("failover.force", json!({ "domain": BETA, "pin": "backup" })),
@@ -126,6 +127,8 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         ),
         tenant("partner.add", json!({ "metadata": "<none/>", "domains": [ALPHA] })),
         tenant("keys.rotate", json!({ "algorithm": "RS256" })),
+        read("keys.ring", json!({})),
+        tenant("keys.roll-ring", json!({})),
     ]
 }
 
@@ -155,6 +158,17 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
     let mut listed: Vec<&str> = operations().iter().map(|operation| operation.0).collect();
     listed.sort_unstable();
     assert_eq!(listed, operations_in_source(), "an operation is missing here");
+
+    let before = site.gateway.audit(1000).len();
+    for _ in 0..3 {
+        assert_eq!(site.ask(UNLISTED, "domain.list", &json!({})).0, 403);
+    }
+    let records = site.gateway.audit(1000);
+    let strangers: Vec<&Value> = records[before..].iter().filter(|record| record["kind"] == "admin-refused").collect();
+    assert_eq!(strangers.len(), 1, "one record, however often one uid knocks: {strangers:#?}");
+    assert_eq!(strangers[0]["subject"], json!(format!("uid {UNLISTED}")));
+    assert_eq!(strangers[0]["reason"], "unlisted-uid");
+    assert_eq!(strangers[0]["detail"]["operation"], "domain.list");
 
     for (name, request, changes, allowed) in operations() {
         let (status, answer) = site.ask(UNLISTED, name, &request);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
+use futures::StreamExt as _;
 use landbridge::identity::{Clock as _, EntityId, SystemClock};
 use landbridge::saml::SigningKey;
 use landbridge::saml::certificate::SigningCertificate;
@@ -20,10 +21,13 @@ use crate::support::html::Form;
 use crate::support::slapd::Slapd;
 use crate::support::tab::{self, Page, Tab};
 
-/// Transactions in each open state at each switch.
-const EACH: usize = 50;
+/// Sign-ins in each state at each switch: with a name to come, with a password or an assertion to come, and ended with a
+/// code that the application has not yet redeemed.
+const EACH: usize = 100;
 /// Of those that wait for a password, how many have had a wrong one.
 const WRONG_ONCE: usize = 5;
+/// Browsers that click at the same time.
+const AT_ONCE: usize = 8;
 
 /// The partner's identity provider, as far as it matters here: it answers every request for whom it is told.
 struct Partner {
@@ -88,14 +92,26 @@ struct Person {
     anchor: String,
 }
 
-/// Sign-ins that have ended at each switch, with a code that the application has not yet redeemed.
-const CODES: usize = 5;
-
 /// A sign-in that somebody has begun.
 enum Open {
     Name(Tab, Page, Person),
     Password(Tab, Page, Person),
     Assertion(Tab, Page, Person),
+}
+
+impl Open {
+    fn awaits(&self) -> &'static str {
+        match self {
+            Self::Name(..) => "name",
+            Self::Password(..) => "password",
+            Self::Assertion(..) => "assertion",
+        }
+    }
+}
+
+/// Does all of it, a few at a time.
+async fn at_once<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    futures::stream::iter(work).buffered(AT_ONCE).collect().await
 }
 
 struct Site {
@@ -138,28 +154,52 @@ impl Site {
         &self.people[index % self.people.len()]
     }
 
-    /// Opens `each` sign-ins in each state that the domain's method has.
+    /// Opens sign-ins that have not told a name, and as many that have.
     async fn open_some(&self, each: usize) -> Vec<Open> {
-        let mut open = Vec::new();
-        for index in 0..each {
-            let person = self.person(index).clone();
-            let mut tab = Tab::new(&self.gateway, &self.http);
-            let page = tab.authorize(&[]).await;
-            open.push(Open::Name(tab, page, person.clone()));
-            let mut tab = Tab::new(&self.gateway, &self.http);
-            let page = tab.authorize(&[]).await;
-            let page = tab.submit(&page, "name", &person.upn).await;
-            if page.body.contains("SAMLRequest") {
-                open.push(Open::Assertion(tab, page, person));
-            } else if index < WRONG_ONCE {
-                let page = tab.submit(&page, "password", "not this one").await;
-                assert!(page.body.contains("You are not signed in"), "{}", page.body);
-                open.push(Open::Password(tab, page, person));
-            } else {
-                open.push(Open::Password(tab, page, person));
-            }
+        let unnamed = at_once((0..each).map(|index| self.open_unnamed(index))).await;
+        let named = at_once((0..each).map(|index| self.open_named(index, index < WRONG_ONCE))).await;
+        unnamed.into_iter().chain(named).collect()
+    }
+
+    async fn open_unnamed(&self, index: usize) -> Open {
+        let mut tab = Tab::new(&self.gateway, &self.http);
+        let page = tab.authorize(&[]).await;
+        Open::Name(tab, page, self.person(index).clone())
+    }
+
+    /// A sign-in in the state to which the domain's method leads a name.
+    async fn open_named(&self, index: usize, wrong_once: bool) -> Open {
+        let person = self.person(index).clone();
+        let mut tab = Tab::new(&self.gateway, &self.http);
+        let page = tab.authorize(&[]).await;
+        let page = tab.submit(&page, "name", &person.upn).await;
+        if page.body.contains("SAMLRequest") {
+            return Open::Assertion(tab, page, person);
         }
-        open
+        if !wrong_once {
+            return Open::Password(tab, page, person);
+        }
+        let page = tab.submit(&page, "password", "not this one").await;
+        assert!(page.body.contains("You are not signed in"), "{}", page.body);
+        Open::Password(tab, page, person)
+    }
+
+    /// Signs people in up to the code that their application is to redeem.
+    async fn codes(&self, each: usize) -> Vec<(Tab, String)> {
+        let one = async |index| {
+            let (tab, page) = self.finish(self.open_named(index, false).await).await;
+            let code = page.code().unwrap_or_else(|| panic!("no code: {} {}", page.status, page.body));
+            (tab, code)
+        };
+        at_once((0..each).map(one)).await
+    }
+
+    /// The answers of the token endpoint to these codes, without repetition.
+    async fn redeem(&self, codes: Vec<(Tab, String)>) -> Vec<u16> {
+        let mut answers = at_once(codes.into_iter().map(async |(tab, code)| tab.redeem(&code).await)).await;
+        answers.sort_unstable();
+        answers.dedup();
+        answers
     }
 
     /// Goes on with a sign-in to its end, and returns the browser with what it was shown.
@@ -188,14 +228,14 @@ impl Site {
 
     /// Switches from `from` to `to` under open sign-ins, and finishes them all.
     async fn switch(&self, from: &str, to: &str) {
-        let mut codes = Vec::new();
-        for one in self.open_some(CODES).await.into_iter().filter(|one| !matches!(one, Open::Name(..))) {
-            let (tab, page) = self.finish(one).await;
-            codes.push((tab, page.code().expect("a code")));
-        }
-        assert_eq!(codes.len(), CODES);
         let open = self.open_some(EACH).await;
-        assert!(open.len() >= 100);
+        let awaiting = |fits: fn(&Open) -> bool| open.iter().filter(|one| fits(one)).count();
+        let (passwords, assertions) = if from == "federated" { (0, EACH) } else { (EACH, 0) };
+        assert_eq!(awaiting(|one| matches!(one, Open::Name(..))), EACH);
+        assert_eq!(awaiting(|one| matches!(one, Open::Password(..))), passwords);
+        assert_eq!(awaiting(|one| matches!(one, Open::Assertion(..))), assertions);
+        let codes = self.codes(EACH).await;
+        assert_eq!(codes.len(), EACH);
         let mark = self.mark();
         let set = self.gateway.cli(&["domain", "set-method", ALPHA, to]);
         assert_eq!((&set["from"], &set["to"], &set["changed"]), (&from.into(), &to.into(), &true.into()));
@@ -211,26 +251,48 @@ impl Site {
         assert_eq!((&change["detail"]["from"], &change["detail"]["to"]), (&from.into(), &to.into()));
         assert_eq!(change["actor"], serde_json::json!({ "kind": "admin", "id": "tester" }));
 
-        for (tab, code) in codes {
-            assert_eq!(tab.redeem(&code).await, 200, "{from} -> {to}: a code issued before is worth as much after");
-        }
+        assert_eq!(self.redeem(codes).await, [200], "{from} -> {to}: a code issued before is worth as much after");
         let mark = self.mark();
-        let total = open.len();
-        let mut done = 0;
-        for one in open {
-            let state = match &one {
-                Open::Name(..) => "name",
-                Open::Password(..) => "password",
-                Open::Assertion(..) => "assertion",
-            };
-            let (_, page) = self.finish(one).await;
+        let ends = at_once(open.into_iter().map(async |one| {
+            let state = one.awaits();
+            (state, self.finish(one).await.1)
+        }))
+        .await;
+        assert_eq!(ends.len(), 2 * EACH);
+        for (state, page) in ends {
             assert!(page.has_code(), "{from} -> {to}, {state}: {} {}", page.status, page.body);
-            done += 1;
         }
-        assert_eq!(done, total);
         // Who had not yet said a name had no method either: it is asked when the name is known.
         assert_eq!(self.signed_in_by(mark, from), EACH, "{from} -> {to}: each finishes as it began");
         assert_eq!(self.signed_in_by(mark, to), EACH, "{from} -> {to}: who comes later takes the new method");
+    }
+
+    /// Switches with `--cut`: what rests on the former method ends, be it open sign-ins, sessions or their codes.
+    async fn cut(&self, from: &str, to: &str) {
+        let (mut signed_in, page) = self.finish(self.open_named(0, false).await).await;
+        assert!(page.has_code());
+        let silent = signed_in.authorize(&[("prompt", "none")]).await;
+        assert!(silent.has_code(), "the session answers: {}", silent.location);
+        let open = self.open_some(EACH).await;
+        let codes = self.codes(EACH).await;
+        let mark = self.mark();
+        let set = self.gateway.cli(&["domain", "set-method", ALPHA, to, "--cut"]);
+        assert!(set["transactions_cut"].as_u64().expect("a number") as usize >= EACH, "{set:#}");
+        assert!(set["sessions_cut"].as_u64().expect("a number") as usize > EACH, "{set:#}");
+        let cut = self.since(mark);
+        assert!(cut.iter().any(|record| record["reason"] == "cut"), "{cut:#?}");
+        let silent = signed_in.authorize(&[("prompt", "none")]).await;
+        assert!(silent.location.contains("error=login_required"), "the session has ended: {}", silent.location);
+        assert_eq!(self.redeem(codes).await, [400], "{from} -> {to}: the codes of ended sessions are worth nothing");
+        let mark = self.mark();
+        let ends = at_once(open.into_iter().map(async |one| (one.awaits(), self.finish(one).await.1))).await;
+        assert_eq!(ends.len(), 2 * EACH);
+        for (state, page) in ends {
+            // Who had not told a name has nothing that could be cut.
+            let lives = state == "name";
+            assert_eq!(page.has_code(), lives, "{from} -> {to}, {state}: {} {}", page.status, page.body);
+        }
+        assert_eq!((self.signed_in_by(mark, from), self.signed_in_by(mark, to)), (0, EACH));
     }
 
     /// The number of the newest audit record.
@@ -255,7 +317,7 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_domain_changes_its_method_under_a_hundred_open_sign_ins_and_none_is_lost() {
+async fn a_domain_changes_its_method_under_a_hundred_sign_ins_in_each_state_and_none_is_lost() {
     let mut site = Site::open();
 
     let refused = site.gateway.cli_refused(&["domain", "set-method", ALPHA, "federated"]);
@@ -270,30 +332,12 @@ async fn a_domain_changes_its_method_under_a_hundred_open_sign_ins_and_none_is_l
         site.switch(from, to).await;
     }
 
-    // With --cut, what rests on the former method ends: open sign-ins that have it, and sessions.
-    let (mut signed_in, page) = site.finish(site.open_some(1).await.remove(1)).await;
-    assert!(page.has_code());
-    let silent = signed_in.authorize(&[("prompt", "none")]).await;
-    assert!(silent.has_code(), "the session answers: {}", silent.location);
-    let open = site.open_some(EACH).await;
-    let mark = site.mark();
-    let set = site.gateway.cli(&["domain", "set-method", ALPHA, "pta", "--cut"]);
-    assert!(set["transactions_cut"].as_u64().expect("a number") as usize >= EACH, "{set:#}");
-    assert!(set["sessions_cut"].as_u64().expect("a number") >= 1, "{set:#}");
-    let cut = site.since(mark);
-    assert!(cut.iter().any(|record| record["reason"] == "cut"), "{cut:#?}");
-    let silent = signed_in.authorize(&[("prompt", "none")]).await;
-    assert!(silent.location.contains("error=login_required"), "the session has ended: {}", silent.location);
-    let mark = site.mark();
-    for one in open {
-        let named = matches!(one, Open::Password(..));
-        let (_, page) = site.finish(one).await;
-        assert_eq!(page.has_code(), !named, "a sign-in under the former method is over: {} {}", page.status, page.body);
-    }
-    assert_eq!((site.signed_in_by(mark, "phs"), site.signed_in_by(mark, "pta")), (0, EACH));
+    site.cut("phs", "pta").await;
+    site.gateway.cli(&["domain", "set-method", ALPHA, "federated"]);
+    site.cut("federated", "phs").await;
 
     // Nobody is locked out without being told to.
-    site.gateway.cli(&["domain", "set-method", ALPHA, "phs"]);
+    assert_eq!(site.method(), "phs");
     site.slapd.stop();
     let refused = site.gateway.cli_refused(&["domain", "set-method", ALPHA, "pta"]);
     assert_eq!(refused["detail"]["reasons"][0]["reason"], "servers-unreachable", "{refused:#}");

@@ -2,6 +2,7 @@
 
 mod e2e_admin;
 mod e2e_failover;
+mod e2e_keys;
 mod e2e_kill;
 mod e2e_switch;
 mod e2e_sync;

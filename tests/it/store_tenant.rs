@@ -5,5 +5,6 @@ mod domains;
 mod exports;
 mod leases;
 mod people;
+mod purge;
 mod read_back;
 mod sign_in;

@@ -10,6 +10,9 @@ use crate::issuer::StoreDown;
 use crate::issuer::store::{SigningKeys, StoredKey};
 use crate::store::{StoreError, Urgency};
 
+/// The name of the value that holds the secret of pairwise subjects.
+pub const PAIRWISE_SUBJECTS: &str = "pairwise_subjects";
+
 #[async_trait]
 impl SigningKeys for IssuerStore {
     async fn keys(&self) -> Result<Vec<StoredKey>, StoreDown> {
@@ -73,15 +76,14 @@ impl SigningKeys for IssuerStore {
         let kept = self.db.write(Urgency::Waited, move |conn| {
             Box::pin(async move {
                 let doing = || StoreError::doing("keeping the secret of pairwise subjects");
-                sqlx::query(
-                    "INSERT INTO store_value (name, value) VALUES ('pairwise_subjects', $1) \
-                     ON CONFLICT (name) DO NOTHING",
-                )
-                .bind(new)
-                .execute(&mut *conn)
-                .await
-                .map_err(doing())?;
-                let row = sqlx::query("SELECT value FROM store_value WHERE name = 'pairwise_subjects'")
+                sqlx::query("INSERT INTO store_value (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                    .bind(PAIRWISE_SUBJECTS)
+                    .bind(new)
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(doing())?;
+                let row = sqlx::query("SELECT value FROM store_value WHERE name = $1")
+                    .bind(PAIRWISE_SUBJECTS)
                     .fetch_one(conn)
                     .await
                     .map_err(doing())?;

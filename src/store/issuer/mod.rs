@@ -10,6 +10,8 @@ mod grants;
 mod keys;
 mod refresh;
 
+pub use keys::PAIRWISE_SUBJECTS;
+
 use super::audit::AuditLog;
 use super::database::Database;
 use super::error::StoreError;

@@ -9,7 +9,7 @@ use crate::identity::{AttemptId, CredentialSource, Timestamp, UserId};
 use crate::signin::lockout::{Subject, Try};
 use crate::signin::store::{Attempts, Concluded, Conclusion, Late, Learned, Reservation, StoreDown};
 use crate::signin::transaction::State;
-use crate::store::{AuditLog, StoreError, Urgency};
+use crate::store::{AuditLog, StoreError, Urgency, lease};
 
 #[async_trait]
 impl Attempts for SignInTables {
@@ -61,17 +61,12 @@ impl Attempts for SignInTables {
             .write(Urgency::Bulk, move |conn| {
                 Box::pin(async move {
                     lockout::sweep(conn, orphaned, forgotten).await?;
-                    for sql in [
-                        "DELETE FROM signin_transaction WHERE expires_at <= $1",
-                        "DELETE FROM assertion_replay WHERE expires_at <= $1",
-                    ] {
-                        sqlx::query(sql)
-                            .bind(now.millis())
-                            .execute(&mut *conn)
-                            .await
-                            .map_err(StoreError::doing("removing expired sign-in transactions"))?;
-                    }
-                    Ok(())
+                    sqlx::query("DELETE FROM signin_transaction WHERE expires_at <= $1")
+                        .bind(now.millis())
+                        .execute(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("removing expired sign-in transactions"))?;
+                    forget_assertions(conn).await
                 })
             })
             .await
@@ -141,6 +136,20 @@ async fn take_assertion(conn: &mut AnyConnection, assertion: &str, until: Timest
     .await
     .map_err(StoreError::doing("taking an assertion"))?;
     Ok(taken.rows_affected() == 1)
+}
+
+/// How long an assertion is remembered beyond its end: by so much may the clocks of nodes and database differ.
+const REPLAY_MARGIN_MS: i64 = 3_600_000;
+
+/// By the database's time: a node whose clock is ahead must not open an assertion to a second use at another.
+async fn forget_assertions(conn: &mut AnyConnection) -> Result<(), StoreError> {
+    let now = lease::database_time(conn).await?;
+    sqlx::query("DELETE FROM assertion_replay WHERE expires_at <= $1")
+        .bind(now.saturating_sub(REPLAY_MARGIN_MS))
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("forgetting assertions that have expired"))?;
+    Ok(())
 }
 
 async fn write_late(conn: &mut AnyConnection, audit: &AuditLog, late: Late) -> Result<(), StoreError> {

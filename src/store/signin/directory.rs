@@ -86,6 +86,10 @@ impl Directory for SignInTenant {
         }
     }
 
+    async fn own_domain(&self, name: &SignInName) -> Result<Option<DomainName>, StoreDown> {
+        self.tenant.domain_of_name(name).await.map_err(super::down)
+    }
+
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown> {
         Ok(self.realms().await?.all.iter().find(|realm| realm.domain == *domain).cloned())
     }

@@ -9,7 +9,47 @@ use crate::identity::{AttemptId, ClientId, SessionId, Timestamp};
 use crate::signin::Session;
 use crate::signin::session::{CredentialNow, Liveness, NewSession};
 use crate::signin::store::{SessionKey, Sessions, StoreDown};
+use crate::store::tenant::sql::{keys, where_in};
 use crate::store::{StoreError, Urgency};
+
+/// Sessions that are removed in one transaction.
+const PURGED_AT_ONCE: i64 = 200;
+
+impl SignInTables {
+    /// Removes sessions that expired before `before` and on which no grant rests. Returns how many went.
+    pub async fn purge_sessions(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        loop {
+            // Looked for outside the writer; whoever has expired stays so.
+            let rows = sqlx::query(
+                "SELECT sid FROM session WHERE expires_at <= $1 \
+                 AND NOT EXISTS (SELECT 1 FROM refresh_grant g WHERE g.sid = session.sid) LIMIT $2",
+            )
+            .bind(before.millis())
+            .bind(PURGED_AT_ONCE)
+            .fetch_all(self.db.read())
+            .await
+            .map_err(StoreError::doing("looking for expired sessions"))?;
+            if rows.is_empty() {
+                return Ok(purged);
+            }
+            purged += rows.len() as u64;
+            let sids = keys(rows.iter().map(|row| row.get::<String, _>("sid")));
+            let removed: Result<(), StoreError> = self
+                .db
+                .write(Urgency::Bulk, move |conn| {
+                    Box::pin(async move {
+                        for sql in ["DELETE FROM session_client WHERE sid", "DELETE FROM session WHERE sid"] {
+                            where_in(conn, sql, "", &sids, "removing expired sessions").await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .await;
+            removed?;
+        }
+    }
+}
 
 #[async_trait]
 impl Sessions for SignInTables {

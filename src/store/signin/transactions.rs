@@ -19,32 +19,33 @@ struct Detail {
 
 #[async_trait]
 impl Transactions for SignInTables {
-    async fn open(&self, transaction: Transaction) -> Result<(), StoreDown> {
+    async fn open(&self, transaction: Transaction) -> Result<bool, StoreDown> {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
                     let protocol = serde_json::to_string(&transaction.protocol)
                         .map_err(|e| unreadable("signin_transaction", "protocol", e))?;
-                    let rests = transaction.state.rests_on();
-                    sqlx::query(
+                    let (domain, method) = ground_of(&transaction.state);
+                    let done = sqlx::query(
                         "INSERT INTO signin_transaction \
                      (id, cookie_hash, state, detail, protocol, domain, method, version, created_at, expires_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                     SELECT $1, $2, $3, $4, $5, NULLIF($6, ''), NULLIF($7, ''), $8, $9, $10 \
+                     WHERE $6 = '' OR EXISTS (SELECT 1 FROM tenant_domain d WHERE d.name = $6 AND d.method = $7)",
                     )
                     .bind(transaction.id.to_string())
                     .bind(transaction.cookie_hash)
                     .bind(transaction.state.word())
                     .bind(detail_of(&transaction.state)?)
                     .bind(protocol)
-                    .bind(rests.map(|(domain, _)| domain.to_string()))
-                    .bind(rests.map(|(_, method)| method.as_str()))
+                    .bind(domain)
+                    .bind(method)
                     .bind(transaction.version)
                     .bind(transaction.created_at.millis())
                     .bind(transaction.expires_at.millis())
                     .execute(conn)
                     .await
                     .map_err(StoreError::doing("opening a sign-in transaction"))?;
-                    Ok(())
+                    Ok(done.rows_affected() == 1)
                 })
             })
             .await
@@ -79,9 +80,7 @@ pub(super) async fn leave(
     version: i64,
     next: &State,
 ) -> Result<bool, StoreError> {
-    let rests = next.rests_on();
-    // Not a NULL: PostgreSQL could not tell the type of a parameter that is only ever compared with NULL.
-    let (domain, method) = rests.map_or((String::new(), ""), |(domain, method)| (domain.to_string(), method.as_str()));
+    let (domain, method) = ground_of(next);
     let done = sqlx::query(
         "UPDATE signin_transaction SET state = $3, detail = $4, version = version + 1, \
          domain = CASE WHEN $5 = '' THEN domain ELSE $5 END, method = CASE WHEN $6 = '' THEN method ELSE $6 END \
@@ -116,6 +115,12 @@ pub(super) async fn note(
         .await
         .map_err(StoreError::doing("noting a refusal in a sign-in transaction"))?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Domain and method that a state rests on; empty where there are none. Not NULL: PostgreSQL could not tell the type of
+/// a parameter that is only ever compared with NULL.
+fn ground_of(state: &State) -> (String, &'static str) {
+    state.rests_on().map_or((String::new(), ""), |(domain, method)| (domain.to_string(), method.as_str()))
 }
 
 fn detail_of(state: &State) -> Result<String, StoreError> {

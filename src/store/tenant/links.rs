@@ -143,7 +143,7 @@ fn note_waiting(feed: &mut Feed, rows: &[AnyRow], operation: ChangeOperation) {
     }
 }
 
-async fn add_to_counts(conn: &mut AnyConnection, counts: BTreeMap<String, i64>) -> Result<(), StoreError> {
+pub(super) async fn add_to_counts(conn: &mut AnyConnection, counts: BTreeMap<String, i64>) -> Result<(), StoreError> {
     let counts: Vec<(String, i64)> = counts.into_iter().filter(|(_, step)| *step != 0).collect();
     let mut left = counts.as_slice();
     for size in chunk_sizes(counts.len()) {

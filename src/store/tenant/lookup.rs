@@ -12,6 +12,10 @@ use crate::identity::{DomainName, SignInName, SourceAnchor, Timestamp, UserId};
 use crate::tenant::lookup::{DirectoryState, NewerRefusal, SignInCredential};
 use crate::tenant::{DirectoryUnavailable, Domain, GroupMembership, SignInDirectory, SignInLookup, UserForSignIn};
 
+/// Whose the folded name `$1` is.
+const OID_OF_NAME: &str = "(SELECT oid FROM sign_in_name WHERE folded = $1 \
+     ORDER BY CASE kind WHEN 'upn' THEN 0 WHEN 'alternate' THEN 1 ELSE 2 END LIMIT 1)";
+
 fn unavailable(error: StoreError) -> DirectoryUnavailable {
     DirectoryUnavailable(Box::new(error))
 }
@@ -19,9 +23,7 @@ fn unavailable(error: StoreError) -> DirectoryUnavailable {
 #[async_trait]
 impl SignInDirectory for TenantStore {
     async fn by_name(&self, name: &SignInName) -> Result<SignInLookup, DirectoryUnavailable> {
-        let names = "(SELECT oid FROM sign_in_name WHERE folded = $1 \
-                      ORDER BY CASE kind WHEN 'upn' THEN 0 WHEN 'alternate' THEN 1 ELSE 2 END LIMIT 1)";
-        self.look_up(&format!("u.oid = {names}"), name.folded()).await.map_err(unavailable)
+        self.look_up(&format!("u.oid = {OID_OF_NAME}"), name.folded()).await.map_err(unavailable)
     }
 
     async fn by_oid(&self, oid: UserId) -> Result<SignInLookup, DirectoryUnavailable> {
@@ -46,6 +48,17 @@ impl SignInDirectory for TenantStore {
 }
 
 impl TenantStore {
+    /// The domain of whoever has `name`.
+    pub async fn domain_of_name(&self, name: &SignInName) -> Result<Option<DomainName>, StoreError> {
+        let sql = format!("SELECT domain FROM tenant_user WHERE oid = {OID_OF_NAME} AND deleted_at IS NULL");
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(name.folded())
+            .fetch_optional(self.db.read())
+            .await
+            .map_err(StoreError::doing("looking up the domain of a sign-in name"))?;
+        row.map(|row| parse("tenant_user", "domain", row.get("domain"))).transpose()
+    }
+
     /// The counter's row is always there, so that the settings' number comes with an unknown user too. Former names
     /// make several rows of one user.
     async fn look_up(&self, which: &str, key: String) -> Result<SignInLookup, StoreError> {

@@ -10,10 +10,11 @@ mod links;
 mod listing;
 mod load;
 mod lookup;
+mod purge;
 mod read_back;
 mod recalculation;
 mod rows;
-mod sql;
+pub(in crate::store) mod sql;
 mod store;
 mod write;
 

@@ -9,7 +9,7 @@ use super::super::error::StoreError;
 
 /// A value of a row to be written.
 #[derive(Clone, Debug)]
-pub(super) enum Cell {
+pub(in crate::store) enum Cell {
     Text(Option<String>),
     Number(Option<i64>),
 }
@@ -63,7 +63,7 @@ pub(super) async fn insert(
 
 /// Runs `{head} IN (VALUES ...) {tail}` over `keys`, in statements of fixed sizes. The last key is repeated to fill a
 /// size: that matches nothing more. Returns what was selected or returned.
-pub(super) async fn where_in(
+pub(in crate::store) async fn where_in(
     conn: &mut AnyConnection,
     head: &str,
     tail: &'static str,
@@ -87,7 +87,7 @@ pub(super) async fn where_in(
 }
 
 /// Keys of one column.
-pub(super) fn keys(values: impl IntoIterator<Item = impl Into<Cell>>) -> Vec<Vec<Cell>> {
+pub(in crate::store) fn keys(values: impl IntoIterator<Item = impl Into<Cell>>) -> Vec<Vec<Cell>> {
     values.into_iter().map(|value| vec![value.into()]).collect()
 }
 

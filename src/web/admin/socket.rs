@@ -1,8 +1,10 @@
 //! The Unix socket of the admin API: peers are authenticated by the kernel (`SO_PEERCRED`) and mapped to principals.
 
+use std::collections::HashMap;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
@@ -14,6 +16,7 @@ use tokio::net::UnixListener;
 
 use super::error::{Kind, OperationError};
 use super::operation::{AdminSession, Operation, call};
+use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::config::AdminPrincipal;
 use crate::store::audit::AuditLog;
 
@@ -30,7 +33,49 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
-type Principals = Arc<Vec<AdminPrincipal>>;
+/// Who may knock, and where it is written down who may not.
+struct Gatekeeper {
+    principals: Vec<AdminPrincipal>,
+    audit: AuditLog,
+    /// Uids that were refused, and when it was last written down.
+    refused: Mutex<HashMap<Option<u32>, Instant>>,
+}
+
+/// How long the refusals of one uid make one audit record: everybody on the machine can knock, as often as they like.
+const REFUSALS_TOGETHER: Duration = Duration::from_secs(60);
+/// Uids that are remembered at once; when there are more, all are forgotten.
+const REMEMBERED_UIDS: usize = 1024;
+
+impl Gatekeeper {
+    /// Whether this refusal is to be recorded.
+    fn is_news(&self, uid: Option<u32>) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.get(&uid).is_some_and(|last| last.elapsed() < REFUSALS_TOGETHER) {
+            return false;
+        }
+        if refused.len() >= REMEMBERED_UIDS {
+            refused.clear();
+        }
+        refused.insert(uid, Instant::now());
+        true
+    }
+
+    async fn refuse(&self, uid: Option<u32>, operation: &str) -> OperationError {
+        let text = uid.map_or_else(|| "unknown".to_owned(), |uid| uid.to_string());
+        if self.is_news(uid) {
+            tracing::warn!(peer.uid = text, operation, "an unlisted uid asked for the admin socket");
+            let event = Event::new(EventKind::AdminRefused, Outcome::Refused, Actor::Anonymous)
+                .about(format_args!("uid {text}"))
+                .because("unlisted-uid")
+                .with("operation", operation);
+            if let Err(error) = self.audit.record(event).await {
+                return OperationError::internal(&error);
+            }
+        }
+        let message = format!("uid {text} is no admin principal; list it under [[admin.principals]]");
+        OperationError::new(Kind::Forbidden, message)
+    }
+}
 
 /// Unlisted uids are refused here, before any operation is looked at.
 impl<S: Send + Sync> FromRequestParts<S> for AdminSession {
@@ -38,15 +83,15 @@ impl<S: Send + Sync> FromRequestParts<S> for AdminSession {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(Peer(uid))| *uid);
-        let principals = parts.extensions.get::<Principals>();
-        let found = principals.zip(peer).and_then(|(list, uid)| list.iter().find(|principal| principal.uid == uid));
-        match (found, peer) {
-            (Some(principal), _) => Ok(Self::authenticated(principal.name.clone(), principal.role)),
-            (None, uid) => {
-                let uid = uid.map_or_else(|| "unknown".to_owned(), |uid| uid.to_string());
-                tracing::warn!(peer.uid = uid, "an unlisted uid asked for the admin socket");
-                let message = format!("uid {uid} is no admin principal; list it under [[admin.principals]]");
-                Err(OperationError::new(Kind::Forbidden, message))
+        let Some(gatekeeper) = parts.extensions.get::<Arc<Gatekeeper>>().cloned() else {
+            return Err(OperationError::new(Kind::Internal, "the admin socket has no gatekeeper"));
+        };
+        let found = peer.and_then(|uid| gatekeeper.principals.iter().find(|principal| principal.uid == uid));
+        match found {
+            Some(principal) => Ok(Self::authenticated(principal.name.clone(), principal.role)),
+            None => {
+                let operation = parts.uri.path().rsplit('/').next().unwrap_or_default();
+                Err(gatekeeper.refuse(peer, operation).await)
             }
         }
     }
@@ -99,8 +144,8 @@ impl AdminRoutes {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let listener = bind(path).await?;
-        let router =
-            self.router.layer(Extension::<Principals>(Arc::new(principals))).layer(DefaultBodyLimit::max(BODY_LIMIT));
+        let gatekeeper = Gatekeeper { principals, audit: self.audit, refused: Mutex::default() };
+        let router = self.router.layer(Extension(Arc::new(gatekeeper))).layer(DefaultBodyLimit::max(BODY_LIMIT));
         let service = router.into_make_service_with_connect_info::<Peer>();
         let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
         // The name is ours; a later start replaces it if this fails.
@@ -130,7 +175,6 @@ async fn bind(path: &Path) -> std::io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
-    use std::time::Duration;
 
     use serde::{Deserialize, Serialize};
     use tokio::io::AsyncWriteExt as _;

@@ -11,13 +11,14 @@ use crate::identity::TransactionId;
 use crate::signin::{SignInError, Step, TransactionLost};
 use crate::web::browser::Caller;
 use crate::web::cookies::Cookies;
-use crate::web::form;
+use crate::web::form::{self, FormFault};
 use crate::web::page::{self, Fault};
 use crate::web::services::Shared;
 
-/// Largest posted answer: what the gate of `saml` looks at (768 KiB in base64), with room for the form's escapes. Above it
-/// there is no audit record of the answer, since nothing of it was read.
+/// Largest posted answer: what the gate of `saml` looks at (768 KiB in base64), with room for the form's escapes.
 const ANSWER_LIMIT: usize = 1024 * 1024;
+/// The audit code of an answer above it; the gate of `saml` says the same of one within the form.
+const TOO_LARGE: &str = "saml.too_large";
 /// The audit code of an answer to a question that is settled: posted again, or after the sign-in went another way.
 const NOT_AWAITED: &str = "federation.not_awaited";
 
@@ -27,7 +28,17 @@ pub(in crate::web) async fn acs(
     Caller(browser): Caller,
     request: Request,
 ) -> Response {
-    let Ok(form) = form::read(request, ANSWER_LIMIT).await else { return page::fault(&services, Fault::BadForm) };
+    let form = match form::read(request, ANSWER_LIMIT).await {
+        Ok(form) => form,
+        Err(FormFault::NotAForm) => return page::fault(&services, Fault::BadForm),
+        // Not read, so that nobody knows which question it answers.
+        Err(FormFault::TooLarge) => {
+            return match services.sign_in.refuse_assertion(None, TOO_LARGE, &browser).await {
+                Ok(()) => page::fault(&services, Fault::BadForm),
+                Err(down) => step::failed(&services, SignInError::Unavailable(down)),
+            };
+        }
+    };
     let (Ok(Some(response)), Ok(Some(relay))) = (form.one("SAMLResponse"), form.short("RelayState", 80)) else {
         return page::fault(&services, Fault::BadForm);
     };

@@ -43,6 +43,15 @@ async fn every_answer_has_the_security_headers_and_no_page_an_inline_script_or_s
 }
 
 #[tokio::test]
+async fn an_oversized_answer_of_a_partner_is_refused_and_recorded() {
+    let world = World::start().await;
+    let response = "A".repeat(1024 * 1024);
+    let refused = Tab::new(&world).post("/federation/acs", &[("SAMLResponse", &response), ("RelayState", "x")]).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(world.tail(1).await, [("sign-in".to_owned(), Some("saml.too_large".to_owned()))]);
+}
+
+#[tokio::test]
 async fn the_policy_lets_forms_lead_to_this_transactions_application_alone() {
     let world = World::start().await;
     let mut tab = Tab::new(&world);

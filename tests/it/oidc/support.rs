@@ -390,6 +390,13 @@ impl Directory for People {
         })
     }
 
+    async fn own_domain(&self, name: &SignInName) -> Result<Option<DomainName>, StoreDown> {
+        Ok(match name {
+            SignInName::Address { domain, .. } if [ADA, FAY].contains(&name.folded().as_str()) => Some(domain.clone()),
+            SignInName::Address { .. } | SignInName::DownLevel { .. } => None,
+        })
+    }
+
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown> {
         Ok(Self::realm(domain.as_str()))
     }

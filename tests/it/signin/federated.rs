@@ -13,6 +13,7 @@ pub const PARTNER: &str = "https://idp.partner.example/metadata";
 on_both_engines! {
     a_partners_user_signs_in,
     an_assertion_is_taken_once,
+    an_assertion_is_remembered_by_the_databases_time,
     an_assertion_that_differs_in_one_point_signs_nobody_in,
 }
 
@@ -69,6 +70,22 @@ async fn a_partners_user_signs_in(world: World) {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.last_record().await.outcome, "success");
+}
+
+async fn an_assertion_is_remembered_by_the_databases_time(world: World) {
+    world.known("fay", "partner.example").await;
+    federate(&world).await;
+    let (handle, request_id) = sent_to_the_partner(&world).await;
+    world.sign_in.assertion(&handle, vouch("fay", &request_id), &stranger()).await.expect("a step");
+    let remembered = "SELECT CAST(COUNT(*) AS BIGINT) FROM assertion_replay";
+    // Good until the year 2100; this node believes that it is later.
+    world.execute("UPDATE assertion_replay SET expires_at = 4102444800000").await;
+    world.clock.advance(100 * 366 * 24 * HOUR);
+    world.sign_in.sweep().await.expect("a sweep");
+    assert_eq!(world.number(remembered).await, 1);
+    world.execute("UPDATE assertion_replay SET expires_at = 1000").await;
+    world.sign_in.sweep().await.expect("a sweep");
+    assert_eq!(world.number(remembered).await, 0);
 }
 
 async fn an_assertion_is_taken_once(world: World) {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use landbridge::audit::{Actor, Event, EventKind, Outcome as Audited};
 use landbridge::identity::{AuthenticationMethod, FailoverMode, PlainPassword, TransactionId};
-use landbridge::signin::store::MethodCut;
+use landbridge::signin::realm::Managed;
+use landbridge::signin::store::{MethodCut, Transactions};
+use landbridge::signin::transaction::{State, Transaction};
 use landbridge::signin::{SignInError, SignInRequest, Step, TransactionHandle, TransactionLost};
-use landbridge::store::tenant::DomainChange;
+use landbridge::store::tenant::{DomainChange, NewVerification};
 
 use super::federated::{PARTNER, federate, vouch};
 use super::scripted::Bind;
@@ -18,6 +20,9 @@ on_both_engines! {
     a_state_is_left_once_however_many_come,
     transactions_in_flight_finish_under_the_method_they_began_with,
     a_cut_ends_what_rests_on_the_former_method_and_nothing_else,
+    a_name_of_another_domain_begins_under_its_users_own_method,
+    a_cut_finds_who_came_by_a_name_of_another_domain,
+    a_transaction_is_not_opened_under_a_method_that_has_been_left,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +220,94 @@ async fn transactions_in_flight_finish_under_the_method_they_began_with(world: W
     }
 }
 
+/// Names of ada of `example.org` that do not tell her domain.
+const OTHER_NAMES: [&str; 2] = ["CORP\\ada", "ada@other.example"];
+
+async fn with_other_names(world: &World) {
+    let oid = world.person("ada").await;
+    for (folded, kind) in [("corp\\ada", "sam"), ("ada@other.example", "alternate")] {
+        let sql = format!("INSERT INTO sign_in_name (folded, kind, oid) VALUES ('{folded}', '{kind}', '{oid}')");
+        world.execute(&sql).await;
+    }
+    world.tenant.add_domain(domain("other.example"), "challenge".to_owned()).await.expect("a new domain");
+    let verified = world.tenant.mark_verified(&domain("other.example"), NewVerification::Operator, None).await;
+    verified.expect("a known domain");
+}
+
+async fn a_name_of_another_domain_begins_under_its_users_own_method(world: World) {
+    let mut world = world;
+    world.settings.lockout.unfamiliar_limit = 1000;
+    world.restart();
+    with_other_names(&world).await;
+    let federated = DomainChange {
+        method: Some(AuthenticationMethod::Federated),
+        partner: Some(Some(PARTNER.parse().expect("an entity id"))),
+        ..DomainChange::default()
+    };
+    let pta = DomainChange { method: Some(AuthenticationMethod::Pta), ..DomainChange::default() };
+    for (began, switch) in [(AuthenticationMethod::Phs, pta), (AuthenticationMethod::Pta, federated)] {
+        let mut open = Vec::new();
+        for name in OTHER_NAMES {
+            open.push(world.typed(name).await);
+        }
+        world.policy(switch).await;
+        for handle in open {
+            assert!(world.type_password(&handle, "wrong", &stranger()).await.notice().is_some());
+            assert_eq!(world.type_password(&handle, "ada-password", &stranger()).await.session().method, began);
+            assert_eq!(world.last_record().await.detail["domain"], "example.org");
+        }
+    }
+    // A partner's user has no password here, and does not differ from nobody.
+    for name in OTHER_NAMES.into_iter().chain(["CORP\\nobody", "nobody@other.example"]) {
+        let handle = world.typed(name).await;
+        let tried = world.type_password(&handle, "ada-password", &stranger()).await;
+        assert_eq!(tried.notice(), Some(landbridge::signin::Notice::Refused), "{name}");
+    }
+}
+
+async fn a_cut_finds_who_came_by_a_name_of_another_domain(world: World) {
+    with_other_names(&world).await;
+    let mut open = Vec::new();
+    for name in OTHER_NAMES {
+        open.push(world.typed(name).await);
+    }
+    let nobody = world.typed("nobody@other.example").await;
+    world.pta(FailoverMode::Manual).await;
+    let event = Event::new(EventKind::Admin("domain.set-method"), Audited::Success, Actor::Anonymous);
+    let cut = world.tables.cut(domain("example.org"), AuthenticationMethod::Pta, NOW, event).await.expect("a cut");
+    assert_eq!(cut.transactions, 2);
+    for handle in open {
+        let lost = world.type_password(&handle, "ada-password", &stranger()).await;
+        assert!(matches!(lost, Outcome::Error(SignInError::Lost(TransactionLost::OtherState))), "{lost:?}");
+    }
+    assert!(world.type_password(&nobody, "any", &stranger()).await.notice().is_some());
+}
+
+/// Between reading a domain's method and writing it down there is a moment.
+async fn a_transaction_is_not_opened_under_a_method_that_has_been_left(world: World) {
+    let begun = |method| Transaction {
+        id: TransactionId::random(),
+        cookie_hash: "hash".to_owned(),
+        state: State::Password {
+            name: "ada@example.org".to_owned(),
+            domain: domain("example.org"),
+            method,
+            ours: true,
+            notice: None,
+        },
+        protocol: request().protocol,
+        version: 1,
+        created_at: NOW,
+        expires_at: NOW + HOUR,
+    };
+    world.pta(FailoverMode::Manual).await;
+    for (method, opens) in [(Managed::Phs, false), (Managed::Pta, true)] {
+        let transaction = begun(method);
+        assert_eq!(world.tables.open(transaction.clone()).await.expect("an answer"), opens, "{method:?}");
+        assert_eq!(world.tables.load(transaction.id).await.expect("a read"), opens.then_some(transaction));
+    }
+}
+
 async fn a_cut_ends_what_rests_on_the_former_method_and_nothing_else(world: World) {
     world.person("ada").await;
     world.known("fay", "partner.example").await;
@@ -297,6 +390,26 @@ async fn a_hint_skips_the_first_page_for_known_and_unknown_alike() {
     assert!(matches!(begin(None, Some("example.org")).await, Step::AwaitIdentifier { .. }));
     assert!(matches!(begin(None, Some("partner.example")).await, Step::AwaitAssertion { name: None, .. }));
     assert!(matches!(begin(Some("x@partner.example"), None).await, Step::AwaitAssertion { name: Some(_), .. }));
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_unless_a_grant_rests_on_them() {
+    let world = on_sqlite().await;
+    world.person("ada").await;
+    let (first, second) = (world.right("ada").await, world.right("ada").await);
+    let grant = format!(
+        "INSERT INTO refresh_grant (grant_id, sid, oid, client_id, scope, context, security_stamp, created_at, expires_at, \
+         uses) VALUES ('g', '{}', '{}', 'app', '', '{{}}', '', 0, 0, 0)",
+        second.session().sid,
+        second.session().oid
+    );
+    world.execute(&grant).await;
+    let end = first.session().expires_at;
+    assert_eq!(world.tables.purge_sessions(end - Duration::from_millis(1)).await.expect("a purge"), 0);
+    assert_eq!(world.tables.purge_sessions(end).await.expect("a purge"), 1);
+    let left = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM session WHERE sid = '{}'", second.session().sid);
+    assert_eq!(world.number(&left).await, 1);
+    assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM session_client").await, 1);
 }
 
 #[tokio::test]

@@ -258,9 +258,14 @@ impl World {
 
     /// A transaction that awaits the password of `name`.
     pub async fn asked(&self, name: &str) -> TransactionHandle {
-        let begun = self.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
         let typed = if name.contains('@') { name.to_owned() } else { format!("{name}@example.org") };
-        let step = self.sign_in.identify(&begun.handle, &typed, &stranger()).await.expect("a step");
+        self.typed(&typed).await
+    }
+
+    /// The same for a name as it is typed.
+    pub async fn typed(&self, typed: &str) -> TransactionHandle {
+        let begun = self.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+        let step = self.sign_in.identify(&begun.handle, typed, &stranger()).await.expect("a step");
         assert!(matches!(step, Step::AwaitPassword { notice: None, .. }), "{step:?}");
         begun.handle
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::pki::Pki;
 use super::ports::free_port;
-use super::process::{Process, Signal, run, temp_dir};
+use super::process::{Process, Signal, make_private, run, temp_dir};
 use super::slapd::Slapd;
 use super::wait::wait_until;
 
@@ -41,6 +41,7 @@ pub struct Gateway {
     port: u16,
     process: Option<Process>,
     log_filter: &'static str,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// The command line, on another thread than the gateway's guard.
@@ -126,7 +127,9 @@ impl Builder {
         let cert = pki.server("gateway", &[&host]);
         for (file, secret) in &self.secrets {
             std::fs::write(dir.path().join(file), secret).expect("a secret file");
+            make_private(&dir.path().join(file));
         }
+        make_private(&cert.key_file);
         let store = self.store.unwrap_or_else(|| "sqlite:data".to_owned());
         let hardening = self.hardening.map(|word| format!("hardening = \"{word}\"\n")).unwrap_or_default();
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
@@ -146,7 +149,8 @@ impl Builder {
             self.connectors,
         );
         std::fs::write(dir.path().join("landbridge.toml"), settings).expect("a settings file");
-        let mut gateway = Gateway { dir, pki, host, port, process: None, log_filter: "info,sqlx=warn" };
+        let mut gateway =
+            Gateway { dir, pki, host, port, process: None, log_filter: "info,sqlx=warn", environment: vec![] };
         gateway.cli(&["init"]);
         gateway.start_again();
         gateway
@@ -193,6 +197,11 @@ impl Gateway {
         self.log_filter = filter;
     }
 
+    /// What `serve` finds in its environment from the next start on.
+    pub fn environment(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
     /// The pid of `serve`.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("the gateway runs").id()
@@ -202,6 +211,7 @@ impl Gateway {
     pub fn start_again(&mut self) {
         let mut command = Command::new(binary());
         command.arg("--config").arg(self.settings_file()).arg("serve").env("LANDBRIDGE_LOG", self.log_filter);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process =
             Process::spawn(&mut command, &self.dir.path().join("serve.log"), Signal::Terminate, Some(self.dir.path()));
         let address = ("127.0.0.1", self.port);
@@ -214,7 +224,7 @@ impl Gateway {
         self.process = Some(process);
     }
 
-    /// Ends `serve` as power loss would.
+    /// Ends `serve` at once.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.end(Signal::Kill);

@@ -13,6 +13,7 @@ pub mod passwords;
 pub mod pki;
 pub mod ports;
 pub mod postgres;
+pub mod power_loss;
 pub mod process;
 pub mod simplesamlphp;
 pub mod slapd;

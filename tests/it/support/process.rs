@@ -139,6 +139,19 @@ pub fn temp_dir(label: &str) -> tempfile::TempDir {
     dir
 }
 
+/// Processor time that a process has taken so far (`proc(5)`: user and system time, in hundredths of a second).
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
+    let ticks: u64 = rest.split_ascii_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0
+}
+
+/// Keeps a file to its owner.
+pub fn make_private(file: &Path) {
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("own file");
+}
+
 /// Runs a command to its end and returns its standard output; panics with its errors when it fails.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {

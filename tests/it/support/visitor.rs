@@ -113,11 +113,29 @@ impl Visitor {
     /// The walk through the pages; an error when the gateway went away meanwhile.
     pub async fn try_sign_in(&self, name: &str, password: &str) -> Result<Outcome, reqwest::Error> {
         let mut browser = Browser { cookies: BTreeMap::new() };
-        let page = self.send(&mut browser, self.http.get(self.authorize_url())).await?;
+        let page = self.send(&mut browser, self.http.get(self.authorize_url(&[]))).await?;
         if page.status != 200 {
             return Ok(page.odd());
         }
         let page = self.submit(&mut browser, Form::with_field(&page.body, "name").fill("name", name)).await?;
+        self.try_password(browser, page, name, password).await
+    }
+
+    /// Like [`sign_in`](Self::sign_in), for an application that knows the name: the first page asks for the password.
+    pub async fn sign_in_hinted(&self, name: &str, password: &str) -> Outcome {
+        let mut browser = Browser { cookies: BTreeMap::new() };
+        let asked = self.http.get(self.authorize_url(&[("login_hint", name)]));
+        let page = self.send(&mut browser, asked).await.expect("the gateway answers");
+        self.try_password(browser, page, name, password).await.expect("the gateway answers")
+    }
+
+    async fn try_password(
+        &self,
+        mut browser: Browser,
+        page: Page,
+        name: &str,
+        password: &str,
+    ) -> Result<Outcome, reqwest::Error> {
         if page.status != 200 {
             return Ok(page.odd());
         }
@@ -168,7 +186,7 @@ impl Visitor {
 
     /// Whether the browser's session still signs it in without a password.
     pub async fn is_still_signed_in(&self, signed: &mut Signed) -> bool {
-        let page = self.send(&mut signed.browser, self.http.get(self.authorize_url())).await;
+        let page = self.send(&mut signed.browser, self.http.get(self.authorize_url(&[]))).await;
         page.expect("the gateway answers").param("code").is_some()
     }
 
@@ -189,8 +207,8 @@ impl Visitor {
         }))
     }
 
-    fn authorize_url(&self) -> String {
-        let pairs = [
+    fn authorize_url(&self, extra: &[(&str, &str)]) -> String {
+        let mut pairs = vec![
             ("client_id", CLIENT),
             ("redirect_uri", REDIRECT),
             ("response_type", "code"),
@@ -200,6 +218,7 @@ impl Visitor {
             ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
         ];
+        pairs.extend_from_slice(extra);
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         format!("{}/oauth2/authorize?{query}", self.base)
     }

@@ -1,0 +1,77 @@
+//! What is removed once in a while, on the node that holds the engine lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::lease_keeper::LeaseKeeper;
+use crate::identity::{Clock, ConnectorName, causes};
+use crate::store::AuditLog;
+use crate::store::signin::SignInTables;
+use crate::store::tenant::TenantStore;
+use crate::sync::store::Spaces;
+
+/// Between two rounds.
+const INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How long an expired session is kept: longer than a code of it can be redeemed.
+const SESSION_KEPT: Duration = Duration::from_secs(3600);
+
+/// Purges what was deleted long ago, removes expired sessions, and trims the change feed.
+pub struct Housekeeping {
+    pub sign_in: Arc<SignInTables>,
+    pub clock: Arc<dyn Clock>,
+    pub tenant: TenantStore,
+    pub audit: AuditLog,
+    pub keeper: Arc<LeaseKeeper>,
+    /// Where the engine keeps how far it has read the change feed.
+    pub spaces: Arc<dyn Spaces>,
+    pub tenant_connector: ConnectorName,
+}
+
+impl Housekeeping {
+    pub async fn run(self, stop: CancellationToken) {
+        let mut rounds = tokio::time::interval(INTERVAL);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = rounds.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.round() => {}
+            }
+        }
+    }
+
+    async fn round(&self) {
+        let Some(lease) = self.keeper.lease() else { return };
+        match self.tenant.purge_deleted(lease.epoch, &self.audit).await {
+            Ok(0) => {}
+            Ok(purged) => tracing::info!(purged, "objects deleted 30 days ago were purged"),
+            Err(error) => tracing::warn!(error = causes(&error), "deleted objects could not be purged"),
+        }
+        match self.tenant.forget_sources(lease.epoch).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "what was kept of accounts that are nobody's was removed"),
+            Err(error) => tracing::warn!(error = causes(&error), "accounts that are nobody's could not be forgotten"),
+        }
+        match self.sign_in.purge_sessions(self.clock.now() - SESSION_KEPT).await {
+            Ok(purged) => tracing::debug!(purged, "expired sessions were removed"),
+            Err(error) => tracing::warn!(error = causes(&error), "expired sessions could not be removed"),
+        }
+        // What the engine has not read yet stays, however old it is.
+        let read = match self.spaces.watermark(&self.tenant_connector).await {
+            Ok(watermark) => watermark.and_then(|watermark| watermark.value.parse().ok()),
+            Err(error) => return tracing::warn!(error = causes(&error), "the engine's watermark could not be read"),
+        };
+        let Some(read) = read else { return };
+        match self.tenant.trim_feed(lease.epoch, read).await {
+            Ok(0) => {}
+            Ok(trimmed) => tracing::info!(trimmed, "old changes were dropped from the change feed"),
+            Err(error) => tracing::warn!(error = causes(&error), "the change feed could not be trimmed"),
+        }
+    }
+}
