@@ -32,6 +32,7 @@ pub struct Client {
 pub struct Pass<'c> {
     client: &'c mut Client,
     cursor: Cursor,
+    page_objects: u32,
     is_done: bool,
 }
 
@@ -96,7 +97,7 @@ impl Client {
 
     /// Starts or goes on with a pass.
     pub fn pass(&mut self, cursor: Cursor) -> Pass<'_> {
-        Pass { client: self, cursor, is_done: false }
+        Pass { client: self, cursor, page_objects: replicate::PAGE_OBJECTS, is_done: false }
     }
 
     /// One account with everything that is asked for, whatever any cursor covers; `None` when there is no such object, or
@@ -188,6 +189,12 @@ impl Client {
 }
 
 impl Pass<'_> {
+    /// At most about this many objects a page, instead of 1,000. Servers have limits of their own.
+    #[must_use]
+    pub fn page_objects(self, page_objects: u32) -> Self {
+        Self { page_objects, ..self }
+    }
+
     /// The next page; `None` after the last one. After an error the pass is over; a new one goes on from the cursor of the
     /// last page that was worked off.
     pub async fn next_page(&mut self) -> Result<Option<Page>, Error> {
@@ -201,6 +208,7 @@ impl Pass<'_> {
             invocation_id: self.cursor.invocation_id().unwrap_or_default(),
             watermark: self.cursor.watermark(),
             seen: self.cursor.seen(),
+            max_objects: self.page_objects,
         };
         let stub = replicate::request(client.handle, bind::CLIENT, &request, client.extensions.takes_request_v10());
         let call = calls::GET_CHANGES;

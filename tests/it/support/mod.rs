@@ -14,6 +14,7 @@ pub mod pki;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod samba;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;

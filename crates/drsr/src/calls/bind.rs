@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn short_and_long_answers_are_read_alike() {
-        let mut bytes = vec![0; 60];
+        let mut bytes = [0; 60];
         bytes[..4].copy_from_slice(&Extensions::own(0).flags.to_le_bytes());
         bytes[EPOCH_AT] = 3;
         for length in [28, 48, 52, 60] {

@@ -16,15 +16,21 @@ const NEVER_SYNCED: u32 = 0x0020_0000;
 /// EXOP_REPL_OBJ (MS-DRSR 4.1.10.2.22): this one object, whatever has been seen.
 const ONE_OBJECT: u32 = 6;
 /// Objects a page; servers have limits of their own, mostly the same.
-const PAGE_OBJECTS: u32 = 1000;
+pub(crate) const PAGE_OBJECTS: u32 = 1000;
 /// Bytes a page, to which servers keep roughly.
-pub(crate) const PAGE_BYTES: u32 = 8 << 20;
+const PAGE_BYTES: u32 = 8 << 20;
 
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
     /// A page of a naming context.
-    Changes { naming_context: &'a str, invocation_id: Uuid, watermark: UsnVector, seen: &'a [SeenChanges] },
+    Changes {
+        naming_context: &'a str,
+        invocation_id: Uuid,
+        watermark: UsnVector,
+        seen: &'a [SeenChanges],
+        max_objects: u32,
+    },
     /// One object; nil, `None` and the empty name mean "not by this".
     Object { guid: Uuid, sid: Option<&'a SecurityId>, name: &'a str },
 }
@@ -35,14 +41,14 @@ pub(crate) fn request(handle: ContextHandle, destination: Uuid, request: &Reques
     let version = if version_10 { 10 } else { 8 };
     let none: &[SeenChanges] = &[];
     let (invocation_id, watermark, seen, flags, max_objects, operation) = match request {
-        Request::Changes { invocation_id, watermark, seen, .. } => {
+        Request::Changes { invocation_id, watermark, seen, max_objects, .. } => {
             let first = if seen.is_empty() { NEVER_SYNCED } else { 0 };
             (
                 *invocation_id,
                 *watermark,
                 *seen,
                 WRITABLE_REPLICA | INITIAL_SYNC | GET_CONTEXT_SIZE | first,
-                PAGE_OBJECTS,
+                *max_objects,
                 0,
             )
         }
