@@ -255,6 +255,7 @@ async fn replication_port(controller: &Controller) -> Result<u16, Error> {
 fn security_context(controller: &Controller, account: &Account) -> Result<Box<dyn SecurityContext>, Error> {
     let context = match account.sign_in {
         SignIn::Ntlm => rpc::ntlm(account),
+        SignIn::Kerberos => rpc::kerberos(controller, account),
     };
     context.map_err(|error: SecurityError| Error::SignInFailed {
         controller: controller.host.clone(),

@@ -52,11 +52,17 @@ pub struct Account {
 pub enum SignIn {
     /// NTLM version 2 (MS-NLMP).
     Ntlm,
+    /// Kerberos version 5 with AES (RFC 4120, MS-KILE); the controller itself is asked for the tickets.
+    Kerberos,
 }
 
 impl Account {
     pub fn ntlm(domain: impl Into<String>, name: impl Into<String>, password: Password) -> Self {
         Self { domain: domain.into(), name: name.into(), password, sign_in: SignIn::Ntlm }
+    }
+
+    pub fn kerberos(domain: impl Into<String>, name: impl Into<String>, password: Password) -> Self {
+        Self { domain: domain.into(), name: name.into(), password, sign_in: SignIn::Kerberos }
     }
 
     /// As it is shown to people.

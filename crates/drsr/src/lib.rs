@@ -49,7 +49,7 @@ pub use attribute::AccountAttribute;
 pub use calls::crack_names::{CrackedName, NameFormat};
 pub use calls::domain_controllers::DomainController;
 pub use client::{Client, ObjectName, Page, Pass};
-pub use controller::{Account, Controller};
+pub use controller::{Account, Controller, SignIn};
 pub use cursor::{Continuity, Cursor, CursorError};
 pub use error::{Error, MalformedReply, Port, ReplicationRight};
 pub use password::{NtHash, Password};

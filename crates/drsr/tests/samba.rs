@@ -302,3 +302,27 @@ async fn a_restart_in_mid_pass_and_a_new_incarnation_lose_nothing() {
     assert_eq!(idle[0].continuity, Continuity::Continued);
     assert!(collect_hashes(&idle, &mut names).is_empty());
 }
+
+#[tokio::test]
+async fn kerberos_reads_the_same_hashes() {
+    let samba = Samba::start(CORP, &ALL_RIGHTS);
+    samba.add_users("user", &passwords(4, 30));
+    let server = controller(&samba);
+    let named = |password: &str| Account::kerberos("corp.example", SYNC_ACCOUNT, Password::new(password.to_owned()));
+    let mut client = Client::connect(&server, &named(SYNC_PASSWORD)).await.unwrap();
+    let read = pages(&mut client, Cursor::start(samba.base()), 40).await;
+    assert_eq!(collect_hashes(&read, &mut BTreeMap::new()), samba.stored_hashes());
+    client.close().await;
+
+    let error = refusal(&samba, &server, &named("wrong")).await;
+    assert!(matches!(error, Error::LogonFailure { .. }), "{error}");
+    let error =
+        refusal(&samba, &server, &Account::kerberos("corp.example", "nobody", Password::new("x".to_owned()))).await;
+    assert!(matches!(error, Error::LogonFailure { .. }), "{error}");
+    let closed = Controller { kerberos_port: 1, ..server.clone() };
+    let error = refusal(&samba, &closed, &named(SYNC_PASSWORD)).await;
+    assert!(matches!(error, Error::Unreachable { port: Port::Kerberos(1), .. }), "{error}");
+    let misnamed = Controller { host: "dc9.corp.example".to_owned(), ..server };
+    let error = refusal(&samba, &misnamed, &named(SYNC_PASSWORD)).await;
+    assert!(matches!(error, Error::SignInFailed { .. } | Error::LogonFailure { .. }), "{error}");
+}

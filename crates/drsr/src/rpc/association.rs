@@ -330,6 +330,7 @@ impl Association {
             SecurityError::Signature => Error::Tampered { controller },
             SecurityError::Refused => Error::LogonFailure { controller, account },
             SecurityError::ClockSkew => Error::ClockSkew { controller },
+            SecurityError::Unreachable { port, source } => Error::Unreachable { controller, port, source },
             SecurityError::Failed(reason) => Error::SignInFailed { controller, account, reason },
         }
     }

@@ -2,7 +2,10 @@
 //! mapper. Knows nothing of what is called.
 
 mod association;
+mod der;
 pub(crate) mod endpoint_mapper;
+mod kdc;
+mod kerberos;
 mod ntlm;
 mod ntlm_challenge;
 pub(crate) mod pdu;
@@ -13,7 +16,7 @@ pub(crate) use association::{Association, Channel};
 use security::{SecurityContext, SecurityError};
 use uuid::{Uuid, uuid};
 
-use crate::controller::Account;
+use crate::controller::{Account, Controller};
 
 /// A syntax: an interface, or the way in which stubs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,4 +36,9 @@ pub(crate) const ENDPOINT_MAPPER: Syntax =
 /// A context that signs in by NTLM.
 pub(crate) fn ntlm(account: &Account) -> Result<Box<dyn SecurityContext>, SecurityError> {
     Ok(Box::new(ntlm::NtlmContext::new(account)?))
+}
+
+/// A context that signs in by Kerberos.
+pub(crate) fn kerberos(controller: &Controller, account: &Account) -> Result<Box<dyn SecurityContext>, SecurityError> {
+    Ok(Box::new(kerberos::KerberosContext::new(controller, account)?))
 }

@@ -95,7 +95,7 @@ impl SecurityContext for NtlmContext {
 }
 
 /// In the order in which they stand in the fragment: so they are signed.
-fn buffers([head, body, trailer, token]: [&mut [u8]; 4]) -> [SecurityBufferRef<'_>; 4] {
+pub(super) fn buffers([head, body, trailer, token]: [&mut [u8]; 4]) -> [SecurityBufferRef<'_>; 4] {
     [
         SecurityBufferRef::data_buf(head).with_flags(SecurityBufferFlags::SECBUFFER_READONLY_WITH_CHECKSUM),
         SecurityBufferRef::data_buf(body),

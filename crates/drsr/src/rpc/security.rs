@@ -1,8 +1,11 @@
 //! What an association needs of a security provider.
 
+use std::io;
+
 use async_trait::async_trait;
 
 use crate::decryption::SessionKey;
+use crate::error::Port;
 
 /// One end of an authenticated connection: first legs that go to and fro, then sealed fragments.
 #[async_trait]
@@ -39,11 +42,11 @@ pub(crate) enum SecurityError {
     #[error("a signature is wrong")]
     Signature,
     #[error("the password or the account is refused")]
-    #[expect(dead_code, reason = "only Kerberos learns it before the first call")]
     Refused,
     #[error("the clocks differ")]
-    #[expect(dead_code, reason = "only Kerberos looks at clocks")]
     ClockSkew,
+    #[error("the ticket service cannot be reached")]
+    Unreachable { port: Port, source: io::Error },
     #[error("{0}")]
     Failed(String),
 }
