@@ -20,6 +20,9 @@ pub struct Controller {
     pub connect_deadline: Duration,
     /// For one call to be answered in full. A server may work ten seconds on a page before it sends the first byte.
     pub call_deadline: Duration,
+    /// The most bytes that one answer may have. Servers are asked for 8 MiB a page and keep to it roughly; one object with
+    /// large values may be above.
+    pub reply_limit: usize,
 }
 
 impl Controller {
@@ -32,6 +35,7 @@ impl Controller {
             kerberos_port: 88,
             connect_deadline: Duration::from_secs(5),
             call_deadline: Duration::from_secs(60),
+            reply_limit: 64 << 20,
         }
     }
 }

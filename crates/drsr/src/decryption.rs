@@ -60,7 +60,7 @@ fn remove_relative_id(body: &[u8; 16], relative_id: u32) -> NtHash {
 }
 
 /// Seven bytes spread over eight; the lowest bit of each is parity, which DES ignores (MS-SAMR 2.2.11.1.2).
-fn des_key(bytes: [u8; 7]) -> [u8; 8] {
+pub(crate) fn des_key(bytes: [u8; 7]) -> [u8; 8] {
     let bits = bytes.iter().fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
     std::array::from_fn(|i| u8::try_from(bits >> (49 - 7 * i) & 0x7f).expect("seven bits") << 1)
 }

@@ -37,6 +37,8 @@ mod controller;
 mod cursor;
 mod decryption;
 mod error;
+#[cfg(test)]
+mod hostile;
 mod ndr;
 mod password;
 mod prefix_table;

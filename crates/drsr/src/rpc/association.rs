@@ -11,12 +11,10 @@ use super::Syntax;
 use super::pdu::{self, Header, Kind, Place, Token};
 use super::security::{Leg, SecurityContext, SecurityError};
 use crate::calls::Call;
+use crate::controller::Controller;
 use crate::decryption::SessionKey;
 use crate::error::{Error, MalformedReply, Port};
 
-/// The most that one answer may have. Servers are asked for 8 MiB a page and keep to it roughly; one object with all its
-/// attributes may be above.
-const MAX_REPLY: usize = 64 << 20;
 /// Legs of a sign-in: no provider has more than three.
 const MAX_LEGS: u32 = 4;
 /// What a server reserves at first; grows with what is received.
@@ -28,10 +26,11 @@ pub(crate) struct Channel {
     controller: String,
     account: String,
     deadline: Duration,
+    reply_limit: usize,
 }
 
 impl Channel {
-    pub(crate) async fn connect(controller: &crate::Controller, account: &str, port: Port) -> Result<Self, Error> {
+    pub(crate) async fn connect(controller: &Controller, account: &str, port: Port) -> Result<Self, Error> {
         let (Port::EndpointMapper(number) | Port::Replication(number) | Port::Kerberos(number)) = port;
         let connection = async {
             match controller.address {
@@ -46,8 +45,14 @@ impl Channel {
         };
         // Requests are small and wait for their answer.
         stream.set_nodelay(true).map_err(unreachable)?;
-        let (controller, deadline) = (controller.host.clone(), controller.call_deadline);
-        Ok(Self { stream, controller, account: account.to_owned(), deadline })
+        let Controller { host, call_deadline, reply_limit, .. } = controller;
+        Ok(Self {
+            stream,
+            controller: host.clone(),
+            account: account.to_owned(),
+            deadline: *call_deadline,
+            reply_limit: *reply_limit,
+        })
     }
 
     pub(crate) fn controller(&self) -> String {
@@ -212,8 +217,9 @@ impl Association {
                 return Err(self.unexpected(call.name, "fragments out of order"));
             }
             let body = self.open_response(call, &header)?;
-            if reply.len() + body.len() > MAX_REPLY {
-                return Err(Error::TooLarge { controller: self.controller(), call: call.name, limit: MAX_REPLY });
+            let limit = self.channel.reply_limit;
+            if reply.len() + body.len() > limit {
+                return Err(Error::TooLarge { controller: self.controller(), call: call.name, limit });
             }
             reply.extend_from_slice(&self.buffer[body]);
             if header.is_last {
