@@ -15,6 +15,7 @@ pub mod ports;
 pub mod postgres;
 pub mod power_loss;
 pub mod process;
+pub mod samba;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;

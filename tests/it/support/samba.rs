@@ -1,0 +1,202 @@
+//! A Samba domain controller: an Active Directory of its own for each test, on a loopback address of its own.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use super::process::{Process, Signal, run, temp_dir};
+use super::wait::wait_until;
+
+/// On a machine with two busy cores.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+/// Provisioned directories, which each test copies.
+const TEMPLATES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../samba");
+const IMPACKET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../impacket/bin/python");
+
+static NEXT: AtomicU8 = AtomicU8::new(1);
+
+/// A forest with one domain and one controller.
+#[derive(Clone, Copy, Debug)]
+pub struct Forest {
+    pub realm: &'static str,
+    pub netbios: &'static str,
+    pub host: &'static str,
+}
+
+pub const CORP: Forest = Forest { realm: "corp.example", netbios: "CORP", host: "dc1" };
+
+pub const SYNC_ACCOUNT: &str = "svc-sync";
+pub const SYNC_PASSWORD: &str = "Sync-9-account!";
+
+/// A running controller; dropping it ends it and removes its folder.
+pub struct Samba {
+    pub forest: Forest,
+    pub address: Ipv4Addr,
+    process: Option<Process>,
+    dir: tempfile::TempDir,
+}
+
+impl Samba {
+    /// Starts a fresh forest with [`SYNC_ACCOUNT`], which has these rights: `get-changes`, `get-changes-all`,
+    /// `deleted-objects`.
+    pub fn start(forest: Forest, rights: &[&str]) -> Self {
+        let mut samba = Self { forest, address: free_address(), process: None, dir: temp_dir("samba") };
+        let address = samba.address.to_string();
+        let mut command = Command::new(script("dc"));
+        command.env("SAMBA_TEMPLATES", TEMPLATES).arg("new").arg(samba.dir.path());
+        run(command.args([address.as_str(), forest.realm, forest.netbios, forest.host]));
+        samba.add_users("svc-sync", &[SYNC_PASSWORD.to_owned()]);
+        samba.rename("svc-sync0", SYNC_ACCOUNT);
+        samba.grant(SYNC_ACCOUNT, rights);
+        samba.start_again();
+        samba
+    }
+
+    /// Starts the server that was stopped.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "samba runs already");
+        let log = self.dir.path().join("server.log");
+        let mut command = Command::new(script("dc"));
+        command.arg("run").arg(self.dir.path());
+        let mut process = Process::spawn(&mut command, &log, Signal::Kill, Some(self.dir.path()));
+        for port in [135, 389, 636, 88] {
+            wait_until("samba to listen", START_DEADLINE, || {
+                assert!(process.is_running(), "samba ended: {}", process.log());
+                TcpStream::connect((self.address, port)).ok()
+            });
+        }
+        self.process = Some(process);
+    }
+
+    /// Kills the server at once. Connections break and new ones are refused.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end(Signal::Kill);
+            // The other processes of the group may hold their ports for a moment longer.
+            wait_until("samba to be gone", START_DEADLINE, || {
+                [135, 389, 636].iter().all(|port| TcpListener::bind((self.address, *port)).is_ok()).then_some(())
+            });
+        }
+    }
+
+    /// The distinguished name of the domain.
+    pub fn base(&self) -> String {
+        self.forest.realm.split('.').map(|part| format!("DC={part}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// The distinguished name of an account that [`Self::add_users`] made.
+    pub fn name_of(&self, account: &str) -> String {
+        format!("CN={account},OU=Staff,{}", self.base())
+    }
+
+    /// The certification authority of the server's certificate.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("private/tls/ca.pem")
+    }
+
+    /// Accounts `PREFIX0`, `PREFIX1` ... below `OU=Staff`, one for each password.
+    #[track_caller]
+    pub fn add_users(&self, prefix: &str, passwords: &[String]) {
+        self.directory(&["users", &passwords.len().to_string(), prefix], &(passwords.join("\n") + "\n"));
+    }
+
+    #[track_caller]
+    pub fn set_passwords<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let lines = changes.into_iter().map(|(account, password)| format!("{account}\t{password}\n"));
+        self.directory(&["passwords"], &lines.collect::<String>());
+    }
+
+    #[track_caller]
+    pub fn grant(&self, account: &str, rights: &[&str]) {
+        self.directory(&[&["grant", account], rights].concat(), "");
+    }
+
+    #[track_caller]
+    pub fn delete(&self, account: &str) {
+        self.directory(&["delete", account], "");
+    }
+
+    /// Replaces one attribute of an account made by [`Self::add_users`].
+    #[track_caller]
+    pub fn replace(&self, account: &str, attribute: &str, value: &str) {
+        let name = self.name_of(account);
+        self.directory(
+            &["ldif"],
+            &format!("dn: {name}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n"),
+        );
+    }
+
+    /// Makes the database another incarnation, as a restore does. The server must be stopped.
+    #[track_caller]
+    pub fn set_invocation_id(&self, id: &str) {
+        assert!(self.process.is_none(), "samba runs");
+        self.directory(&["invocation-id", id], "");
+    }
+
+    /// Account and NT hash in hexadecimal, as they lie in the database.
+    #[track_caller]
+    pub fn stored_hashes(&self) -> BTreeMap<String, String> {
+        pairs(&self.directory(&["hashes"], ""))
+    }
+
+    #[track_caller]
+    fn rename(&self, account: &str, name: &str) {
+        self.replace(account, "sAMAccountName", name);
+    }
+
+    #[track_caller]
+    fn directory(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = Command::new(script("directory.py"))
+            .arg(self.dir.path().join("etc/smb.conf"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the script reads");
+        let output = child.wait_with_output().expect("own child can be awaited");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("the script writes UTF-8")
+    }
+
+    /// Account and NT hash as another implementation of the protocol reads them.
+    #[track_caller]
+    pub fn hashes_by_impacket(&self) -> BTreeMap<String, String> {
+        let mut command = Command::new(IMPACKET);
+        command.arg(script("impacket_hashes.py")).arg(self.address.to_string());
+        pairs(&run(command.args([self.forest.netbios, SYNC_ACCOUNT, SYNC_PASSWORD, &self.base()])))
+    }
+}
+
+impl Drop for Samba {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    text.lines().filter_map(|line| line.split_once('\t')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+}
+
+/// The scripts lie in the repository's `tests/samba`, wherever the crate is whose tests run.
+fn script(name: &str) -> PathBuf {
+    let folder = Path::new(SCRIPTS).ancestors().map(|folder| folder.join("tests/samba")).find(|folder| folder.is_dir());
+    folder.expect("tests/samba is in the repository").join(name)
+}
+
+/// An address of 127.0.0.0/8 on which nobody uses the ports of a controller. Processes start at different places.
+fn free_address() -> Ipv4Addr {
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    loop {
+        let address = Ipv4Addr::new(127, 64 + high % 128, low, NEXT.fetch_add(1, Ordering::Relaxed).max(1));
+        if [88, 135, 389, 445, 636].iter().all(|port| TcpListener::bind((address, *port)).is_ok()) {
+            return address;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""Writes a test's Samba directory where it lies, server running or not: directory.py SMBCONF COMMAND ...
+
+  users COUNT PREFIX        creates accounts below OU=Staff from lines "password" on standard input
+  passwords                 sets passwords from lines "account<TAB>password" on standard input, and prints nothing
+  grant ACCOUNT RIGHT...    rights: get-changes, get-changes-all (on the domain), deleted-objects (reading them)
+  ldif                      applies change records from standard input
+  delete ACCOUNT
+  hashes                    prints "account<TAB>hash" for all accounts that have one, as they lie in the database
+  invocation-id UUID        gives the controller's database another incarnation (server stopped)
+"""
+
+import sys
+import uuid
+
+import ldb
+from samba.auth import system_session
+from samba.dcerpc import security
+from samba.ndr import ndr_pack, ndr_unpack
+from samba.param import LoadParm
+from samba.samdb import SamDB
+
+RIGHTS = {
+    "get-changes": "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
+    "get-changes-all": "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
+}
+BATCH = 200
+
+
+def lines():
+    return [line.rstrip("\n") for line in sys.stdin]
+
+
+def find(sam, account):
+    (entry,) = sam.search(sam.get_default_basedn(), expression=f"(sAMAccountName={account})", attrs=["objectSid"])
+    return entry
+
+
+def grant(sam, name, aces):
+    controls = ["show_deleted:1", "show_recycled:1"]
+    (entry,) = sam.search(name, scope=ldb.SCOPE_BASE, attrs=["nTSecurityDescriptor"], controls=controls)
+    descriptor = ndr_unpack(security.descriptor, entry["nTSecurityDescriptor"][0])
+    for ace in aces:
+        added = security.descriptor.from_sddl("D:" + ace, security.dom_sid(sam.get_domain_sid()))
+        for part in added.dacl.aces:
+            descriptor.dacl_add(part)
+    change = ldb.Message(ldb.Dn(sam, name))
+    change["x"] = ldb.MessageElement(ndr_pack(descriptor), ldb.FLAG_MOD_REPLACE, "nTSecurityDescriptor")
+    sam.modify(change, controls=controls)
+
+
+def in_batches(sam, items, work):
+    for start in range(0, len(items), BATCH):
+        sam.transaction_start()
+        for item in items[start : start + BATCH]:
+            work(item)
+        sam.transaction_commit()
+
+
+def password_value(password):
+    return f'"{password}"'.encode("utf-16-le")
+
+
+def main():
+    parameters = LoadParm()
+    parameters.load(sys.argv[1])
+    command, arguments = sys.argv[2], sys.argv[3:]
+    sam = SamDB(lp=parameters, session_info=system_session(parameters), url=parameters.private_path("sam.ldb"))
+    base = str(sam.get_default_basedn())
+    if command == "users":
+        count, prefix = int(arguments[0]), arguments[1]
+        unit = f"OU=Staff,{base}"
+        if not sam.search(base, expression="(ou=Staff)", attrs=["ou"]):
+            sam.add({"dn": unit, "objectClass": "organizationalUnit"})
+        domain = base.replace("DC=", "").replace(",", ".")
+        passwords = lines()
+
+        def add(number):
+            name = f"{prefix}{number}"
+            sam.add({
+                "dn": f"CN={name},{unit}", "objectClass": "user", "sAMAccountName": name,
+                "userPrincipalName": f"{name}@{domain}", "mail": f"{name}@{domain}", "displayName": f"User {name}",
+                "userAccountControl": "512", "unicodePwd": password_value(passwords[number]),
+            })
+
+        in_batches(sam, list(range(count)), add)
+    elif command == "passwords":
+
+        def change(line):
+            account, password = line.split("\t", 1)
+            message = ldb.Message(find(sam, account).dn)
+            message["x"] = ldb.MessageElement(password_value(password), ldb.FLAG_MOD_REPLACE, "unicodePwd")
+            sam.modify(message)
+
+        in_batches(sam, lines(), change)
+    elif command == "grant":
+        sid = ndr_unpack(security.dom_sid, find(sam, arguments[0])["objectSid"][0])
+        for right in arguments[1:]:
+            if right == "deleted-objects":
+                grant(sam, f"CN=Deleted Objects,{base}", [f"(A;CI;LCRP;;;{sid})"])
+            else:
+                grant(sam, base, [f"(OA;;CR;{RIGHTS[right]};;{sid})"])
+    elif command == "ldif":
+        sam.modify_ldif(sys.stdin.read())
+    elif command == "delete":
+        sam.delete(find(sam, arguments[0]).dn)
+    elif command == "hashes":
+        found = sam.search(base, expression="(sAMAccountName=*)", attrs=["sAMAccountName", "unicodePwd"])
+        for entry in found:
+            if "unicodePwd" in entry:
+                print(f"{entry['sAMAccountName']}\t{bytes(entry['unicodePwd'][0]).hex()}")
+    elif command == "invocation-id":
+        message = ldb.Message(ldb.Dn(sam, sam.get_dsServiceName()))
+        value = ndr_pack(__import__("samba.dcerpc.misc", fromlist=["GUID"]).GUID(str(uuid.UUID(arguments[0]))))
+        message["x"] = ldb.MessageElement(value, ldb.FLAG_MOD_REPLACE, "invocationId")
+        sam.modify(message, controls=["relax:0"])
+    else:
+        sys.exit(__doc__)
+
+
+main()
