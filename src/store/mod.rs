@@ -6,6 +6,8 @@
 
 pub mod audit;
 mod bulk;
+mod checkpoint;
+mod connection;
 pub mod credentials;
 mod database;
 pub mod engine;
@@ -15,6 +17,7 @@ pub mod issuer;
 pub mod lease;
 mod migrate;
 pub mod signin;
+mod sqlite;
 pub mod tenant;
 pub mod values;
 mod writer;
@@ -22,6 +25,7 @@ mod writer;
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};
 pub use audit::AuditLog;
 pub use bulk::{chunk_sizes, values_clause};
+pub use connection::{Connection, Lookups};
 pub use database::{Database, Engine, Room};
 pub use error::StoreError;
 pub use writer::Urgency;
