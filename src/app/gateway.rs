@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use super::engine;
 use super::federation_gate::SamlGate;
 use super::housekeeping::Housekeeping;
@@ -107,6 +108,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct Gateway {
     stop: CancellationToken,
     tasks: TaskTracker,
+    _background: Background,
     listener: axum_server::Handle<SocketAddr>,
     sign_in: SignIn,
     installation: Installation,
@@ -128,6 +130,7 @@ impl Gateway {
         let db = installation.gateway.clone();
         let audit = AuditLog::new(db.clone(), settings.gateway.node.clone(), clock.clone());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let background = Background::start().map_err(StartError::part("background threads"))?;
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
@@ -163,10 +166,11 @@ impl Gateway {
             Wrapping::new(credentials.clone(), sealer),
             settings.sync.password_interval,
         ));
-        tasks.spawn({
+        let password_channel = {
             let (passwords, stop, scheduled) = (passwords.clone(), stop.clone(), settings.sync.scheduled);
             async move { passwords.run(scheduled, stop).await }
-        });
+        };
+        tasks.spawn_on(password_channel, background.handle());
 
         let live = settings
             .connectors
@@ -228,7 +232,7 @@ impl Gateway {
             runner.clone(),
             SchedulerSettings { interval: settings.sync.interval, enabled: settings.sync.scheduled },
         );
-        tasks.spawn(schedule(scheduler, stop.clone()));
+        tasks.spawn_on(schedule(scheduler, stop.clone()), background.handle());
 
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
@@ -239,7 +243,7 @@ impl Gateway {
             spaces: Arc::new(SqlEngine::new(installation.engine.clone())),
             tenant_connector: engine::TENANT.parse().map_err(StartError::part("tenant connector"))?,
         };
-        tasks.spawn(housekeeping.run(stop.clone()));
+        tasks.spawn_on(housekeeping.run(stop.clone()), background.handle());
 
         let sign_in_desk = Arc::new(SignInDesk {
             sign_in: sign_in.clone(),
@@ -247,10 +251,18 @@ impl Gateway {
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
         });
-        let sync_desk = Arc::new(SyncDesk { runner, rules: settings.sync.rules.clone() });
+        let sync_desk = Arc::new(SyncDesk {
+            runner,
+            rules: settings.sync.rules.clone(),
+            background: background.handle().clone(),
+        });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
-        let password_desk = Arc::new(PasswordDesk { channels: passwords, overview: credentials.clone() });
+        let password_desk = Arc::new(PasswordDesk {
+            channels: passwords,
+            overview: credentials.clone(),
+            background: background.handle().clone(),
+        });
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
         let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
         let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
@@ -290,7 +302,7 @@ impl Gateway {
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
-        Ok(Self { stop, tasks, listener, sign_in, installation, audit, operations, saml_certificate })
+        Ok(Self { stop, tasks, _background: background, listener, sign_in, installation, audit, operations, saml_certificate })
     }
 
     /// The names of the admin operations that are served.

@@ -1,5 +1,6 @@
 //! Builds everything, spawns the tasks, shuts down. Holds rules of no kind.
 
+mod background;
 mod engine;
 mod federation_gate;
 mod gateway;

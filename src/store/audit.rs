@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
+use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;
@@ -38,7 +39,7 @@ impl AuditLog {
     }
 
     /// Appends within the transaction of `conn`. The number is final once that commits.
-    pub async fn append(&self, conn: &mut AnyConnection, event: Event) -> Result<AuditNumber, StoreError> {
+    pub async fn append(&self, conn: &mut Connection, event: Event) -> Result<AuditNumber, StoreError> {
         let node = self.node.as_str();
         let head = sqlx::query(
             "INSERT INTO audit_head (node, number, hash) VALUES ($1, 1, $2) \

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 
 use super::audit::AuditLog;
 use super::bulk::chunk_sizes;
+use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::lease;
@@ -54,7 +55,7 @@ impl Credentials {
     /// export, or an operator's order). Nothing else wipes.
     pub async fn wipe(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         source: &CredentialSource,
         at: Timestamp,
         actor: Actor,
@@ -91,9 +92,7 @@ impl Credentials {
     async fn write<T, F>(&self, epoch: LeaseEpoch, work: F) -> Result<T, CredentialStoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> futures::future::BoxFuture<'c, Result<T, StoreError>>
-            + Send
-            + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> futures::future::BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let done: Result<T, StoreError> = self
             .db
@@ -330,7 +329,7 @@ impl CredentialReader for Credentials {
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(source.connector.as_str())
             .bind(source.anchor.as_str())
-            .fetch_optional(self.db.read())
+            .fetch_optional(self.db.lookups())
             .await
             .map_err(StoreError::doing("reading a credential"))?;
         Ok(row.as_ref().map(stored_credential).transpose()?)

@@ -4,13 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool};
 
 use crate::config::DatabaseUrl;
 
+use super::checkpoint::{self, Checkpoints};
+use super::connection::{Connection, Kind, Lookups};
 use super::error::StoreError;
 use super::migrate;
+use super::sqlite::SqliteConnection;
 use super::writer::{self, Urgency, Writer};
 
 /// Which of the two embedded files (design D3). PostgreSQL holds the tables of both in one database.
@@ -40,6 +43,7 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 pub struct Database {
     engine: Engine,
     readers: AnyPool,
+    lookups: Lookups,
     writer: Writer,
 }
 
@@ -65,26 +69,31 @@ impl Database {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
              PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000"
         );
-        let pool = |size: u32| {
-            let pragmas = pragmas.clone();
-            AnyPoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(ACQUIRE)
-                .after_connect(move |conn, _| {
-                    let pragmas = pragmas.clone();
-                    Box::pin(async move {
-                        sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(conn).await?;
-                        Ok(())
-                    })
-                })
-                .connect_with(options.clone())
-        };
-        let write_pool = pool(1).await.map_err(StoreError::doing("opening the database file for writing"))?;
-        let mut conn = write_pool.acquire().await.map_err(StoreError::doing("opening the database file"))?;
+        let open = SqliteConnection::open(&path, &pragmas);
+        let open = open.map_err(StoreError::doing("opening the database file for writing"))?;
+        let mut conn = Connection(Kind::Embedded(open));
         migrate::run(&mut conn, room).await?;
-        drop(conn);
-        let readers = pool(READERS).await.map_err(StoreError::doing("opening the database file for reading"))?;
-        Ok(Self { engine: Engine::Sqlite, readers, writer: writer::queued(write_pool) })
+        sqlx::raw_sql(checkpoint::WRITERS_OWN)
+            .execute(&mut conn)
+            .await
+            .map_err(StoreError::doing("opening the database file for writing"))?;
+        let Kind::Embedded(open) = conn.0 else { return Err(StoreError::Stopped) };
+        let checkpoints = Checkpoints::start(&path, &pragmas)?;
+        let lookups = Lookups::embedded(path, pragmas.clone());
+        let readers = AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE)
+            .after_connect(move |conn, _| {
+                let pragmas = pragmas.clone();
+                Box::pin(async move {
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(conn).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(StoreError::doing("opening the database file for reading"))?;
+        Ok(Self { engine: Engine::Sqlite, readers, lookups, writer: writer::queued(open, checkpoints)? })
     }
 
     async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
@@ -96,25 +105,28 @@ impl Database {
             }
         };
         let writers = pool(POSTGRES_WRITERS).await?;
-        let mut conn = writers.acquire().await.map_err(StoreError::doing("connecting to PostgreSQL"))?;
+        let conn = writers.acquire().await.map_err(StoreError::doing("connecting to PostgreSQL"))?;
+        let mut conn = Connection(Kind::Pooled(conn));
         // Two nodes that start at once must not migrate at once.
         let lock = |sql: &'static str| sqlx::raw_sql(sql);
         lock("SELECT pg_advisory_lock(7216551)")
-            .execute(&mut *conn)
+            .execute(&mut conn)
             .await
             .map_err(StoreError::doing("waiting for another node's migration"))?;
         let migrated = migrate::run(&mut conn, room).await;
         if migrated.is_err() {
             // The failed transaction must end before the lock can be given back; its own error is what counts.
-            let _ = lock("ROLLBACK").execute(&mut *conn).await;
+            let _ = lock("ROLLBACK").execute(&mut conn).await;
         }
         lock("SELECT pg_advisory_unlock(7216551)")
-            .execute(&mut *conn)
+            .execute(&mut conn)
             .await
             .map_err(StoreError::doing("ending the migration"))?;
         migrated?;
         drop(conn);
-        Ok(Self { engine: Engine::Postgres, readers: pool(READERS).await?, writer: Writer::Pool(writers) })
+        let readers = pool(READERS).await?;
+        let lookups = Lookups::server(readers.clone());
+        Ok(Self { engine: Engine::Postgres, readers, lookups, writer: Writer::Pool(writers) })
     }
 
     pub fn engine(&self) -> Engine {
@@ -126,6 +138,22 @@ impl Database {
         &self.readers
     }
 
+    /// The door for statements that find few rows by a key, as every sign-in asks them. On SQLite they run on the calling
+    /// thread; whatever reads more goes through [`Self::read`].
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
+    /// A connection for reading, for functions that read within a write too.
+    pub(super) async fn reader(&self, doing: &'static str) -> Result<Connection, StoreError> {
+        Ok(Connection(Kind::Pooled(self.readers.acquire().await.map_err(StoreError::doing(doing))?)))
+    }
+
+    /// A transaction that nobody will commit.
+    pub(super) async fn scratch(&self, doing: &'static str) -> Result<Connection, StoreError> {
+        Ok(Connection(Kind::Transaction(self.readers.begin().await.map_err(StoreError::doing(doing))?)))
+    }
+
     /// The door for writing: runs `work` in a transaction and answers after the commit is durable.
     ///
     /// An `Err` of `work` rolls back what it wrote and is returned as it is. On SQLite, works that wait together share
@@ -135,7 +163,7 @@ impl Database {
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     {
         self.writer.run(urgency, work).await
     }
@@ -143,6 +171,7 @@ impl Database {
     /// Closes the connections after the queued writes are done.
     pub async fn close(&self) {
         self.writer.close().await;
+        self.lookups.close();
         self.readers.close().await;
     }
 }

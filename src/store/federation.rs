@@ -1,7 +1,8 @@
 //! Federation partners on SQL.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
+use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;
@@ -73,7 +74,7 @@ impl PartnerStore for FederationStore {
     async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError> {
         let row = sqlx::query("SELECT entity_id, settings FROM federation_partner WHERE entity_id = $1")
             .bind(entity_id.as_str())
-            .fetch_optional(self.db.read())
+            .fetch_optional(self.db.lookups())
             .await
             .map_err(StoreError::doing("reading a federation partner"))
             .map_err(unavailable)?;
@@ -85,13 +86,7 @@ impl PartnerStore for FederationStore {
     }
 
     async fn partners(&self) -> Result<Vec<Partner>, PartnerStoreError> {
-        let mut conn = self
-            .db
-            .read()
-            .acquire()
-            .await
-            .map_err(StoreError::doing("reading federation partners"))
-            .map_err(unavailable)?;
+        let mut conn = self.db.reader("reading federation partners").await.map_err(unavailable)?;
         all(&mut conn).await.map_err(unavailable)
     }
 
@@ -115,7 +110,7 @@ impl PartnerStore for FederationStore {
 }
 
 /// A tenant has few partners, so that looking for a domain may read them all.
-async fn all(conn: &mut AnyConnection) -> Result<Vec<Partner>, StoreError> {
+async fn all(conn: &mut Connection) -> Result<Vec<Partner>, StoreError> {
     let rows = sqlx::query("SELECT entity_id, settings FROM federation_partner ORDER BY entity_id")
         .fetch_all(conn)
         .await

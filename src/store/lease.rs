@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
-use super::database::Database;
+use super::connection::Connection;
+use super::database::{Database, Engine};
 use super::error::StoreError;
 use super::writer::Urgency;
 use crate::identity::{LeaseEpoch, NodeId};
@@ -97,11 +98,11 @@ pub async fn release(db: &Database, lease: Lease) -> Result<(), StoreError> {
 }
 
 /// Within a transaction: the lease is still that of `epoch`, and stays so until the transaction ends.
-pub async fn check_epoch(conn: &mut AnyConnection, epoch: LeaseEpoch) -> Result<(), StoreError> {
+pub async fn check_epoch(conn: &mut Connection, epoch: LeaseEpoch) -> Result<(), StoreError> {
     // SQLite's one writer holds the file; PostgreSQL must hold the row, or the lease could change hands before we commit.
-    let sql = match conn.backend_name() {
-        "PostgreSQL" => "SELECT epoch FROM engine_lease WHERE id = 1 FOR SHARE",
-        _ => "SELECT epoch FROM engine_lease WHERE id = 1",
+    let sql = match conn.engine() {
+        Engine::Postgres => "SELECT epoch FROM engine_lease WHERE id = 1 FOR SHARE",
+        Engine::Sqlite => "SELECT epoch FROM engine_lease WHERE id = 1",
     };
     let row = sqlx::query(sql).fetch_one(conn).await.map_err(StoreError::doing("checking the engine lease"))?;
     if row.get::<i64, _>("epoch") == epoch.number() {
@@ -112,10 +113,10 @@ pub async fn check_epoch(conn: &mut AnyConnection, epoch: LeaseEpoch) -> Result<
 }
 
 /// Milliseconds since 1970 by the database's clock.
-pub(super) async fn database_time(conn: &mut AnyConnection) -> Result<i64, StoreError> {
-    let sql = match conn.backend_name() {
-        "PostgreSQL" => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now",
-        _ => "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS BIGINT) AS now",
+pub(super) async fn database_time(conn: &mut Connection) -> Result<i64, StoreError> {
+    let sql = match conn.engine() {
+        Engine::Postgres => "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now",
+        Engine::Sqlite => "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS BIGINT) AS now",
     };
     let row = sqlx::query(sql).fetch_one(conn).await.map_err(StoreError::doing("reading the database's clock"))?;
     Ok(row.get("now"))

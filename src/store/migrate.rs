@@ -1,7 +1,8 @@
 //! The embedded migration list. Migrations only add; code runs before and after each one.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
+use super::connection::Connection;
 use super::database::Room;
 use super::error::StoreError;
 
@@ -37,7 +38,7 @@ const ENGINE: &[Migration] = migrations!("engine":
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.
-pub(super) async fn run(conn: &mut AnyConnection, room: Room) -> Result<(), StoreError> {
+pub(super) async fn run(conn: &mut Connection, room: Room) -> Result<(), StoreError> {
     let list = match room {
         Room::Gateway => GATEWAY,
         Room::Engine => ENGINE,
@@ -80,7 +81,7 @@ fn strip_comments(statement: &str) -> String {
     lines.filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n").trim().trim_end_matches(';').to_owned()
 }
 
-async fn execute(conn: &mut AnyConnection, sql: String) -> Result<(), StoreError> {
+async fn execute(conn: &mut Connection, sql: String) -> Result<(), StoreError> {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(conn).await.map_err(StoreError::doing("migrating the tables"))?;
     Ok(())
 }

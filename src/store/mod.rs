@@ -6,6 +6,8 @@
 
 pub mod audit;
 mod bulk;
+mod checkpoint;
+mod connection;
 pub mod credentials;
 mod database;
 pub mod engine;
@@ -16,6 +18,7 @@ pub mod lease;
 mod migrate;
 pub mod sealed_values;
 pub mod signin;
+mod sqlite;
 pub mod tenant;
 pub mod values;
 mod writer;
@@ -23,6 +26,7 @@ mod writer;
 pub use crate::config::{DatabaseUrl, DatabaseUrlError};
 pub use audit::AuditLog;
 pub use bulk::{chunk_sizes, values_clause};
+pub use connection::{Connection, Lookups};
 pub use database::{Database, Engine, Room};
 pub use error::StoreError;
 pub use writer::Urgency;

@@ -1,7 +1,8 @@
 //! What stands in the gateway's database under keys of the ring, but for credentials, which have a way of their own.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
+use super::connection::Connection;
 use super::audit::AuditLog;
 use super::database::Database;
 use super::error::StoreError;
@@ -104,7 +105,7 @@ impl SealedValues {
     }
 }
 
-async fn replace(conn: &mut AnyConnection, was: Placed, new: String) -> Result<(), StoreError> {
+async fn replace(conn: &mut Connection, was: Placed, new: String) -> Result<(), StoreError> {
     let (sql, key) = match was.place {
         Place::Value(name) => ("UPDATE store_value SET value = $3 WHERE name = $1 AND value = $2", name),
         Place::SigningKey(kid) => ("UPDATE signing_key SET sealed_key = $3 WHERE kid = $1 AND sealed_key = $2", kid),

@@ -19,7 +19,8 @@ async fn open() -> (tempfile::TempDir, Database) {
     (dir, db)
 }
 
-async fn put(db: &Database, name: &'static str, value: Option<i64>, fail: bool) -> Result<(), TestError> {
+async fn put(db: &Database, name: &str, value: Option<i64>, fail: bool) -> Result<(), TestError> {
+    let name = name.to_owned();
     db.write(Urgency::Waited, move |conn| {
         Box::pin(async move {
             sqlx::query("INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) VALUES ($1, '', '', 0, 0, 1, $2)")
@@ -72,8 +73,16 @@ async fn acknowledged_gateway_commits_are_flushed_and_the_tables_migrate_once() 
     let (dir, db) = open().await;
     put(&db, "a", None, false).await.expect("a row");
     for (pragma, expected) in [("PRAGMA synchronous", 2_i64), ("PRAGMA foreign_keys", 1)] {
-        let row = sqlx::query(pragma).fetch_one(db.read()).await.expect("a pragma");
-        assert_eq!(row.get::<i64, _>(0), expected, "{pragma}");
+        let doing = || StoreError::doing("reading a pragma");
+        let writing = db.write(Urgency::Waited, move |conn| {
+            Box::pin(async move { sqlx::query(pragma).fetch_one(conn).await.map_err(doing()) })
+        });
+        let writer: sqlx::any::AnyRow = writing.await.expect("a pragma");
+        let reader = sqlx::query(pragma).fetch_one(db.read()).await.expect("a pragma");
+        let lookups = sqlx::query(pragma).fetch_one(db.lookups()).await.expect("a pragma");
+        for row in [writer, reader, lookups] {
+            assert_eq!(row.get::<i64, _>(0), expected, "{pragma}");
+        }
     }
     let mode: String = sqlx::query("PRAGMA journal_mode").fetch_one(db.read()).await.expect("a pragma").get(0);
     assert_eq!(mode, "wal");
@@ -82,6 +91,24 @@ async fn acknowledged_gateway_commits_are_flushed_and_the_tables_migrate_once() 
     let again = Database::open(&url, Room::Gateway).await.expect("it opens again");
     let row = sqlx::query("SELECT COUNT(*) FROM alert").fetch_one(again.read()).await.expect("count");
     assert_eq!(row.get::<i64, _>(0), 1);
+}
+
+#[tokio::test]
+async fn what_waits_is_written_before_the_close() {
+    let (dir, db) = open().await;
+    let names: Vec<String> = (0..300).map(|number| format!("n{number}")).collect();
+    let puts = names.iter().map(|name| put(&db, name, None, false));
+    let (written, ()) = tokio::join!(futures::future::join_all(puts), async {
+        tokio::task::yield_now().await;
+        db.close().await;
+    });
+    let acknowledged = written.iter().filter(|put| put.is_ok()).count();
+    assert!(acknowledged > 0, "{written:?}");
+    assert!(put(&db, "late", None, false).await.is_err());
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    let again = Database::open(&url, Room::Gateway).await.expect("it opens again");
+    let row = sqlx::query("SELECT COUNT(*) FROM alert").fetch_one(again.read()).await.expect("count");
+    assert_eq!(usize::try_from(row.get::<i64, _>(0)), Ok(acknowledged));
 }
 
 #[test]

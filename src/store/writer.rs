@@ -1,6 +1,6 @@
 //! The way writes take into a database.
 //!
-//! PostgreSQL: a transaction per work on a pool. SQLite: one task owns the only writing connection, takes what waits,
+//! PostgreSQL: a transaction per work on a pool. SQLite: one thread owns the only writing connection, takes what waits,
 //! runs each work in a savepoint and commits them together, so that one disk flush serves many sign-ins.
 
 use std::panic::AssertUnwindSafe;
@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::{AnyConnection, AnyPool, Connection};
+use sqlx::AnyPool;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
+use super::checkpoint::Checkpoints;
+use super::connection::{Connection, Kind};
 use super::error::StoreError;
+use super::sqlite::SqliteConnection;
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +36,20 @@ const GROUP_TIME: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(super) enum Writer {
     Pool(AnyPool),
-    Queue { urgent: mpsc::Sender<Work>, bulk: mpsc::Sender<Work>, pool: AnyPool },
+    Queue(Queue),
+}
+
+#[derive(Clone)]
+pub(super) struct Queue {
+    urgent: mpsc::Sender<Work>,
+    bulk: mpsc::Sender<Work>,
+    /// Asks the thread to end once what waits is done.
+    closing: CancellationToken,
+    closed: CancellationToken,
 }
 
 /// A work whose result type is erased: it ends in a call that answers its caller.
-pub(super) type Work = Box<dyn for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Done> + Send>;
+pub(super) type Work = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Done> + Send>;
 
 pub(super) enum Done {
     /// To be committed; the call answers once the commit's fate is known.
@@ -50,15 +63,15 @@ impl Writer {
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     {
         match self {
             Self::Pool(pool) => run_alone(pool, work).await,
-            Self::Queue { urgent, bulk, .. } => {
+            Self::Queue(queue) => {
                 let (answer, answered) = oneshot::channel();
                 let queue = match urgency {
-                    Urgency::Waited => urgent,
-                    Urgency::Bulk => bulk,
+                    Urgency::Waited => &queue.urgent,
+                    Urgency::Bulk => &queue.bulk,
                 };
                 queue.send(erase(work, answer)).await.map_err(|_| StoreError::Stopped)?;
                 answered.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
@@ -68,7 +81,11 @@ impl Writer {
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Pool(pool) | Self::Queue { pool, .. } => pool.close().await,
+            Self::Pool(pool) => pool.close().await,
+            Self::Queue(queue) => {
+                queue.closing.cancel();
+                queue.closed.cancelled().await;
+            }
         }
     }
 }
@@ -76,23 +93,24 @@ impl Writer {
 async fn run_alone<T, E, F>(pool: &AnyPool, work: F) -> Result<T, E>
 where
     E: From<StoreError>,
-    F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>>,
+    F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>>,
 {
-    let mut tx = pool.begin().await.map_err(StoreError::doing("beginning a transaction"))?;
-    match AssertUnwindSafe(work(&mut tx)).catch_unwind().await {
-        Ok(Ok(value)) => {
-            // PostgreSQL answers the COMMIT of a failed transaction with a rollback and no error: a work that passed over
-            // an error would be told that what it wrote is kept.
-            sqlx::raw_sql("SELECT 1").execute(&mut *tx).await.map_err(StoreError::doing("committing"))?;
-            tx.commit().await.map_err(StoreError::doing("committing"))?;
+    let begun = pool.begin().await.map_err(StoreError::doing("beginning a transaction"))?;
+    let mut conn = Connection(Kind::Transaction(begun));
+    let worked = AssertUnwindSafe(work(&mut conn)).catch_unwind().await;
+    if matches!(worked, Ok(Ok(_))) {
+        // PostgreSQL answers the COMMIT of a failed transaction with a rollback and no error: a work that passed over
+        // an error would be told that what it wrote is kept.
+        sqlx::raw_sql("SELECT 1").execute(&mut conn).await.map_err(StoreError::doing("committing"))?;
+    }
+    match (worked, conn.0) {
+        (Ok(Ok(value)), Kind::Transaction(transaction)) => {
+            transaction.commit().await.map_err(StoreError::doing("committing"))?;
             Ok(value)
         }
-        Ok(Err(error)) => {
-            // Dropping the transaction would roll back too; its failure changes nothing for the caller.
-            let _ = tx.rollback().await;
-            Err(error)
-        }
-        Err(_) => Err(StoreError::Panicked.into()),
+        // Dropping the transaction rolls back.
+        (Ok(Err(error)), _) => Err(error),
+        (Ok(Ok(_)), Kind::Embedded(_) | Kind::Pooled(_)) | (Err(_), _) => Err(StoreError::Panicked.into()),
     }
 }
 
@@ -100,7 +118,7 @@ fn erase<T, E, F>(work: F, answer: oneshot::Sender<Result<T, E>>) -> Work
 where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
-    F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
 {
     Box::new(move |conn| {
         Box::pin(async move {
@@ -119,46 +137,76 @@ where
     })
 }
 
-/// Starts the task that owns the writing connection. It ends when every handle is gone.
-pub(super) fn queued(pool: AnyPool) -> Writer {
+/// Starts the thread that owns the writing connection. It ends when it is asked to, or when every handle is gone.
+pub(super) fn queued(connection: SqliteConnection, checkpoints: Checkpoints) -> Result<Writer, StoreError> {
     let (urgent, urgent_works) = mpsc::channel(QUEUE);
     let (bulk, bulk_works) = mpsc::channel(QUEUE);
-    tokio::spawn(serve(pool.clone(), urgent_works, bulk_works));
-    Writer::Queue { urgent, bulk, pool }
+    let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
+    let thread = {
+        let (closing, closed) = (closing.clone(), closed.clone().drop_guard());
+        move || {
+            // Works wait for their own statements alone, and those are done when they are asked for.
+            futures::executor::block_on(serve(connection, checkpoints, urgent_works, bulk_works, closing));
+            drop(closed);
+        }
+    };
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(thread)
+        .map_err(|error| StoreError::doing("starting the writing thread")(error.into()))?;
+    Ok(Writer::Queue(Queue { urgent, bulk, closing, closed }))
 }
 
-async fn serve(pool: AnyPool, mut urgent: mpsc::Receiver<Work>, mut bulk: mpsc::Receiver<Work>) {
+async fn serve(
+    connection: SqliteConnection,
+    mut checkpoints: Checkpoints,
+    mut urgent: mpsc::Receiver<Work>,
+    mut bulk: mpsc::Receiver<Work>,
+    closing: CancellationToken,
+) {
+    let mut conn = Connection(Kind::Embedded(connection));
     loop {
         let (first, urgency) = tokio::select! {
             biased;
-            Some(work) = urgent.recv() => (work, Urgency::Waited),
+            work = urgent.recv() => match work {
+                Some(work) => (work, Urgency::Waited),
+                // Nobody can ask any more; what waits is still done.
+                None => match bulk.try_recv() {
+                    Ok(work) => (work, Urgency::Bulk),
+                    Err(_) => return,
+                },
+            },
             Some(work) = bulk.recv() => (work, Urgency::Bulk),
-            else => return,
+            () = closing.cancelled(), if !urgent.is_closed() => {
+                urgent.close();
+                bulk.close();
+                continue;
+            }
         };
         // Bulk works commit one by one, so that an urgent one never waits for more than the one that runs.
         let more = match urgency {
             Urgency::Waited => Some(&mut urgent),
             Urgency::Bulk => None,
         };
-        if let Err(error) = commit_group(&pool, first, more).await {
-            tracing::error!(error = %error, "the database writer could not commit");
+        match commit_group(&mut conn, first, more).await {
+            Ok(works) => checkpoints.committed(urgency, works),
+            Err(error) => tracing::error!(error = %error, "the database writer could not commit"),
         }
     }
 }
 
 async fn commit_group(
-    pool: &AnyPool,
+    conn: &mut Connection,
     first: Work,
     mut more: Option<&mut mpsc::Receiver<Work>>,
-) -> Result<(), StoreError> {
-    let mut conn = pool.acquire().await.map_err(StoreError::doing("acquiring the writing connection"))?;
-    control(&mut conn, "BEGIN IMMEDIATE").await?;
+) -> Result<usize, StoreError> {
+    control(conn, "BEGIN IMMEDIATE")?;
     let opened = Instant::now();
     let mut kept = Vec::new();
     let mut next = Some(first);
     let mut broken = None;
     while let Some(work) = next.take() {
-        match run_in_savepoint(&mut conn, work).await {
+        match run_in_savepoint(conn, work).await {
             Ok(Some(answer)) => kept.push(answer),
             Ok(None) => {}
             Err(error) => {
@@ -171,37 +219,33 @@ async fn commit_group(
         }
     }
     let committed = match broken {
-        None => control(&mut conn, "COMMIT").await,
+        None => control(conn, "COMMIT"),
         Some(error) => Err(error),
     };
     if committed.is_err() {
         // SQLite may have rolled back already; whichever, nothing of the group stays.
-        let _ = control(&mut conn, "ROLLBACK").await;
-        if conn.ping().await.is_err() {
-            // A connection that does not answer is not returned to the pool.
-            let _ = conn.close().await;
-        }
+        let _ = control(conn, "ROLLBACK");
     }
-    let failed = committed.is_err();
+    let (failed, works) = (committed.is_err(), kept.len());
     for answer in kept {
         answer(if failed { Err(StoreError::Stopped) } else { Ok(()) });
     }
-    committed
+    committed.map(|()| works)
 }
 
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-async fn run_in_savepoint(conn: &mut AnyConnection, work: Work) -> Result<Option<Answer>, StoreError> {
-    control(conn, "SAVEPOINT work").await?;
+async fn run_in_savepoint(conn: &mut Connection, work: Work) -> Result<Option<Answer>, StoreError> {
+    control(conn, "SAVEPOINT work")?;
     let done = work(conn).await;
     let answer = match done {
         Done::Keep(answer) => Some(answer),
         Done::Undo => {
-            control(conn, "ROLLBACK TO work").await?;
+            control(conn, "ROLLBACK TO work")?;
             None
         }
     };
-    match control(conn, "RELEASE work").await {
+    match control(conn, "RELEASE work") {
         Ok(()) => Ok(answer),
         Err(error) => {
             if let Some(answer) = answer {
@@ -212,7 +256,9 @@ async fn run_in_savepoint(conn: &mut AnyConnection, work: Work) -> Result<Option
     }
 }
 
-async fn control(conn: &mut AnyConnection, sql: &'static str) -> Result<(), StoreError> {
-    sqlx::raw_sql(sql).execute(conn).await.map_err(StoreError::doing("controlling a transaction"))?;
-    Ok(())
+fn control(conn: &Connection, sql: &'static str) -> Result<(), StoreError> {
+    match &conn.0 {
+        Kind::Embedded(connection) => connection.control(sql).map_err(StoreError::doing("controlling a transaction")),
+        Kind::Pooled(_) | Kind::Transaction(_) => Err(StoreError::Stopped),
+    }
 }

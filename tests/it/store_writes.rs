@@ -16,7 +16,7 @@ async fn on_every_database(test: impl AsyncFn(Database)) {
     }
 }
 
-async fn put(conn: &mut sqlx::AnyConnection, name: &str) -> Result<(), StoreError> {
+async fn put(conn: &mut landbridge::store::Connection, name: &str) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO store_value (name, value) VALUES ($1, '')")
         .bind(name)
         .execute(conn)

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::{channel, placeholders};
 use crate::audit::{Event, EventKind, Outcome};
@@ -10,6 +10,7 @@ use crate::credential::{Quarantine, SourceStamp};
 use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp};
 use crate::password_sync::AccountResult;
 use crate::password_sync::store::{AccountChange, CredentialChange, OutdatedMark, SealedChain, StateChange};
+use crate::store::Connection;
 use crate::store::audit::AuditLog;
 use crate::store::bulk::{chunk_sizes, values_clause};
 use crate::store::error::StoreError;
@@ -34,7 +35,7 @@ struct CredentialRow {
 const CREDENTIAL_COLUMNS: usize = 11;
 
 impl Applying {
-    pub async fn run(self, conn: &mut AnyConnection, changes: Vec<AccountChange>) -> Result<(), StoreError> {
+    pub async fn run(self, conn: &mut Connection, changes: Vec<AccountChange>) -> Result<(), StoreError> {
         let live = self.live_links(conn, &changes).await?;
         let (mut replaced, mut doubted, mut states, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for change in changes {
@@ -80,7 +81,7 @@ impl Applying {
     /// meanwhile must not get the wiped credential back.
     async fn live_links(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         changes: &[AccountChange],
     ) -> Result<HashSet<SourceAnchor>, StoreError> {
         let anchors: Vec<&SourceAnchor> =
@@ -106,7 +107,7 @@ impl Applying {
 
     async fn put_credentials(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         rows: Vec<CredentialRow>,
         clear_outdated: bool,
     ) -> Result<(), StoreError> {
@@ -144,7 +145,7 @@ impl Applying {
 
     async fn put_states(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         states: Vec<(SourceAnchor, StateChange)>,
     ) -> Result<(), StoreError> {
         let mut states = states.into_iter();
@@ -173,7 +174,7 @@ impl Applying {
 
     async fn put_results(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         results: Vec<(SourceAnchor, AccountResult)>,
     ) -> Result<(), StoreError> {
         let mut results = results.into_iter();
@@ -200,7 +201,7 @@ impl Applying {
 
     async fn confirm(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         anchor: &SourceAnchor,
         stamp: &SourceStamp,
         password_set: Option<Timestamp>,
@@ -224,7 +225,7 @@ impl Applying {
     /// Takes a mark off; one that was set anew in the meantime stays.
     async fn clear_mark(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         anchor: &SourceAnchor,
         mark: &OutdatedMark,
     ) -> Result<(), StoreError> {
@@ -244,7 +245,7 @@ impl Applying {
     /// The account was disabled or deleted in its directory: sessions and grants that compare the stamp end.
     async fn end_sessions(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         anchor: &SourceAnchor,
         change: &StateChange,
     ) -> Result<(), StoreError> {
@@ -268,7 +269,7 @@ impl Applying {
 
     async fn record_quarantine(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         anchor: &SourceAnchor,
         reason: Quarantine,
     ) -> Result<(), StoreError> {
@@ -282,7 +283,7 @@ impl Applying {
 
     async fn end_fetch(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         anchor: &SourceAnchor,
         read_at: Timestamp,
     ) -> Result<(), StoreError> {

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, Row as _, Transaction};
+use sqlx::{Any, Row as _};
 use tokio::sync::Mutex;
 
 use super::statement::{Arg, Statement};
 use crate::identity::LeaseEpoch;
-use crate::store::{Database, StoreError, Urgency};
+use crate::store::{Connection, Database, StoreError, Urgency};
 use crate::sync::store::{EngineStore, EngineStoreError, StoreResult};
 
 /// The engine's store on `engine.db` or PostgreSQL. Cheap to clone.
 #[derive(Clone)]
 pub struct SqlEngine {
     db: Database,
-    scratch: Option<Arc<Mutex<Transaction<'static, Any>>>>,
+    scratch: Option<Arc<Mutex<Connection>>>,
 }
 
 impl From<StoreError> for EngineStoreError {
@@ -38,7 +38,7 @@ impl SqlEngine {
         let query = bound(&sql, args);
         let rows = match &self.scratch {
             None => query.fetch_all(self.db.read()).await,
-            Some(scratch) => query.fetch_all(&mut **scratch.lock().await).await,
+            Some(scratch) => query.fetch_all(&mut *scratch.lock().await).await,
         };
         Ok(rows.map_err(StoreError::doing(doing))?)
     }
@@ -61,12 +61,12 @@ impl SqlEngine {
     }
 
     pub(super) async fn open_scratch(&self) -> StoreResult<Arc<dyn EngineStore>> {
-        let tx = self.db.read().begin().await.map_err(StoreError::doing("opening a scratch transaction"))?;
-        Ok(Arc::new(Self { db: self.db.clone(), scratch: Some(Arc::new(Mutex::new(tx))) }))
+        let scratch = self.db.scratch("opening a scratch transaction").await?;
+        Ok(Arc::new(Self { db: self.db.clone(), scratch: Some(Arc::new(Mutex::new(scratch))) }))
     }
 }
 
-async fn run(conn: &mut AnyConnection, epoch: LeaseEpoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
+async fn run(conn: &mut Connection, epoch: LeaseEpoch, statements: Vec<Statement>) -> StoreResult<Vec<AnyRow>> {
     let doing = "writing the engine's tables";
     let checked = sqlx::query("UPDATE engine_epoch SET epoch = $1 WHERE id = 1 AND epoch <= $1")
         .bind(epoch.number())

@@ -18,7 +18,7 @@ impl Clients for IssuerStore {
     async fn client(&self, id: &ClientId) -> Result<Option<Client>, StoreDown> {
         let row = sqlx::query("SELECT * FROM client WHERE client_id = $1")
             .bind(id.as_str().to_owned())
-            .fetch_optional(self.db.read())
+            .fetch_optional(self.db.lookups())
             .await
             .map_err(StoreError::doing("reading a client"))?;
         Ok(row.as_ref().map(read_client).transpose()?)

@@ -1,6 +1,6 @@
 //! Authorization codes: kept for a session that stands, traded once.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::facts::{present_columns, present_joins};
 use super::grants::revoke_grant;
@@ -12,13 +12,13 @@ use crate::issuer::grant::{AuthenticationContext, Grant};
 use crate::issuer::redemption::{self, CodeRefusal};
 use crate::issuer::standing::{Ended, session_standing, standing};
 use crate::issuer::store::{Granted, NewCode, Redemption};
-use crate::store::StoreError;
 use crate::store::audit::AuditLog;
+use crate::store::{Connection, StoreError};
 
 const TABLE: &str = "authorization_code";
 
 pub(super) async fn issue(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     audit: &AuditLog,
     code: NewCode,
 ) -> Result<Result<(), Ended>, StoreError> {
@@ -85,7 +85,7 @@ pub(super) async fn issue(
 }
 
 pub(super) async fn redeem(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     audit: &AuditLog,
     asked: Redemption,
 ) -> Result<Result<Granted, CodeRefusal>, StoreError> {
@@ -165,7 +165,7 @@ pub(super) fn issued(kind: EventKind, client: &ClientId, grant: &Grant) -> Event
 }
 
 async fn add_grant(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     grant: &Grant,
     recorded: &crate::issuer::standing::Recorded,
     now: Timestamp,

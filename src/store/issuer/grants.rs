@@ -1,7 +1,7 @@
 //! Grants: the trait's door, revocation, groups and the purge.
 
 use async_trait::async_trait;
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::facts::{grant_columns, present_columns, present_joins};
 use super::{IssuerStore, codes, facts, parsed, refresh};
@@ -14,7 +14,7 @@ use crate::issuer::refresh::RefreshRefusal;
 use crate::issuer::standing::{Ended, standing};
 use crate::issuer::store::{Granted, Grants, NewCode, Redemption, RefreshRequest, Revocable};
 use crate::store::audit::AuditLog;
-use crate::store::{StoreError, Urgency};
+use crate::store::{Connection, StoreError, Urgency};
 
 /// Grants dropped per transaction of the purge (bulk writes yield to sign-ins, design D3).
 const PURGE_BATCH: i64 = 200;
@@ -56,7 +56,7 @@ impl Grants for IssuerStore {
         ))
         .bind(id.to_string())
         .bind(now.millis())
-        .fetch_optional(self.db.read())
+        .fetch_optional(self.db.lookups())
         .await
         .map_err(StoreError::doing("reading a grant"))?;
         let Some(row) = row else { return Ok(None) };
@@ -134,7 +134,7 @@ impl Grants for IssuerStore {
 
 /// Ends a grant and all its refresh tokens, once; the first reason stays.
 pub(super) async fn revoke_grant(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     audit: &AuditLog,
     grant: &str,
     reason: &'static str,
@@ -159,7 +159,7 @@ pub(super) async fn revoke_grant(
     Ok(())
 }
 
-async fn purge_batch(conn: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
+async fn purge_batch(conn: &mut Connection, before: Timestamp) -> Result<u64, StoreError> {
     let mut purged = 0;
     for sql in [
         // A code is kept as long as its grant: shown once more, it still revokes it.

@@ -1,6 +1,6 @@
 //! Refresh tokens: one transaction reads the token's place in its family, decides, and rotates or revokes.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::codes::issued;
 use super::facts::{self, grant_columns, present_columns, present_joins};
@@ -11,11 +11,11 @@ use crate::issuer::opaque::OpaqueHash;
 use crate::issuer::refresh::{Decision, Presented, RefreshRefusal, decide};
 use crate::issuer::standing::standing;
 use crate::issuer::store::{Granted, RefreshRequest};
-use crate::store::StoreError;
 use crate::store::audit::AuditLog;
+use crate::store::{Connection, StoreError};
 
 pub(super) async fn refresh(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     audit: &AuditLog,
     asked: RefreshRequest,
 ) -> Result<Result<Granted, RefreshRefusal>, StoreError> {
@@ -83,7 +83,7 @@ pub(super) async fn refresh(
 }
 
 async fn rotate(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     asked: &RefreshRequest,
     grant: &str,
     grant_expires_at: Timestamp,
@@ -99,7 +99,7 @@ async fn rotate(
 }
 
 pub(super) async fn add_token(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     token: &OpaqueHash,
     grant: &str,
     predecessor: Option<&OpaqueHash>,

@@ -1,7 +1,6 @@
 //! Attempts: from the reserved place to one commit of settlement, session and audit record.
 
 use async_trait::async_trait;
-use sqlx::AnyConnection;
 
 use super::{SignInTables, down, lockout, sessions, transactions};
 use crate::audit::{Event, Outcome};
@@ -9,7 +8,7 @@ use crate::identity::{AttemptId, CredentialSource, Timestamp, UserId};
 use crate::signin::lockout::{Subject, Try};
 use crate::signin::store::{Attempts, Concluded, Conclusion, Late, Learned, Reservation, StoreDown};
 use crate::signin::transaction::State;
-use crate::store::{AuditLog, StoreError, Urgency, lease};
+use crate::store::{AuditLog, Connection, StoreError, Urgency, lease};
 
 #[async_trait]
 impl Attempts for SignInTables {
@@ -74,7 +73,7 @@ impl Attempts for SignInTables {
     }
 }
 
-async fn conclude(conn: &mut AnyConnection, audit: &AuditLog, conclusion: Conclusion) -> Result<Concluded, StoreError> {
+async fn conclude(conn: &mut Connection, audit: &AuditLog, conclusion: Conclusion) -> Result<Concluded, StoreError> {
     let Conclusion {
         attempt,
         at,
@@ -126,7 +125,7 @@ async fn conclude(conn: &mut AnyConnection, audit: &AuditLog, conclusion: Conclu
 }
 
 /// `false` if the assertion had been taken before.
-async fn take_assertion(conn: &mut AnyConnection, assertion: &str, until: Timestamp) -> Result<bool, StoreError> {
+async fn take_assertion(conn: &mut Connection, assertion: &str, until: Timestamp) -> Result<bool, StoreError> {
     let taken = sqlx::query(
         "INSERT INTO assertion_replay (assertion, expires_at) VALUES ($1, $2) ON CONFLICT (assertion) DO NOTHING",
     )
@@ -142,7 +141,7 @@ async fn take_assertion(conn: &mut AnyConnection, assertion: &str, until: Timest
 const REPLAY_MARGIN_MS: i64 = 3_600_000;
 
 /// By the database's time: a node whose clock is ahead must not open an assertion to a second use at another.
-async fn forget_assertions(conn: &mut AnyConnection) -> Result<(), StoreError> {
+async fn forget_assertions(conn: &mut Connection) -> Result<(), StoreError> {
     let now = lease::database_time(conn).await?;
     sqlx::query("DELETE FROM assertion_replay WHERE expires_at <= $1")
         .bind(now.saturating_sub(REPLAY_MARGIN_MS))
@@ -152,7 +151,7 @@ async fn forget_assertions(conn: &mut AnyConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn write_late(conn: &mut AnyConnection, audit: &AuditLog, late: Late) -> Result<(), StoreError> {
+async fn write_late(conn: &mut Connection, audit: &AuditLog, late: Late) -> Result<(), StoreError> {
     lockout::settle(conn, late.attempt, &late.settlement, &late.limits, late.at).await?;
     learn(conn, late.learned, late.at).await?;
     if let Some(oid) = late.revoke {
@@ -164,7 +163,7 @@ async fn write_late(conn: &mut AnyConnection, audit: &AuditLog, late: Late) -> R
 }
 
 /// A moved security stamp ends every session, code and grant of the user (design D23).
-async fn move_stamp(conn: &mut AnyConnection, oid: UserId) -> Result<(), StoreError> {
+async fn move_stamp(conn: &mut Connection, oid: UserId) -> Result<(), StoreError> {
     sqlx::query("UPDATE tenant_user SET security_stamp = $2 WHERE oid = $1")
         .bind(oid.to_string())
         .bind(AttemptId::random().to_string())
@@ -174,7 +173,7 @@ async fn move_stamp(conn: &mut AnyConnection, oid: UserId) -> Result<(), StoreEr
     Ok(())
 }
 
-async fn learn(conn: &mut AnyConnection, learned: Learned, at: Timestamp) -> Result<(), StoreError> {
+async fn learn(conn: &mut Connection, learned: Learned, at: Timestamp) -> Result<(), StoreError> {
     let doing = || StoreError::doing("recording what a directory said of an account");
     match learned {
         Learned::Nothing => Ok(()),

@@ -41,7 +41,7 @@ impl SignInTenant {
     async fn realms(&self) -> Result<Arc<Realms>, StoreDown> {
         let doing = || StoreError::doing("reading the realms");
         let row = sqlx::query("SELECT value FROM counter WHERE name = 'settings'")
-            .fetch_one(self.db.read())
+            .fetch_one(self.db.lookups())
             .await
             .map_err(doing())
             .map_err(super::down)?;
@@ -116,7 +116,7 @@ impl Directory for SignInTenant {
         });
         let row = sqlx::query("SELECT completed_at FROM connector_pass WHERE connector = $1")
             .bind(source.connector.as_str())
-            .fetch_optional(self.db.read())
+            .fetch_optional(self.db.lookups())
             .await
             .map_err(StoreError::doing("reading the password channel's last pass"))
             .map_err(super::down)?;

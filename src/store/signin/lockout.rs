@@ -1,12 +1,12 @@
 //! The lockout counters. Reserving and settling are one statement each on a counter's row, so that parallel guesses, on
 //! whichever node, pass the limit at most together.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use crate::identity::{AttemptId, Timestamp, UserId};
 use crate::signin::lockout::{Limits, Settlement, Try};
 use crate::signin::store::Reservation;
-use crate::store::StoreError;
+use crate::store::{Connection, StoreError};
 
 /// Wrong passwords that are known again.
 const FINGERPRINTS: i64 = 3;
@@ -16,7 +16,7 @@ const FINGERPRINTS: i64 = 3;
 const FAILED: &str = "CASE WHEN lockout.window_from + $4 <= $3 THEN 0 \
      WHEN $5 = 0 AND lockout.locked_until > 0 AND lockout.failed >= $6 THEN $6 - 1 ELSE lockout.failed END";
 
-pub(super) async fn reserve(conn: &mut AnyConnection, attempt: Try) -> Result<Reservation, StoreError> {
+pub(super) async fn reserve(conn: &mut Connection, attempt: Try) -> Result<Reservation, StoreError> {
     let familiar = match &attempt.device {
         Some((oid, device)) => is_familiar(conn, *oid, device).await?,
         None => false,
@@ -60,7 +60,7 @@ pub(super) async fn reserve(conn: &mut AnyConnection, attempt: Try) -> Result<Re
 
 /// Settles a reservation; one that was settled before stays as it is.
 pub(super) async fn settle(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     attempt: AttemptId,
     settlement: &Settlement,
     limits: &Limits,
@@ -105,7 +105,7 @@ pub(super) async fn settle(
 }
 
 /// Gives back the reservation of an attempt that nobody will settle.
-pub(super) async fn abandon(conn: &mut AnyConnection, attempt: &str) -> Result<(), StoreError> {
+pub(super) async fn abandon(conn: &mut Connection, attempt: &str) -> Result<(), StoreError> {
     let row = sqlx::query(
         "UPDATE lockout_reservation SET outcome = 'returned' WHERE attempt = $1 AND outcome IS NULL \
          RETURNING subject, place",
@@ -121,7 +121,7 @@ pub(super) async fn abandon(conn: &mut AnyConnection, attempt: &str) -> Result<(
 }
 
 /// Lifts the lock of `subject` in every place; `true` if there was anything to lift.
-pub(super) async fn unlock(conn: &mut AnyConnection, subject: &str) -> Result<bool, StoreError> {
+pub(super) async fn unlock(conn: &mut Connection, subject: &str) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "UPDATE lockout SET failed = 0, locked_until = 0, times_locked = 0 \
          WHERE subject = $1 AND (failed > 0 OR locked_until > 0)",
@@ -136,7 +136,7 @@ pub(super) async fn unlock(conn: &mut AnyConnection, subject: &str) -> Result<bo
 
 /// Remembers the device on which `oid` has signed in.
 pub(super) async fn remember_device(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     oid: UserId,
     device: &str,
     at: Timestamp,
@@ -156,11 +156,7 @@ pub(super) async fn remember_device(
 
 /// Gives back reservations made before `orphaned`, and forgets settled ones and counters that were quiet since
 /// `forgotten`.
-pub(super) async fn sweep(
-    conn: &mut AnyConnection,
-    orphaned: Timestamp,
-    forgotten: Timestamp,
-) -> Result<(), StoreError> {
+pub(super) async fn sweep(conn: &mut Connection, orphaned: Timestamp, forgotten: Timestamp) -> Result<(), StoreError> {
     let doing = || StoreError::doing("sweeping the lockout counters");
     let rows = sqlx::query("SELECT attempt FROM lockout_reservation WHERE outcome IS NULL AND at <= $1 LIMIT 500")
         .bind(orphaned.millis())
@@ -180,7 +176,7 @@ pub(super) async fn sweep(
     Ok(())
 }
 
-async fn is_familiar(conn: &mut AnyConnection, oid: UserId, device: &str) -> Result<bool, StoreError> {
+async fn is_familiar(conn: &mut Connection, oid: UserId, device: &str) -> Result<bool, StoreError> {
     let row = sqlx::query("SELECT 1 FROM familiar_device WHERE oid = $1 AND device_hash = $2")
         .bind(oid.to_string())
         .bind(device)
@@ -192,7 +188,7 @@ async fn is_familiar(conn: &mut AnyConnection, oid: UserId, device: &str) -> Res
 
 /// Counts a failure; the one that fills the limit locks, each time twice as long.
 async fn keep(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     subject: &str,
     place: &str,
     limits: &Limits,
@@ -230,7 +226,7 @@ async fn keep(
     Ok(())
 }
 
-async fn give_back(conn: &mut AnyConnection, subject: &str, place: &str) -> Result<(), StoreError> {
+async fn give_back(conn: &mut Connection, subject: &str, place: &str) -> Result<(), StoreError> {
     counter(
         conn,
         "UPDATE lockout SET in_flight = CASE WHEN in_flight > 0 THEN in_flight - 1 ELSE 0 END \
@@ -241,7 +237,7 @@ async fn give_back(conn: &mut AnyConnection, subject: &str, place: &str) -> Resu
     .await
 }
 
-async fn counter(conn: &mut AnyConnection, sql: &'static str, subject: &str, place: &str) -> Result<(), StoreError> {
+async fn counter(conn: &mut Connection, sql: &'static str, subject: &str, place: &str) -> Result<(), StoreError> {
     sqlx::query(sql)
         .bind(subject)
         .bind(place)
@@ -253,7 +249,7 @@ async fn counter(conn: &mut AnyConnection, sql: &'static str, subject: &str, pla
 
 /// Remembers a wrong password; `false` if it was among the last ones.
 async fn is_new_fingerprint(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     subject: &str,
     fingerprint: &str,
     at: Timestamp,
@@ -286,7 +282,7 @@ async fn is_new_fingerprint(
     Ok(true)
 }
 
-async fn forget_fingerprints(conn: &mut AnyConnection, subject: &str) -> Result<(), StoreError> {
+async fn forget_fingerprints(conn: &mut Connection, subject: &str) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM wrong_password WHERE subject = $1")
         .bind(subject)
         .execute(conn)

@@ -1,7 +1,7 @@
 //! Sessions, and all that may have ended them, in one query.
 
 use async_trait::async_trait;
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::{SignInTables, down, unreadable};
 use crate::audit::Event;
@@ -10,7 +10,7 @@ use crate::signin::Session;
 use crate::signin::session::{CredentialNow, Liveness, NewSession};
 use crate::signin::store::{SessionKey, Sessions, StoreDown};
 use crate::store::tenant::sql::{keys, where_in};
-use crate::store::{StoreError, Urgency};
+use crate::store::{Connection, StoreError, Urgency};
 
 /// Sessions that are removed in one transaction.
 const PURGED_AT_ONCE: i64 = 200;
@@ -67,7 +67,7 @@ impl Sessions for SignInTables {
         };
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT} WHERE {column} = $1")))
             .bind(value)
-            .fetch_optional(self.db.read())
+            .fetch_optional(self.db.lookups())
             .await
             .map_err(StoreError::doing("reading a session"))
             .map_err(down)?;
@@ -107,7 +107,7 @@ impl Sessions for SignInTables {
     }
 }
 
-pub(super) async fn open(conn: &mut AnyConnection, new: NewSession) -> Result<(), StoreError> {
+pub(super) async fn open(conn: &mut Connection, new: NewSession) -> Result<(), StoreError> {
     let session = new.session;
     let amr = serde_json::to_string(&session.amr).map_err(|e| unreadable("session", "amr", e))?;
     sqlx::query(
@@ -136,7 +136,7 @@ pub(super) async fn open(conn: &mut AnyConnection, new: NewSession) -> Result<()
 }
 
 /// Ends what an attempt was granted.
-pub(super) async fn end_attempt(conn: &mut AnyConnection, attempt: AttemptId, at: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn end_attempt(conn: &mut Connection, attempt: AttemptId, at: Timestamp) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE session SET ended_at = $2, end_reason = 'late-refusal' WHERE attempt = $1 AND ended_at IS NULL",
     )
@@ -149,7 +149,7 @@ pub(super) async fn end_attempt(conn: &mut AnyConnection, attempt: AttemptId, at
 }
 
 async fn note_client(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     sid: SessionId,
     client: &ClientId,
     at: Timestamp,

@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::{SignInTables, down, unreadable};
 use crate::identity::{Timestamp, TransactionId};
 use crate::signin::ProtocolRequest;
 use crate::signin::store::{StoreDown, Transactions};
 use crate::signin::transaction::{State, Transaction};
-use crate::store::{StoreError, Urgency};
+use crate::store::{Connection, StoreError, Urgency};
 
 /// What the `detail` column holds.
 #[derive(Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl Transactions for SignInTables {
             "SELECT cookie_hash, detail, protocol, version, created_at, expires_at FROM signin_transaction WHERE id = $1",
         )
         .bind(id.to_string())
-        .fetch_optional(self.db.read())
+        .fetch_optional(self.db.lookups())
         .await
         .map_err(StoreError::doing("reading a sign-in transaction"))
         .map_err(down)?;
@@ -75,7 +75,7 @@ impl Transactions for SignInTables {
 /// Leaves the state of `version` for `next`, unless somebody else did, or the domain's method is no longer the one that
 /// `next` newly rests on.
 pub(super) async fn leave(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     id: TransactionId,
     version: i64,
     next: &State,
@@ -101,7 +101,7 @@ pub(super) async fn leave(
 
 /// Notes something in a state without leaving it; `false` when it has been left.
 pub(super) async fn note(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     id: TransactionId,
     version: i64,
     same: &State,

@@ -1,6 +1,6 @@
 //! Domains: added, verified, changed.
 
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::super::audit::AuditLog;
 use super::super::error::StoreError;
@@ -12,6 +12,7 @@ use super::sql::{Cell, insert};
 use super::store::TenantStore;
 use crate::audit::Event;
 use crate::identity::{AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, Timestamp};
+use crate::store::Connection;
 use crate::tenant::{ChangeOperation, Domain, PinMark, Verification};
 
 /// Why a domain was not changed.
@@ -221,7 +222,7 @@ fn changed(mut domain: Domain, change: DomainChange, now: Timestamp) -> Result<D
     Ok(domain)
 }
 
-async fn find(conn: &mut AnyConnection, name: &DomainName) -> Result<Option<Domain>, StoreError> {
+async fn find(conn: &mut Connection, name: &DomainName) -> Result<Option<Domain>, StoreError> {
     let sql = format!("SELECT {DOMAIN_COLUMNS} FROM tenant_domain d WHERE d.name = $1");
     let row = sqlx::query(AssertSqlSafe(sql))
         .bind(name.to_string())
@@ -231,7 +232,7 @@ async fn find(conn: &mut AnyConnection, name: &DomainName) -> Result<Option<Doma
     row.as_ref().map(read_domain).transpose()
 }
 
-async fn write_new(conn: &mut AnyConnection, domain: &Domain) -> Result<(), StoreError> {
+async fn write_new(conn: &mut Connection, domain: &Domain) -> Result<(), StoreError> {
     let mut cells: Vec<Cell> = vec![
         domain.name.as_str().into(),
         domain.is_initial().into(),
@@ -270,7 +271,7 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
     ]
 }
 
-async fn update(conn: &mut AnyConnection, domain: &Domain) -> Result<(), StoreError> {
+async fn update(conn: &mut Connection, domain: &Domain) -> Result<(), StoreError> {
     let mut query = sqlx::query(
         "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
          failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, partner = $11, version = $12 \
@@ -287,7 +288,7 @@ async fn update(conn: &mut AnyConnection, domain: &Domain) -> Result<(), StoreEr
 }
 
 /// Caches of settings are stale from this commit on (design D3).
-pub(super) async fn bump_settings(conn: &mut AnyConnection) -> Result<(), StoreError> {
+pub(super) async fn bump_settings(conn: &mut Connection) -> Result<(), StoreError> {
     sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
         .execute(conn)
         .await
@@ -295,7 +296,7 @@ pub(super) async fn bump_settings(conn: &mut AnyConnection) -> Result<(), StoreE
     Ok(())
 }
 
-async fn append(conn: &mut AnyConnection, audit: Option<(AuditLog, Event)>) -> Result<(), StoreError> {
+async fn append(conn: &mut Connection, audit: Option<(AuditLog, Event)>) -> Result<(), StoreError> {
     if let Some((log, event)) = audit {
         log.append(conn, event).await?;
     }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::super::error::StoreError;
@@ -15,6 +14,7 @@ use super::load::{add_needs, read_set};
 use super::store::TenantStore;
 use super::write::write_plan;
 use crate::identity::{LeaseEpoch, Timestamp};
+use crate::store::Connection;
 use crate::tenant::export::MAX_BATCH;
 use crate::tenant::pieces::pieces;
 use crate::tenant::plan::plan;
@@ -50,7 +50,7 @@ impl TenantStore {
     async fn apply(&self, epoch: LeaseEpoch, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, StoreError> {
         let now = self.clock.now();
         let order = {
-            let mut conn = self.db.read().acquire().await.map_err(StoreError::doing("reading for an export"))?;
+            let mut conn = self.db.reader("reading for an export").await?;
             let read = read_set(&mut conn, &changes, &[]).await?;
             pieces(&changes, &read, now, PIECE)
         };
@@ -147,7 +147,7 @@ fn link_deltas(change: &ExportChange) -> Vec<(String, bool)> {
 }
 
 async fn judge_and_write(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     epoch: Option<LeaseEpoch>,
     changes: &[ExportChange],
     touched: &[ObjectId],

@@ -1,10 +1,11 @@
 //! The change feed (design D24): numbers in commit order.
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::super::error::StoreError;
 use super::sql::{Cell, insert};
 use crate::identity::Timestamp;
+use crate::store::Connection;
 use crate::tenant::read_back::ChangeOperation;
 
 /// The right to write the directory, until the transaction ends.
@@ -25,7 +26,7 @@ pub(super) const fn operation_word(operation: ChangeOperation) -> &'static str {
 
 impl Feed {
     /// Waits for other writers of the directory and locks the counter. The first statement of every such transaction.
-    pub(super) async fn lock(conn: &mut AnyConnection, now: Timestamp) -> Result<Self, StoreError> {
+    pub(super) async fn lock(conn: &mut Connection, now: Timestamp) -> Result<Self, StoreError> {
         let row = sqlx::query("UPDATE counter SET value = value WHERE name = 'change_feed' RETURNING value")
             .fetch_one(conn)
             .await
@@ -47,7 +48,7 @@ impl Feed {
     }
 
     /// Writes what was noted.
-    pub(super) async fn close(self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+    pub(super) async fn close(self, conn: &mut Connection) -> Result<(), StoreError> {
         if self.rows.is_empty() {
             return Ok(());
         }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 
 use super::super::bulk::{chunk_sizes, values_clause};
 use super::super::error::StoreError;
@@ -11,6 +11,7 @@ use super::feed::Feed;
 use super::load::object_id;
 use super::sql::{Cell, insert, keys, where_in};
 use crate::identity::GroupId;
+use crate::store::Connection;
 use crate::tenant::plan::Plan;
 use crate::tenant::{ChangeOperation, ObjectId};
 
@@ -24,7 +25,7 @@ pub(super) struct LinkDelta {
 
 /// Applies deltas, and returns those adds whose member is not in the directory: they wait.
 pub(super) async fn apply(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     feed: &mut Feed,
     deltas: &[LinkDelta],
 ) -> Result<Vec<LinkDelta>, StoreError> {
@@ -74,7 +75,7 @@ pub(super) async fn apply(
 }
 
 /// Joins objects that a plan adds to the groups that wait for them. The client has seen these links confirmed already.
-pub(super) async fn join_waiting(conn: &mut AnyConnection, plan: &Plan) -> Result<(), StoreError> {
+pub(super) async fn join_waiting(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     let mut added: HashMap<String, ObjectId> = HashMap::new();
     for user in plan.users.iter().filter(|user| user.operation == ChangeOperation::Add) {
         added.extend(user.after.source_anchor.as_ref().map(|anchor| (anchor.to_string(), user.after.id())));
@@ -104,7 +105,7 @@ pub(super) async fn join_waiting(conn: &mut AnyConnection, plan: &Plan) -> Resul
 }
 
 /// The objects of the deltas' members, deleted ones included: they are back with their memberships when restored.
-async fn resolve(conn: &mut AnyConnection, deltas: &[LinkDelta]) -> Result<HashMap<String, ObjectId>, StoreError> {
+async fn resolve(conn: &mut Connection, deltas: &[LinkDelta]) -> Result<HashMap<String, ObjectId>, StoreError> {
     let anchors: HashSet<&String> = deltas.iter().map(|delta| &delta.member).collect();
     let anchors = keys(anchors.into_iter().cloned());
     let mut members = HashMap::new();
@@ -143,7 +144,7 @@ fn note_waiting(feed: &mut Feed, rows: &[AnyRow], operation: ChangeOperation) {
     }
 }
 
-pub(super) async fn add_to_counts(conn: &mut AnyConnection, counts: BTreeMap<String, i64>) -> Result<(), StoreError> {
+pub(super) async fn add_to_counts(conn: &mut Connection, counts: BTreeMap<String, i64>) -> Result<(), StoreError> {
     let counts: Vec<(String, i64)> = counts.into_iter().filter(|(_, step)| *step != 0).collect();
     let mut left = counts.as_slice();
     for size in chunk_sizes(counts.len()) {

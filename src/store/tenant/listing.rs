@@ -134,7 +134,7 @@ impl TenantStore {
             .map_err(StoreError::doing("reading a user"))?;
         let Some(row) = row else { return Ok(None) };
         let mut user = read_user(&row)?;
-        let mut conn = self.db.read().acquire().await.map_err(StoreError::doing("reading a user"))?;
+        let mut conn = self.db.reader("reading a user").await?;
         let mut quarantined = quarantined_of(&mut conn, &[user.id()]).await?;
         user.quarantined = quarantined.remove(&user.oid.to_string()).unwrap_or_default();
         Ok(Some(UserDetail {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::super::error::StoreError;
 use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, parse, read_group, read_user};
 use super::sql::{keys, unreadable, where_in};
 use crate::identity::Timestamp;
+use crate::store::Connection;
 use crate::tenant::read_set::{Needs, ReadSet};
 use crate::tenant::record::{GroupRecord, Quarantined, UserRecord};
 use crate::tenant::unique::UniqueKind;
@@ -15,7 +16,7 @@ use crate::tenant::{DomainRules, ExportChange, ObjectId};
 
 /// The read set of `changes` and of the objects `touched`: their records. Holders of values come as they are needed.
 pub(super) async fn read_set(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     changes: &[ExportChange],
     touched: &[ObjectId],
 ) -> Result<ReadSet, StoreError> {
@@ -41,7 +42,7 @@ enum Column {
 
 /// Adds the users and groups whose `column` is one of `values`, with their quarantined values.
 async fn add_records(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     read: &mut ReadSet,
     column: Column,
     mut values: Vec<String>,
@@ -79,7 +80,7 @@ async fn add_records(
 
 /// Quarantined values by `oid`.
 pub(super) async fn quarantined_of(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     ids: &[ObjectId],
 ) -> Result<HashMap<String, BTreeMap<UniqueKind, Quarantined>>, StoreError> {
     let ids = keys(ids.iter().map(ToString::to_string));
@@ -101,7 +102,7 @@ fn kind(text: &str) -> Result<UniqueKind, StoreError> {
 }
 
 /// Adds to `read` what the plan asks for.
-pub(super) async fn add_needs(conn: &mut AnyConnection, read: &mut ReadSet, needs: Needs) -> Result<(), StoreError> {
+pub(super) async fn add_needs(conn: &mut Connection, read: &mut ReadSet, needs: Needs) -> Result<(), StoreError> {
     for kind in UniqueKind::ALL {
         let of_kind = |values: &[(UniqueKind, String)]| -> Vec<String> {
             values.iter().filter(|(of, _)| *of == kind).map(|(_, value)| value.clone()).collect()
@@ -117,7 +118,7 @@ pub(super) async fn add_needs(conn: &mut AnyConnection, read: &mut ReadSet, need
 }
 
 async fn add_holders(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     read: &mut ReadSet,
     kind: UniqueKind,
     values: &[String],
@@ -144,7 +145,7 @@ pub(super) fn object_id(kind: &str, oid: &str) -> Result<ObjectId, StoreError> {
 }
 
 async fn add_credential_holders(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     read: &mut ReadSet,
     values: &[String],
 ) -> Result<(), StoreError> {
@@ -167,7 +168,7 @@ async fn add_credential_holders(
 }
 
 async fn add_claimants(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     read: &mut ReadSet,
     kind: UniqueKind,
     values: &[String],
@@ -194,7 +195,7 @@ async fn add_claimants(
 }
 
 /// The domains as they are now.
-pub(super) async fn domain_rules(conn: &mut AnyConnection) -> Result<DomainRules, StoreError> {
+pub(super) async fn domain_rules(conn: &mut Connection) -> Result<DomainRules, StoreError> {
     let domains = sqlx::query("SELECT name, verification FROM tenant_domain ORDER BY name")
         .fetch_all(&mut *conn)
         .await

@@ -83,7 +83,7 @@ impl TenantStore {
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(key)
             .bind(self.clock.now().millis())
-            .fetch_all(self.db.read())
+            .fetch_all(self.db.lookups())
             .await
             .map_err(StoreError::doing("looking up a user for sign-in"))?;
         let row = rows.first().ok_or(StoreError::NotInitialised)?;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::super::audit::AuditLog;
+use super::super::connection::Connection;
 use super::super::error::StoreError;
 use super::super::lease;
 use super::super::writer::Urgency;
@@ -163,7 +164,7 @@ impl TenantStore {
     }
 }
 
-async fn purge_some(conn: &mut AnyConnection, feed: &mut Feed, audit: &AuditLog) -> Result<u64, StoreError> {
+async fn purge_some(conn: &mut Connection, feed: &mut Feed, audit: &AuditLog) -> Result<u64, StoreError> {
     let before = lease::database_time(conn).await?.saturating_sub(millis(RESTORABLE));
     let users = old_enough(conn, "SELECT oid, source_anchor FROM tenant_user", before).await?;
     let groups = old_enough(conn, "SELECT oid, source_anchor FROM tenant_group", before).await?;
@@ -194,7 +195,7 @@ async fn purge_some(conn: &mut AnyConnection, feed: &mut Feed, audit: &AuditLog)
 /// Source anchors by `oid`.
 type Objects = BTreeMap<String, Option<String>>;
 
-async fn old_enough(conn: &mut AnyConnection, select: &'static str, before: i64) -> Result<Objects, StoreError> {
+async fn old_enough(conn: &mut Connection, select: &'static str, before: i64) -> Result<Objects, StoreError> {
     let sql = format!("{select} WHERE deleted_at < $1 ORDER BY deleted_at, oid LIMIT $2");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(before)
@@ -207,7 +208,7 @@ async fn old_enough(conn: &mut AnyConnection, select: &'static str, before: i64)
 
 /// Takes the objects out of their groups. The feed names them by anchor: their `oid` can no longer be looked up.
 async fn leave_groups(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     feed: &mut Feed,
     kind: &str,
     objects: &Objects,

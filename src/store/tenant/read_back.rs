@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::super::error::StoreError;
 use super::export::unavailable;
@@ -13,6 +13,7 @@ use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, read_group, r
 use super::sql::{keys, unreadable, where_in};
 use super::store::TenantStore;
 use crate::identity::SourceAnchor;
+use crate::store::Connection;
 use crate::tenant::record::{GroupRecord, UserRecord};
 use crate::tenant::{
     Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ObjectId, ShadowLink,
@@ -140,13 +141,13 @@ impl TenantStore {
     }
 
     async fn read_changes(&self, number: i64, limit: u32) -> Result<ChangePage, StoreError> {
-        let mut conn = self.db.read().acquire().await.map_err(StoreError::doing("reading the change feed"))?;
+        let mut conn = self.db.reader("reading the change feed").await?;
         let rows = sqlx::query(
             "SELECT number, kind, id, member, operation FROM change_feed WHERE number > $1 ORDER BY number LIMIT $2",
         )
         .bind(number)
         .bind(i64::from(limit))
-        .fetch_all(&mut *conn)
+        .fetch_all(&mut conn)
         .await
         .map_err(StoreError::doing("reading the change feed"))?;
         let mut oids: HashMap<&str, Vec<String>> = HashMap::new();
@@ -174,7 +175,7 @@ impl TenantStore {
     }
 
     async fn read_objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, StoreError> {
-        let mut conn = self.db.read().acquire().await.map_err(StoreError::doing("reading objects back"))?;
+        let mut conn = self.db.reader("reading objects back").await?;
         let of = |wanted: fn(&ObjectId) -> bool| keys(oids.iter().filter(|oid| wanted(oid)).map(ToString::to_string));
         let head = format!(
             "SELECT {USER_COLUMNS}, {CREDENTIAL_COLUMNS} FROM tenant_user u \
@@ -253,7 +254,7 @@ impl FeedRow {
 }
 
 async fn add_anchors(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     kind: &str,
     mut oids: Vec<String>,
     anchors: &mut HashMap<String, SourceAnchor>,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::super::error::StoreError;
 use super::super::writer::Urgency;
@@ -14,6 +14,7 @@ use super::rows::parse;
 use super::sql::{Cell, insert};
 use super::store::TenantStore;
 use crate::identity::{ConnectorName, DomainName, Timestamp, UserId};
+use crate::store::Connection;
 use crate::tenant::{ExportWarning, ObjectId};
 
 impl TenantStore {
@@ -117,7 +118,7 @@ impl TenantStore {
 
 /// Notes that the names of a domain are to be calculated anew, or when that was done.
 pub(super) async fn mark_recalculation(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     name: &DomainName,
     done: Option<Timestamp>,
 ) -> Result<(), StoreError> {

@@ -2,10 +2,11 @@
 
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe};
+use sqlx::{Any, AssertSqlSafe};
 
 use super::super::bulk::{chunk_sizes, values_clause};
 use super::super::error::StoreError;
+use crate::store::Connection;
 
 /// A value of a row to be written.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ fn bind<'q>(query: Bound<'q>, cell: &Cell) -> Bound<'q> {
 
 /// `INSERT INTO {into} VALUES ... {tail}`, as many statements as the fixed sizes need. Returns what the tail returns.
 pub(super) async fn insert(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     into: &'static str,
     tail: &'static str,
     rows: &[Vec<Cell>],
@@ -64,7 +65,7 @@ pub(super) async fn insert(
 /// Runs `{head} IN (VALUES ...) {tail}` over `keys`, in statements of fixed sizes. The last key is repeated to fill a
 /// size: that matches nothing more. Returns what was selected or returned.
 pub(in crate::store) async fn where_in(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     head: &str,
     tail: &'static str,
     keys: &[Vec<Cell>],

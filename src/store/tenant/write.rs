@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use sqlx::AnyConnection;
-
 use super::super::error::StoreError;
 use super::feed::Feed;
 use super::rows::{GROUP_INTO, GROUP_UPSERT, USER_INTO, USER_UPSERT, group_cells, user_cells};
 use super::sql::{Cell, insert, keys, where_in};
 use crate::identity::{CredentialSource, Timestamp};
+use crate::store::Connection;
 use crate::tenant::ObjectId;
 use crate::tenant::plan::{Plan, Written};
 use crate::tenant::record::{GroupRecord, Quarantined, UserRecord};
@@ -19,7 +18,7 @@ use crate::tenant::unique::UniqueKind;
 const FORMER_UPN: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn write_plan(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     feed: &mut Feed,
     plan: &Plan,
     now: Timestamp,
@@ -57,7 +56,7 @@ fn held_by_group(group: &GroupRecord) -> Held {
     group.held().into_iter().collect()
 }
 
-async fn write_unique_values(conn: &mut AnyConnection, plan: &Plan) -> Result<(), StoreError> {
+async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     let users = plan.users.iter().map(|user| {
         (user.after.id(), user.before.as_ref().map(held_by_user).unwrap_or_default(), held_by_user(&user.after))
     });
@@ -86,7 +85,7 @@ async fn write_unique_values(conn: &mut AnyConnection, plan: &Plan) -> Result<()
     Ok(())
 }
 
-async fn write_quarantine(conn: &mut AnyConnection, plan: &Plan) -> Result<(), StoreError> {
+async fn write_quarantine(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     fn cells((kind, value): (&UniqueKind, &Quarantined), oid: &str) -> Vec<Cell> {
         vec![
             oid.into(),
@@ -121,7 +120,7 @@ async fn write_quarantine(conn: &mut AnyConnection, plan: &Plan) -> Result<(), S
 }
 
 async fn write_sign_in_names(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     users: &[Written<UserRecord>],
     alternate_login_id: bool,
 ) -> Result<(), StoreError> {
@@ -143,7 +142,7 @@ async fn write_sign_in_names(
 }
 
 async fn write_credential_sources(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     users: &[Written<UserRecord>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -177,7 +176,7 @@ fn source_cells(source: &CredentialSource) -> Vec<Cell> {
 }
 
 /// The row stays, so that its version goes on growing; its secret, chain and stamp do not.
-async fn wipe_credentials(conn: &mut AnyConnection, users: &[Written<UserRecord>]) -> Result<(), StoreError> {
+async fn wipe_credentials(conn: &mut Connection, users: &[Written<UserRecord>]) -> Result<(), StoreError> {
     let sources: Vec<_> = users.iter().filter_map(Written::wipes).map(source_cells).collect();
     let wipe = "UPDATE credential SET stage = 'wiped', chain = '', sealed = '', source_stamp = '', reason = NULL, \
                 password_set = NULL, outdated_at = NULL, outdated_by = NULL WHERE (connector, anchor)";
@@ -187,11 +186,7 @@ async fn wipe_credentials(conn: &mut AnyConnection, users: &[Written<UserRecord>
     Ok(())
 }
 
-async fn queue_fetches(
-    conn: &mut AnyConnection,
-    users: &[Written<UserRecord>],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn queue_fetches(conn: &mut Connection, users: &[Written<UserRecord>], now: Timestamp) -> Result<(), StoreError> {
     let row = |(source, reason): (&CredentialSource, crate::tenant::effects::FetchReason)| {
         let mut cells = source_cells(source);
         cells.extend([reason.as_str().into(), now.millis().into(), 0_i64.into(), now.millis().into()]);
@@ -206,7 +201,7 @@ async fn queue_fetches(
 }
 
 async fn write_former_upns(
-    conn: &mut AnyConnection,
+    conn: &mut Connection,
     users: &[Written<UserRecord>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -230,11 +225,7 @@ async fn write_former_upns(
 }
 
 /// A deleted user's sessions and refresh grants end with the user (design D22). The moved stamp ends the rest.
-async fn end_sessions(
-    conn: &mut AnyConnection,
-    users: &[Written<UserRecord>],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn end_sessions(conn: &mut Connection, users: &[Written<UserRecord>], now: Timestamp) -> Result<(), StoreError> {
     let deleted = keys(users.iter().filter(|user| user.ends_sessions()).map(|user| user.after.oid.to_string()));
     let at = now.millis();
     // The instant is a number of ours, and the keys take the placeholders from 1.

@@ -43,7 +43,9 @@ impl Operation for PasswordSyncRun {
         };
         let mut passes = Vec::new();
         for connector in connectors {
-            let pass = match desk.channels.run_pass(&connector).await {
+            let (channels, named) = (desk.channels.clone(), connector.clone());
+            let pass = desk.background.spawn(async move { channels.run_pass(&named).await });
+            let pass = match pass.await.map_err(|error| OperationError::internal(&error))? {
                 Ok(report) => Pass { connector, report: Some(report), error: None },
                 Err(PasswordSyncError::Channel(error)) => {
                     let told = OperationError::internal(&error);

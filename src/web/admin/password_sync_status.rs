@@ -13,6 +13,8 @@ use crate::password_sync::wrapping::Progress;
 pub struct PasswordDesk {
     pub channels: Arc<PasswordSync>,
     pub overview: Arc<dyn ChannelOverview>,
+    /// Where passes are carried out.
+    pub background: tokio::runtime::Handle,
 }
 
 pub struct PasswordSyncStatus;

@@ -14,6 +14,8 @@ pub struct SyncDesk {
     pub runner: Arc<Runner>,
     /// The folder of the rule files.
     pub rules: PathBuf,
+    /// Where runs are carried out.
+    pub background: tokio::runtime::Handle,
 }
 
 impl SyncDesk {

@@ -38,6 +38,10 @@ impl Operation for SyncPreview {
                 Some(rule::parse(&sources).map_err(|faults| refused_rules(&ActivationError::Faults(faults)))?)
             }
         };
-        desk.runner.preview(rules).await.map_err(refused_run)
+        let runner = desk.runner.clone();
+        match desk.background.spawn(async move { runner.preview(rules).await }).await {
+            Ok(preview) => preview.map_err(refused_run),
+            Err(error) => Err(OperationError::internal(&error)),
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Operation for SyncRun {
     async fn run(desk: &SyncDesk, _: &AdminSession, request: Request) -> Result<Response, OperationError> {
         // The run is a task of its own: a caller that goes away must not leave it half done.
         let runner = desk.runner.clone();
-        let run = tokio::spawn(async move {
+        let run = desk.background.spawn(async move {
             let progress = |progress: crate::sync::run::Progress| {
                 tracing::debug!(step = progress.step, connector = progress.connector, done = progress.done, "sync");
             };
