@@ -3,8 +3,9 @@
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How far these threads stand back (nice(2)): about a tenth of a sign-in's share of a busy core.
-const NICE: i32 = 10;
+/// How far these threads stand back (nice(2)): a third of the share that a thread of sign-in has of a busy core. Further
+/// back, a run would all but stop on a machine that has other work too.
+const NICE: i32 = 5;
 
 /// The threads. They are left to themselves when dropped: whoever needs their work done waits for it before.
 pub struct Background {
