@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::background::Background;
 use super::engine;
 use super::federation_gate::SamlGate;
-use super::housekeeping::Housekeeping;
+use super::housekeeping::{Housekeeping, sweep};
 use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
@@ -99,8 +99,6 @@ impl StartError {
     }
 }
 
-/// Between two sweeps of what has expired.
-const SWEEP: Duration = Duration::from_secs(60);
 /// How long open requests may take after the stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -451,26 +449,6 @@ fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseC
         engine: Arc::new(XmlSecEngine),
         clock: clock.clone(),
     })
-}
-
-/// Removes what has expired, and follows other nodes' key rotations.
-async fn sweep(sign_in: SignIn, issuer: Arc<Issuer>, stop: CancellationToken) {
-    let mut interval = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = interval.tick() => {}
-        }
-        if let Err(error) = sign_in.sweep().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "expired sign-ins could not be removed");
-        }
-        if let Err(error) = issuer.purge().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "expired grants could not be removed");
-        }
-        if let Err(error) = issuer.keys().reload().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be read again");
-        }
-    }
 }
 
 /// Runs the scheduler until the stop; a cycle under way is finished.
