@@ -249,11 +249,8 @@ impl Gateway {
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
         });
-        let sync_desk = Arc::new(SyncDesk {
-            runner,
-            rules: settings.sync.rules.clone(),
-            background: background.handle().clone(),
-        });
+        let sync_desk =
+            Arc::new(SyncDesk { runner, rules: settings.sync.rules.clone(), background: background.handle().clone() });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
@@ -300,7 +297,17 @@ impl Gateway {
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
-        Ok(Self { stop, tasks, _background: background, listener, sign_in, installation, audit, operations, saml_certificate })
+        Ok(Self {
+            stop,
+            tasks,
+            _background: background,
+            listener,
+            sign_in,
+            installation,
+            audit,
+            operations,
+            saml_certificate,
+        })
     }
 
     /// The names of the admin operations that are served.
