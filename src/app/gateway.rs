@@ -132,10 +132,11 @@ impl Gateway {
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
-        let registered: BTreeMap<_, _> = settings
-            .connectors
-            .iter()
-            .map(|connector| (connector.name.clone(), connector.domains.iter().cloned().collect()))
+        let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
+        let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
+        let registered: BTreeMap<_, _> = directories
+            .chain(sources.filter(|(_, domains)| !domains.is_empty()))
+            .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
             .collect();
         for domain in tenant.register_connectors(registered).await? {
             tracing::info!(%domain, "the connectors of a domain changed");
@@ -178,7 +179,9 @@ impl Gateway {
             .map_err(StartError::part("pass-through authentication"))?;
         let live = Arc::new(PassThrough::new(live, Some(hashes.clone()), clock.clone()));
         let barred = BarredGroups::new(&settings.failover.barred_groups);
-        let directory = Arc::new(SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred));
+        let sources = settings.systems.iter().map(|system| system.name().clone());
+        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred).without(sources);
+        let directory = Arc::new(directory);
         let sign_in = SignIn::new(signin::Parts {
             directory: directory.clone(),
             store: tables.clone(),

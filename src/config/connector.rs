@@ -124,6 +124,7 @@ pub struct ConnectorSettings {
 impl ConnectorSettings {
     pub(super) fn read(table: Table<'_>) -> Option<Self> {
         let millis = Duration::from_millis;
+        table.has("kind");
         let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
         let dialect = table.required("dialect", "write openldap, 389ds or ad");
         let servers: Vec<String> = table.list("servers", "give ldaps://HOST[:PORT] or ldap://HOST[:PORT]");

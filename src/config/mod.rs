@@ -5,17 +5,25 @@
 
 mod connector;
 mod database_url;
+mod files;
 mod gateway;
 mod problem;
 mod reader;
+mod scim;
 mod secret;
 mod settings;
 mod signin;
+mod sql;
+mod systems;
 mod words;
 
 pub use connector::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
+pub use files::{CsvSet, CsvType, FileNames, FilePattern, FileSourceSettings, Files, LdifSet};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
 pub use problem::{Problem, Problems};
+pub use scim::ScimTargetSettings;
 pub use settings::{Settings, admin_socket, load, rules_folder};
 pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+pub use sql::{DeletedTest, SourceDatabase, SqlName, SqlRows, SqlSourceSettings, SqlType, SqlValues};
+pub use systems::{ReferenceColumn, ReferenceTarget, SystemSettings};

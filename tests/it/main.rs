@@ -1,5 +1,6 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
+mod connectors;
 mod e2e_admin;
 mod e2e_failover;
 mod e2e_keys;

@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod power_loss;
 pub mod process;
 pub mod samba;
+pub mod scim;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;
