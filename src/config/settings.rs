@@ -4,7 +4,8 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::connector::ConnectorSettings;
+use super::agents::{AgentSettings, AgentsSettings};
+use super::connector::{ConnectorSettings, Reach};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub failover: FailoverSettings,
     pub tokens: TokenSettings,
     pub sync: SyncSettings,
+    /// Where pass-through agents connect; nowhere when absent.
+    pub agents: Option<AgentsSettings>,
     pub connectors: Vec<ConnectorSettings>,
     /// What is valid but deserves an operator's attention.
     pub warnings: Vec<String>,
@@ -75,6 +78,15 @@ fn read_file(path: &Path) -> Result<Source, Problems> {
 
 /// Reads and validates the settings file, or tells everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
+    load_as(path, read)
+}
+
+/// Reads and validates the settings file of an agent.
+pub fn load_agent(path: &Path) -> Result<AgentSettings, Problems> {
+    load_as(path, AgentSettings::read)
+}
+
+fn load_as<T>(path: &Path, read: impl FnOnce(Table<'_>) -> Option<T>) -> Result<T, Problems> {
     let source = read_file(path)?;
     let settings = match DeTable::parse(source.text()) {
         Ok(table) => read(Table::root(&source, table.get_ref())),
@@ -100,6 +112,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let failover = FailoverSettings::read(root.table("failover"));
     let tokens = TokenSettings::read(root.table("tokens"));
     let sync = SyncSettings::read(root.table("sync"));
+    let agents = root.has("agents").then(|| AgentsSettings::read(root.table("agents"))).flatten();
     let tables = root.tables("connectors");
     let mut connectors: Vec<ConnectorSettings> = Vec::new();
     for table in tables {
@@ -107,6 +120,10 @@ fn read(root: Table<'_>) -> Option<Settings> {
         if connectors.iter().any(|other| other.name == connector.name) {
             let what = format!("two connectors have the name {}", connector.name);
             root.complain("connectors", what, "give each its own name");
+        }
+        if connector.reach == Reach::Agents && !root.has("agents") {
+            let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
+            root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
         }
         connectors.push(connector);
     }
@@ -122,6 +139,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         failover,
         tokens,
         sync,
+        agents,
         connectors,
         warnings,
     })

@@ -2,8 +2,8 @@
 
 use sqlx::Row;
 
-use super::connection::Connection;
 use super::audit::AuditLog;
+use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;

@@ -207,12 +207,7 @@ async fn old_enough(conn: &mut Connection, select: &'static str, before: i64) ->
 }
 
 /// Takes the objects out of their groups. The feed names them by anchor: their `oid` can no longer be looked up.
-async fn leave_groups(
-    conn: &mut Connection,
-    feed: &mut Feed,
-    kind: &str,
-    objects: &Objects,
-) -> Result<(), StoreError> {
+async fn leave_groups(conn: &mut Connection, feed: &mut Feed, kind: &str, objects: &Objects) -> Result<(), StoreError> {
     let members: Vec<Vec<Cell>> = objects.keys().map(|oid| vec![kind.into(), oid.clone().into()]).collect();
     let head = "DELETE FROM membership WHERE (member_kind, member_oid)";
     let rows = where_in(conn, head, "RETURNING group_oid, member_oid", &members, "ending memberships").await?;
