@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agents;
 use super::background::Background;
 use super::engine;
 use super::federation_gate::SamlGate;
@@ -25,13 +26,12 @@ use crate::dns::Resolver;
 use crate::federation::{FederatedSignIn, PartnerCertificates};
 use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
-use crate::pass_through::{PassThrough, PassThroughSettings};
 use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
 use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
-use crate::signin::{self, BarredGroups, SignIn, SignInKey};
+use crate::signin::{self, BarredGroups, HashCheck, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
@@ -42,6 +42,11 @@ use crate::store::tenant::{TenantOptions, TenantStore};
 use crate::store::{AuditLog, StoreError};
 use crate::sync::scheduler::{Scheduler, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
+use crate::web::admin::agents_drain::AgentsDrain;
+use crate::web::admin::agents_list::AgentsList;
+use crate::web::admin::agents_revoke::AgentsRevoke;
+use crate::web::admin::agents_test::AgentsTest;
+use crate::web::admin::agents_token::AgentsToken;
 use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
 use crate::web::admin::client_add::ClientAdd;
@@ -171,13 +176,9 @@ impl Gateway {
         };
         tasks.spawn_on(password_channel, background.handle());
 
-        let live = settings
-            .connectors
-            .iter()
-            .map(PassThroughSettings::new)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::part("pass-through authentication"))?;
-        let live = Arc::new(PassThrough::new(live, Some(hashes.clone()), clock.clone()));
+        let registry = agents::registry(&installation, &audit);
+        let stored: Arc<dyn HashCheck> = hashes.clone();
+        let (live, broker) = agents::live_check(&settings, &registry, &stored, &clock)?;
         let barred = BarredGroups::new(&settings.failover.barred_groups);
         let sources = settings.systems.iter().map(|system| system.name().clone());
         let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred).without(sources);
@@ -218,7 +219,9 @@ impl Gateway {
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
-        let listener = listen(&settings, services, &tasks).await?;
+        // Agents serve until the last request is answered.
+        let served = CancellationToken::new();
+        let listener = listen(&settings, services, &tasks, served.clone()).await?;
 
         let ground = engine::Ground {
             gateway: &db,
@@ -296,6 +299,20 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
+        let routes = match &settings.agents {
+            Some(section) => {
+                let running = (&tasks, &served);
+                let desk = agents::serve(&settings, section, &installation, broker, registry, clock, running).await?;
+                let desk = Arc::new(desk);
+                routes
+                    .with::<AgentsList>(&desk)
+                    .with::<AgentsToken>(&desk)
+                    .with::<AgentsRevoke>(&desk)
+                    .with::<AgentsDrain>(&desk)
+                    .with::<AgentsTest>(&desk)
+            }
+            None => routes,
+        };
         let operations = routes.names().to_vec();
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
@@ -475,6 +492,7 @@ async fn listen(
     settings: &Settings,
     services: Services,
     tasks: &TaskTracker,
+    served: CancellationToken,
 ) -> Result<axum_server::Handle<SocketAddr>, StartError> {
     let server = tls::server(&settings.gateway.certificate, &settings.gateway.private_key);
     let config = axum_server::tls_rustls::RustlsConfig::from_config(server.map_err(StartError::part("TLS"))?);
@@ -486,6 +504,7 @@ async fn listen(
     listener.set_nonblocking(true).map_err(refuse)?;
     let server = axum_server::from_tcp_rustls(listener, config).map_err(refuse)?.handle(handle.clone());
     tasks.spawn(async move {
+        let _served = served.drop_guard();
         if let Err(error) = server.serve(service).await {
             tracing::error!(%error, "the public listener ended");
         }

@@ -28,6 +28,16 @@ impl Dialect {
     }
 }
 
+setting_words! {
+    /// How the live check of passwords reaches the directory.
+    Reach {
+        /// The gateway binds itself.
+        Direct = "direct",
+        /// Agents on premises bind for it.
+        Agents = "agents",
+    } "direct, agents"
+}
+
 /// "Disabled" as a test of an attribute: it equals a text, or has a bit set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DisabledTest {
@@ -90,6 +100,7 @@ pub struct PasswordAttributes {
 pub struct ConnectorSettings {
     pub name: ConnectorName,
     pub dialect: Dialect,
+    pub reach: Reach,
     /// In order of preference: `ldaps://host:port`, or `ldap://host:port` with StartTLS.
     pub servers: Vec<String>,
     /// PEM file of the certification authorities; the system's when absent.
@@ -123,6 +134,20 @@ pub struct ConnectorSettings {
 
 impl ConnectorSettings {
     pub(super) fn read(table: Table<'_>) -> Option<Self> {
+        let domains = table.list("domains", "give domain names");
+        if domains.is_empty() {
+            table.complain("domains", "the connector may speak for no domain", "list the domains of its users");
+        }
+        let reach = table.parsed("reach", "write direct or agents").unwrap_or(Reach::Direct);
+        Self::read_rest(table, domains, reach)
+    }
+
+    /// As an agent has them: which domains it may speak for, its enrolment says.
+    pub(super) fn read_for_agent(table: Table<'_>) -> Option<Self> {
+        Self::read_rest(table, Vec::new(), Reach::Direct)
+    }
+
+    fn read_rest(table: Table<'_>, domains: Vec<DomainName>, reach: Reach) -> Option<Self> {
         let millis = Duration::from_millis;
         table.has("kind");
         let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
@@ -138,10 +163,6 @@ impl ConnectorSettings {
         }
         let bind_dn = table.required("bind_dn", "give the DN of the service account");
         let bind_password = secret(&table, "bind_password_file", "bind_password_env");
-        let domains = table.list("domains", "give domain names");
-        if domains.is_empty() {
-            table.complain("domains", "the connector may speak for no domain", "list the domains of its users");
-        }
         let bases: Vec<DistinguishedName> = table.list("bases", "give distinguished names");
         if bases.is_empty() {
             table.complain("bases", "no base is given", "give the DN below which users and groups are");
@@ -160,6 +181,7 @@ impl ConnectorSettings {
         let settings = Self {
             name: name?,
             dialect: dialect?,
+            reach,
             servers,
             ca_file,
             bind_dn: bind_dn?,

@@ -6,7 +6,8 @@ use toml::de::DeTable;
 
 use crate::identity::ConnectorName;
 
-use super::connector::ConnectorSettings;
+use super::agents::{AgentSettings, AgentsSettings};
+use super::connector::{ConnectorSettings, Reach};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
@@ -24,6 +25,8 @@ pub struct Settings {
     pub failover: FailoverSettings,
     pub tokens: TokenSettings,
     pub sync: SyncSettings,
+    /// Where pass-through agents connect; nowhere when absent.
+    pub agents: Option<AgentsSettings>,
     /// Directories.
     pub connectors: Vec<ConnectorSettings>,
     /// Sources and targets that are no directories.
@@ -83,6 +86,15 @@ fn read_file(path: &Path) -> Result<Source, Problems> {
 
 /// Reads and validates the settings file, or tells everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
+    load_as(path, read)
+}
+
+/// Reads and validates the settings file of an agent.
+pub fn load_agent(path: &Path) -> Result<AgentSettings, Problems> {
+    load_as(path, AgentSettings::read)
+}
+
+fn load_as<T>(path: &Path, read: impl FnOnce(Table<'_>) -> Option<T>) -> Result<T, Problems> {
     let source = read_file(path)?;
     let settings = match DeTable::parse(source.text()) {
         Ok(table) => read(Table::root(&source, table.get_ref())),
@@ -108,7 +120,12 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let failover = FailoverSettings::read(root.table("failover"));
     let tokens = TokenSettings::read(root.table("tokens"));
     let sync = SyncSettings::read(root.table("sync"));
+    let agents = root.has("agents").then(|| AgentsSettings::read(root.table("agents"))).flatten();
     let Connectors { directories, systems, order } = Connectors::read(&root);
+    for connector in directories.iter().filter(|connector| connector.reach == Reach::Agents && !root.has("agents")) {
+        let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
+        root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
+    }
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(root.source().warnings());
     root.finish();
@@ -121,6 +138,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         failover,
         tokens,
         sync,
+        agents,
         connectors: directories,
         systems,
         order,

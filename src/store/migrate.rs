@@ -30,6 +30,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     5 "0005_issuer",
     6 "0006_audit",
     7 "0007_housekeeping",
+    8 "0008_agents",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

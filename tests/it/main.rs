@@ -1,7 +1,9 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
 mod connectors;
+mod agents;
 mod e2e_admin;
+mod e2e_agents;
 mod e2e_failover;
 mod e2e_keys;
 mod e2e_kill;

@@ -13,7 +13,7 @@ use super::slapd::Slapd;
 use super::wait::wait_until;
 
 /// The gateway that was built with the tests, or another one that the environment names: benchmarks want the optimised one.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("LANDBRIDGE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_landbridge").into(), PathBuf::from)
 }
 

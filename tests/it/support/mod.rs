@@ -3,6 +3,7 @@
 //!
 //! Starting and stopping block and need no async runtime; only the browser's calls are async.
 
+pub mod agent;
 pub mod apache;
 pub mod chromium;
 pub mod directory;
