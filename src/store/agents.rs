@@ -5,9 +5,10 @@ use agent_proto::answer::VerifyingKey;
 use agent_proto::sealed::SealingKey;
 use async_trait::async_trait;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::Row;
 
 use super::audit::AuditLog;
+use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;
@@ -286,7 +287,7 @@ impl AgentRegistry for AgentTables {
     }
 }
 
-async fn add_certificate(conn: &mut AnyConnection, certificate: &AgentCertificate) -> Result<(), StoreError> {
+async fn add_certificate(conn: &mut Connection, certificate: &AgentCertificate) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO agent_certificate (fingerprint, agent, issued_at, expires_at, sealing_key, verifying_key) \
          VALUES ($1, $2, $3, $4, $5, $6)",

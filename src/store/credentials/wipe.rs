@@ -1,18 +1,16 @@
 //! The end of a stored password on purpose.
 
-use sqlx::AnyConnection;
-
 use super::Credentials;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{CredentialSource, Timestamp};
-use crate::store::{StoreError, Urgency};
+use crate::store::{Connection, StoreError, Urgency};
 
 impl Credentials {
     /// Wipes the credential of `source` for good, within the transaction that ended it (the release of a guarded
     /// export, or an operator's order). Nothing else wipes.
     pub async fn wipe(
         &self,
-        conn: &mut AnyConnection,
+        conn: &mut Connection,
         source: &CredentialSource,
         at: Timestamp,
         actor: Actor,
