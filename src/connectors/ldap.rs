@@ -66,6 +66,24 @@ impl LdapConnectorSettings {
         Filter::or(classes.into_iter().map(|class| Filter::equal("objectClass", class)))
     }
 
+    /// What rules are told of the directory.
+    fn parameters(&self) -> BTreeMap<String, String> {
+        let root = &self.root;
+        let mut parameters = BTreeMap::from([("Domain.LDAP".to_owned(), root.as_str().to_owned())]);
+        let labels: Option<Vec<&str>> = root
+            .as_str()
+            .split(',')
+            .map(|rdn| {
+                let (attribute, value) = rdn.trim().split_once('=')?;
+                attribute.trim().eq_ignore_ascii_case("dc").then_some(value.trim())
+            })
+            .collect();
+        if let Some(labels) = labels {
+            parameters.insert("Domain.FQDN".to_owned(), labels.join("."));
+        }
+        parameters
+    }
+
     /// The naming context of a container, as far as its name tells: its trailing domain components, or its last RDN.
     pub fn root_of(container: &DistinguishedName) -> DistinguishedName {
         let mut root = container.clone();
@@ -134,6 +152,7 @@ impl Connector for LdapConnector {
         Capabilities {
             hierarchical: true,
             disabled_when: self.settings.disabled_when.clone(),
+            parameters: self.settings.parameters(),
             ..Capabilities::source("ldap")
         }
     }

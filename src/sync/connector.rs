@@ -138,6 +138,9 @@ pub struct Capabilities {
     pub unique: Vec<Attribute>,
     /// How a disabled account looks here; used by `account_enabled` flows.
     pub disabled_when: Vec<DisabledTest>,
+    /// What rules may use as `%name%`, such as `Domain.FQDN`.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Changes per batch where a connector names no smaller number.
@@ -182,6 +185,7 @@ impl Capabilities {
             identity: Vec::new(),
             unique: Vec::new(),
             disabled_when: Vec::new(),
+            parameters: BTreeMap::new(),
         }
     }
 

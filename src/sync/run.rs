@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -13,7 +15,7 @@ use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Tally, kind};
 use super::import::Importer;
 use super::lease::{EngineLease, HeldLease, LeaseError};
-use super::rule::RuleSet;
+use super::rule::{RuleSet, RunFacts};
 use super::space::codes;
 use super::store::{EngineStore, EngineStoreError, Figures};
 use super::synchronise::{self, AsyncTick, Counters, Extent};
@@ -261,7 +263,9 @@ impl Runner {
     }
 
     pub fn bind(&self, rules: RuleSet) -> RuleSet {
-        rules.for_connectors(self.connectors.iter().map(|c| (c.name().clone(), c.capabilities())))
+        let facts = RunFacts::new(self.clock.now(), StdRng::from_rng(&mut rand::rng()));
+        let connectors = self.connectors.iter().map(|c| (c.name().clone(), c.capabilities()));
+        rules.for_connectors(connectors).for_run(facts)
     }
 
     async fn judge(
