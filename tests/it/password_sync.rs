@@ -141,6 +141,7 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
             value: "000001010000Z".to_owned(),
         },
         passwords: PasswordAttributes { attributes: vec!["userPassword".to_owned()], cleartext_allowed: false },
+        replication: None,
         connect_deadline: Duration::from_secs(5),
         bind_deadline: Duration::from_secs(5),
         lockout_duration: Duration::from_secs(600),
