@@ -106,6 +106,7 @@ fn settings(samba: &Samba, sign_in: ReplicationSignIn) -> ConnectorSettings {
         bind_dn: dn(&samba.sync_account_name()),
         bind_password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
         domains: Vec::new(),
+        reach: Reach::Direct,
         bases: vec![dn(&format!("OU=Staff,{base}"))],
         excluded: Vec::new(),
         user_filter: None,
