@@ -26,7 +26,9 @@ use crate::dns::Resolver;
 use crate::federation::{FederatedSignIn, PartnerCertificates};
 use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
-use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
+use crate::password_sync::{
+    AccountSource, AdSource, Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping,
+};
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
 use crate::saml::{SigningCertificate, XmlSecEngine};
@@ -385,10 +387,19 @@ fn channels(
     clock: &Arc<dyn Clock>,
 ) -> Result<Vec<Channel>, StartError> {
     let channel = |settings: &ConnectorSettings| {
-        let source = LdapSource::new(settings, clock.clone()).map_err(StartError::part("password channel"))?;
+        let source: Arc<dyn AccountSource> = match &settings.replication {
+            None => {
+                let source = LdapSource::new(settings, clock.clone());
+                Arc::new(source.map_err(StartError::part("password channel"))?)
+            }
+            Some(replication) => {
+                let source = AdSource::new(settings, replication, clock.clone());
+                Arc::new(source.map_err(StartError::part("password channel"))?)
+            }
+        };
         Ok(Channel {
             connector: settings.name.clone(),
-            source: Arc::new(source),
+            source,
             store: store.clone(),
             sealer: sealer.clone(),
             clear_text: match settings.passwords.cleartext_allowed {

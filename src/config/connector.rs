@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPassword};
 
 use super::reader::Table;
+use super::replication::ReplicationSettings;
 use super::secret::secret;
 use super::words::setting_words;
 
@@ -122,6 +123,7 @@ pub struct ConnectorSettings {
     pub page_size: u32,
     pub disabled: DisabledTest,
     pub passwords: PasswordAttributes,
+    pub replication: Option<ReplicationSettings>,
     pub connect_deadline: Duration,
     /// How long a bind may take before pass-through gives it up.
     pub bind_deadline: Duration,
@@ -178,6 +180,7 @@ impl ConnectorSettings {
         };
         let default_dialect = dialect.unwrap_or(Dialect::Openldap);
         let passwords: Vec<String> = table.list("password_attributes", "give attribute names");
+        let replication = ReplicationSettings::read(&table, dialect, &bases);
         let settings = Self {
             name: name?,
             dialect: dialect?,
@@ -202,6 +205,7 @@ impl ConnectorSettings {
                 attributes: if passwords.is_empty() { vec!["userPassword".to_owned()] } else { passwords },
                 cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),
             },
+            replication,
             connect_deadline: table.duration("connect_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(1000)),
             bind_deadline: table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000)),
             lockout_duration: table

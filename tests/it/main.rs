@@ -16,6 +16,7 @@ mod ldap;
 mod oidc;
 mod pass_through;
 mod password_sync;
+mod password_sync_ad;
 mod rules_commands;
 mod saml;
 mod saml_table;
