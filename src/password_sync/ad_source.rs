@@ -198,7 +198,7 @@ fn guid_of(anchor: &SourceAnchor) -> Option<Uuid> {
 impl AccountSource for AdSource {
     async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
         let Changes { mut passwords, is_whole, began_at } = self.changes().await?;
-        let (sender, mut states) = mpsc::channel(PAGES);
+        let (sender, mut states) = mpsc::channel::<SourcePage>(PAGES);
         let forward = async {
             while let Some(mut page) = states.recv().await {
                 // The hashes are older than the states.
