@@ -105,6 +105,8 @@ pub struct RuleSet {
     set_parameters: Parameters,
     /// Those of each connector.
     parameters: BTreeMap<ConnectorName, Parameters>,
+    /// What outbound rules write, by connector and type of its space.
+    managed: BTreeMap<ConnectorName, BTreeMap<String, BTreeSet<Attribute>>>,
     run: Arc<RunFacts>,
 }
 
@@ -129,7 +131,9 @@ impl RuleSet {
             }
             self.parameters.insert(name.clone(), parameters);
             self.order.push(name.clone());
-            self.connectors.insert(name, capabilities);
+            self.connectors.insert(name.clone(), capabilities);
+            let managed = self.written_to(&name);
+            self.managed.insert(name, managed);
         }
         self
     }
@@ -162,6 +166,32 @@ impl RuleSet {
             ConnectorKind::Named(name) => name == connector,
             ConnectorKind::Kind(kind) => self.connectors.get(connector).is_some_and(|c| c.kind == *kind),
         }
+    }
+
+    /// Attributes of a target type that rules write; others are none of our business. What is applied once is not among
+    /// them, and links are not.
+    pub fn managed(&self, connector: &ConnectorName, space_type: &str) -> impl Iterator<Item = &Attribute> {
+        self.managed.get(connector).and_then(|types| types.get(space_type)).into_iter().flatten()
+    }
+
+    fn written_to(&self, connector: &ConnectorName) -> BTreeMap<String, BTreeSet<Attribute>> {
+        let published = [
+            names::UPN_CONNECTOR,
+            names::ANCHOR_CONNECTOR,
+            names::CREDENTIAL_CONNECTOR,
+            names::CREDENTIAL_ANCHOR,
+            names::CREDENTIAL_ELIGIBLE,
+        ];
+        let identity = self.connectors.get(connector).map_or(&[][..], |capabilities| &capabilities.identity);
+        let published = published.into_iter().map(Attribute::from).filter(|name| identity.contains(name));
+        let published: BTreeSet<Attribute> = published.collect();
+        let mut managed: BTreeMap<String, BTreeSet<Attribute>> = BTreeMap::new();
+        for rule in self.rules.iter().filter(|r| r.direction == Direction::Outbound && self.is_for(r, connector)) {
+            let lasting = |flow: &&Flow| !flow.apply_once && !matches!(flow.kind, FlowKind::Reference { .. });
+            let of_type = managed.entry(rule.space_type.clone()).or_insert_with(|| published.clone());
+            of_type.extend(rule.flows.iter().filter(lasting).map(|flow| flow.target.clone()));
+        }
+        managed
     }
 
     /// What `flow` says of its target for an object of, or for, `connector`.

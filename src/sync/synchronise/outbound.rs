@@ -7,7 +7,7 @@ use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::Problem;
-use crate::sync::rule::{Flow, FlowError, FlowKind, LinkType, Merge, Rule, RuleSet, Source, Yield, names};
+use crate::sync::rule::{FlowError, FlowKind, LinkType, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -144,12 +144,12 @@ fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Res
             if matches!(flow.kind, FlowKind::Reference { .. }) || blocked.contains(target) || decided {
                 continue;
             }
+            if flow.merge != Merge::Update {
+                wanted.merged.insert(target.clone(), flow.merge);
+            }
             match rules.evaluate(flow, connector, Source::Metaverse(object))? {
                 Yield::Values(said) => {
                     flow.merge.add(values.entry(target.clone()).or_default(), said);
-                    if flow.merge != Merge::Update {
-                        wanted.merged.insert(target.clone(), flow.merge);
-                    }
                 }
                 Yield::Null => {}
                 Yield::AuthoritativeNull => {
@@ -164,7 +164,8 @@ fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Res
     if let Some(capabilities) = rules.capabilities(connector) {
         publish(object, &capabilities.identity, &mut wanted.values);
     }
-    let Wanted { values, once, ignored, .. } = &mut wanted;
+    let Wanted { values, once, ignored, merged } = &mut wanted;
+    merged.retain(|target, _| !blocked.contains(target));
     ignored.retain(|target| !values.contains_key(target) && !blocked.contains(target));
     once.retain(|target, _| !values.contains_key(target));
     wanted.values = canonical(wanted.values);
@@ -197,25 +198,6 @@ fn publish(object: &MvObject, identity: &[Attribute], wanted: &mut Attributes) {
     }
 }
 
-/// Attributes of a target type that rules write; others are none of our business.
-fn managed(rules: &RuleSet, rule: &Rule, connector: &ConnectorName) -> BTreeSet<Attribute> {
-    let written = rules.rules().iter().filter(|other| {
-        other.direction == rule.direction && other.space_type == rule.space_type && other.connector == rule.connector
-    });
-    let lasting = |flow: &&Flow| !flow.apply_once && !matches!(flow.kind, FlowKind::Reference { .. });
-    let flows = written.flat_map(|rule| &rule.flows).filter(lasting);
-    let published = [
-        names::UPN_CONNECTOR,
-        names::ANCHOR_CONNECTOR,
-        names::CREDENTIAL_CONNECTOR,
-        names::CREDENTIAL_ANCHOR,
-        names::CREDENTIAL_ELIGIBLE,
-    ];
-    let identity = rules.capabilities(connector).map_or(&[][..], |capabilities| &capabilities.identity);
-    let published = published.into_iter().map(Attribute::from).filter(|name| identity.contains(name));
-    flows.map(|flow| flow.target.clone()).chain(published).collect()
-}
-
 fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, wanted: Wanted) {
     let Some(target) = ws.object(id).cloned() else { return };
     if in_flight(ws, id) {
@@ -237,10 +219,10 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
             }
             let wanted_values = canonical(wanted.values);
             let mut changes = BTreeMap::new();
-            for name in managed(rules, rule, &target.connector) {
-                let (old, new) = (held.get(&name), wanted_values.get(&name));
-                if old != new && !wanted.ignored.contains(&name) {
-                    changes.insert(name, new.cloned().unwrap_or_default());
+            for name in rules.managed(&target.connector, &rule.space_type) {
+                let (old, new) = (held.get(name), wanted_values.get(name));
+                if old != new && !wanted.ignored.contains(name) {
+                    changes.insert(name.clone(), new.cloned().unwrap_or_default());
                 }
             }
             (ExportKind::Update, changes)
