@@ -84,6 +84,24 @@ impl Spaces for SqlEngine {
             .collect()
     }
 
+    async fn stale(&self, connector: &ConnectorName, limit: usize) -> StoreResult<Vec<SpaceHead>> {
+        let sql = format!(
+            "SELECT {HEAD} FROM space_object WHERE digest = 'stale' AND connector = $1 AND kind <> 'placeholder' \
+             AND pending_import <> 'delete' ORDER BY id LIMIT $2"
+        );
+        let args = vec![connector.as_str().into(), (limit as i64).into()];
+        self.rows("reading what is stale", Statement::new(sql, args)).await?.iter().map(decode::head).collect()
+    }
+
+    async fn below(&self, tops: &[ObjectId]) -> StoreResult<Vec<ObjectId>> {
+        let sql = "WITH RECURSIVE below (id, kind, pending_import) AS \
+                   (SELECT id, kind, pending_import FROM space_object WHERE id IN ({}) UNION ALL \
+                   SELECT o.id, o.kind, o.pending_import FROM space_object o JOIN below b ON o.parent = b.id) \
+                   SELECT id FROM below WHERE kind <> 'placeholder' AND pending_import <> 'delete'";
+        let rows = self.all_rows("reading a subtree", in_list(sql, &[], ids(tops))).await?;
+        Ok(rows.iter().map(|row| ObjectId(row.get(0))).collect())
+    }
+
     async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()> {
         self.write(epoch, import_statements(batch)?).await.map(drop)
     }
@@ -162,15 +180,20 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
         batch.links_removed.iter().map(|key| link_row(key, LinkState::Removed)).collect(),
         "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 1",
     ));
+    for (hole, container) in &batch.filled {
+        let (old, new) = (format!("{hole}:"), format!("{container}:"));
+        let sql = "UPDATE space_object SET parent = $2, place = $3 || SUBSTR(place, CAST($4 AS INTEGER)) \
+                   WHERE parent = $1 AND place IS NOT NULL";
+        let rest = old.len() as i64 + 1;
+        statements.push(Statement::new(sql, vec![hole.0.into(), container.0.into(), new.into(), rest.into()]));
+    }
     statements.extend(in_list(
-        "UPDATE space_object SET digest = '' WHERE id IN (SELECT owner FROM space_link WHERE target IN ({}))",
+        "UPDATE space_object SET digest = 'stale' WHERE kind = 'object' AND id IN (SELECT owner FROM space_link \
+         WHERE target IN (WITH RECURSIVE below (id) AS (SELECT id FROM space_object WHERE id IN ({}) \
+         UNION ALL SELECT o.id FROM space_object o JOIN below b ON o.parent = b.id) SELECT id FROM below))",
         &[],
         ids(&batch.displaced),
     ));
-    if let Some(connector) = &batch.moved_container {
-        let sql = "UPDATE space_object SET digest = '' WHERE connector = $1 AND id IN (SELECT owner FROM space_link)";
-        statements.push(Statement::new(sql, vec![connector.as_str().into()]));
-    }
     let deleted = ids(&batch.deleted);
     statements.extend(in_list(
         "UPDATE space_object SET pending_import = 'delete', due = 1, digest = '' WHERE id IN ({})",
