@@ -62,6 +62,8 @@ pub struct ImportBatch {
     pub links_added: Vec<LinkKey>,
     pub links_removed: Vec<LinkKey>,
     pub deleted: Vec<ObjectId>,
+    /// Objects to be read again: whom they refer to is gone, and a directory that takes the reference out may not tell it.
+    pub stale: Vec<ObjectId>,
     /// Objects that left a place, or whose place another one took: a name that refers to the place, or to one below it,
     /// means another object now, so that whoever links there is compared anew.
     pub displaced: Vec<ObjectId>,

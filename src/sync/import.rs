@@ -81,6 +81,8 @@ pub struct Importer<'a> {
     watermark: Option<Watermark>,
     ids: IdBlock,
     seen: Seen,
+    /// Those that were told with what they show.
+    told: Seen,
     /// Ids of objects that have children, by folded DN. As large as the tree has inner nodes.
     parents: HashMap<String, ObjectId>,
     pub counters: ImportCounters,
@@ -104,6 +106,7 @@ impl<'a> Importer<'a> {
             watermark: None,
             ids: IdBlock::new(0, 0),
             seen: Seen::default(),
+            told: Seen::default(),
             parents: HashMap::new(),
             counters: ImportCounters::default(),
             refused: Vec::new(),
@@ -134,6 +137,7 @@ impl<'a> Importer<'a> {
         let Page { mut batch, filled, .. } = work;
         batch.filled = filled;
         batch.deleted = self.removed(&page).await?;
+        batch.stale = self.bereft(&batch.deleted).await?;
         self.counters.obsolete += batch.deleted.len() as u64;
         if let Some(watermark) = page.watermark {
             if self.sweeps() {
@@ -302,6 +306,7 @@ impl<'a> Importer<'a> {
                 None => self.next_id().await?,
             };
             self.seen.insert(id);
+            self.told.insert(id);
             let head = SpaceHead {
                 id,
                 connector: self.connector.clone(),

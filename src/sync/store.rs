@@ -103,6 +103,8 @@ pub trait Spaces: Send + Sync {
     async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>>;
     async fn watermark(&self, connector: &ConnectorName) -> StoreResult<Option<Watermark>>;
     async fn bases(&self, connector: &ConnectorName) -> StoreResult<Vec<KnownBase>>;
+    /// The objects that refer to these.
+    async fn referrers(&self, targets: &[ObjectId]) -> StoreResult<Vec<ObjectId>>;
     /// Objects and containers that must be read again, in id order.
     async fn stale(&self, connector: &ConnectorName, limit: usize) -> StoreResult<Vec<SpaceHead>>;
     /// The objects and containers of these subtrees, their tops included, that are not on their way out.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::position::{Mark, Position, Witness};
+use super::position::{Mark, Newest, Position, Witness};
 use super::reader::{Reader, Refused};
 use crate::identity::DistinguishedName;
 use crate::ldap::{Connection, Entry, Filter, RootDse, Scope, Search};
@@ -97,7 +97,7 @@ impl Reader {
         let (extent, included) = self.located(connection).await?;
         let outside = self.send_bases(included, &extent).await.map_err(Refused::Failed)?;
         let ids: Vec<String> = ids.into_iter().collect();
-        let mut removed = self.read_selected(connection, &extent, &ids).await?;
+        let mut removed = self.read_selected(connection, &extent, &ids, &mut Newest::default()).await?;
         removed.outside.extend(outside);
         self.send(ImportPage { deleted: removed.absent, left_below: removed.outside, ..ImportPage::default() })
             .await

@@ -27,6 +27,8 @@ struct Told {
     gone: Vec<String>,
     outside: Vec<String>,
     parts: Vec<String>,
+    /// Changed entries that were told without what was asked of them.
+    hints: Vec<String>,
     end: Option<RefreshEnd>,
 }
 
@@ -40,7 +42,11 @@ struct Removals {
 
 impl Reader {
     /// A full import; the watermark covers it by the protocol's own promise.
-    pub(super) async fn full_by_content_sync(&self, connection: &mut Connection) -> Result<Option<Mark>, Refused> {
+    pub(super) async fn full_by_content_sync(
+        &self,
+        connection: &mut Connection,
+        server: &RootDse,
+    ) -> Result<Option<Mark>, Refused> {
         let ids = self.sync_ids()?;
         let mut newest = Newest::default();
         let mut cookies = BTreeMap::new();
@@ -77,7 +83,7 @@ impl Reader {
         Ok(all.then(|| Mark {
             server: connection.server().to_string(),
             scope: String::new(),
-            position: Position::ContentSync { cookies },
+            position: Position::ContentSync { cookies, exits: !server.is_389() },
             witness: newest.0,
         }))
     }
@@ -106,6 +112,10 @@ impl Reader {
             let search = self.stamped(&object_type, base);
             let told = self.follow(connection, &object_type, &search, Some(&cookie), &extent, ids, &mut newest).await?;
             self.rest(connection, &object_type, &told.parts, &extent).await.map_err(Refused::Failed)?;
+            // One that is gone by now is told as removed by the next delta.
+            removals
+                .left_below
+                .extend(self.read_selected(connection, &extent, &told.hints, &mut newest).await?.outside);
             let Some(end) = told.end else { continue };
             match end.phase {
                 Phase::Deletes => {
@@ -137,7 +147,8 @@ impl Reader {
             return Err(Refused::Unfit("the entry that was changed last is gone, and no delete was told".to_owned()));
         }
         self.remove(removals).await?;
-        Ok(Mark { position: Position::ContentSync { cookies: new_cookies }, witness: newest.0, ..mark })
+        let position = Position::ContentSync { cookies: new_cookies, exits: !server.is_389() };
+        Ok(Mark { position, witness: newest.0, ..mark })
     }
 
     /// One refresh: objects go to the engine, the rest is returned.
@@ -161,6 +172,10 @@ impl Reader {
             let change = refresh.next().await.map_err(judge)?;
             let ended = change.is_none();
             match change {
+                // 389 tells changed entries without their operational attributes, the anchor among them.
+                Some(SyncChange::Entry { id, entry }) if cookie.is_some() && self.anchor_of(&entry).is_none() => {
+                    told.hints.push(ids.anchor(&id));
+                }
                 Some(SyncChange::Entry { id, entry }) => {
                     let anchor = self.confirmed(ids, &id, &entry)?;
                     newest.show(&entry, anchor);

@@ -32,7 +32,11 @@ pub(super) fn methods(settings: &LdapConnectorSettings, server: &RootDse) -> Vec
         DeltaChoice::Auto => {
             let sync = server.offers_content_sync() && SyncId::of(&settings.anchor).is_some();
             let log = server.changelog.is_some() && SyncId::of(&settings.anchor) == Some(SyncId::NsUniqueId);
-            let offered = [(sync, Method::ContentSync), (log, Method::Changelog), (true, Method::Timestamp)];
+            let mut offered = [(sync, Method::ContentSync), (log, Method::Changelog), (true, Method::Timestamp)];
+            if server.is_389() {
+                // Its content synchronisation rests on the same log, and tells less of an entry than a search does.
+                offered.swap(0, 1);
+            }
             offered.into_iter().filter(|(offered, _)| *offered).map(|(_, method)| method).collect()
         }
     }

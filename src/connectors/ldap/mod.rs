@@ -171,7 +171,7 @@ impl Reader {
         let mut connection = self.connect_to(&mark.server).await?;
         let server = connection.root_dse().await.map_err(|error| self.judge(error))?;
         match mark.position.clone() {
-            Position::ContentSync { cookies } => {
+            Position::ContentSync { cookies, .. } => {
                 self.delta_by_content_sync(&mut connection, &server, mark, &cookies).await
             }
             Position::Changelog { number } => self.delta_by_changelog(&mut connection, &server, mark, number).await,
@@ -216,7 +216,7 @@ impl Reader {
         clocks: &ServerClocks,
     ) -> Result<Option<Mark>, Refused> {
         match method {
-            Method::ContentSync => self.full_by_content_sync(connection).await,
+            Method::ContentSync => self.full_by_content_sync(connection, server).await,
             Method::Changelog => {
                 let mark = self.changelog_mark(connection, server).await?;
                 let extent = self.open(connection).await.map_err(Refused::Failed)?;

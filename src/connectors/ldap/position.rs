@@ -16,7 +16,11 @@ use crate::sync::connector::{DeltaReports, Watermark};
 #[serde(rename_all = "kebab-case", tag = "method")]
 pub(super) enum Position {
     /// Cookies by object type, as base64.
-    ContentSync { cookies: BTreeMap<String, String> },
+    ContentSync {
+        cookies: BTreeMap<String, String>,
+        /// The server tells entries that no longer match. 389 does not.
+        exits: bool,
+    },
     /// The last change read.
     Changelog { number: u64 },
     /// Every change with an older stamp was read.
@@ -50,10 +54,13 @@ struct Stored {
 }
 
 impl Position {
-    /// All methods but the last resort tell everything. Of a moved container, the container alone is told.
+    /// What deltas from here tell. Of a moved container, the container alone is told.
     pub fn reports(&self) -> DeltaReports {
-        let all = !matches!(self, Self::Timestamp { .. });
-        DeltaReports { deletes: all, moves: all, filter_exits: all }
+        match self {
+            Self::ContentSync { exits, .. } => DeltaReports { deletes: true, moves: true, filter_exits: *exits },
+            Self::Changelog { .. } => DeltaReports { deletes: true, moves: true, filter_exits: true },
+            Self::Timestamp { .. } => DeltaReports { deletes: false, moves: false, filter_exits: false },
+        }
     }
 }
 
@@ -107,7 +114,7 @@ mod tests {
         let witness = Witness { dn: "uid=a,dc=x".into(), anchor: "1".into(), stamp: "20260101000000Z".into() };
         let cookies = BTreeMap::from([("user".to_owned(), "Y29va2ll".to_owned())]);
         for position in [
-            Position::ContentSync { cookies },
+            Position::ContentSync { cookies, exits: false },
             Position::Changelog { number: 7 },
             Position::Timestamp { after: "20260101000000Z".into() },
         ] {

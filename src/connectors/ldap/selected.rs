@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::extent::{Container, Extent};
+use super::position::Newest;
 use super::reader::{Reader, Refused, unreadable};
 use super::settings::ObjectType;
 use crate::ldap::{Connection, Entry, Filter, Search};
@@ -27,6 +28,7 @@ impl Reader {
         connection: &mut Connection,
         extent: &Extent,
         anchors: &[String],
+        newest: &mut Newest,
     ) -> Result<Removed, Refused> {
         let mut removed = Removed::default();
         for chunk in anchors.chunks(CHUNK) {
@@ -34,9 +36,10 @@ impl Reader {
             let wanted = Filter::or(chunk.iter().filter_map(|anchor| self.anchor_filter(anchor)));
             let mut outside = BTreeSet::new();
             for object_type in [self.settings.containers()].into_iter().chain(self.settings.types.clone()) {
-                let mut search = self.search(&object_type, self.settings.root.clone());
+                let mut search = self.stamped(&object_type, self.settings.root.clone());
                 search.filter = Filter::and([search.filter, wanted.clone()]);
                 let entries = connection.search(search).await.map_err(|error| self.judge(error))?;
+                entries.iter().for_each(|entry| newest.show(entry, self.anchor_of(entry)));
                 let taken = self.take(&object_type, entries, extent);
                 for object in &taken.page.objects {
                     missing.remove(object.anchor.as_str());
@@ -75,7 +78,7 @@ impl Reader {
         for top in tops {
             self.subtree(connection, &top, &extent).await.map_err(Refused::Failed)?;
         }
-        let mut removed = self.read_selected(connection, &extent, objects).await?;
+        let mut removed = self.read_selected(connection, &extent, objects, &mut Newest::default()).await?;
         removed.absent.extend(subtrees.iter().filter(|anchor| !found.contains(*anchor)).cloned());
         removed.outside.extend(outside);
         let page = ImportPage { deleted: removed.absent, left_below: removed.outside, ..ImportPage::default() };

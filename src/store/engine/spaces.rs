@@ -102,6 +102,13 @@ impl Spaces for SqlEngine {
         Ok(rows.iter().map(|row| ObjectId(row.get(0))).collect())
     }
 
+    async fn referrers(&self, targets: &[ObjectId]) -> StoreResult<Vec<ObjectId>> {
+        let sql = "SELECT DISTINCT l.owner FROM space_link l JOIN space_object o ON o.id = l.owner \
+                   WHERE o.kind = 'object' AND l.state <> 'removed' AND l.target IN ({})";
+        let rows = self.all_rows("reading referrers", in_list(sql, &[], ids(targets))).await?;
+        Ok(rows.iter().map(|row| ObjectId(row.get(0))).collect())
+    }
+
     async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()> {
         self.write(epoch, import_statements(batch)?).await.map(drop)
     }
@@ -110,9 +117,10 @@ impl Spaces for SqlEngine {
         let sql = "DELETE FROM space_object WHERE kind = 'placeholder' AND due = 0 \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.target = space_object.id) \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.owner = space_object.id) \
-                   AND NOT EXISTS (SELECT 1 FROM space_object c WHERE c.parent = space_object.id)";
-        // A chain of empty parents goes one level per run; it holds nothing in the meantime.
-        self.write(epoch, vec![Statement::new(sql, Vec::new())]).await.map(drop)
+                   AND NOT EXISTS (SELECT 1 FROM space_object c WHERE c.parent = space_object.id) RETURNING id";
+        // Each round takes the lowest level of a chain of empty parents.
+        while !self.write(epoch, vec![Statement::new(sql, Vec::new())]).await?.is_empty() {}
+        Ok(())
     }
 }
 
@@ -194,6 +202,7 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
         &[],
         ids(&batch.displaced),
     ));
+    statements.extend(in_list("UPDATE space_object SET digest = 'stale' WHERE id IN ({})", &[], ids(&batch.stale)));
     let deleted = ids(&batch.deleted);
     statements.extend(in_list(
         "UPDATE space_object SET pending_import = 'delete', due = 1, digest = '' WHERE id IN ({})",

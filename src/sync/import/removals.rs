@@ -47,8 +47,9 @@ impl Importer<'_> {
     pub async fn obsolete(&mut self, objects: &[Obsolete]) -> StoreResult<()> {
         self.counters.obsolete += objects.len() as u64;
         for chunk in objects.chunks(1000) {
-            let deleted = chunk.iter().map(|object| object.id).collect();
-            self.store.commit_import(self.epoch, ImportBatch { deleted, ..ImportBatch::default() }).await?;
+            let deleted: Vec<ObjectId> = chunk.iter().map(|object| object.id).collect();
+            let stale = self.bereft(&deleted).await?;
+            self.store.commit_import(self.epoch, ImportBatch { deleted, stale, ..ImportBatch::default() }).await?;
         }
         Ok(())
     }
@@ -90,6 +91,17 @@ impl Importer<'_> {
             removed.extend(self.store.below(&outside).await?);
         }
         Ok(removed.into_iter().collect())
+    }
+
+    /// Who refers to what is gone and was not told since. slapd's `refint` takes such references out without marking
+    /// the entry as changed, so that no method tells it.
+    pub(super) async fn bereft(&self, gone: &[ObjectId]) -> StoreResult<Vec<ObjectId>> {
+        if gone.is_empty() || self.coverage == Coverage::Full {
+            return Ok(Vec::new());
+        }
+        let mut referrers = self.store.referrers(gone).await?;
+        referrers.retain(|id| !self.told.contains(*id) && !gone.contains(id));
+        Ok(referrers)
     }
 
     async fn heads(&self, anchors: &[String]) -> StoreResult<Vec<SpaceHead>> {
