@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::gateway::StartError;
 use super::lease_keeper::LeaseKeeper;
-use crate::config::{self, ConnectorSettings, Settings, SystemSettings};
+use crate::config::{self, ConnectorSettings, DeltaMethod, Settings, SystemSettings};
 use crate::connectors::files::FileSource;
-use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings, ObjectType};
+use crate::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings, ObjectType};
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
 use crate::connectors::tenant::TenantConnector;
@@ -101,7 +101,17 @@ fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings,
         exclude: settings.excluded.clone(),
         anchor: settings.anchor_attribute.clone(),
         anchor_is_binary: binary.iter().any(|name| name.eq_ignore_ascii_case(&settings.anchor_attribute)),
-        container_filter: LdapConnectorSettings::usual_containers(),
+        container_filter: Filter::or([
+            LdapConnectorSettings::usual_containers(),
+            Filter::equal("objectClass", &settings.classes.container),
+        ]),
+        delta: match settings.delta {
+            DeltaMethod::Auto => DeltaChoice::Auto,
+            DeltaMethod::ContentSync => DeltaChoice::ContentSync,
+            DeltaMethod::Changelog => DeltaChoice::Changelog,
+            DeltaMethod::Timestamp => DeltaChoice::Timestamp,
+            DeltaMethod::Off => DeltaChoice::Off,
+        },
         types: vec![
             object_type("user", filter(&settings.user_filter, &settings.classes.user)?),
             object_type("group", filter(&settings.group_filter, &settings.classes.group)?),

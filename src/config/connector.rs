@@ -19,6 +19,17 @@ setting_words! {
     } "openldap, 389ds, ad"
 }
 
+setting_words! {
+    /// How changes are learned between two full imports.
+    DeltaMethod {
+        Auto = "auto",
+        ContentSync = "content-sync",
+        Changelog = "changelog",
+        Timestamp = "timestamp",
+        Off = "off",
+    } "auto, content-sync, changelog, timestamp, off"
+}
+
 impl Dialect {
     fn anchor(self) -> &'static str {
         match self {
@@ -121,6 +132,8 @@ pub struct ConnectorSettings {
     /// Attributes to read besides those that the rules name.
     pub attributes: Vec<String>,
     pub page_size: u32,
+    /// Auto: the best that the server offers.
+    pub delta: DeltaMethod,
     pub disabled: DisabledTest,
     pub passwords: PasswordAttributes,
     pub replication: Option<ReplicationSettings>,
@@ -198,6 +211,9 @@ impl ConnectorSettings {
             anchor_attribute: class("anchor_attribute", default_dialect.anchor()),
             attributes: table.list("attributes", "give attribute names"),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
+            delta: table
+                .parsed("delta", "write auto, content-sync, changelog, timestamp or off")
+                .unwrap_or(DeltaMethod::Auto),
             disabled: table
                 .parsed("disabled", "write attribute=VALUE or attribute&BIT")
                 .unwrap_or_else(|| DisabledTest::default_of(default_dialect)),

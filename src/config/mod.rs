@@ -20,7 +20,7 @@ mod systems;
 mod words;
 
 pub use agents::{AgentSettings, AgentsSettings};
-pub use connector::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
+pub use connector::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use files::{CsvSet, CsvType, FileNames, FilePattern, FileSourceSettings, Files, LdifSet};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};

@@ -125,6 +125,9 @@ impl Connector for TenantConnector {
                 })?;
                 Position::Changes { after: number }
             }
+            ImportMode::Selected { .. } => {
+                return Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "selected import" });
+            }
         };
         Ok(Box::new(Reading { name: self.name.clone(), read_back: self.read_back.clone(), position }))
     }

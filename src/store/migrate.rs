@@ -36,6 +36,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
 const ENGINE: &[Migration] = migrations!("engine":
     1 "0001_ground",
     2 "0002_space",
+    3 "0003_delta_import",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

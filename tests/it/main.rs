@@ -28,6 +28,7 @@ mod store_tenant;
 mod store_writes;
 #[expect(dead_code, reason = "shared with the benchmarks, which use other parts of it")]
 mod support;
+mod sync_delta;
 mod sync_slapd;
 mod sync_stories;
 mod web_servers;

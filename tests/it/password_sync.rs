@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge::config::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
+use landbridge::config::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
 use landbridge::identity::{
@@ -137,6 +137,7 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
         anchor_attribute: "entryUUID".to_owned(),
         attributes: Vec::new(),
         page_size: 50,
+        delta: DeltaMethod::Auto,
         disabled: DisabledTest::Equals {
             attribute: "pwdAccountLockedTime".to_owned(),
             value: "000001010000Z".to_owned(),

@@ -6,7 +6,9 @@
 pub mod agent;
 pub mod apache;
 pub mod chromium;
+pub mod cutting_proxy;
 pub mod directory;
+pub mod ds389;
 pub mod gateway;
 pub mod html;
 pub mod name_proxy;
