@@ -1,23 +1,64 @@
 //! Landbridge: an authentication gateway for hybrid identity. The map of the rooms is in `ARCHITECTURE.md`.
 
+pub mod agents;
+#[cfg(feature = "gateway")]
 pub mod app;
+#[cfg(feature = "gateway")]
 pub mod audit;
+#[cfg(feature = "gateway")]
 pub mod cli;
 pub mod config;
+#[cfg(feature = "gateway")]
 pub mod connectors;
 
+#[cfg(feature = "gateway")]
 pub mod credential;
+#[cfg(feature = "gateway")]
 pub mod demo;
+#[cfg(feature = "gateway")]
 pub mod dns;
+#[cfg(feature = "gateway")]
 pub mod federation;
 pub mod identity;
+#[cfg(feature = "gateway")]
 pub mod issuer;
 pub mod ldap;
+pub mod os;
 pub mod pass_through;
+#[cfg(feature = "gateway")]
 pub mod password_sync;
+#[cfg(feature = "gateway")]
 pub mod saml;
+#[cfg(feature = "gateway")]
 pub mod signin;
+#[cfg(feature = "gateway")]
 pub mod store;
+#[cfg(feature = "gateway")]
 pub mod sync;
+#[cfg(feature = "gateway")]
 pub mod tenant;
+#[cfg(feature = "gateway")]
 pub mod web;
+
+// An agent built alone (design D21) has these of the rooms above.
+#[cfg(not(feature = "gateway"))]
+pub mod app {
+    pub mod logging;
+    pub mod tls;
+}
+#[cfg(not(feature = "gateway"))]
+pub mod cli {
+    pub mod agent;
+    pub mod agent_alone;
+    mod output;
+
+    pub use output::Output;
+}
+#[cfg(not(feature = "gateway"))]
+pub mod signin {
+    pub mod authority;
+
+    pub use authority::{
+        Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
+    };
+}

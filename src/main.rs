@@ -1,15 +1,19 @@
-//! The one binary (design D1).
+//! The one binary (design D1); or the agent alone, when it is built so (design D21).
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+#[cfg(feature = "gateway")]
+use landbridge::cli::{Args, run};
+
 /// Requests allocate much and for a moment; measured against the system's, a sign-in takes a tenth less of a core.
+#[cfg(feature = "gateway")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = landbridge::cli::Args::parse();
+    let args = Args::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -17,5 +21,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(landbridge::cli::run(args))
+    runtime.block_on(run(args))
 }
+
+#[cfg(not(feature = "gateway"))]
+use landbridge::cli::agent_alone::{Args, run};

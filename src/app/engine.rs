@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::gateway::StartError;
 use super::lease_keeper::LeaseKeeper;
-use crate::config::{self, ConnectorSettings, Settings};
-use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings, ObjectType};
+use crate::config::{self, ConnectorSettings, DeltaMethod, Settings, SystemSettings};
+use crate::connectors::files::FileSource;
+use crate::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings, ObjectType};
+use crate::connectors::scim::ScimTarget;
+use crate::connectors::sql::SqlSource;
 use crate::connectors::tenant::TenantConnector;
-use crate::identity::Clock;
+use crate::identity::{Clock, ConnectorName};
 use crate::ldap::{Filter, ServiceAccount, Trust};
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::TenantStore;
@@ -36,6 +39,15 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
     for connector in &settings.connectors {
         connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
     }
+    for system in &settings.systems {
+        connectors.push(match system {
+            SystemSettings::File(file) => Arc::new(FileSource::new(file.clone(), disabled(&file.disabled)?)),
+            SystemSettings::Sql(sql) => Arc::new(SqlSource::new(sql.clone(), disabled(&sql.disabled)?)),
+            SystemSettings::Scim(scim) => Arc::new(ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?),
+        });
+    }
+    let place = |name: &ConnectorName| settings.order.iter().position(|other| other == name);
+    connectors.sort_by_key(|connector| place(connector.name()));
     let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
     let tenant = Arc::new(ground.tenant.clone());
     connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
@@ -89,19 +101,37 @@ fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings,
         exclude: settings.excluded.clone(),
         anchor: settings.anchor_attribute.clone(),
         anchor_is_binary: binary.iter().any(|name| name.eq_ignore_ascii_case(&settings.anchor_attribute)),
-        container_filter: LdapConnectorSettings::usual_containers(),
+        container_filter: Filter::or([
+            LdapConnectorSettings::usual_containers(),
+            Filter::equal("objectClass", &settings.classes.container),
+        ]),
+        delta: match settings.delta {
+            DeltaMethod::Auto => DeltaChoice::Auto,
+            DeltaMethod::ContentSync => DeltaChoice::ContentSync,
+            DeltaMethod::Changelog => DeltaChoice::Changelog,
+            DeltaMethod::Timestamp => DeltaChoice::Timestamp,
+            DeltaMethod::Off => DeltaChoice::Off,
+        },
         types: vec![
             object_type("user", filter(&settings.user_filter, &settings.classes.user)?),
             object_type("group", filter(&settings.group_filter, &settings.classes.group)?),
         ],
-        disabled_when: vec![match &settings.disabled {
-            config::DisabledTest::Equals { attribute, value } => {
-                DisabledTest::Equals { attribute: Attribute::new(attribute), value: value.clone() }
-            }
-            config::DisabledTest::BitSet { attribute, bit } => DisabledTest::BitSet {
-                attribute: Attribute::new(attribute),
-                bit: i64::try_from(*bit).map_err(StartError::part(WHAT))?,
-            },
-        }],
+        disabled_when: vec![disabled_test(&settings.disabled)?],
+    })
+}
+
+fn disabled(test: &Option<config::DisabledTest>) -> Result<Vec<DisabledTest>, StartError> {
+    test.iter().map(disabled_test).collect()
+}
+
+fn disabled_test(test: &config::DisabledTest) -> Result<DisabledTest, StartError> {
+    Ok(match test {
+        config::DisabledTest::Equals { attribute, value } => {
+            DisabledTest::Equals { attribute: Attribute::new(attribute), value: value.clone() }
+        }
+        config::DisabledTest::BitSet { attribute, bit } => DisabledTest::BitSet {
+            attribute: Attribute::new(attribute),
+            bit: i64::try_from(*bit).map_err(StartError::part("disabled test"))?,
+        },
     })
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agents;
 use super::background::Background;
 use super::engine;
 use super::federation_gate::SamlGate;
-use super::housekeeping::Housekeeping;
+use super::housekeeping::{Housekeeping, sweep};
 use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
@@ -25,13 +26,14 @@ use crate::dns::Resolver;
 use crate::federation::{FederatedSignIn, PartnerCertificates};
 use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
-use crate::pass_through::{PassThrough, PassThroughSettings};
-use crate::password_sync::{Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping};
+use crate::password_sync::{
+    AccountSource, AdSource, Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping,
+};
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
 use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
-use crate::signin::{self, BarredGroups, SignIn, SignInKey};
+use crate::signin::{self, BarredGroups, HashCheck, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
@@ -42,6 +44,11 @@ use crate::store::tenant::{TenantOptions, TenantStore};
 use crate::store::{AuditLog, StoreError};
 use crate::sync::scheduler::{Scheduler, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
+use crate::web::admin::agents_drain::AgentsDrain;
+use crate::web::admin::agents_list::AgentsList;
+use crate::web::admin::agents_revoke::AgentsRevoke;
+use crate::web::admin::agents_test::AgentsTest;
+use crate::web::admin::agents_token::AgentsToken;
 use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
 use crate::web::admin::client_add::ClientAdd;
@@ -99,8 +106,6 @@ impl StartError {
     }
 }
 
-/// Between two sweeps of what has expired.
-const SWEEP: Duration = Duration::from_secs(60);
 /// How long open requests may take after the stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -134,10 +139,11 @@ impl Gateway {
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
-        let registered: BTreeMap<_, _> = settings
-            .connectors
-            .iter()
-            .map(|connector| (connector.name.clone(), connector.domains.iter().cloned().collect()))
+        let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
+        let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
+        let registered: BTreeMap<_, _> = directories
+            .chain(sources.filter(|(_, domains)| !domains.is_empty()))
+            .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
             .collect();
         for domain in tenant.register_connectors(registered).await? {
             tracing::info!(%domain, "the connectors of a domain changed");
@@ -172,15 +178,13 @@ impl Gateway {
         };
         tasks.spawn_on(password_channel, background.handle());
 
-        let live = settings
-            .connectors
-            .iter()
-            .map(PassThroughSettings::new)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::part("pass-through authentication"))?;
-        let live = Arc::new(PassThrough::new(live, Some(hashes.clone()), clock.clone()));
+        let registry = agents::registry(&installation, &audit);
+        let stored: Arc<dyn HashCheck> = hashes.clone();
+        let (live, broker) = agents::live_check(&settings, &registry, &stored, &clock)?;
         let barred = BarredGroups::new(&settings.failover.barred_groups);
-        let directory = Arc::new(SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred));
+        let sources = settings.systems.iter().map(|system| system.name().clone());
+        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred).without(sources);
+        let directory = Arc::new(directory);
         let sign_in = SignIn::new(signin::Parts {
             directory: directory.clone(),
             store: tables.clone(),
@@ -217,7 +221,9 @@ impl Gateway {
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
-        let listener = listen(&settings, services, &tasks).await?;
+        // Agents serve until the last request is answered.
+        let served = CancellationToken::new();
+        let listener = listen(&settings, services, &tasks, served.clone()).await?;
 
         let ground = engine::Ground {
             gateway: &db,
@@ -295,6 +301,20 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
+        let routes = match &settings.agents {
+            Some(section) => {
+                let running = (&tasks, &served);
+                let desk = agents::serve(&settings, section, &installation, broker, registry, clock, running).await?;
+                let desk = Arc::new(desk);
+                routes
+                    .with::<AgentsList>(&desk)
+                    .with::<AgentsToken>(&desk)
+                    .with::<AgentsRevoke>(&desk)
+                    .with::<AgentsDrain>(&desk)
+                    .with::<AgentsTest>(&desk)
+            }
+            None => routes,
+        };
         let operations = routes.names().to_vec();
         serve_admin(&settings, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
@@ -367,10 +387,19 @@ fn channels(
     clock: &Arc<dyn Clock>,
 ) -> Result<Vec<Channel>, StartError> {
     let channel = |settings: &ConnectorSettings| {
-        let source = LdapSource::new(settings, clock.clone()).map_err(StartError::part("password channel"))?;
+        let source: Arc<dyn AccountSource> = match &settings.replication {
+            None => {
+                let source = LdapSource::new(settings, clock.clone());
+                Arc::new(source.map_err(StartError::part("password channel"))?)
+            }
+            Some(replication) => {
+                let source = AdSource::new(settings, replication, clock.clone());
+                Arc::new(source.map_err(StartError::part("password channel"))?)
+            }
+        };
         Ok(Channel {
             connector: settings.name.clone(),
-            source: Arc::new(source),
+            source,
             store: store.clone(),
             sealer: sealer.clone(),
             clear_text: match settings.passwords.cleartext_allowed {
@@ -460,26 +489,6 @@ fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseC
     })
 }
 
-/// Removes what has expired, and follows other nodes' key rotations.
-async fn sweep(sign_in: SignIn, issuer: Arc<Issuer>, stop: CancellationToken) {
-    let mut interval = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = interval.tick() => {}
-        }
-        if let Err(error) = sign_in.sweep().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "expired sign-ins could not be removed");
-        }
-        if let Err(error) = issuer.purge().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "expired grants could not be removed");
-        }
-        if let Err(error) = issuer.keys().reload().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be read again");
-        }
-    }
-}
-
 /// Runs the scheduler until the stop; a cycle under way is finished.
 async fn schedule(scheduler: Scheduler, stop: CancellationToken) {
     let (ended, watched) = tokio::sync::watch::channel(false);
@@ -494,6 +503,7 @@ async fn listen(
     settings: &Settings,
     services: Services,
     tasks: &TaskTracker,
+    served: CancellationToken,
 ) -> Result<axum_server::Handle<SocketAddr>, StartError> {
     let server = tls::server(&settings.gateway.certificate, &settings.gateway.private_key);
     let config = axum_server::tls_rustls::RustlsConfig::from_config(server.map_err(StartError::part("TLS"))?);
@@ -505,6 +515,7 @@ async fn listen(
     listener.set_nonblocking(true).map_err(refuse)?;
     let server = axum_server::from_tcp_rustls(listener, config).map_err(refuse)?.handle(handle.clone());
     tasks.spawn(async move {
+        let _served = served.drop_guard();
         if let Err(error) = server.serve(service).await {
             tracing::error!(%error, "the public listener ended");
         }

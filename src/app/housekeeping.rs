@@ -1,4 +1,4 @@
-//! What is removed once in a while, on the node that holds the engine lease.
+//! What is removed once in a while: each minute on every node, each hour on the node that holds the engine lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease_keeper::LeaseKeeper;
 use crate::identity::{Clock, ConnectorName, causes};
+use crate::issuer::Issuer;
+use crate::signin::SignIn;
 use crate::store::AuditLog;
 use crate::store::signin::SignInTables;
 use crate::store::tenant::TenantStore;
 use crate::sync::store::Spaces;
 
+/// Between two sweeps of what has expired.
+const SWEEP: Duration = Duration::from_secs(60);
 /// Between two rounds.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -72,6 +76,26 @@ impl Housekeeping {
             Ok(0) => {}
             Ok(trimmed) => tracing::info!(trimmed, "old changes were dropped from the change feed"),
             Err(error) => tracing::warn!(error = causes(&error), "the change feed could not be trimmed"),
+        }
+    }
+}
+
+/// Removes what has expired, and follows other nodes' key rotations.
+pub async fn sweep(sign_in: SignIn, issuer: Arc<Issuer>, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        if let Err(error) = sign_in.sweep().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired sign-ins could not be removed");
+        }
+        if let Err(error) = issuer.purge().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired grants could not be removed");
+        }
+        if let Err(error) = issuer.keys().reload().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "signing keys could not be read again");
         }
     }
 }

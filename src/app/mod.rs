@@ -1,11 +1,13 @@
 //! Builds everything, spawns the tasks, shuts down. Holds rules of no kind.
 
+mod agents;
 mod background;
 mod engine;
 mod federation_gate;
 mod gateway;
 mod housekeeping;
 pub mod installation;
+mod key_pair;
 mod lease_keeper;
 pub mod logging;
 pub mod metrics;

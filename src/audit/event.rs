@@ -40,6 +40,8 @@ pub enum EventKind {
     DirectoryPurged,
     KeyRingRolled,
     SigningKeyRotated,
+    AgentEnrolled,
+    AgentRenewed,
     Started,
     Stopped,
 }
@@ -73,6 +75,8 @@ impl EventKind {
             Self::DirectoryPurged => "directory-purged",
             Self::KeyRingRolled => "key-ring-rolled",
             Self::SigningKeyRotated => "signing-key-rotated",
+            Self::AgentEnrolled => "agent-enrolled",
+            Self::AgentRenewed => "agent-renewed",
             Self::Started => "started",
             Self::Stopped => "stopped",
         }

@@ -31,6 +31,16 @@ pub enum Command {
     Init,
     /// Validate the settings file and tell everything that is wrong with it.
     CheckConfig,
+    /// Be a pass-through agent beside a directory.
+    Agent {
+        #[command(subcommand)]
+        command: super::agent::AgentCommand,
+    },
+    /// The pass-through agents of this gateway.
+    Agents {
+        #[command(subcommand)]
+        command: super::agents::AgentsCommand,
+    },
     /// Domains: ownership, and how their users sign in.
     Domain {
         #[command(subcommand)]

@@ -2,6 +2,8 @@
 //!
 //! Every command prints for people, and JSON with `--json`. Exit codes: 0 done, 1 refused or failed, 2 usage.
 
+pub mod agent;
+mod agents;
 mod args;
 mod audit;
 mod check_config;
@@ -44,6 +46,8 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(options).await,
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
+        Command::Agent { command } => agent::run(&args.config, command, output).await,
+        Command::Agents { command } => agents::run(&connect(args)?, command, output).await,
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
         Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,

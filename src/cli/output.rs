@@ -11,6 +11,7 @@ impl Output {
         Self { json }
     }
 
+    #[cfg(feature = "gateway")]
     pub fn is_json(&self) -> bool {
         self.json
     }
@@ -36,12 +37,8 @@ impl Output {
 
     pub fn failure(&self, error: &anyhow::Error) {
         if self.json {
-            let fault = error.downcast_ref::<super::rules::ExpressionFault>().map(|fault| fault.json());
-            let operation = error.downcast_ref::<super::ClientError>().and_then(|error| match error {
-                super::ClientError::Operation(operation) => serde_json::to_value(operation).ok(),
-                _ => None,
-            });
-            let value = operation.or(fault).unwrap_or_else(|| serde_json::json!({ "message": format!("{error:#}") }));
+            let value =
+                told_by_gateway(error).unwrap_or_else(|| serde_json::json!({ "message": format!("{error:#}") }));
             eprintln!("{}", serde_json::json!({ "error": value }));
         } else {
             eprintln!("error: {error:#}");
@@ -49,7 +46,26 @@ impl Output {
     }
 }
 
+/// The error as an operation of the gateway, or a rule, gave it.
+#[cfg(feature = "gateway")]
+fn told_by_gateway(error: &anyhow::Error) -> Option<serde_json::Value> {
+    if let Some(fault) = error.downcast_ref::<super::rules::ExpressionFault>() {
+        return Some(fault.json());
+    }
+    match error.downcast_ref()? {
+        super::ClientError::Operation(operation) => serde_json::to_value(operation).ok(),
+        _ => None,
+    }
+}
+
+/// An agent asks no gateway's operations.
+#[cfg(not(feature = "gateway"))]
+fn told_by_gateway(_: &anyhow::Error) -> Option<serde_json::Value> {
+    None
+}
+
 /// A table with a header row, without lines around it.
+#[cfg(feature = "gateway")]
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);

@@ -6,6 +6,7 @@ use super::output::table;
 use super::{Client, Output};
 use crate::sync::guard::Hold;
 use crate::sync::run::{Preview, Profile, RunOutcome, RunRecord, StepRecord};
+use crate::sync::source_import::ImportOutlook;
 use crate::web::admin::guard_release::{self, GuardRelease};
 use crate::web::admin::guard_show::{self, GuardShow};
 use crate::web::admin::sync_preview::{self, SyncPreview};
@@ -16,8 +17,8 @@ use crate::web::admin::sync_status::{self, SyncStatus};
 pub enum SyncCommand {
     /// Import, synchronise and export now, and wait for the end.
     Run {
-        /// cycle: synchronise what is due; full: everything; staging: export nothing.
-        #[arg(long, value_enum, default_value_t = ProfileWord::Cycle)]
+        /// delta: import what changed; cycle: import everything; full: synchronise everything too; staging: export nothing.
+        #[arg(long, value_enum, default_value_t = ProfileWord::Delta)]
         profile: ProfileWord,
     },
     /// Show what a run would export, and change nothing.
@@ -49,6 +50,7 @@ pub enum GuardCommand {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ProfileWord {
+    Delta,
     Cycle,
     Full,
     Staging,
@@ -59,6 +61,7 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
         SyncCommand::Run { profile } => {
             output.note("synchronising ...");
             let profile = match profile {
+                ProfileWord::Delta => Profile::Delta,
                 ProfileWord::Cycle => Profile::Cycle,
                 ProfileWord::Full => Profile::Full,
                 ProfileWord::Staging => Profile::Staging,
@@ -156,6 +159,19 @@ fn show_holds(holds: &[Hold]) -> String {
     table(["TARGET", "KIND", "CHANGES", "DIGEST", "AMONG THEM"], rows)
 }
 
+fn show_outlook(outlook: &ImportOutlook) -> String {
+    let Some(reports) = outlook.delta else { return "full".to_owned() };
+    let told = [("deletes", reports.deletes), ("moves", reports.moves), ("filter exits", reports.filter_exits)];
+    let untold: Vec<&str> = told.iter().filter(|(_, told)| !told).map(|(what, _)| *what).collect();
+    match (untold.as_slice(), outlook.full_due) {
+        ([], _) => "delta".to_owned(),
+        (untold, due) => {
+            let due = due.map(|due| format!(", full from {due}")).unwrap_or_default();
+            format!("delta without {}{due}", untold.join(", "))
+        }
+    }
+}
+
 fn show_status(status: &sync_status::Response) -> String {
     let mut text = match &status.rules {
         Some(rules) => format!("rules version {}, activated {} by {}\n", rules.number, rules.at, rules.by),
@@ -173,9 +189,10 @@ fn show_status(status: &sync_status::Response) -> String {
             figures.joined.to_string(),
             pending.iter().sum::<i64>().to_string(),
             figures.failed.to_string(),
+            connector.import.as_ref().map(show_outlook).unwrap_or_default(),
         ]
     });
-    text.push_str(&table(["CONNECTOR", "OBJECTS", "JOINED", "PENDING", "FAILED"], figures));
+    text.push_str(&table(["CONNECTOR", "OBJECTS", "JOINED", "PENDING", "FAILED", "NEXT IMPORT"], figures));
     for run in &status.runs {
         text.push_str("\n\n");
         text.push_str(&show_run(&run.run, &run.steps));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPassword};
 
 use super::reader::Table;
+use super::replication::ReplicationSettings;
 use super::secret::secret;
 use super::words::setting_words;
 
@@ -18,6 +19,17 @@ setting_words! {
     } "openldap, 389ds, ad"
 }
 
+setting_words! {
+    /// How changes are learned between two full imports.
+    DeltaMethod {
+        Auto = "auto",
+        ContentSync = "content-sync",
+        Changelog = "changelog",
+        Timestamp = "timestamp",
+        Off = "off",
+    } "auto, content-sync, changelog, timestamp, off"
+}
+
 impl Dialect {
     fn anchor(self) -> &'static str {
         match self {
@@ -26,6 +38,16 @@ impl Dialect {
             Self::ActiveDirectory => "objectGUID",
         }
     }
+}
+
+setting_words! {
+    /// How the live check of passwords reaches the directory.
+    Reach {
+        /// The gateway binds itself.
+        Direct = "direct",
+        /// Agents on premises bind for it.
+        Agents = "agents",
+    } "direct, agents"
 }
 
 /// "Disabled" as a test of an attribute: it equals a text, or has a bit set.
@@ -90,6 +112,7 @@ pub struct PasswordAttributes {
 pub struct ConnectorSettings {
     pub name: ConnectorName,
     pub dialect: Dialect,
+    pub reach: Reach,
     /// In order of preference: `ldaps://host:port`, or `ldap://host:port` with StartTLS.
     pub servers: Vec<String>,
     /// PEM file of the certification authorities; the system's when absent.
@@ -109,8 +132,11 @@ pub struct ConnectorSettings {
     /// Attributes to read besides those that the rules name.
     pub attributes: Vec<String>,
     pub page_size: u32,
+    /// Auto: the best that the server offers.
+    pub delta: DeltaMethod,
     pub disabled: DisabledTest,
     pub passwords: PasswordAttributes,
+    pub replication: Option<ReplicationSettings>,
     pub connect_deadline: Duration,
     /// How long a bind may take before pass-through gives it up.
     pub bind_deadline: Duration,
@@ -123,7 +149,22 @@ pub struct ConnectorSettings {
 
 impl ConnectorSettings {
     pub(super) fn read(table: Table<'_>) -> Option<Self> {
+        let domains = table.list("domains", "give domain names");
+        if domains.is_empty() {
+            table.complain("domains", "the connector may speak for no domain", "list the domains of its users");
+        }
+        let reach = table.parsed("reach", "write direct or agents").unwrap_or(Reach::Direct);
+        Self::read_rest(table, domains, reach)
+    }
+
+    /// As an agent has them: which domains it may speak for, its enrolment says.
+    pub(super) fn read_for_agent(table: Table<'_>) -> Option<Self> {
+        Self::read_rest(table, Vec::new(), Reach::Direct)
+    }
+
+    fn read_rest(table: Table<'_>, domains: Vec<DomainName>, reach: Reach) -> Option<Self> {
         let millis = Duration::from_millis;
+        table.has("kind");
         let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
         let dialect = table.required("dialect", "write openldap, 389ds or ad");
         let servers: Vec<String> = table.list("servers", "give ldaps://HOST[:PORT] or ldap://HOST[:PORT]");
@@ -137,10 +178,6 @@ impl ConnectorSettings {
         }
         let bind_dn = table.required("bind_dn", "give the DN of the service account");
         let bind_password = secret(&table, "bind_password_file", "bind_password_env");
-        let domains = table.list("domains", "give domain names");
-        if domains.is_empty() {
-            table.complain("domains", "the connector may speak for no domain", "list the domains of its users");
-        }
         let bases: Vec<DistinguishedName> = table.list("bases", "give distinguished names");
         if bases.is_empty() {
             table.complain("bases", "no base is given", "give the DN below which users and groups are");
@@ -156,9 +193,11 @@ impl ConnectorSettings {
         };
         let default_dialect = dialect.unwrap_or(Dialect::Openldap);
         let passwords: Vec<String> = table.list("password_attributes", "give attribute names");
+        let replication = ReplicationSettings::read(&table, dialect, &bases);
         let settings = Self {
             name: name?,
             dialect: dialect?,
+            reach,
             servers,
             ca_file,
             bind_dn: bind_dn?,
@@ -172,6 +211,9 @@ impl ConnectorSettings {
             anchor_attribute: class("anchor_attribute", default_dialect.anchor()),
             attributes: table.list("attributes", "give attribute names"),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
+            delta: table
+                .parsed("delta", "write auto, content-sync, changelog, timestamp or off")
+                .unwrap_or(DeltaMethod::Auto),
             disabled: table
                 .parsed("disabled", "write attribute=VALUE or attribute&BIT")
                 .unwrap_or_else(|| DisabledTest::default_of(default_dialect)),
@@ -179,6 +221,7 @@ impl ConnectorSettings {
                 attributes: if passwords.is_empty() { vec!["userPassword".to_owned()] } else { passwords },
                 cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),
             },
+            replication,
             connect_deadline: table.duration("connect_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(1000)),
             bind_deadline: table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000)),
             lockout_duration: table

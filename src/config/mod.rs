@@ -3,19 +3,31 @@
 //! The file is read as a whole: every unknown key, bad value and missing secret is reported together, each with file,
 //! line and remedy. Secrets come from a file or the environment, never from the settings file itself.
 
+mod agents;
 mod connector;
 mod database_url;
+mod files;
 mod gateway;
 mod problem;
 mod reader;
+mod replication;
+mod scim;
 mod secret;
 mod settings;
 mod signin;
+mod sql;
+mod systems;
 mod words;
 
-pub use connector::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes};
+pub use agents::{AgentSettings, AgentsSettings};
+pub use connector::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
+pub use files::{CsvSet, CsvType, FileNames, FilePattern, FileSourceSettings, Files, LdifSet};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
 pub use problem::{Problem, Problems};
-pub use settings::{Settings, admin_socket, load, rules_folder};
+pub use replication::{ReplicationSettings, ReplicationSignIn};
+pub use scim::ScimTargetSettings;
+pub use settings::{Settings, admin_socket, load, load_agent, rules_folder};
 pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+pub use sql::{DeletedTest, SourceDatabase, SqlName, SqlRows, SqlSourceSettings, SqlType, SqlValues};
+pub use systems::{ReferenceColumn, ReferenceTarget, SystemSettings};

@@ -1,10 +1,10 @@
 //! Secrets: from a file or the environment, never inline. A file that everybody on the machine could read, or others than
 //! its owner write, is refused; one that its group can read is pointed out.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::identity::PlainPassword;
+use crate::os;
 
 use super::reader::Table;
 
@@ -52,8 +52,7 @@ pub(super) fn secret(table: &Table<'_>, file_key: &'static str, env_key: &'stati
 /// Checks who else may read or write the secret in the file of the key `name`.
 pub(super) fn check_mode(table: &Table<'_>, name: &'static str, path: &Path) {
     // A file that cannot be looked at is for the reader of its content to report.
-    let Ok(metadata) = std::fs::metadata(path) else { return };
-    let mode = metadata.mode() & 0o777;
+    let Ok(mode) = os::mode(path) else { return };
     let file = path.display();
     if mode & 0o027 != 0 {
         let what = format!("the secret file {file} is open to others (mode {mode:04o})");

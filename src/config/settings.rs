@@ -4,11 +4,15 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::connector::ConnectorSettings;
+use crate::identity::ConnectorName;
+
+use super::agents::{AgentSettings, AgentsSettings};
+use super::connector::{ConnectorSettings, Reach};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
 use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+use super::systems::{Connectors, SystemSettings};
 
 /// Settings that are valid as a whole.
 #[derive(Clone, Debug)]
@@ -21,7 +25,14 @@ pub struct Settings {
     pub failover: FailoverSettings,
     pub tokens: TokenSettings,
     pub sync: SyncSettings,
+    /// Where pass-through agents connect; nowhere when absent.
+    pub agents: Option<AgentsSettings>,
+    /// Directories.
     pub connectors: Vec<ConnectorSettings>,
+    /// Sources and targets that are no directories.
+    pub systems: Vec<SystemSettings>,
+    /// The names of both, as the file lists them: it breaks ties between contributions.
+    pub order: Vec<ConnectorName>,
     /// What is valid but deserves an operator's attention.
     pub warnings: Vec<String>,
 }
@@ -75,6 +86,15 @@ fn read_file(path: &Path) -> Result<Source, Problems> {
 
 /// Reads and validates the settings file, or tells everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
+    load_as(path, read)
+}
+
+/// Reads and validates the settings file of an agent.
+pub fn load_agent(path: &Path) -> Result<AgentSettings, Problems> {
+    load_as(path, AgentSettings::read)
+}
+
+fn load_as<T>(path: &Path, read: impl FnOnce(Table<'_>) -> Option<T>) -> Result<T, Problems> {
     let source = read_file(path)?;
     let settings = match DeTable::parse(source.text()) {
         Ok(table) => read(Table::root(&source, table.get_ref())),
@@ -100,17 +120,13 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let failover = FailoverSettings::read(root.table("failover"));
     let tokens = TokenSettings::read(root.table("tokens"));
     let sync = SyncSettings::read(root.table("sync"));
-    let tables = root.tables("connectors");
-    let mut connectors: Vec<ConnectorSettings> = Vec::new();
-    for table in tables {
-        let Some(connector) = ConnectorSettings::read(table) else { continue };
-        if connectors.iter().any(|other| other.name == connector.name) {
-            let what = format!("two connectors have the name {}", connector.name);
-            root.complain("connectors", what, "give each its own name");
-        }
-        connectors.push(connector);
+    let agents = root.has("agents").then(|| AgentsSettings::read(root.table("agents"))).flatten();
+    let Connectors { directories, systems, order } = Connectors::read(&root);
+    for connector in directories.iter().filter(|connector| connector.reach == Reach::Agents && !root.has("agents")) {
+        let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
+        root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
     }
-    let mut warnings = warnings(&failover, &connectors, store.as_ref());
+    let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(root.source().warnings());
     root.finish();
     Some(Settings {
@@ -122,7 +138,10 @@ fn read(root: Table<'_>) -> Option<Settings> {
         failover,
         tokens,
         sync,
-        connectors,
+        agents,
+        connectors: directories,
+        systems,
+        order,
         warnings,
     })
 }
@@ -130,6 +149,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
 fn warnings(
     failover: &FailoverSettings,
     connectors: &[ConnectorSettings],
+    systems: &[SystemSettings],
     store: Option<&StoreSettings>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -140,7 +160,8 @@ fn warnings(
                 .to_owned(),
         );
     }
-    for domain in connectors.iter().flat_map(|connector| &connector.domains) {
+    let of_directories = connectors.iter().flat_map(|connector| &connector.domains);
+    for domain in of_directories.chain(systems.iter().flat_map(SystemSettings::domains)) {
         if domain.is_non_routable() {
             warnings.push(format!(
                 "the domain {domain} is not routable and cannot be verified: its users get names in the initial domain"
@@ -255,6 +276,73 @@ bases = ["dc=example,dc=org"]
             "{problems}"
         );
         assert!(!problems.to_string().contains("hunter2"));
+    }
+
+    /// A settings file with the connector `lines` besides a directory.
+    fn with_system(dir: &Path, lines: &str) -> std::path::PathBuf {
+        std::fs::create_dir_all(dir.join("drop")).expect("a folder");
+        for (file, text) in
+            [("token", "t0ken"), ("hr.url", "postgres://reader:secret@db.example.org/hr"), ("hr.db", "")]
+        {
+            std::fs::write(dir.join(file), text).expect("a file");
+        }
+        write(dir, &format!("{GOOD}\n[[connectors]]\n{lines}"))
+    }
+
+    const CSV: &str = "kind = \"file\"\nname = \"hr\"\nformat = \"csv\"\nfolder = \"drop\"\n\
+                       domains = [\"example.org\"]\n[[connectors.sets]]\ncomplete = \"people*.csv\"\n\
+                       type = \"user\"\nanchor = \"id\"\nreferences = [\"manager:user\"]\n";
+    const SQL: &str = "kind = \"sql\"\nname = \"hr\"\nurl = \"sqlite:hr.db\"\ndomains = [\"example.org\"]\n\
+                       [[connectors.types]]\ntype = \"user\"\ntable = \"people\"\nanchor = [\"id\"]\n\
+                       [[connectors.types.values]]\nattribute = \"phone\"\ntable = \"phones\"\nkey = [\"person\"]\n\
+                       column = \"number\"\n";
+    const SCIM: &str = "kind = \"scim\"\nname = \"app\"\nurl = \"https://app.example.org/scim/v2\"\n\
+                        token_file = \"token\"\n";
+
+    #[test]
+    fn connectors_of_every_kind_are_read_in_the_order_of_the_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for lines in [CSV, SQL, SCIM] {
+            let settings = load(&with_system(dir.path(), lines)).expect(lines);
+            assert_eq!(settings.order.len(), 2);
+            assert_eq!(settings.order[1], *settings.systems[0].name());
+            assert_eq!(settings.connectors.len(), 1);
+        }
+        let remote = SQL.replace("url = \"sqlite:hr.db\"", "url_file = \"hr.url\"");
+        let settings = load(&with_system(dir.path(), &remote)).expect("an address with a password in a secret file");
+        assert!(!format!("{:?}", settings.systems).contains("secret"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_connector_of_another_kind_is_told_with_its_line() {
+        let rows = [
+            (CSV, "format = \"csv\"", "format = \"xlsx\"", "connectors[1].format", 4),
+            (CSV, "folder = \"drop\"", "folder = \"nowhere\"", "connectors[1].folder", 5),
+            (CSV, "people*.csv", "../people.csv", "connectors[1].sets[0].complete", 8),
+            (CSV, "anchor = \"id\"", "anker = \"id\"", "connectors[1].sets[0].anchor", 7),
+            (CSV, "manager:user", "manager", "connectors[1].sets[0].references", 11),
+            (SQL, "sqlite:hr.db", "mysql://h/d", "connectors[1].url", 4),
+            (SQL, "sqlite:hr.db", "sqlite:no.db", "connectors[1].url", 4),
+            (SQL, "sqlite:hr.db", "postgres://a:b@h/d", "connectors[1].url", 4),
+            (SQL, "sqlite:hr.db", "postgres://a@h/d?sslmode=disable", "connectors[1].url", 4),
+            (SQL, "anchor = [\"id\"]", "anchor = []", "connectors[1].types[0].anchor", 9),
+            (SQL, "key = [\"person\"]", "key = []", "connectors[1].types[0].values[0].key", 13),
+            (SCIM, "https://app", "http://app", "connectors[1].url", 4),
+            (SCIM, "\"app\"", "\"corp\"", "connectors", 17),
+            (SCIM, "\"app\"", "\"tenant\"", "connectors", 17),
+            (SCIM, "kind = \"scim\"", "kind = \"soap\"", "connectors[1].kind", 2),
+        ];
+        let base = GOOD.matches('\n').count() + 2;
+        for (text, from, to, key, line) in rows {
+            let dir = tempfile::tempdir().expect("a folder");
+            let problems = load(&with_system(dir.path(), &text.replace(from, to))).expect_err(to).0;
+            let expected = if key == "connectors" { line } else { base - 1 + line };
+            assert!(
+                problems.iter().any(|problem| problem.key == key && problem.line == expected),
+                "{to}: {key} at {expected}: {problems:#?}"
+            );
+            assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
+        }
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! One file per kind of connected system. Each implements [`crate::sync::Connector`] and knows no rules and no plans.
 
+pub mod files;
 pub mod ldap;
+mod page_stream;
+pub mod scim;
+pub mod sql;
 pub mod tenant;

@@ -125,6 +125,9 @@ impl Connector for TenantConnector {
                 })?;
                 Position::Changes { after: number }
             }
+            ImportMode::Selected { .. } => {
+                return Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "selected import" });
+            }
         };
         Ok(Box::new(Reading { name: self.name.clone(), read_back: self.read_back.clone(), position }))
     }
@@ -163,19 +166,32 @@ impl Connector for TenantConnector {
         Ok(results)
     }
 
-    /// An add whose answer was lost is told as absent: the directory answers a repeated add as it did the first one,
-    /// by source anchor, so that sending it again is safe.
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
-        let id_of = |question: &ReadBack| match question {
-            ReadBack::ByAnchor { object_type, anchor } if object_type == "group" => group_id(anchor).ok(),
-            ReadBack::ByAnchor { anchor, .. } => user_id(anchor).ok(),
-            ReadBack::ByAddKey { .. } => None,
+        let (mut oids, mut users, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for question in &objects {
+            match question {
+                ReadBack::ByAnchor { object_type, anchor } if object_type == "group" => oids.extend(group_id(anchor)),
+                ReadBack::ByAnchor { anchor, .. } => oids.extend(user_id(anchor)),
+                ReadBack::ByAddKey { object_type, value } if object_type == "group" => {
+                    groups.push(SourceAnchor::from_stored(value.clone()));
+                }
+                ReadBack::ByAddKey { value, .. } => users.push(SourceAnchor::from_stored(value.clone())),
+            }
+        }
+        let mut found = self.read_back.objects(&oids).await.map_err(|e| self.unavailable(&e))?;
+        found.extend(self.read_back.anchored(&users, &groups).await.map_err(|e| self.unavailable(&e))?);
+        let (mut by_anchor, mut by_key) = (BTreeMap::new(), BTreeMap::new());
+        for object in found {
+            let key = source_anchor(&object).to_string();
+            let object = shown(object);
+            by_key.insert((object.object_type.clone(), key), object.clone());
+            by_anchor.insert(object.anchor.clone(), object);
+        }
+        let answer = |question: ReadBack| match question {
+            ReadBack::ByAnchor { anchor, .. } => by_anchor.get(&anchor).cloned(),
+            ReadBack::ByAddKey { object_type, value } => by_key.get(&(object_type, value)).cloned(),
         };
-        let ids: Vec<ObjectId> = objects.iter().filter_map(id_of).collect();
-        let found = self.read_back.objects(&ids).await.map_err(|e| self.unavailable(&e))?;
-        let found: BTreeMap<String, ImportedObject> =
-            found.into_iter().map(shown).map(|object| (object.anchor.clone(), object)).collect();
-        Ok(objects.iter().map(|question| found.get(&id_of(question)?.to_string()).cloned()).collect())
+        Ok(objects.into_iter().map(answer).collect())
     }
 }
 

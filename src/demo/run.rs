@@ -234,8 +234,14 @@ async fn wait_for_desk(desk: &Client) -> anyhow::Result<()> {
 fn write_rules(folder: &Path) -> anyhow::Result<()> {
     let rules = folder.join("rules");
     std::fs::create_dir_all(&rules)?;
-    std::fs::write(rules.join("100-ldap.toml"), include_str!("../../config/rules/100-ldap.toml"))?;
-    std::fs::write(rules.join("200-tenant.toml"), include_str!("../../config/rules/200-tenant.toml"))?;
+    for (name, text) in [
+        ("100-ldap.toml", include_str!("../../config/rules/100-ldap.toml")),
+        ("110-ldap-common.toml", include_str!("../../config/rules/110-ldap-common.toml")),
+        ("200-tenant.toml", include_str!("../../config/rules/200-tenant.toml")),
+        ("210-tenant-common.toml", include_str!("../../config/rules/210-tenant-common.toml")),
+    ] {
+        std::fs::write(rules.join(name), text)?;
+    }
     Ok(())
 }
 

@@ -30,6 +30,11 @@ pub struct DnError {
 }
 
 impl DistinguishedName {
+    /// The empty name, above every other.
+    pub fn root() -> Self {
+        Self { text: String::new(), rdns: Vec::new() }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -61,6 +61,8 @@ uuid_id!(/// A sign-in transaction.
     TransactionId);
 uuid_id!(/// One try at one password: ties reservation, bind, audit row and late answer together.
     AttemptId);
+uuid_id!(/// An enrolled pass-through agent.
+    AgentId);
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:literal, $allowed:expr) => {

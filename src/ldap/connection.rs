@@ -16,7 +16,7 @@ use super::error::LdapError;
 use super::filter::Filter;
 use super::paged::PagedSearch;
 use super::password_policy::PolicyResponse;
-use super::request::{self, Request};
+use super::request::{self, Mode, Request};
 use super::response::{Message, Outcome, Response};
 use super::search::{Scope, Search};
 use super::server_url::{Scheme, ServerUrl};
@@ -183,7 +183,7 @@ impl Connection {
                         return Ok(BindAnswer { code, diagnostic, policy: PolicyResponse::find(&message.controls) });
                     }
                     // slapd's overlay retcode lets an entry of its own look-up slip out before the answer.
-                    Response::Entry(_) | Response::Reference | Response::Intermediate => {}
+                    Response::Entry(_) | Response::Reference | Response::Intermediate { .. } => {}
                     Response::SearchDone(_) | Response::Extended(_) => break,
                 }
             }
@@ -233,7 +233,8 @@ impl Connection {
     ) -> Result<Collected, LdapError> {
         const DOING: &str = "search";
         let id = self.next_id();
-        let request = request::search(id, search, 0, page);
+        let mode = page.map_or(Mode::Plain, |(size, cookie)| Mode::Page(size, cookie));
+        let request = request::search(id, search, 0, mode);
         self.bounded(DOING, async |connection| {
             connection.send(request, DOING).await?;
             let mut collected = Collected::default();
@@ -262,7 +263,7 @@ impl Connection {
                         collected.cookie = cookie.map_err(|error| connection.malformed(DOING, error))?;
                         return Ok(collected);
                     }
-                    Response::Intermediate => {}
+                    Response::Intermediate { .. } => {}
                     Response::Bind(_) | Response::Extended(_) => {
                         return Err(connection.malformed(DOING, BerError("not the answer to a search")));
                     }
@@ -272,8 +273,35 @@ impl Connection {
         .await
     }
 
+    /// Begins an operation whose answer comes in many messages, read by [`Self::proceed`]. Until [`Self::finish`] the
+    /// connection counts as given up.
+    pub(super) async fn begin(
+        &mut self,
+        request: impl FnOnce(u32) -> Request,
+        doing: &'static str,
+    ) -> Result<u32, LdapError> {
+        let id = self.next_id();
+        let request = request(id);
+        self.bounded(doing, async |connection| connection.send(request, doing).await).await?;
+        self.usable = false;
+        Ok(id)
+    }
+
+    /// The next message of the operation begun as `id`, within the deadline.
+    pub(super) async fn proceed(&mut self, id: u32, doing: &'static str) -> Result<Message, LdapError> {
+        match tokio::time::timeout(self.deadline, self.receive(id, MAX_MESSAGE, doing)).await {
+            Ok(received) => received,
+            Err(_) => Err(LdapError::Deadline { server: self.server.clone(), doing }),
+        }
+    }
+
+    /// The operation has ended by its last message.
+    pub(super) fn finish(&mut self) {
+        self.usable = true;
+    }
+
     /// Whether a finished search was read to its end.
-    fn judge(&self, outcome: Outcome, reference: bool) -> Result<(), LdapError> {
+    pub(super) fn judge(&self, outcome: Outcome, reference: bool) -> Result<(), LdapError> {
         let server = self.server.clone();
         let aborted = |code, why| Err(LdapError::Aborted { server: server.clone(), code, why });
         match outcome.code {
@@ -349,7 +377,7 @@ impl Connection {
         LdapError::ConnectionLost { server: self.server.clone(), doing, source }
     }
 
-    fn malformed(&self, doing: &'static str, source: BerError) -> LdapError {
+    pub(super) fn malformed(&self, doing: &'static str, source: BerError) -> LdapError {
         LdapError::Malformed { server: self.server.clone(), doing, source }
     }
 

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::ber::{BerError, OCTET_STRING, Reader, SEQUENCE};
+use super::range::Range;
 use crate::identity::DistinguishedName;
 
 /// A directory entry. Attribute names are lower-case, without options such as `;binary`; values are bytes.
+///
+/// Of an attribute that the server told in part (`member;range=0-1499`), the values stand under its plain name and the full
+/// description stands beside it without values, until [`crate::ldap::Connection::complete`] has read the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub dn: DistinguishedName,
@@ -46,7 +50,11 @@ impl Entry {
         while !list.is_empty() {
             let mut attribute = list.constructed(SEQUENCE)?;
             let description = utf8(attribute.expect(OCTET_STRING)?)?;
-            let name = description.split(';').next().unwrap_or(description).to_ascii_lowercase();
+            let description = description.to_ascii_lowercase();
+            let name = description.split(';').next().unwrap_or(&description).to_owned();
+            if Range::of(&description).is_some_and(|range| range.next.is_some()) {
+                attributes.insert(description, Vec::new());
+            }
             let mut set = attribute.constructed(SET)?;
             let values = attributes.entry(name).or_default();
             while !set.is_empty() {

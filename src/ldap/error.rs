@@ -43,6 +43,9 @@ pub enum LdapError {
     /// limit), or a continuation reference. What was read must not be taken for the whole.
     #[error("{server} broke the read off: {why}")]
     Aborted { server: ServerUrl, code: u32, why: &'static str },
+    /// The server answered as if a critical control had not been asked.
+    #[error("{server} does not answer the control for {control}")]
+    ControlIgnored { server: ServerUrl, control: &'static str },
     /// The connection has failed before, or an operation on it was given up.
     #[error("the connection to {server} is not usable any more")]
     Closed { server: ServerUrl },
@@ -66,7 +69,9 @@ impl LdapError {
                 UnavailableCause::ConnectionLost
             }
             Self::ServiceBind { .. } => UnavailableCause::ServiceBind,
-            Self::SearchRefused { .. } | Self::Aborted { .. } | Self::TooMuch { .. } => UnavailableCause::Search,
+            Self::SearchRefused { .. } | Self::Aborted { .. } | Self::TooMuch { .. } | Self::ControlIgnored { .. } => {
+                UnavailableCause::Search
+            }
         }
     }
 
@@ -85,6 +90,7 @@ impl LdapError {
             | Self::ServiceBind { server, .. }
             | Self::SearchRefused { server, .. }
             | Self::Aborted { server, .. }
+            | Self::ControlIgnored { server, .. }
             | Self::Closed { server } => server,
         }
     }

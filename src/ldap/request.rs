@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::ber::{ENUMERATED, INTEGER, OCTET_STRING, SEQUENCE, Writer};
+use super::content_sync::SYNC_REQUEST_OID;
 use super::password_policy::PASSWORD_POLICY_OID;
 use super::search::{Scope, Search};
 
@@ -38,8 +39,17 @@ pub fn start_tls(id: u32) -> Request {
     })
 }
 
-/// A search; `page` asks for one page of at most that size, continued from a cookie.
-pub fn search(id: u32, search: &Search, size_limit: u32, page: Option<(u32, &[u8])>) -> Request {
+/// What a search asks for besides its entries.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode<'a> {
+    Plain,
+    /// One page of at most that size, continued from a cookie (RFC 2696).
+    Page(u32, &'a [u8]),
+    /// What changed since a cookie, or everything (RFC 4533, `refreshOnly`).
+    Refresh(Option<&'a [u8]>),
+}
+
+pub fn search(id: u32, search: &Search, size_limit: u32, mode: Mode<'_>) -> Request {
     message(id, |operation| {
         operation.constructed(SEARCH, |request| {
             let scope = match search.scope {
@@ -61,9 +71,10 @@ pub fn search(id: u32, search: &Search, size_limit: u32, page: Option<(u32, &[u8
                     }
                 });
         });
-        operation.constructed(CONTROLS, |controls| {
-            control(controls, DOMAIN_SCOPE_OID, false, None);
-            if let Some((size, cookie)) = page {
+        operation.constructed(CONTROLS, |controls| match mode {
+            Mode::Plain => control(controls, DOMAIN_SCOPE_OID, false, None),
+            Mode::Page(size, cookie) => {
+                control(controls, DOMAIN_SCOPE_OID, false, None);
                 let mut value = Writer::new();
                 value.constructed(SEQUENCE, |page| {
                     page.number(INTEGER, size).element(OCTET_STRING, cookie);
@@ -71,8 +82,25 @@ pub fn search(id: u32, search: &Search, size_limit: u32, page: Option<(u32, &[u8
                 // Critical: a server that cannot page must say so, not send everything at once.
                 control(controls, PAGED_RESULTS_OID, true, Some(&value.finish()));
             }
+            // Critical: a server that does not know the control would send entries that mean something else.
+            Mode::Refresh(cookie) => {
+                control(controls, SYNC_REQUEST_OID, true, Some(&sync_request(cookie)));
+            }
         });
     })
+}
+
+/// The value of the Sync Request Control: mode, cookie, no hint (RFC 4533, section 2.2).
+fn sync_request(cookie: Option<&[u8]>) -> Request {
+    const REFRESH_ONLY: u32 = 1;
+    let mut value = Writer::new();
+    value.constructed(SEQUENCE, |request| {
+        request.number(ENUMERATED, REFRESH_ONLY);
+        if let Some(cookie) = cookie {
+            request.element(OCTET_STRING, cookie);
+        }
+    });
+    value.finish()
 }
 
 fn message(id: u32, write: impl FnOnce(&mut Writer)) -> Request {

@@ -21,8 +21,11 @@ pub enum Response {
     Reference,
     SearchDone(Outcome),
     Extended(Outcome),
-    /// An intermediate response (RFC 4511, section 4.13); nothing here asks for one.
-    Intermediate,
+    /// An intermediate response (RFC 4511, section 4.13): its name and value.
+    Intermediate {
+        name: Option<String>,
+        value: Option<Vec<u8>>,
+    },
 }
 
 /// The components of a result (RFC 4511, section 4.1.9).
@@ -55,7 +58,7 @@ impl Message {
             0x65 => Response::SearchDone(Outcome::read(content)?),
             0x73 => Response::Reference,
             0x78 => Response::Extended(Outcome::read(content)?),
-            0x79 => Response::Intermediate,
+            0x79 => intermediate(content)?,
             _ => return Err(BerError("a response of an unknown kind")),
         };
         // Active Directory puts the name of its notice of disconnection (0x8a) behind the operation.
@@ -88,6 +91,15 @@ impl Message {
         page.expect(INTEGER)?;
         page.expect(OCTET_STRING).map(|cookie| Some(cookie.to_vec()))
     }
+}
+
+fn intermediate(content: &[u8]) -> Result<Response, BerError> {
+    let mut fields = Reader::new(content);
+    let name = match fields.optional(0x80)? {
+        Some(name) => Some(std::str::from_utf8(name).map_err(|_| BerError("text that is not UTF-8"))?.to_owned()),
+        None => None,
+    };
+    Ok(Response::Intermediate { name, value: fields.optional(0x81)?.map(<[u8]>::to_vec) })
 }
 
 impl Outcome {

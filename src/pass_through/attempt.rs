@@ -244,7 +244,10 @@ impl Connector {
             Target::Account { source, state, .. } => {
                 let verdict = verdict::of_account(state, bind, self.clock.now())?;
                 match verdict {
-                    Verdict::Verified => Ok(self.rule_out_old_password(source, state, typed).await),
+                    Verdict::Verified => match &self.old_passwords {
+                        Some(rule) => Ok(rule.judge(source, state.password_set, typed).await),
+                        None => Ok(Verdict::Verified),
+                    },
                     refused @ Verdict::Refused(_) => Ok(refused),
                 }
             }

@@ -5,39 +5,43 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::old_password::OldPasswordRule;
 use super::server::{self, Server};
 use super::settings::PassThroughSettings;
-use super::state::LiveState;
-use crate::config::Dialect;
-use crate::identity::{
-    Answer, Clock, CredentialSource, PlainPassword, Refusal, Unavailable, UnavailableCause, Verdict, Wire,
-};
+use crate::identity::{Answer, Clock, PlainPassword, Refusal, Unavailable, UnavailableCause, Verdict, Wire};
 use crate::ldap::LdapError;
-use crate::signin::{Admission, HashCheck, LiveAnswer, LiveSubject};
+use crate::signin::{LiveAnswer, LiveSubject};
 
 /// The servers of one connector. Nothing in here is shared with another connector.
 pub struct Connector {
     pub settings: PassThroughSettings,
     pub servers: Vec<Server>,
     pub clock: Arc<dyn Clock>,
-    hashes: Option<Arc<dyn HashCheck>>,
+    /// `None` where somebody else applies it: the gateway, to what an agent verified.
+    pub old_passwords: Option<OldPasswordRule>,
 }
 
 /// Longest password that is sent, in bytes: 256 UTF-16 units of three bytes each.
 const MAX_PASSWORD_BYTES: usize = 768;
 
 impl Connector {
-    pub fn new(settings: PassThroughSettings, clock: Arc<dyn Clock>, hashes: Option<Arc<dyn HashCheck>>) -> Self {
+    pub fn new(settings: PassThroughSettings, clock: Arc<dyn Clock>, old_passwords: Option<OldPasswordRule>) -> Self {
         let servers = settings.servers.iter().map(|url| Server::new(url.clone(), &settings)).collect();
-        Self { settings, servers, clock, hashes }
+        Self { settings, servers, clock, old_passwords }
     }
 
-    pub async fn check(self: &Arc<Self>, subject: &LiveSubject, password: &PlainPassword) -> LiveAnswer {
+    /// Checks a password within `limit`, which the connector's own deadline may shorten.
+    pub async fn check(
+        self: &Arc<Self>,
+        subject: &LiveSubject,
+        password: &PlainPassword,
+        limit: Duration,
+    ) -> LiveAnswer {
         if !may_be_sent(password.expose()) {
             let answer = Answer::Verdict(Verdict::Refused(Refusal::WrongPassword));
             return LiveAnswer { answer, server: None, password_set: None, late: None };
         }
-        let end = Instant::now() + self.settings.bind_deadline;
+        let end = Instant::now() + self.settings.bind_deadline.min(limit);
         let mut failure = None;
         for server in server::in_order(&self.servers, self.clock.now()) {
             if Instant::now() >= end {
@@ -68,47 +72,6 @@ impl Connector {
     pub fn step(&self, end: Instant) -> Duration {
         end.saturating_duration_since(Instant::now()).min(self.settings.connect_deadline)
     }
-
-    /// Active Directory takes the previous password on simple binds for a while after a change. Within that window a
-    /// bind counts only if the password also matches the stored hash of the very change that the directory shows.
-    pub async fn rule_out_old_password(
-        &self,
-        source: &CredentialSource,
-        state: &LiveState,
-        password: &PlainPassword,
-    ) -> Verdict {
-        let window = self.settings.old_password_window;
-        let now = self.clock.now();
-        // Not to know when the password was set is to be within the window.
-        let within = state.password_set.is_none_or(|set| now.since(set) < window);
-        if self.settings.dialect != Dialect::ActiveDirectory || window.is_zero() || !within {
-            return Verdict::Verified;
-        }
-        if self.is_present_password(source, state, password).await {
-            Verdict::Verified
-        } else {
-            Verdict::Refused(Refusal::OldPasswordWindow)
-        }
-    }
-
-    async fn is_present_password(
-        &self,
-        source: &CredentialSource,
-        state: &LiveState,
-        password: &PlainPassword,
-    ) -> bool {
-        let (Some(hashes), Some(set)) = (&self.hashes, state.password_set) else { return false };
-        match hashes.facts(source).await {
-            Ok(Some(facts)) if facts.usable && facts.password_set == Some(set) => {}
-            Ok(_) => return false,
-            Err(error) => {
-                tracing::warn!(connector = %self.settings.connector, error = %error, "the stored hash could not be asked");
-                return false;
-            }
-        }
-        let admission = Admission { familiar: false, network: None, patience: self.settings.bind_deadline };
-        hashes.check(Some(source), password, admission).await.answer == Answer::Verdict(Verdict::Verified)
-    }
 }
 
 /// `PlainPassword` refuses both already; what leaves this process is checked where it leaves.
@@ -117,4 +80,15 @@ fn may_be_sent(password: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_sent_is_known_where_it_would_be_sent() {
+        assert!(may_be_sent("a"));
+        assert!(may_be_sent(&"\u{20ac}".repeat(256)));
+        for text in ["", " ", "\u{a0}\t", "a\0b", &"a".repeat(MAX_PASSWORD_BYTES + 1)] {
+            assert!(!may_be_sent(text), "{text:?}");
+        }
+    }
+}

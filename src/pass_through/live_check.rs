@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::connector::Connector;
 use super::settings::PassThroughSettings;
-use crate::identity::{Answer, Clock, ConnectorName, PlainPassword, Unavailable, UnavailableCause, Wire};
+use crate::identity::{Answer, Clock, ConnectorName, DomainName, PlainPassword, Unavailable, UnavailableCause, Wire};
 use crate::signin::{HashCheck, LiveAnswer, LiveCheck, LiveSubject, ServerProbe};
 
 /// Pass-through authentication by direct LDAP binds.
@@ -29,19 +29,45 @@ impl PassThrough {
         let connectors = connectors
             .into_iter()
             .map(|settings| {
+                let rule = settings.old_password_rule(hashes.clone(), Arc::clone(&clock));
                 let name = settings.connector.clone();
-                (name, Arc::new(Connector::new(settings, Arc::clone(&clock), hashes.clone())))
+                (name, Arc::new(Connector::new(settings, Arc::clone(&clock), Some(rule))))
             })
             .collect();
         Self { connectors }
     }
 }
 
+/// The live check of one connector in an agent: the gateway rules out old passwords itself, because it has the hashes.
+#[derive(Clone)]
+pub struct AgentCheck(Arc<Connector>);
+
+impl AgentCheck {
+    pub fn new(settings: PassThroughSettings, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Connector::new(settings, clock, None)))
+    }
+
+    /// Checks a password within `limit`, which the connector's own deadline may shorten.
+    pub async fn check(&self, subject: &LiveSubject, password: &PlainPassword, limit: Duration) -> LiveAnswer {
+        self.0.check(subject, password, limit).await
+    }
+
+    pub async fn probe(&self) -> Vec<ServerProbe> {
+        self.0.probe().await
+    }
+}
+
 #[async_trait]
 impl LiveCheck for PassThrough {
-    async fn check(&self, connector: &ConnectorName, subject: &LiveSubject, password: &PlainPassword) -> LiveAnswer {
+    async fn check(
+        &self,
+        connector: &ConnectorName,
+        _: &DomainName,
+        subject: &LiveSubject,
+        password: &PlainPassword,
+    ) -> LiveAnswer {
         match self.connectors.get(connector) {
-            Some(connector) => connector.check(subject, password).await,
+            Some(connector) => connector.check(subject, password, connector.settings.bind_deadline).await,
             None => {
                 tracing::error!(connector = %connector, "a sign-in names a connector that is not configured");
                 let unavailable =

@@ -9,11 +9,13 @@ mod absent;
 mod attempt;
 mod connector;
 mod live_check;
+mod old_password;
 mod probe;
 mod server;
 mod settings;
 mod state;
 mod verdict;
 
-pub use live_check::PassThrough;
+pub use live_check::{AgentCheck, PassThrough};
+pub use old_password::OldPasswordRule;
 pub use settings::{AnchorAttribute, PassThroughSettings, SettingsError};

@@ -1,11 +1,14 @@
 //! What the live check needs to know of a connector.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::old_password::OldPasswordRule;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
-use crate::identity::{ConnectorName, DistinguishedName, SourceAnchor};
+use crate::identity::{Clock, ConnectorName, DistinguishedName, SourceAnchor};
 use crate::ldap::pool::PoolSettings;
 use crate::ldap::{Filter, ServerUrl, ServerUrlError, ServiceAccount, Trust, TrustError};
+use crate::signin::HashCheck;
 
 /// The live check's settings of one connector.
 #[derive(Clone, Debug)]
@@ -88,6 +91,18 @@ impl PassThroughSettings {
             bind_connections: BIND_CONNECTIONS,
             old_password_window: OLD_PASSWORD_WINDOW,
         })
+    }
+
+    /// The rule about previous passwords for this connector.
+    pub fn old_password_rule(&self, hashes: Option<Arc<dyn HashCheck>>, clock: Arc<dyn Clock>) -> OldPasswordRule {
+        OldPasswordRule {
+            connector: self.connector.clone(),
+            dialect: self.dialect,
+            window: self.old_password_window,
+            patience: self.bind_deadline,
+            hashes,
+            clock,
+        }
     }
 
     pub(super) fn pool(&self, max_size: usize) -> PoolSettings {

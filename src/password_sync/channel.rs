@@ -88,6 +88,10 @@ impl Channel {
             Err(error) => PassEnd::Failed { error: causes(error) },
         };
         self.store.end_pass(epoch, &self.connector, end).await?;
+        // What was not believed or could not be stored has to be shown again.
+        if outcome.as_ref().is_ok_and(|report| report.stale == 0 && report.errors == 0) {
+            self.source.stored().await;
+        }
         outcome
     }
 

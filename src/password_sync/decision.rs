@@ -5,7 +5,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::account_result::AccountResult;
-use super::source::{PasswordValues, SourceAccount};
+use super::ad_source::UNICODE_PWD;
+use super::source::{PasswordValues, Passwords, SourceAccount};
 use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, StateChange};
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, Timestamp};
@@ -90,8 +91,15 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
         Eligibility::Eligible => {
             let changed_at = account.version.instant();
             let source = CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
-            let values = Values { source: &source, passwords: &account.passwords, password_set, changed_at };
-            values.decide(known.credential.as_ref(), context)
+            let passwords: &[PasswordValues] = match &account.passwords {
+                Passwords::Read(passwords) => passwords,
+                Passwords::Unchanged => &[],
+            };
+            let values = Values { source: &source, passwords, password_set, changed_at };
+            match account.passwords {
+                Passwords::Read(_) => values.decide(known.credential.as_ref(), context),
+                Passwords::Unchanged => values.unchanged(known.credential.as_ref(), context),
+            }
         }
     };
     Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result) }))
@@ -140,18 +148,8 @@ impl Values<'_> {
         let usable = known.is_some_and(|known| known.stage.is_usable());
         match (seen, comparison) {
             (Some((known, old)), Some(StampComparison::Same)) if usable => {
-                let set_again = self.password_set != known.password_set;
-                let clear = known.outdated.clone().filter(|mark| {
-                    self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet.code() && set_again)
-                });
                 let old_key = !old.is_under(&context.ring.primary());
-                let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
-                let act = if clear.is_some() || set_again || old_key || due {
-                    PasswordAct::Confirm { clear, stamp: stamp(), password_set: self.password_set }
-                } else {
-                    PasswordAct::Leave
-                };
-                (act, AccountResult::Success)
+                (self.confirm(known, stamp(), old_key, context), AccountResult::Success)
             }
             (_, comparison) => match self.parse(context.clear_text) {
                 Ok(value) => {
@@ -172,6 +170,42 @@ impl Values<'_> {
         }
     }
 
+    /// The stored hash is still the directory's. A time of setting that is newer than the stored one belongs to a password
+    /// that the next read brings: until then nothing is confirmed.
+    fn unchanged(&self, known: Option<&KnownCredential>, context: &Context<'_>) -> (PasswordAct, AccountResult) {
+        let usable = known.filter(|known| known.stage.is_usable());
+        let Some((known, stamp)) = usable.and_then(|known| Some((known, known.stamp.clone()?))) else {
+            return (PasswordAct::Leave, AccountResult::Quarantined(Quarantine::Absent));
+        };
+        let act = if self.password_set == known.password_set {
+            self.confirm(known, stamp, false, context)
+        } else {
+            PasswordAct::Leave
+        };
+        (act, AccountResult::Success)
+    }
+
+    /// The value is the stored one.
+    fn confirm(
+        &self,
+        known: &KnownCredential,
+        stamp: SourceStamp,
+        old_key: bool,
+        context: &Context<'_>,
+    ) -> PasswordAct {
+        let set_again = self.password_set != known.password_set;
+        let clear = known
+            .outdated
+            .clone()
+            .filter(|mark| self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet.code() && set_again));
+        let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
+        if clear.is_some() || set_again || old_key || due {
+            PasswordAct::Confirm { clear, stamp, password_set: self.password_set }
+        } else {
+            PasswordAct::Leave
+        }
+    }
+
     /// The same value as before takes a doubt away only if it was read after the doubt arose. Where the directory has
     /// shown that it moved on, one of several servers may lag behind it: then the version must be younger too.
     fn confirms(&self, mark: &OutdatedMark, context: &Context<'_>) -> bool {
@@ -183,7 +217,8 @@ impl Values<'_> {
         let mut fault = None;
         for PasswordValues { attribute, values } in self.passwords {
             let Some(first) = values.first() else { continue };
-            let parsed = if attribute.eq_ignore_ascii_case("sambaNTPassword") {
+            let is_nt = [UNICODE_PWD, "sambaNTPassword"].iter().any(|name| attribute.eq_ignore_ascii_case(name));
+            let parsed = if is_nt {
                 parse_nt_hash(first).map(SourceValue::Nt)
             } else {
                 SourceValue::strongest(values, clear_text)

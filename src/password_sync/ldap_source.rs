@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state, password_policy};
-use super::source::{AccountSource, PasswordValues, SourceAccount, SourceError, SourcePage, SourceVersion};
+use super::source::{AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourceVersion};
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
 use crate::identity::{Clock, DistinguishedName, SourceAnchor};
 use crate::ldap::{
@@ -136,7 +136,7 @@ impl LdapSource {
             let values: Vec<_> = values.into_iter().map(Zeroizing::new).collect();
             (!values.is_empty()).then(|| PasswordValues { attribute: attribute.clone(), values })
         });
-        let passwords = passwords.collect();
+        let passwords = Passwords::Read(passwords.collect());
         Some(SourceAccount { anchor, version, state, passwords })
     }
 

@@ -8,6 +8,7 @@
 
 pub mod account_result;
 pub mod account_state;
+pub mod ad_source;
 pub mod channel;
 mod decision;
 pub mod ldap_source;
@@ -24,11 +25,12 @@ pub mod verifier;
 pub mod wrapping;
 
 pub use account_result::AccountResult;
+pub use ad_source::AdSource;
 pub use channel::{Channel, ChannelError};
 pub use ldap_source::LdapSource;
 pub use report::PassReport;
 pub use sealer::Sealer;
 pub use service::{EngineEpoch, PasswordSync, PasswordSyncError};
-pub use source::{AccountSource, PasswordValues, SourceAccount, SourceError, SourcePage, SourceVersion};
+pub use source::{AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourceVersion};
 pub use verifier::StoredHashes;
 pub use wrapping::{Progress, Wrapping};

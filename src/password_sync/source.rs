@@ -19,6 +19,9 @@ pub trait AccountSource: Send + Sync {
     /// Reads these accounts wherever they are in the directory, in scope or not. One that is missing from an `Ok` is
     /// not in the directory.
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError>;
+
+    /// Everything that the last [`Self::read_all`] sent is stored: what it said need not be said again.
+    async fn stored(&self) {}
 }
 
 /// The directory could not be read.
@@ -47,8 +50,16 @@ pub struct SourceAccount {
     pub anchor: SourceAnchor,
     pub version: SourceVersion,
     pub state: Result<AccountState, StateFault>,
-    /// In the connector's order of preference; an attribute without values has none here.
-    pub passwords: Vec<PasswordValues>,
+    pub passwords: Passwords,
+}
+
+/// What a directory says of an account's password.
+#[derive(Debug)]
+pub enum Passwords {
+    /// Its values, in the connector's order of preference; an attribute without values has none here.
+    Read(Vec<PasswordValues>),
+    /// As it was in a read that was stored.
+    Unchanged,
 }
 
 /// The values of one password attribute.

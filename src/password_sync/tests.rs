@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::account_state::StateFault;
 use super::decision::{self, Act, Context, Decision, PasswordAct};
 use super::store::{Eligibility, KnownAccount, KnownCredential, OutdatedMark, Stage};
-use super::{AccountResult, PasswordValues, SourceAccount, SourceVersion};
+use super::{AccountResult, PasswordValues, Passwords, SourceAccount, SourceVersion};
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue};
 use crate::identity::{AccountState, ConnectorName, SourceAnchor, Timestamp};
 use crate::signin::store::Mark;
@@ -85,7 +85,7 @@ fn marked(mut known: KnownAccount, at: i64, mark: Mark) -> KnownAccount {
 
 fn account(values: &[&str]) -> SourceAccount {
     let values: Vec<_> = values.iter().map(|value| Zeroizing::new(value.as_bytes().to_vec())).collect();
-    let passwords = vec![PasswordValues { attribute: "userPassword".to_owned(), values }];
+    let passwords = Passwords::Read(vec![PasswordValues { attribute: "userPassword".to_owned(), values }]);
     let state = Ok(AccountState::unrestricted());
     SourceAccount { anchor: anchor(), version: version("20261121110000.000000Z#0"), state, passwords }
 }
@@ -186,16 +186,19 @@ fn a_stored_password_whose_value_vanished_waits_for_the_end_of_the_pass() {
 
 #[test]
 fn the_connectors_order_of_attributes_decides_and_faults_move_on() {
-    let mut both = account(&[SSHA]);
+    let preferred = |first: PasswordValues| {
+        let mut account = account(&[SSHA]);
+        if let Passwords::Read(passwords) = &mut account.passwords {
+            passwords.insert(0, first);
+        }
+        account
+    };
     let nt = b"878D8014606CDA29677A44EFA1353FC7".to_vec();
     let samba = PasswordValues { attribute: "sambaNTPassword".to_owned(), values: vec![Zeroizing::new(nt)] };
-    both.passwords.insert(0, samba);
-    let act = World::new().act(&linked(), both);
+    let act = World::new().act(&linked(), preferred(samba));
     assert!(matches!(act.password, PasswordAct::Derive { value: SourceValue::Nt(_), .. }));
-    let mut second = account(&[SSHA]);
     let broken = PasswordValues { attribute: "sambaNTPassword".to_owned(), values: vec![Zeroizing::new(vec![1])] };
-    second.passwords.insert(0, broken);
-    let act = World::new().act(&linked(), second);
+    let act = World::new().act(&linked(), preferred(broken));
     assert!(matches!(act.password, PasswordAct::Derive { value: SourceValue::Hashed(_), .. }));
 }
 
@@ -271,4 +274,26 @@ fn sessions_end_when_an_account_ends_and_not_again() {
     assert!(gone.state.deleted && !gone.ends_sessions, "disabled before: they have ended");
     known.state = Some((gone.state, gone.version));
     assert!(decision::missing(&known).is_none());
+}
+
+#[test]
+fn an_unchanged_password_is_confirmed_only_with_the_time_of_its_setting() {
+    let world = World::new();
+    let stored = world.stored(SSHA);
+    let unchanged = |password_set| SourceAccount {
+        passwords: Passwords::Unchanged,
+        state: Ok(AccountState { password_set, ..AccountState::unrestricted() }),
+        ..account(&[])
+    };
+    let act = world.act(&stored, unchanged(None));
+    assert!(matches!((act.password, act.result), (PasswordAct::Leave, AccountResult::Success)));
+    // The time is of a password that was not read yet: the doubt stays.
+    let doubted = marked(world.stored(SSHA), 0, Mark::NewerPasswordSet);
+    let act = world.act(&doubted, unchanged(Some(NOON)));
+    assert!(matches!(act.password, PasswordAct::Leave));
+    let act = world.act(&doubted, unchanged(None));
+    assert!(matches!(act.password, PasswordAct::Confirm { clear: Some(_), .. }));
+    // Nothing is stored, and nothing is known to be gone.
+    let act = world.act(&linked(), unchanged(None));
+    assert!(matches!(act.password, PasswordAct::Leave));
 }

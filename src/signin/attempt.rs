@@ -320,7 +320,7 @@ impl<'a> Run<'a> {
             Some(source) => LiveSubject::Known(source.clone()),
             None => LiveSubject::Unknown,
         };
-        let mut check = room.live.check(&connector, &subject, self.password);
+        let mut check = room.live.check(&connector, &self.candidate.realm.domain, &subject, self.password);
         let answer = tokio::select! {
             biased;
             answer = &mut check => answer,

@@ -5,14 +5,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::identity::{Answer, ConnectorName, CredentialSource, PlainPassword, Timestamp, Verdict};
+use crate::identity::{Answer, ConnectorName, CredentialSource, DomainName, PlainPassword, Timestamp, Verdict};
 
 /// The live check of a password against a directory (pass-through authentication; design section 3, "The live check").
 #[async_trait]
 pub trait LiveCheck: Send + Sync {
-    /// Checks `password` for `subject` at a server of `connector`, by failing over between its servers as long as
-    /// nothing was sent. Answers within the bind deadline.
-    async fn check(&self, connector: &ConnectorName, subject: &LiveSubject, password: &PlainPassword) -> LiveAnswer;
+    /// Checks `password` for `subject`, a user of `domain`, at a server of `connector`, by failing over between its
+    /// servers as long as nothing was sent. Answers within the bind deadline.
+    async fn check(
+        &self,
+        connector: &ConnectorName,
+        domain: &DomainName,
+        subject: &LiveSubject,
+        password: &PlainPassword,
+    ) -> LiveAnswer;
 
     /// Asks every server of the connector without any user's input: the service account's bind must give 0 and the
     /// bind of a random absent DN must give 49. Bounded by the probe deadline.

@@ -36,6 +36,12 @@ impl Connection {
     }
 }
 
+impl From<PoolConnection<Any>> for Connection {
+    fn from(connection: PoolConnection<Any>) -> Self {
+        Self(Kind::Pooled(connection))
+    }
+}
+
 impl<'c> Executor<'c> for &'c mut Connection {
     type Database = Any;
 

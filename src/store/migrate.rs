@@ -30,11 +30,13 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     5 "0005_issuer",
     6 "0006_audit",
     7 "0007_housekeeping",
+    8 "0008_agents",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":
     1 "0001_ground",
     2 "0002_space",
+    3 "0003_delta_import",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

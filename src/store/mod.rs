@@ -4,6 +4,7 @@
 //! type BIGINT and TEXT only, JSON as text, times as milliseconds, booleans as 0 and 1, identifiers as text. Rows are
 //! not domain types and do not leave this room.
 
+pub mod agents;
 pub mod audit;
 mod bulk;
 mod checkpoint;

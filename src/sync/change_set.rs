@@ -62,11 +62,13 @@ pub struct ImportBatch {
     pub links_added: Vec<LinkKey>,
     pub links_removed: Vec<LinkKey>,
     pub deleted: Vec<ObjectId>,
-    /// Objects that left a place, or whose place another one took: a name that refers to the place means another
-    /// object now, so that whoever links to them is compared anew.
+    /// Objects to be read again: whom they refer to is gone, and a directory that takes the reference out may not tell it.
+    pub stale: Vec<ObjectId>,
+    /// Objects that left a place, or whose place another one took: a name that refers to the place, or to one below it,
+    /// means another object now, so that whoever links there is compared anew.
     pub displaced: Vec<ObjectId>,
-    /// A container moved, and with it the names of everything below: all links of the connector are compared anew.
-    pub moved_container: Option<ConnectorName>,
+    /// Placeholders and the containers that took their places: what lies below the first is the second's.
+    pub filled: Vec<(ObjectId, ObjectId)>,
     pub watermark: Option<(ConnectorName, Watermark)>,
     pub bases: Option<(ConnectorName, Vec<KnownBase>)>,
 }

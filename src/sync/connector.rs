@@ -34,7 +34,7 @@
 //! that this page and the pages before it told. A connector that tells no watermark during a full import is imported in full
 //! again. Deltas may tell an object again that did not change, and must not leave out one that did, within what
 //! [`DeltaReports`] declares. A watermark that does not fit (another server, a restored backup, a change log that was trimmed,
-//! other settings) answers [`ConnectorError::StaleWatermark`], before the first page; the engine then reads everything.
+//! other settings) answers [`ConnectorError::StaleWatermark`], before any removal is told; the engine then reads everything.
 //!
 //! # Writing
 //!
@@ -73,6 +73,11 @@ pub trait Connector: Send + Sync {
 
     /// What this connector can do. Never changes while the gateway runs.
     fn capabilities(&self) -> Capabilities;
+
+    /// What deltas since a watermark tell, where that depends on the server that gave it. `None`: no delta goes on from it.
+    fn delta_since(&self, _since: &Watermark) -> Option<DeltaReports> {
+        self.capabilities().delta
+    }
 
     /// Opens a read of the connected system. The stream is pulled page by page, so the engine sets the pace: an
     /// implementation holds a bounded number of pages in memory.
@@ -121,6 +126,8 @@ pub struct Capabilities {
     pub delta: Option<DeltaReports>,
     /// How references arrive.
     pub links: LinkReports,
+    /// Takes [`ImportMode::Selected`]. Needed where names are DNs: a delta tells who moved, not who refers to them.
+    pub selected_import: bool,
     /// Answers [`Connector::read_back`] by anchor, and by [`Capabilities::add_key`] when one is declared.
     pub single_read: bool,
     /// An accepted add names the new object's anchor. Where it does not, the confirming import tells it.
@@ -138,6 +145,9 @@ pub struct Capabilities {
     pub unique: Vec<Attribute>,
     /// How a disabled account looks here; used by `account_enabled` flows.
     pub disabled_when: Vec<DisabledTest>,
+    /// What rules may use as `%name%`, such as `Domain.FQDN`.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Changes per batch where a connector names no smaller number.
@@ -174,6 +184,7 @@ impl Capabilities {
             exports: false,
             delta: None,
             links: LinkReports::WithOwner,
+            selected_import: false,
             single_read: false,
             anchor_at_add: false,
             server_incarnation: false,
@@ -182,6 +193,7 @@ impl Capabilities {
             identity: Vec::new(),
             unique: Vec::new(),
             disabled_when: Vec::new(),
+            parameters: BTreeMap::new(),
         }
     }
 
@@ -261,6 +273,9 @@ pub enum ImportMode {
     Full,
     /// What changed since a watermark that this connector told.
     Delta { since: Watermark },
+    /// Single objects, and containers with all below them, by anchor, as they are now at the server of a watermark. What is
+    /// not there, or not in scope, is told as deleted. Tells no watermark.
+    Selected { at: Watermark, objects: Vec<String>, subtrees: Vec<String> },
 }
 
 /// A container named by the settings. The anchor finds it after it was renamed or moved.
@@ -288,6 +303,15 @@ pub struct ImportPage {
     pub objects: Vec<ImportedObject>,
     /// Anchors of objects that a delta reports as deleted. Anchors the engine does not know are passed over.
     pub deleted: Vec<String>,
+    /// Of a delta: objects that no longer match what is read as their type, by that type. They are gone if they are of
+    /// that type still.
+    pub left: BTreeMap<String, Vec<String>>,
+    /// Of a delta: objects that lie outside the scope now, and with them everything below.
+    pub left_below: Vec<String>,
+    /// Anchors of objects that are there, unchanged.
+    pub present: Vec<String>,
+    /// Of a delta that named everything that is there: the object types of which whatever was not named is gone.
+    pub enumerated: BTreeSet<String>,
     /// Links told one by one instead of with their owner.
     pub links: Vec<LinkReport>,
     /// Committed together with this page.
@@ -425,7 +449,7 @@ pub enum ConnectorError {
     /// The read ended before its end.
     #[error("the read of {connector} was aborted: {reason}")]
     Aborted { connector: ConnectorName, reason: String },
-    /// The watermark does not fit this system any more: everything has to be read. Told before the first page.
+    /// The watermark does not fit this system any more: everything has to be read. Told before any removal.
     #[error("{connector} cannot tell what changed: {reason}")]
     StaleWatermark { connector: ConnectorName, reason: String },
     /// The settings do not fit the connected system.

@@ -3,13 +3,15 @@
 //! "Seen" is a bitmap in memory. What was not seen becomes obsolete in one final step, which the caller takes only
 //! after the read came to its end and the guard agreed; an aborted read obsoletes nothing.
 
+mod removals;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
 use super::attribute::{Attribute, Attributes, canonical};
 use super::change_set::ImportBatch;
-use super::connector::{Hidden, ImportPage, ImportedObject, Reference, RefusedEntry};
+use super::connector::{Hidden, ImportPage, ImportedObject, Reference, RefusedEntry, Watermark};
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
@@ -32,6 +34,17 @@ pub struct ImportCounters {
     pub refused: u64,
 }
 
+impl ImportCounters {
+    pub fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.added += other.added;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.obsolete += other.obsolete;
+        self.refused += other.refused;
+    }
+}
+
 /// An object that the directory no longer shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obsolete {
@@ -41,13 +54,35 @@ pub struct Obsolete {
     pub name: String,
 }
 
+/// What a read covers, and so what may be concluded from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Everything: what was not seen is gone.
+    Full,
+    /// What changed.
+    Delta,
+    /// What the engine asked for.
+    Selected,
+}
+
+/// The digest of what must be read again: an object whose references may mean others by now, or a container of which the
+/// objects below are not known.
+pub const STALE: &str = "stale";
+
 /// One import of one connector.
 pub struct Importer<'a> {
     store: &'a dyn EngineStore,
     connector: ConnectorName,
     epoch: LeaseEpoch,
+    coverage: Coverage,
+    /// Object types of which a delta named every object.
+    enumerated: BTreeSet<String>,
+    /// Not committed before what was not named is removed.
+    watermark: Option<Watermark>,
     ids: IdBlock,
     seen: Seen,
+    /// Those that were told with what they show.
+    told: Seen,
     /// Ids of objects that have children, by folded DN. As large as the tree has inner nodes.
     parents: HashMap<String, ObjectId>,
     pub counters: ImportCounters,
@@ -61,13 +96,17 @@ pub struct Importer<'a> {
 const TOLD: usize = 50;
 
 impl<'a> Importer<'a> {
-    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: LeaseEpoch) -> Self {
+    pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: LeaseEpoch, coverage: Coverage) -> Self {
         Self {
             store,
             connector,
             epoch,
+            coverage,
+            enumerated: BTreeSet::new(),
+            watermark: None,
             ids: IdBlock::new(0, 0),
             seen: Seen::default(),
+            told: Seen::default(),
             parents: HashMap::new(),
             counters: ImportCounters::default(),
             refused: Vec::new(),
@@ -93,14 +132,20 @@ impl<'a> Importer<'a> {
         self.resolve_parents(parents, &mut work).await?;
         let placed = self.stage_objects(&page.objects, &mut work).await?;
         self.stage_links(placed, &mut work).await?;
-        let mut batch = work.batch;
-        if !page.deleted.is_empty() {
-            let heads = self.store.heads_by_anchor(&self.connector, &page.deleted).await?;
-            let heads = heads.into_iter().filter(|head| head.kind != ObjectKind::Placeholder);
-            batch.deleted = heads.map(|head| head.id).collect();
-            self.counters.obsolete += batch.deleted.len() as u64;
+        self.saw(&page.present).await?;
+        self.enumerated.extend(page.enumerated.iter().cloned());
+        let Page { mut batch, filled, .. } = work;
+        batch.filled = filled;
+        batch.deleted = self.removed(&page).await?;
+        batch.stale = self.bereft(&batch.deleted).await?;
+        self.counters.obsolete += batch.deleted.len() as u64;
+        if let Some(watermark) = page.watermark {
+            if self.sweeps() {
+                self.watermark = Some(watermark);
+            } else {
+                batch.watermark = Some((self.connector.clone(), watermark));
+            }
         }
-        batch.watermark = page.watermark.map(|watermark| (self.connector.clone(), watermark));
         batch.bases = (!page.bases.is_empty()).then(|| (self.connector.clone(), page.bases));
         if !batch.is_empty() {
             self.store.commit_import(self.epoch, batch).await?;
@@ -120,40 +165,6 @@ impl<'a> Importer<'a> {
         }
         for head in self.store.heads_by_anchor(&self.connector, &anchors).await? {
             self.seen.insert(head.id);
-        }
-        Ok(())
-    }
-
-    /// After a full read to its end: the objects of the space that were not seen. None while somebody unknown could not
-    /// be read.
-    pub async fn unseen(&self) -> StoreResult<Vec<Obsolete>> {
-        if self.doubtful {
-            return Ok(Vec::new());
-        }
-        let (mut unseen, mut after) = (Vec::new(), ObjectId(0));
-        loop {
-            let heads = self.store.heads_after(&self.connector, after, SCAN).await?;
-            let Some(last) = heads.last() else { return Ok(unseen) };
-            after = last.id;
-            for head in heads {
-                if !self.seen.contains(head.id) && head.pending_import != PendingImport::Delete {
-                    unseen.push(Obsolete {
-                        id: head.id,
-                        object_type: head.object_type,
-                        anchor: head.anchor.unwrap_or_default(),
-                        name: head.rdn,
-                    });
-                }
-            }
-        }
-    }
-
-    /// The final step: stages the deletion of objects that are no longer shown.
-    pub async fn obsolete(&mut self, objects: &[Obsolete]) -> StoreResult<()> {
-        self.counters.obsolete += objects.len() as u64;
-        for chunk in objects.chunks(1000) {
-            let deleted = chunk.iter().map(|object| object.id).collect();
-            self.store.commit_import(self.epoch, ImportBatch { deleted, ..ImportBatch::default() }).await?;
         }
         Ok(())
     }
@@ -276,16 +287,26 @@ impl<'a> Importer<'a> {
                 let own = existing.as_ref().map(|head| head.id);
                 work.batch.displaced.extend(there.map(|head| head.id).filter(|id| Some(*id) != own));
                 work.batch.displaced.extend(own.filter(|_| moved));
-                if moved && object.container {
-                    work.batch.moved_container = Some(self.connector.clone());
+                if let Some(hole) = there.filter(|head| object.container && head.kind == ObjectKind::Placeholder) {
+                    work.filled.extend(own.filter(|own| *own != hole.id).map(|own| (hole.id, own)));
                 }
             }
             let is_new = existing.as_ref().is_none_or(|head| head.kind == ObjectKind::Placeholder);
+            let digest = match &existing {
+                _ if !object.container || self.coverage != Coverage::Delta => digest,
+                // What lies below a container that came into the space was not told with it.
+                None => STALE.to_owned(),
+                Some(head) if is_new || head.pending_import == PendingImport::Delete || head.digest == STALE => {
+                    STALE.to_owned()
+                }
+                Some(_) => digest,
+            };
             let id = match &existing {
                 Some(head) => head.id,
                 None => self.next_id().await?,
             };
             self.seen.insert(id);
+            self.told.insert(id);
             let head = SpaceHead {
                 id,
                 connector: self.connector.clone(),
@@ -448,6 +469,8 @@ struct Page {
     batch: ImportBatch,
     /// Rows read from or made for this page, by place.
     heads: HashMap<String, SpaceHead>,
+    /// Placeholders whose place a container took: what lies below them is the container's.
+    filled: Vec<(ObjectId, ObjectId)>,
 }
 
 /// A DN with the pieces that places are made of.

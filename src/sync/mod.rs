@@ -19,6 +19,7 @@ pub mod problem;
 pub mod rule;
 pub mod run;
 pub mod scheduler;
+pub mod source_import;
 pub mod space;
 pub mod store;
 pub mod synchronise;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rule::{FlowError, FormulaError};
 use super::space::{ObjectId, codes};
+use crate::identity::causes;
 
 codes! {
     /// Names kept compatible with the field where it has one.
@@ -27,6 +29,10 @@ codes! {
         NotReimported = "exported-change-not-reimported",
         /// A flow that carries one value met several.
         SeveralValues = "flow-multi-values-to-single-value",
+        /// An expression could not be evaluated.
+        FlowFailed = "flow-failed",
+        /// An expression called `Error`; the object is left as it is.
+        FlowRaised = "sync-rule-error-function-triggered",
         /// An entry was read that is no object of the space.
         EntryRefused = "entry-refused",
     }
@@ -59,13 +65,27 @@ impl ProblemCode {
             | Self::SeveralJoinRules
             | Self::AnchorChanged
             | Self::InvalidUpn
-            | Self::SeveralValues => true,
+            | Self::SeveralValues
+            | Self::FlowFailed
+            | Self::FlowRaised => true,
             Self::ExportRefused | Self::ExportWarning | Self::NotReimported | Self::EntryRefused => false,
         }
     }
 }
 
 impl Problem {
+    /// A flow that could not say anything of its target.
+    pub fn of_flow(error: &FlowError) -> Self {
+        let code = match error {
+            FlowError::SeveralValues { .. } | FlowError::Anchor { .. } => ProblemCode::SeveralValues,
+            FlowError::Formula { source: FormulaError::Raised { text }, .. } => {
+                return Self::new(ProblemCode::FlowRaised, text.clone());
+            }
+            FlowError::Formula { .. } => ProblemCode::FlowFailed,
+        };
+        Self::new(code, causes(error))
+    }
+
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -10,10 +12,10 @@ use super::activation::{self, ActivationError, Activations};
 use super::confirm::{ConfirmCounters, Confirmer};
 use super::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
-use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Tally, kind};
-use super::import::Importer;
+use super::guard::{GuardItem, GuardSettings, Hold, MEMORY};
 use super::lease::{EngineLease, HeldLease, LeaseError};
-use super::rule::RuleSet;
+use super::rule::{RuleSet, RunFacts};
+use super::source_import::{Imported, SourceImport, Start, import_target};
 use super::space::codes;
 use super::store::{EngineStore, EngineStoreError, Figures};
 use super::synchronise::{self, AsyncTick, Counters, Extent};
@@ -58,7 +60,10 @@ pub struct StepRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// Full import of every source, synchronisation of what is due, export, confirmation.
+    /// Delta import of every source that tells its changes, full import of the others; synchronisation of what is due,
+    /// export, confirmation.
+    Delta,
+    /// The same with a full import of every source.
     Cycle,
     /// The same with a full synchronisation: after a change of rules, and to repair.
     Full,
@@ -69,6 +74,7 @@ pub enum Profile {
 impl Profile {
     pub const fn code(self) -> &'static str {
         match self {
+            Self::Delta => "delta",
             Self::Cycle => "cycle",
             Self::Full => "full",
             Self::Staging => "staging",
@@ -132,6 +138,9 @@ pub struct PreviewChange {
     pub attributes: Vec<String>,
 }
 
+/// The mark that keeps the version of the rules by which every object was synchronised.
+const SYNCHRONISED_BY: &str = "synchronised-by";
+
 /// Changes that a preview lists at most; the figures count all.
 const LISTED: usize = 500;
 
@@ -177,7 +186,8 @@ impl Runner {
         let lease = HeldLease::begin(self.lease.clone())?;
         let started = self.clock.now();
         let number = self.store.begin_run(lease.epoch, profile.code(), activation, started).await?;
-        let mut cycle = Cycle { runner: self, rules: &rules, lease, run: number, steps: Vec::new(), progress };
+        let mut cycle =
+            Cycle { runner: self, rules: &rules, lease, run: number, activation, steps: Vec::new(), progress };
         let ended = cycle.run(profile).await;
         let outcome = match &ended {
             Ok(outcome) => *outcome,
@@ -261,7 +271,9 @@ impl Runner {
     }
 
     pub fn bind(&self, rules: RuleSet) -> RuleSet {
-        rules.for_connectors(self.connectors.iter().map(|c| (c.name().clone(), c.capabilities())))
+        let facts = RunFacts::new(self.clock.now(), StdRng::from_rng(&mut rand::rng()));
+        let connectors = self.connectors.iter().map(|c| (c.name().clone(), c.capabilities()));
+        rules.for_connectors(connectors).for_run(facts)
     }
 
     async fn judge(
@@ -281,6 +293,8 @@ struct Cycle<'a> {
     rules: &'a RuleSet,
     lease: HeldLease,
     run: i64,
+    /// The version of the rules.
+    activation: i64,
     steps: Vec<StepRecord>,
     progress: ProgressSink,
 }
@@ -294,14 +308,15 @@ impl Cycle<'_> {
             self.settle(target.as_ref(), &mut outcome).await?;
         }
         for source in &sources {
-            worse(&mut outcome, self.import(source.as_ref()).await?);
+            worse(&mut outcome, self.import(source.as_ref(), profile == Profile::Delta).await?);
         }
         if outcome == RunOutcome::Held {
             // A directory that lost too much is looked at before anything is concluded from it.
             return Ok(outcome);
         }
-        let extent = if profile == Profile::Full { Extent::Full } else { Extent::Delta };
+        let extent = self.extent(profile).await?;
         self.synchronise(extent).await?;
+        runner.store.set_mark(self.lease.epoch, SYNCHRONISED_BY, self.activation).await?;
         for target in &targets {
             if profile == Profile::Staging {
                 continue;
@@ -314,6 +329,13 @@ impl Cycle<'_> {
             }
         }
         Ok(outcome)
+    }
+
+    /// Other rules than those of the last synchronisation concern every object.
+    async fn extent(&self, profile: Profile) -> Result<Extent, RunError> {
+        let by = self.runner.store.mark(SYNCHRONISED_BY).await?;
+        let same = by.is_none_or(|by| by == self.activation);
+        Ok(if profile == Profile::Full || !same { Extent::Full } else { Extent::Delta })
     }
 
     async fn settle(&mut self, target: &dyn Connector, outcome: &mut RunOutcome) -> Result<(), RunError> {
@@ -332,70 +354,40 @@ impl Cycle<'_> {
         }
     }
 
-    async fn import(&mut self, source: &dyn Connector) -> Result<RunOutcome, RunError> {
+    async fn import(&mut self, source: &dyn Connector, delta: bool) -> Result<RunOutcome, RunError> {
         let runner = self.runner;
-        let (name, started, target) = (source.name(), runner.clock.now(), format!("import:{}", source.name()));
-        let population = runner.store.population(name).await?;
-        let mut importer = Importer::new(&*runner.store, name.clone(), self.lease.epoch);
-        let read: Result<(), ExportError> = async {
-            let request = ImportRequest {
-                mode: ImportMode::Full,
-                bases: runner.store.bases(name).await?,
-                wanted: self.rules.wanted(name),
-            };
-            let mut stream = source.import(request).await?;
-            while let Some(page) = stream.next_page().await? {
-                importer.page(page).await?;
-                self.lease.check()?;
-                (self.progress)(Progress {
-                    step: "import".into(),
-                    connector: name.to_string(),
-                    done: importer.counters.read,
-                });
-            }
-            Ok(())
-        }
-        .await;
-        if let Err(error) = read {
-            return self.failed(name, "full-import", started, error).await;
-        }
-        if importer.counters.read == 0 && population.iter().any(|(_, count)| *count > 0) {
-            let reason = "the directory showed nothing".to_owned();
-            let error = ConnectorError::Aborted { connector: name.clone(), reason };
-            return self.failed(name, "full-import", started, error.into()).await;
-        }
-        let unseen = importer.unseen().await?;
-        let items = unseen
-            .iter()
-            .map(|object| GuardItem { kind: kind::obsolete(&object.object_type), item: object.anchor.clone() });
-        let tally =
-            Tally { items: items.collect(), population: population.into_iter().collect(), exported: BTreeMap::new() };
-        let released = runner.store.released(&target).await?;
-        let holds = runner.guard.judge(&target, &tally, &released, runner.clock.now());
-        let held = !holds.is_empty();
-        self.hold(&target, holds).await?;
-        if !held {
-            importer.obsolete(&unseen).await?;
-            let used: Vec<GuardItem> = tally.items.intersection(&released).cloned().collect();
-            if !used.is_empty() {
-                runner.store.consume_release(self.lease.epoch, &target, &used).await?;
+        let (lease, progress) = (self.lease.clone(), self.progress.clone());
+        let import = SourceImport { runner, rules: self.rules, lease: &lease, progress: &progress, source };
+        let start = if delta { import.start().await? } else { Start::Full };
+        let began = runner.clock.now();
+        if let Start::Delta(since) = start {
+            match import.run(Start::Delta(since)).await {
+                Err(ExportError::Connector(ConnectorError::StaleWatermark { reason, .. })) => {
+                    let detail = Some(format!("{reason}; a full import follows"));
+                    self.step(source.name(), "delta-import", began, RunOutcome::Completed, &[], detail).await?;
+                }
+                ended => return self.imported(source.name(), "delta-import", began, ended).await,
             }
         }
-        let c = &importer.counters;
-        let counters = [
-            ("read", c.read as i64),
-            ("added", c.added as i64),
-            ("updated", c.updated as i64),
-            ("unchanged", c.unchanged as i64),
-            ("obsolete", unseen.len() as i64),
-            ("refused", c.refused as i64),
-        ];
-        let outcome = if held { RunOutcome::Held } else { RunOutcome::Completed };
-        let detail = match held {
-            true => Some(format!("{} objects are no longer shown; nothing is concluded from it", unseen.len())),
-            false => (!importer.refused.is_empty()).then(|| importer.refused.join("; ")),
+        let began = runner.clock.now();
+        let ended = import.run(Start::Full).await;
+        self.imported(source.name(), "full-import", began, ended).await
+    }
+
+    async fn imported(
+        &mut self,
+        name: &ConnectorName,
+        kind: &str,
+        began: Timestamp,
+        ended: Result<Imported, ExportError>,
+    ) -> Result<RunOutcome, RunError> {
+        let Imported { counters, holds, detail } = match ended {
+            Ok(imported) => imported,
+            Err(error) => return self.failed(name, kind, began, error).await,
         };
-        self.step(name, "full-import", started, outcome, &counters, detail).await?;
+        let outcome = if holds.is_empty() { RunOutcome::Completed } else { RunOutcome::Held };
+        self.hold(&import_target(name), holds).await?;
+        self.step(name, kind, began, outcome, &counters, detail).await?;
         Ok(outcome)
     }
 

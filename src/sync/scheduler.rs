@@ -70,7 +70,7 @@ impl Scheduler {
     }
 
     async fn cycle(&self) {
-        let status = match self.runner.run(Profile::Cycle, Arc::new(|_| {})).await {
+        let status = match self.runner.run(Profile::Delta, Arc::new(|_| {})).await {
             Ok((run, _)) => ScheduleStatus::Ended(run.outcome),
             // Somebody asked for a run by hand; the next tick comes.
             Err(RunError::Busy) => return,

@@ -103,6 +103,12 @@ pub trait Spaces: Send + Sync {
     async fn links_of(&self, owners: &[ObjectId]) -> StoreResult<Vec<SpaceLink>>;
     async fn watermark(&self, connector: &ConnectorName) -> StoreResult<Option<Watermark>>;
     async fn bases(&self, connector: &ConnectorName) -> StoreResult<Vec<KnownBase>>;
+    /// The objects that refer to these.
+    async fn referrers(&self, targets: &[ObjectId]) -> StoreResult<Vec<ObjectId>>;
+    /// Objects and containers that must be read again, in id order.
+    async fn stale(&self, connector: &ConnectorName, limit: usize) -> StoreResult<Vec<SpaceHead>>;
+    /// The objects and containers of these subtrees, their tops included, that are not on their way out.
+    async fn below(&self, tops: &[ObjectId]) -> StoreResult<Vec<ObjectId>>;
     async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()>;
     /// Drops placeholders that nothing refers to.
     async fn sweep(&self, epoch: LeaseEpoch) -> StoreResult<()>;
@@ -216,6 +222,9 @@ pub trait Holds: Send + Sync {
 /// Runs, steps, problems and figures, for status.
 #[async_trait::async_trait]
 pub trait Runs: Send + Sync {
+    /// A number that the engine keeps under a name: when something was done last, or up to which version.
+    async fn mark(&self, name: &str) -> StoreResult<Option<i64>>;
+    async fn set_mark(&self, epoch: LeaseEpoch, name: &str, value: i64) -> StoreResult<()>;
     /// The number of the new run.
     async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64>;
     async fn end_run(&self, epoch: LeaseEpoch, run: &RunRecord) -> StoreResult<()>;

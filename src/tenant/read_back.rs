@@ -35,6 +35,13 @@ pub trait TenantReadBack: Send + Sync {
 
     /// The present state of these objects, in no order. Deleted and unknown ones are missing.
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable>;
+
+    /// The same by source anchor, of users and of groups: for an add whose answer was lost.
+    async fn anchored(
+        &self,
+        users: &[SourceAnchor],
+        groups: &[SourceAnchor],
+    ) -> Result<Vec<ShadowObject>, TenantUnavailable>;
 }
 
 /// An object as it was exported.

@@ -1,6 +1,9 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
+mod connectors;
+mod agents;
 mod e2e_admin;
+mod e2e_agents;
 mod e2e_failover;
 mod e2e_keys;
 mod e2e_kill;
@@ -13,6 +16,7 @@ mod ldap;
 mod oidc;
 mod pass_through;
 mod password_sync;
+mod password_sync_ad;
 mod rules_commands;
 mod saml;
 mod saml_table;
@@ -24,6 +28,7 @@ mod store_tenant;
 mod store_writes;
 #[expect(dead_code, reason = "shared with the benchmarks, which use other parts of it")]
 mod support;
+mod sync_delta;
 mod sync_slapd;
 mod sync_stories;
 mod web_servers;

@@ -83,7 +83,8 @@ fn subject(anchor: &str) -> LiveSubject {
 }
 
 async fn check(pass_through: &PassThrough, subject: &LiveSubject, typed: &str) -> LiveAnswer {
-    pass_through.check(&corp(), subject, &password(typed)).await
+    let domain = "example.org".parse().expect("a domain");
+    pass_through.check(&corp(), &domain, subject, &password(typed)).await
 }
 
 async fn verdict(pass_through: &PassThrough, subject: &LiveSubject, typed: &str) -> Verdict {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge::config::{ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes};
+use landbridge::config::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
 use landbridge::identity::{
@@ -124,6 +124,7 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
         bind_dn: dn(&slapd.service_dn()),
         bind_password: PlainPassword::new(slapd.service_password().to_owned()).expect("may be typed"),
         domains: Vec::new(),
+        reach: Reach::Direct,
         bases: vec![dn(&slapd.people_base())],
         excluded: Vec::new(),
         user_filter: None,
@@ -136,11 +137,13 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
         anchor_attribute: "entryUUID".to_owned(),
         attributes: Vec::new(),
         page_size: 50,
+        delta: DeltaMethod::Auto,
         disabled: DisabledTest::Equals {
             attribute: "pwdAccountLockedTime".to_owned(),
             value: "000001010000Z".to_owned(),
         },
         passwords: PasswordAttributes { attributes: vec!["userPassword".to_owned()], cleartext_allowed: false },
+        replication: None,
         connect_deadline: Duration::from_secs(5),
         bind_deadline: Duration::from_secs(5),
         lockout_duration: Duration::from_secs(600),

@@ -15,8 +15,8 @@ use landbridge::identity::{
 use landbridge::password_sync::account_state::StateFault;
 use landbridge::password_sync::store::{CredentialReader as _, CredentialStoreError, PassStore as _};
 use landbridge::password_sync::{
-    AccountSource, Channel, ChannelError, PassReport, PasswordValues, Sealer, SourceAccount, SourceError, SourcePage,
-    SourceVersion, StoredHashes, Wrapping,
+    AccountSource, Channel, ChannelError, PassReport, PasswordValues, Passwords, Sealer, SourceAccount, SourceError,
+    SourcePage, SourceVersion, StoredHashes, Wrapping,
 };
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::signin::store::{Alert, Alerts, Mark, RaisedAlert, StoreDown};
@@ -78,10 +78,10 @@ impl Scripted {
                 anchor: anchor(name),
                 version: SourceVersion::new(format!("{:06}", shown.version)),
                 state: shown.state.clone(),
-                passwords: vec![PasswordValues {
+                passwords: Passwords::Read(vec![PasswordValues {
                     attribute: attribute.to_owned(),
                     values: values.into_iter().map(Zeroizing::new).collect(),
-                }],
+                }]),
             }
         });
         let accounts = accounts.collect();

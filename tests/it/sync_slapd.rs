@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use landbridge::connectors::ldap::{LdapConnector, LdapConnectorSettings};
+use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::connectors::tenant::TenantConnector;
 use landbridge::identity::{Clock, LeaseEpoch, NodeId, PlainPassword, SettableClock, Timestamp};
 use landbridge::ldap::{ServiceAccount, Trust};
@@ -102,6 +102,7 @@ impl Site {
             container_filter: LdapConnectorSettings::usual_containers(),
             types: LdapConnectorSettings::usual_types(),
             disabled_when: DisabledTest::defaults(),
+            delta: DeltaChoice::Auto,
         });
         let store = Arc::new(self.tenant.clone());
         let name = "tenant".parse().expect("a name");

@@ -6,6 +6,7 @@
   grant ACCOUNT RIGHT...    rights: get-changes, get-changes-all (on the domain), deleted-objects (reading them)
   ldif                      applies change records from standard input
   delete ACCOUNT
+  guid ACCOUNT              prints its objectGUID
   hashes                    prints "account<TAB>hash" for all accounts that have one, as they lie in the database
   invocation-id UUID        gives the controller's database another incarnation (server stopped)
 """
@@ -104,6 +105,9 @@ def main():
         sam.modify_ldif(sys.stdin.read())
     elif command == "delete":
         sam.delete(find(sam, arguments[0]).dn)
+    elif command == "guid":
+        (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["objectGUID"])
+        print(uuid.UUID(bytes_le=bytes(entry["objectGUID"][0])))
     elif command == "hashes":
         found = sam.search(base, expression="(sAMAccountName=*)", attrs=["sAMAccountName", "unicodePwd"])
         for entry in found:

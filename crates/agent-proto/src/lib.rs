@@ -22,7 +22,7 @@ mod ids;
 mod message;
 mod pin;
 pub mod sealed;
-mod token;
+pub mod token;
 mod version;
 
 pub use codec::{DecodeError, EncodeError, Incoming, MAX_MESSAGE};

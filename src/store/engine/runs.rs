@@ -18,6 +18,18 @@ const KEPT_RUNS: i64 = 2000;
 
 #[async_trait::async_trait]
 impl Runs for SqlEngine {
+    async fn mark(&self, name: &str) -> StoreResult<Option<i64>> {
+        let sql = "SELECT value FROM engine_mark WHERE name = $1";
+        let rows = self.rows("reading a mark", Statement::new(sql, vec![name.into()])).await?;
+        Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    async fn set_mark(&self, epoch: LeaseEpoch, name: &str, value: i64) -> StoreResult<()> {
+        let sql = "INSERT INTO engine_mark (name, value) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.write(epoch, vec![Statement::new(sql, vec![name.into(), value.into()])]).await.map(drop)
+    }
+
     async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64> {
         let next = Statement::new(
             "INSERT INTO engine_counter (name, value) VALUES ('run', 1) \

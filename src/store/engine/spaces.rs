@@ -84,6 +84,31 @@ impl Spaces for SqlEngine {
             .collect()
     }
 
+    async fn stale(&self, connector: &ConnectorName, limit: usize) -> StoreResult<Vec<SpaceHead>> {
+        let sql = format!(
+            "SELECT {HEAD} FROM space_object WHERE digest = 'stale' AND connector = $1 AND kind <> 'placeholder' \
+             AND pending_import <> 'delete' ORDER BY id LIMIT $2"
+        );
+        let args = vec![connector.as_str().into(), (limit as i64).into()];
+        self.rows("reading what is stale", Statement::new(sql, args)).await?.iter().map(decode::head).collect()
+    }
+
+    async fn below(&self, tops: &[ObjectId]) -> StoreResult<Vec<ObjectId>> {
+        let sql = "WITH RECURSIVE below (id, kind, pending_import) AS \
+                   (SELECT id, kind, pending_import FROM space_object WHERE id IN ({}) UNION ALL \
+                   SELECT o.id, o.kind, o.pending_import FROM space_object o JOIN below b ON o.parent = b.id) \
+                   SELECT id FROM below WHERE kind <> 'placeholder' AND pending_import <> 'delete'";
+        let rows = self.all_rows("reading a subtree", in_list(sql, &[], ids(tops))).await?;
+        Ok(rows.iter().map(|row| ObjectId(row.get(0))).collect())
+    }
+
+    async fn referrers(&self, targets: &[ObjectId]) -> StoreResult<Vec<ObjectId>> {
+        let sql = "SELECT DISTINCT l.owner FROM space_link l JOIN space_object o ON o.id = l.owner \
+                   WHERE o.kind = 'object' AND l.state <> 'removed' AND l.target IN ({})";
+        let rows = self.all_rows("reading referrers", in_list(sql, &[], ids(targets))).await?;
+        Ok(rows.iter().map(|row| ObjectId(row.get(0))).collect())
+    }
+
     async fn commit_import(&self, epoch: LeaseEpoch, batch: ImportBatch) -> StoreResult<()> {
         self.write(epoch, import_statements(batch)?).await.map(drop)
     }
@@ -92,9 +117,10 @@ impl Spaces for SqlEngine {
         let sql = "DELETE FROM space_object WHERE kind = 'placeholder' AND due = 0 \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.target = space_object.id) \
                    AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.owner = space_object.id) \
-                   AND NOT EXISTS (SELECT 1 FROM space_object c WHERE c.parent = space_object.id)";
-        // A chain of empty parents goes one level per run; it holds nothing in the meantime.
-        self.write(epoch, vec![Statement::new(sql, Vec::new())]).await.map(drop)
+                   AND NOT EXISTS (SELECT 1 FROM space_object c WHERE c.parent = space_object.id) RETURNING id";
+        // Each round takes the lowest level of a chain of empty parents.
+        while !self.write(epoch, vec![Statement::new(sql, Vec::new())]).await?.is_empty() {}
+        Ok(())
     }
 }
 
@@ -162,15 +188,21 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
         batch.links_removed.iter().map(|key| link_row(key, LinkState::Removed)).collect(),
         "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 1",
     ));
+    for (hole, container) in &batch.filled {
+        let (old, new) = (format!("{hole}:"), format!("{container}:"));
+        let sql = "UPDATE space_object SET parent = $2, place = $3 || SUBSTR(place, CAST($4 AS INTEGER)) \
+                   WHERE parent = $1 AND place IS NOT NULL";
+        let rest = old.len() as i64 + 1;
+        statements.push(Statement::new(sql, vec![hole.0.into(), container.0.into(), new.into(), rest.into()]));
+    }
     statements.extend(in_list(
-        "UPDATE space_object SET digest = '' WHERE id IN (SELECT owner FROM space_link WHERE target IN ({}))",
+        "UPDATE space_object SET digest = 'stale' WHERE kind = 'object' AND id IN (SELECT owner FROM space_link \
+         WHERE target IN (WITH RECURSIVE below (id) AS (SELECT id FROM space_object WHERE id IN ({}) \
+         UNION ALL SELECT o.id FROM space_object o JOIN below b ON o.parent = b.id) SELECT id FROM below))",
         &[],
         ids(&batch.displaced),
     ));
-    if let Some(connector) = &batch.moved_container {
-        let sql = "UPDATE space_object SET digest = '' WHERE connector = $1 AND id IN (SELECT owner FROM space_link)";
-        statements.push(Statement::new(sql, vec![connector.as_str().into()]));
-    }
+    statements.extend(in_list("UPDATE space_object SET digest = 'stale' WHERE id IN ({})", &[], ids(&batch.stale)));
     let deleted = ids(&batch.deleted);
     statements.extend(in_list(
         "UPDATE space_object SET pending_import = 'delete', due = 1, digest = '' WHERE id IN ({})",

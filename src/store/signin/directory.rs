@@ -1,5 +1,6 @@
 //! The tenant directory in the words of sign-in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -23,6 +24,8 @@ pub struct SignInTenant {
     db: Database,
     audit: AuditLog,
     barred: BarredGroups,
+    /// Connectors without passwords: they speak for domains, and nobody signs in at them.
+    sources: BTreeSet<ConnectorName>,
     /// The realms as of one change number of the settings; the number is read with every question (design D3).
     realms: ArcSwapOption<Realms>,
 }
@@ -35,7 +38,13 @@ struct Realms {
 
 impl SignInTenant {
     pub fn new(tenant: TenantStore, db: Database, audit: AuditLog, barred: BarredGroups) -> Self {
-        Self { tenant, db, audit, barred, realms: ArcSwapOption::empty() }
+        Self { tenant, db, audit, barred, sources: BTreeSet::new(), realms: ArcSwapOption::empty() }
+    }
+
+    /// Leaves connectors out at which nobody signs in, such as files and databases.
+    pub fn without(mut self, sources: impl IntoIterator<Item = ConnectorName>) -> Self {
+        self.sources.extend(sources);
+        self
     }
 
     async fn realms(&self) -> Result<Arc<Realms>, StoreDown> {
@@ -61,7 +70,9 @@ impl SignInTenant {
             let (connector, domain): (String, String) = (row.get("connector"), row.get("domain"));
             let connector: ConnectorName =
                 connector.parse().map_err(|e| super::down(super::unreadable("connector_domain", "connector", e)))?;
-            registered.push((connector, domain));
+            if !self.sources.contains(&connector) {
+                registered.push((connector, domain));
+            }
         }
         let all: Vec<_> = domains
             .into_iter()

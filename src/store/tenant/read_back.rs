@@ -10,7 +10,7 @@ use super::super::error::StoreError;
 use super::export::unavailable;
 use super::load::object_id;
 use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, read_group, read_user, text};
-use super::sql::{keys, unreadable, where_in};
+use super::sql::{Cell, keys, unreadable, where_in};
 use super::store::TenantStore;
 use crate::identity::SourceAnchor;
 use crate::store::Connection;
@@ -62,7 +62,18 @@ impl TenantReadBack for TenantStore {
     }
 
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable> {
-        self.read_objects(oids).await.map_err(unavailable)
+        let of = |wanted: fn(&ObjectId) -> bool| keys(oids.iter().filter(|oid| wanted(oid)).map(ToString::to_string));
+        let (users, groups) = (of(|oid| matches!(oid, ObjectId::User(_))), of(|oid| matches!(oid, ObjectId::Group(_))));
+        self.read_objects("oid", &users, &groups).await.map_err(unavailable)
+    }
+
+    async fn anchored(
+        &self,
+        users: &[SourceAnchor],
+        groups: &[SourceAnchor],
+    ) -> Result<Vec<ShadowObject>, TenantUnavailable> {
+        let of = |anchors: &[SourceAnchor]| keys(anchors.iter().map(ToString::to_string));
+        self.read_objects("source_anchor", &of(users), &of(groups)).await.map_err(unavailable)
     }
 }
 
@@ -174,19 +185,21 @@ impl TenantStore {
         Ok(ChangePage { changes: changes.into_iter().flatten().collect(), upto })
     }
 
-    async fn read_objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, StoreError> {
+    async fn read_objects(
+        &self,
+        column: &'static str,
+        user_keys: &[Vec<Cell>],
+        group_keys: &[Vec<Cell>],
+    ) -> Result<Vec<ShadowObject>, StoreError> {
         let mut conn = self.db.reader("reading objects back").await?;
-        let of = |wanted: fn(&ObjectId) -> bool| keys(oids.iter().filter(|oid| wanted(oid)).map(ToString::to_string));
         let head = format!(
             "SELECT {USER_COLUMNS}, {CREDENTIAL_COLUMNS} FROM tenant_user u \
-             LEFT JOIN credential_source cs ON cs.oid = u.oid WHERE u.deleted_at IS NULL AND u.oid"
+             LEFT JOIN credential_source cs ON cs.oid = u.oid WHERE u.deleted_at IS NULL AND u.{column}"
         );
-        let rows =
-            where_in(&mut conn, &head, "", &of(|oid| matches!(oid, ObjectId::User(_))), "reading users back").await?;
+        let rows = where_in(&mut conn, &head, "", user_keys, "reading users back").await?;
         let mut found = users(&rows)?;
-        let head = format!("SELECT {GROUP_COLUMNS} FROM tenant_group g WHERE g.deleted_at IS NULL AND g.oid");
-        let rows =
-            where_in(&mut conn, &head, "", &of(|oid| matches!(oid, ObjectId::Group(_))), "reading groups back").await?;
+        let head = format!("SELECT {GROUP_COLUMNS} FROM tenant_group g WHERE g.deleted_at IS NULL AND g.{column}");
+        let rows = where_in(&mut conn, &head, "", group_keys, "reading groups back").await?;
         found.extend(groups(&rows)?);
         Ok(found)
     }

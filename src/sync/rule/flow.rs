@@ -1,14 +1,21 @@
 //! Attribute flows: how a rule makes one value of its target.
 
+use serde::Deserialize;
+
+use super::formula::{Formula, FormulaError, RunFacts, Surroundings, Yield};
+use super::parameters::Parameters;
+use super::source::Source;
 use crate::identity::SourceAnchor;
 use crate::identity::source_anchor::SourceAnchorError;
-use crate::sync::attribute::{Attribute, Attributes, Value, single};
-use crate::sync::connector::DisabledTest;
+use crate::sync::attribute::{Attribute, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     pub target: Attribute,
     pub kind: FlowKind,
+    /// Only when the target object is created, as for an initial password.
+    pub apply_once: bool,
+    pub merge: Merge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +27,7 @@ pub enum FlowKind {
     Constant {
         value: String,
     },
+    Expression(Formula),
     /// TRUE or FALSE by the connector's tests for a disabled account.
     AccountEnabled,
     /// The source anchor, held to the published rules.
@@ -50,51 +58,97 @@ pub enum AnchorEncoding {
     Binary,
 }
 
+/// How the values of several rules for one attribute come together (reference, section 2.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Merge {
+    /// The strongest rule with a value gives the whole attribute.
+    #[default]
+    #[serde(alias = "replace")]
+    Update,
+    /// All rules give their values; those of a target stay.
+    Merge,
+    /// The same, where values that differ in case are one.
+    MergeCaseInsensitive,
+}
+
+impl Merge {
+    /// Adds the values that are not among `held`.
+    pub fn add(self, held: &mut Vec<Value>, values: impl IntoIterator<Item = Value>) {
+        for value in values {
+            let known = match self {
+                Self::MergeCaseInsensitive => held.iter().any(|other| other.folded() == value.folded()),
+                Self::Update | Self::Merge => held.contains(&value),
+            };
+            if !known {
+                held.push(value);
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlowError {
     #[error("`{attribute}` has {count} values where one is expected")]
     SeveralValues { attribute: Attribute, count: usize },
     #[error("`{attribute}` is no source anchor: {source}")]
     Anchor { attribute: Attribute, source: SourceAnchorError },
+    #[error("`{target}`: {source}")]
+    Formula { target: Attribute, source: FormulaError },
 }
 
 impl Flow {
-    /// What the flow contributes; nothing when its source is absent.
-    pub fn evaluate(&self, source: &Attributes, disabled: &[DisabledTest]) -> Result<Vec<Value>, FlowError> {
-        match &self.kind {
+    /// What the flow has to say of its target.
+    pub fn evaluate(&self, source: Source<'_>, parameters: &Parameters, run: &RunFacts) -> Result<Yield, FlowError> {
+        let values = match &self.kind {
             FlowKind::Direct { source: name, take } => {
-                let mut values = source.get(name).cloned().unwrap_or_default();
+                let values = source.values(name);
                 match take {
                     Take::Single if values.len() > 1 => {
                         return Err(FlowError::SeveralValues { attribute: name.clone(), count: values.len() });
                     }
-                    Take::First => values.truncate(1),
-                    Take::All | Take::Single => {}
+                    Take::First => values.iter().take(1).cloned().collect(),
+                    Take::All | Take::Single => values.to_vec(),
                 }
-                Ok(values)
             }
-            FlowKind::Constant { value } => Ok(vec![Value::text(value.clone())]),
-            FlowKind::AccountEnabled => Ok(vec![Value::boolean(!disabled.iter().any(|test| test.holds(source)))]),
-            FlowKind::SourceAnchor { source: name, encoding } => match anchor(source, name, *encoding)? {
-                Some(anchor) => Ok(vec![Value::text(anchor.as_str())]),
-                None => Ok(Vec::new()),
-            },
-            FlowKind::Reference { .. } => Ok(Vec::new()),
+            FlowKind::Constant { value } => vec![Value::text(value.clone())],
+            FlowKind::Expression(formula) => {
+                let surroundings = Surroundings { source, parameters, run };
+                let refuse = |source| FlowError::Formula { target: self.target.clone(), source };
+                return formula.evaluate(&surroundings).map_err(refuse);
+            }
+            FlowKind::AccountEnabled => vec![Value::boolean(source.is_enabled())],
+            FlowKind::SourceAnchor { source: name, encoding } => {
+                anchor(source.values(name), name, *encoding)?.into_iter().collect()
+            }
+            FlowKind::Reference { .. } => Vec::new(),
+        };
+        Ok(if values.is_empty() { Yield::Null } else { Yield::Values(values) })
+    }
+
+    /// The attributes it reads of its source, links left out.
+    pub fn reads(&self) -> Vec<&Attribute> {
+        match &self.kind {
+            FlowKind::Direct { source, .. } | FlowKind::SourceAnchor { source, .. } => vec![source],
+            FlowKind::Expression(formula) => formula.attributes().collect(),
+            FlowKind::Constant { .. } | FlowKind::AccountEnabled | FlowKind::Reference { .. } => Vec::new(),
         }
     }
 }
 
-fn anchor(source: &Attributes, name: &Attribute, encoding: AnchorEncoding) -> Result<Option<SourceAnchor>, FlowError> {
-    let Some(values) = source.get(name).filter(|values| !values.is_empty()) else { return Ok(None) };
-    let Some(value) = single(source, name) else {
-        return Err(FlowError::SeveralValues { attribute: name.clone(), count: values.len() });
+fn anchor(values: &[Value], name: &Attribute, encoding: AnchorEncoding) -> Result<Option<Value>, FlowError> {
+    let value = match values {
+        [] => return Ok(None),
+        [value] => value,
+        several => return Err(FlowError::SeveralValues { attribute: name.clone(), count: several.len() }),
     };
     let refuse = |source| FlowError::Anchor { attribute: name.clone(), source };
-    match encoding {
-        AnchorEncoding::Text => SourceAnchor::from_text(value.as_text()).map(Some).map_err(refuse),
+    let anchor = match encoding {
+        AnchorEncoding::Text => SourceAnchor::from_text(value.as_text()).map_err(refuse)?,
         AnchorEncoding::Binary => match value.bytes() {
-            Some(bytes) => SourceAnchor::from_binary(&bytes).map(Some).map_err(refuse),
-            None => Err(refuse(SourceAnchorError::Empty)),
+            Some(bytes) => SourceAnchor::from_binary(&bytes).map_err(refuse)?,
+            None => return Err(refuse(SourceAnchorError::Empty)),
         },
-    }
+    };
+    Ok(Some(Value::text(anchor.as_str())))
 }

@@ -1,13 +1,26 @@
 //! Sync rules (design D6; reference, section 2): files to a validated set, and their evaluation on one object.
 
+mod check;
 mod file;
 mod flow;
+mod formula;
+mod parameters;
+mod place;
 mod scope;
 mod set;
 #[cfg(test)]
+mod shipped_tests;
+mod source;
+mod syntax;
+#[cfg(test)]
 mod tests;
 
-pub use file::{RuleFileError, RuleSource, parse};
-pub use flow::{AnchorEncoding, Flow, FlowError, FlowKind, Take};
+pub use file::{RuleSource, parse};
+pub use flow::{AnchorEncoding, Flow, FlowError, FlowKind, Merge, Take};
+pub use formula::{Formula, FormulaError, RunFacts, Yield};
+pub use parameters::{CONNECTOR_ID, Parameters};
+pub use place::RuleFileError;
 pub use scope::{Clause, Operator, Scope};
-pub use set::{ConnectorKind, Direction, Join, JoinClause, LinkType, Rule, RuleSet, names};
+pub use set::{ANY_TYPE, ConnectorKind, Direction, Join, JoinClause, LinkType, Rule, RuleSet, names};
+pub use source::Source;
+pub use syntax::{Syntax, Syntaxes};

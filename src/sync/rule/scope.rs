@@ -2,8 +2,11 @@
 //!
 //! On an absent attribute a positive operator is false and its negation true (reference, section 2.2).
 
+use std::cmp::Ordering;
+
 use serde::Deserialize;
 
+use super::parameters::Parameters;
 use crate::identity::fold;
 use crate::sync::attribute::{Attribute, Value};
 
@@ -16,28 +19,64 @@ pub struct Scope {
 pub struct Clause {
     pub attribute: Attribute,
     pub operator: Operator,
-    pub value: String,
+    value: Operand,
+}
+
+/// What an attribute is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Operand {
+    Text(Wanted),
+    /// A `%parameter%`.
+    Parameter(String),
+}
+
+/// A text in the forms that comparisons use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    folded: String,
+    number: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
 pub enum Operator {
+    #[serde(rename = "EQUAL")]
     Equal,
+    #[serde(rename = "NOTEQUAL")]
     NotEqual,
+    /// As numbers where both sides are, as text otherwise.
+    #[serde(rename = "LESSTHAN")]
+    LessThan,
+    #[serde(rename = "LESSTHAN_OR_EQUAL")]
+    LessThanOrEqual,
+    #[serde(rename = "GREATERTHAN")]
+    GreaterThan,
+    #[serde(rename = "GREATERTHAN_OR_EQUAL")]
+    GreaterThanOrEqual,
+    #[serde(rename = "CONTAINS")]
     Contains,
+    #[serde(rename = "NOTCONTAINS")]
     NotContains,
+    #[serde(rename = "STARTSWITH")]
     StartsWith,
+    #[serde(rename = "NOTSTARTSWITH")]
     NotStartsWith,
+    #[serde(rename = "ENDSWITH")]
     EndsWith,
+    #[serde(rename = "NOTENDSWITH")]
     NotEndsWith,
+    #[serde(rename = "ISNULL")]
     IsNull,
+    #[serde(rename = "ISNOTNULL")]
     IsNotNull,
+    #[serde(rename = "ISIN")]
     IsIn,
+    #[serde(rename = "ISNOTIN")]
     IsNotIn,
     /// The value is the bit's weight, not its index.
+    #[serde(rename = "ISBITSET")]
     IsBitSet,
     /// The field writes it both ways.
-    #[serde(alias = "ISBITNOTSET")]
+    #[serde(rename = "ISNOTBITSET", alias = "ISBITNOTSET")]
     IsNotBitSet,
 }
 
@@ -45,13 +84,17 @@ impl Operator {
     pub fn takes_value(self) -> bool {
         !matches!(self, Self::IsNull | Self::IsNotNull)
     }
+
+    pub fn takes_bits(self) -> bool {
+        matches!(self, Self::IsBitSet | Self::IsNotBitSet)
+    }
 }
 
 impl Scope {
     /// Whether an object whose values `values` returns is in scope. No group means every object of the type.
-    pub fn admits<'a>(&self, values: impl Fn(&Attribute) -> &'a [Value]) -> bool {
-        self.groups.is_empty()
-            || self.groups.iter().any(|group| group.iter().all(|clause| clause.holds(values(&clause.attribute))))
+    pub fn admits<'a>(&self, parameters: &Parameters, values: impl Fn(&Attribute) -> &'a [Value]) -> bool {
+        let holds = |clause: &Clause| clause.holds(parameters, values(&clause.attribute));
+        self.groups.is_empty() || self.groups.iter().any(|group| group.iter().all(holds))
     }
 
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
@@ -59,27 +102,74 @@ impl Scope {
     }
 }
 
+impl Wanted {
+    fn new(text: &str) -> Self {
+        Self { folded: fold(text), number: text.trim().parse().ok() }
+    }
+}
+
 impl Clause {
-    fn holds(&self, values: &[Value]) -> bool {
-        let wanted = fold(&self.value);
+    /// A value of the form `%name%` stands for a parameter. Operators without value ignore it.
+    pub fn new(attribute: impl Into<Attribute>, operator: Operator, value: &str) -> Self {
+        let name = value.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|name| !name.is_empty());
+        let value = match name {
+            Some(name) => Operand::Parameter(name.to_owned()),
+            None => Operand::Text(Wanted::new(value)),
+        };
+        Self { attribute: attribute.into(), operator, value }
+    }
+
+    /// The parameter that its value names.
+    pub fn parameter(&self) -> Option<&str> {
+        match &self.value {
+            Operand::Parameter(name) => Some(name),
+            Operand::Text(_) => None,
+        }
+    }
+
+    fn holds(&self, parameters: &Parameters, values: &[Value]) -> bool {
+        match &self.value {
+            Operand::Text(wanted) => self.compares(wanted, values),
+            // A parameter without value is like an absent attribute: nothing equals it.
+            Operand::Parameter(name) => match parameters.get(name) {
+                Some(text) => self.compares(&Wanted::new(text), values),
+                None => self.compares(&Wanted::new(""), &[]),
+            },
+        }
+    }
+
+    fn compares(&self, wanted: &Wanted, values: &[Value]) -> bool {
         let any = |test: &dyn Fn(&str) -> bool| values.iter().any(|value| test(&value.folded()));
-        let bit_set = || match (values, self.value.parse::<i64>()) {
-            ([value], Ok(weight)) => value.as_text().parse::<i64>().is_ok_and(|flags| flags & weight != 0),
+        let ordered = |test: fn(Ordering) -> bool| values.iter().any(|value| test(order(value, wanted)));
+        let bit_set = || match (values, wanted.number) {
+            ([value], Some(weight)) => value.as_text().parse::<i64>().is_ok_and(|flags| flags & weight != 0),
             _ => false,
         };
+        let text = wanted.folded.as_str();
         match self.operator {
-            Operator::Equal | Operator::IsIn => any(&|text| text == wanted),
-            Operator::NotEqual | Operator::IsNotIn => !any(&|text| text == wanted),
-            Operator::Contains => any(&|text| text.contains(&wanted)),
-            Operator::NotContains => !any(&|text| text.contains(&wanted)),
-            Operator::StartsWith => any(&|text| text.starts_with(&wanted)),
-            Operator::NotStartsWith => !any(&|text| text.starts_with(&wanted)),
-            Operator::EndsWith => any(&|text| text.ends_with(&wanted)),
-            Operator::NotEndsWith => !any(&|text| text.ends_with(&wanted)),
+            Operator::Equal | Operator::IsIn => any(&|value| value == text),
+            Operator::NotEqual | Operator::IsNotIn => !any(&|value| value == text),
+            Operator::LessThan => ordered(Ordering::is_lt),
+            Operator::LessThanOrEqual => ordered(Ordering::is_le),
+            Operator::GreaterThan => ordered(Ordering::is_gt),
+            Operator::GreaterThanOrEqual => ordered(Ordering::is_ge),
+            Operator::Contains => any(&|value| value.contains(text)),
+            Operator::NotContains => !any(&|value| value.contains(text)),
+            Operator::StartsWith => any(&|value| value.starts_with(text)),
+            Operator::NotStartsWith => !any(&|value| value.starts_with(text)),
+            Operator::EndsWith => any(&|value| value.ends_with(text)),
+            Operator::NotEndsWith => !any(&|value| value.ends_with(text)),
             Operator::IsNull => values.is_empty(),
             Operator::IsNotNull => !values.is_empty(),
             Operator::IsBitSet => bit_set(),
             Operator::IsNotBitSet => !bit_set(),
         }
+    }
+}
+
+fn order(value: &Value, wanted: &Wanted) -> Ordering {
+    match (value.as_text().trim().parse::<i64>(), wanted.number) {
+        (Ok(value), Some(wanted)) => value.cmp(&wanted),
+        _ => value.folded().as_str().cmp(&wanted.folded),
     }
 }

@@ -1,11 +1,15 @@
 //! The validated set of rules, with the questions that synchronise asks it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::flow::{Flow, FlowKind};
+use super::flow::{Flow, FlowError, FlowKind};
+use super::formula::{RDN, RunFacts, Yield};
+use super::parameters::{CONNECTOR_ID, Parameters};
 use super::scope::Scope;
+use super::source::Source;
 use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes, Value, single};
 use crate::sync::connector::{Capabilities, Wanted};
@@ -27,7 +31,7 @@ pub mod names {
     pub const ANCHOR_CONNECTOR: &str = "anchorConnector";
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     Inbound,
@@ -35,13 +39,18 @@ pub enum Direction {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum LinkType {
     /// Creates the partner when no join finds one.
     Provision,
     /// Joins what exists.
     Join,
+    /// Joins what exists, and keeps the metaverse object alive as a provision rule does.
+    StickyJoin,
 }
+
+/// The metaverse type of an inbound join rule that joins whatever it finds.
+pub const ANY_TYPE: &str = "*";
 
 /// Which connectors a rule is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +76,10 @@ pub struct JoinClause {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Unique; objects remember by it which rule linked them.
     pub name: String,
+    pub description: String,
+    pub disabled: bool,
     pub direction: Direction,
     pub connector: ConnectorKind,
     /// In the connector space.
@@ -89,19 +101,39 @@ pub struct RuleSet {
     connectors: BTreeMap<ConnectorName, Capabilities>,
     /// The order in which the settings list the connectors: it breaks ties between connectors of one kind.
     order: Vec<ConnectorName>,
+    /// Those that the files set.
+    set_parameters: Parameters,
+    /// Those of each connector.
+    parameters: BTreeMap<ConnectorName, Parameters>,
+    /// What outbound rules write, by connector and type of its space.
+    managed: BTreeMap<ConnectorName, BTreeMap<String, BTreeSet<Attribute>>>,
+    run: Arc<RunFacts>,
 }
 
 impl RuleSet {
-    pub(super) fn new(mut rules: Vec<Rule>) -> Self {
+    pub(super) fn new(mut rules: Vec<Rule>, set_parameters: Parameters) -> Self {
         rules.sort_by_key(|rule| rule.precedence);
-        Self { rules, connectors: BTreeMap::new(), order: Vec::new() }
+        Self { rules, set_parameters, ..Self::default() }
+    }
+
+    /// The same rules for one run: its start is what `Now` tells.
+    pub fn for_run(self, run: RunFacts) -> Self {
+        Self { run: Arc::new(run), ..self }
     }
 
     /// Binds the rules to the connectors of this gateway.
     pub fn for_connectors(mut self, connectors: impl IntoIterator<Item = (ConnectorName, Capabilities)>) -> Self {
         for (name, capabilities) in connectors {
+            let mut parameters = self.set_parameters.clone();
+            parameters.fill(CONNECTOR_ID, name.as_str());
+            for (parameter, value) in &capabilities.parameters {
+                parameters.fill(parameter, value);
+            }
+            self.parameters.insert(name.clone(), parameters);
             self.order.push(name.clone());
-            self.connectors.insert(name, capabilities);
+            self.connectors.insert(name.clone(), capabilities);
+            let managed = self.written_to(&name);
+            self.managed.insert(name, managed);
         }
         self
     }
@@ -136,6 +168,41 @@ impl RuleSet {
         }
     }
 
+    /// Attributes of a target type that rules write; others are none of our business. What is applied once is not among
+    /// them, and links are not.
+    pub fn managed(&self, connector: &ConnectorName, space_type: &str) -> impl Iterator<Item = &Attribute> {
+        self.managed.get(connector).and_then(|types| types.get(space_type)).into_iter().flatten()
+    }
+
+    fn written_to(&self, connector: &ConnectorName) -> BTreeMap<String, BTreeSet<Attribute>> {
+        let published = [
+            names::UPN_CONNECTOR,
+            names::ANCHOR_CONNECTOR,
+            names::CREDENTIAL_CONNECTOR,
+            names::CREDENTIAL_ANCHOR,
+            names::CREDENTIAL_ELIGIBLE,
+        ];
+        let identity = self.connectors.get(connector).map_or(&[][..], |capabilities| &capabilities.identity);
+        let published = published.into_iter().map(Attribute::from).filter(|name| identity.contains(name));
+        let published: BTreeSet<Attribute> = published.collect();
+        let mut managed: BTreeMap<String, BTreeSet<Attribute>> = BTreeMap::new();
+        for rule in self.rules.iter().filter(|r| r.direction == Direction::Outbound && self.is_for(r, connector)) {
+            let lasting = |flow: &&Flow| !flow.apply_once && !matches!(flow.kind, FlowKind::Reference { .. });
+            let of_type = managed.entry(rule.space_type.clone()).or_insert_with(|| published.clone());
+            of_type.extend(rule.flows.iter().filter(lasting).map(|flow| flow.target.clone()));
+        }
+        managed
+    }
+
+    /// What `flow` says of its target for an object of, or for, `connector`.
+    pub fn evaluate(&self, flow: &Flow, connector: &ConnectorName, source: Source<'_>) -> Result<Yield, FlowError> {
+        flow.evaluate(source, self.parameters_of(connector), &self.run)
+    }
+
+    fn parameters_of(&self, connector: &ConnectorName) -> &Parameters {
+        self.parameters.get(connector).unwrap_or(&self.set_parameters)
+    }
+
     /// Inbound rules in scope of an object of `connector`.
     pub fn inbound<'a>(
         &'a self,
@@ -147,7 +214,9 @@ impl RuleSet {
             rule.direction == Direction::Inbound
                 && rule.space_type == space_type
                 && self.is_for(rule, connector)
-                && rule.scope.admits(|name| attributes.get(name).map_or(&[], Vec::as_slice))
+                && rule
+                    .scope
+                    .admits(self.parameters_of(connector), |name| attributes.get(name).map_or(&[], Vec::as_slice))
         })
     }
 
@@ -161,7 +230,7 @@ impl RuleSet {
             rule.direction == Direction::Outbound
                 && rule.metaverse_type == object.object_type
                 && self.is_for(rule, connector)
-                && rule.scope.admits(|name| object.values(name))
+                && rule.scope.admits(self.parameters_of(connector), |name| object.values(name))
         })
     }
 
@@ -173,14 +242,9 @@ impl RuleSet {
             of_type.attributes.extend(rule.scope.attributes().cloned());
             of_type.attributes.extend(rule.joins.iter().flat_map(|join| &join.clauses).map(|c| c.space.clone()));
             for flow in &rule.flows {
-                match &flow.kind {
-                    FlowKind::Direct { source, .. } | FlowKind::SourceAnchor { source, .. } => {
-                        of_type.attributes.insert(source.clone());
-                    }
-                    FlowKind::Reference { source } => {
-                        of_type.references.insert(source.clone());
-                    }
-                    FlowKind::Constant { .. } | FlowKind::AccountEnabled => {}
+                of_type.attributes.extend(flow.reads().into_iter().filter(|name| name.as_str() != RDN).cloned());
+                if let FlowKind::Reference { source } = &flow.kind {
+                    of_type.references.insert(source.clone());
                 }
             }
         }
@@ -221,7 +285,7 @@ impl RuleSet {
     /// Every key under which a metaverse object must be found by an inbound join.
     pub fn metaverse_keys(&self, object: &MvObject) -> BTreeSet<JoinKey> {
         let rules =
-            self.rules.iter().filter(|r| r.direction == Direction::Inbound && r.metaverse_type == object.object_type);
+            self.rules.iter().filter(|r| r.direction == Direction::Inbound && r.is_of_type(&object.object_type));
         rules.flat_map(|rule| &rule.joins).filter_map(|join| join.metaverse_key(object)).collect()
     }
 
@@ -234,6 +298,37 @@ impl RuleSet {
                 && self.is_for(rule, connector)
         })?;
         rule.joins[0].space_key(space_type, attributes)
+    }
+}
+
+impl Rule {
+    /// Whether the rule is for metaverse objects of a type.
+    pub fn is_of_type(&self, metaverse_type: &str) -> bool {
+        self.metaverse_type == metaverse_type || self.metaverse_type == ANY_TYPE
+    }
+
+    /// Whether an object that the rule links keeps the metaverse object alive.
+    pub fn keeps_alive(&self) -> bool {
+        match self.link {
+            LinkType::Provision | LinkType::StickyJoin => true,
+            LinkType::Join => false,
+        }
+    }
+}
+
+impl RuleSet {
+    /// The metaverse types that a rule's join may find: its own, or every one that rules make.
+    pub fn join_types<'a>(&'a self, rule: &'a Rule) -> BTreeSet<&'a str> {
+        if rule.metaverse_type != ANY_TYPE {
+            return BTreeSet::from([rule.metaverse_type.as_str()]);
+        }
+        let made = self.rules.iter().filter(|r| r.direction == Direction::Inbound && r.metaverse_type != ANY_TYPE);
+        made.map(|rule| rule.metaverse_type.as_str()).collect()
+    }
+
+    /// The keys by which the joins of a rule look for an object's partner.
+    pub fn join_keys(&self, rule: &Rule, join: &Join, attributes: &Attributes) -> Vec<JoinKey> {
+        self.join_types(rule).into_iter().filter_map(|of_type| join.space_key(of_type, attributes)).collect()
     }
 }
 

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::Upn;
-use crate::identity::causes;
-use crate::sync::attribute::Attribute;
+use crate::sync::attribute::{Attribute, Value};
 use crate::sync::metaverse::{Contribution, MvId};
 use crate::sync::problem::{Problem, ProblemCode};
-use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet, names};
+use crate::sync::rule::{FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ObjectId, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -26,11 +25,11 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         contenders.extend(
             rules
                 .inbound(&source.connector, &source.object_type, attributes)
-                .filter(|rule| rule.metaverse_type == object.object_type)
+                .filter(|rule| rule.is_of_type(&object.object_type))
                 .map(|rule| Contender { rule, rank, source }),
         );
     }
-    if !contenders.iter().any(|contender| contender.rule.link == LinkType::Provision) {
+    if !contenders.iter().any(|contender| contender.rule.keeps_alive()) {
         for source in &sources {
             ws.unlink(source.id);
             if let Some(source) = ws.object_mut(source.id) {
@@ -42,11 +41,12 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     }
     contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
 
-    let mut problems: BTreeMap<ObjectId, BTreeSet<Problem>> = BTreeMap::new();
-    let mut won: BTreeMap<Attribute, Contribution> = BTreeMap::new();
+    let mut board = Board::new(&object.attributes);
     for contender in &contenders {
-        contender.contribute(rules, &object.attributes, &mut won, &mut problems);
+        contender.contribute(rules, &mut board);
     }
+    let members = sources.iter().map(|source| source.id).collect();
+    let (mut won, mut problems, raised) = board.conclude(&members);
     tell_credential_source(&contenders, &mut won);
     warn_about_upn(&won, &mut problems);
 
@@ -59,7 +59,7 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     if frozen && let Some(new) = won.get(&anchor) {
         let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
         problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
-    } else if let Some(now) = ws.mv_mut(mv) {
+    } else if let Some(now) = ws.mv_mut(mv).filter(|_| !raised) {
         now.attributes = won;
     }
     for source in &sources {
@@ -73,46 +73,110 @@ struct Contender<'a> {
     source: &'a SpaceObject,
 }
 
-impl Contender<'_> {
-    fn contribute(
-        &self,
-        rules: &RuleSet,
-        held: &BTreeMap<Attribute, Contribution>,
-        won: &mut BTreeMap<Attribute, Contribution>,
-        problems: &mut BTreeMap<ObjectId, BTreeSet<Problem>>,
-    ) {
-        let disabled = rules.capabilities(&self.source.connector).map_or(&[][..], |c| &c.disabled_when);
-        let Some(attributes) = self.source.shown.as_ref() else { return };
-        for flow in &self.rule.flows {
-            if matches!(flow.kind, FlowKind::Reference { .. }) || won.contains_key(&flow.target) {
+/// What has been said of each attribute so far, the strongest first.
+struct Board<'a> {
+    held: &'a BTreeMap<Attribute, Contribution>,
+    won: BTreeMap<Attribute, Contribution>,
+    /// Attributes that a rule emptied for all weaker ones.
+    blocked: BTreeSet<Attribute>,
+    /// Attributes that a rule wants left as they are, if no other rule has a value.
+    ignored: BTreeSet<Attribute>,
+    problems: BTreeMap<ObjectId, BTreeSet<Problem>>,
+    /// A rule refused its object: what the metaverse object holds stays.
+    raised: bool,
+}
+
+impl<'a> Board<'a> {
+    fn new(held: &'a BTreeMap<Attribute, Contribution>) -> Self {
+        Self {
+            held,
+            won: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            ignored: BTreeSet::new(),
+            problems: BTreeMap::new(),
+            raised: false,
+        }
+    }
+
+    /// Whether weaker rules have nothing to say any more.
+    fn is_decided(&self, target: &Attribute, merge: Merge) -> bool {
+        self.blocked.contains(target) || (merge == Merge::Update && self.won.contains_key(target))
+    }
+
+    #[expect(clippy::type_complexity, reason = "three results that the caller takes apart at once")]
+    fn conclude(
+        mut self,
+        members: &BTreeSet<ObjectId>,
+    ) -> (BTreeMap<Attribute, Contribution>, BTreeMap<ObjectId, BTreeSet<Problem>>, bool) {
+        for target in self.ignored {
+            if self.blocked.contains(&target) {
                 continue;
             }
-            let values = match flow.evaluate(attributes, disabled) {
-                Ok(values) => values,
+            if let Some(held) = self.held.get(&target).filter(|held| members.contains(&held.object)) {
+                self.won.entry(target).or_insert_with(|| held.clone());
+            }
+        }
+        (self.won, self.problems, self.raised)
+    }
+}
+
+impl Contender<'_> {
+    fn contribute(&self, rules: &RuleSet, board: &mut Board<'_>) {
+        let disabled = rules.capabilities(&self.source.connector).map_or(&[][..], |c| &c.disabled_when);
+        let Some(attributes) = self.source.shown.as_ref() else { return };
+        let source = Source::Space { attributes, rdn: &self.source.rdn, disabled };
+        for flow in &self.rule.flows {
+            if matches!(flow.kind, FlowKind::Reference { .. }) || board.is_decided(&flow.target, flow.merge) {
+                continue;
+            }
+            let held = board.held.get(&flow.target);
+            let own = held.filter(|held| held.object == self.source.id && held.rule == self.rule.name);
+            let said = match own {
+                // What was applied once stays as it was then.
+                Some(own) if flow.apply_once => Ok(Yield::Values(own.values.clone())),
+                None if flow.apply_once && !board.held.is_empty() => Ok(Yield::Null),
+                _ => rules.evaluate(flow, &self.source.connector, source),
+            };
+            let values = match said {
+                Ok(Yield::Values(values)) => values,
+                Ok(Yield::Null) => continue,
+                Ok(Yield::AuthoritativeNull) => {
+                    board.blocked.insert(flow.target.clone());
+                    continue;
+                }
+                Ok(Yield::Ignore) => {
+                    board.ignored.insert(flow.target.clone());
+                    continue;
+                }
                 Err(error) => {
-                    let problem = Problem::new(ProblemCode::SeveralValues, causes(&error));
-                    problems.entry(self.source.id).or_default().insert(problem);
+                    let problem = Problem::of_flow(&error);
+                    board.raised |= problem.code == ProblemCode::FlowRaised;
+                    board.problems.entry(self.source.id).or_default().insert(problem);
                     // What is doubtful is left as it was.
-                    match held.get(&flow.target) {
-                        Some(held) if held.object == self.source.id && held.rule == self.rule.name => {
-                            held.values.clone()
-                        }
-                        _ => continue,
+                    match own {
+                        Some(own) => own.values.clone(),
+                        None => continue,
                     }
                 }
             };
-            if values.is_empty() {
-                continue;
+            match board.won.get_mut(&flow.target) {
+                Some(stronger) => flow.merge.add(&mut stronger.values, values),
+                None => {
+                    let contribution = self.contribution(values);
+                    board.won.insert(flow.target.clone(), contribution);
+                }
             }
-            let contribution = Contribution {
-                values,
-                rule: self.rule.name.clone(),
-                connector: self.source.connector.clone(),
-                object: self.source.id,
-                password_sync: false,
-                anchor: None,
-            };
-            won.insert(flow.target.clone(), contribution);
+        }
+    }
+
+    fn contribution(&self, values: Vec<Value>) -> Contribution {
+        Contribution {
+            values,
+            rule: self.rule.name.clone(),
+            connector: self.source.connector.clone(),
+            object: self.source.id,
+            password_sync: false,
+            anchor: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::identity::causes;
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
-use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet};
+use crate::sync::rule::{ANY_TYPE, FlowKind, LinkType, Rule, RuleSet, Source, Yield};
 use crate::sync::space::{ObjectId, ObjectKind, PendingImport, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -20,9 +20,7 @@ pub fn keys_wanted(rules: &RuleSet, object: &SpaceObject) -> Vec<JoinKey> {
         return Vec::new();
     }
     let in_scope = rules.inbound(&object.connector, &object.object_type, attributes);
-    in_scope
-        .flat_map(|rule| rule.joins.iter().filter_map(|join| join.space_key(&rule.metaverse_type, attributes)))
-        .collect()
+    in_scope.flat_map(|rule| rule.joins.iter().flat_map(|join| rules.join_keys(rule, join, attributes))).collect()
 }
 
 /// Evaluates the objects of a batch in id order; returns the metaverse objects that changed hands.
@@ -115,19 +113,15 @@ fn find_partner(
     let mut keys = BTreeSet::new();
     let mut ambiguous = None;
     for join in &rule.joins {
-        let Some(key) = join.space_key(&rule.metaverse_type, &attributes) else { continue };
-        keys.insert(key.clone());
-        let found: Vec<MvId> = candidates
-            .get(&key)
-            .map(|ids| ids.iter().copied().filter(|id| ws.mv(*id).is_some()).collect())
-            .unwrap_or_default();
+        let of_join = rules.join_keys(rule, join, &attributes);
+        let known = of_join.iter().filter_map(|key| candidates.get(key)).flatten().copied();
+        let found: BTreeSet<MvId> = known.filter(|id| ws.mv(*id).is_some()).collect();
+        let found: Vec<MvId> = found.into_iter().collect();
+        keys.extend(of_join);
         match found.as_slice() {
             [] => {}
             [mv] => {
-                let rival = ws
-                    .members(*mv)
-                    .into_iter()
-                    .find(|id| ws.object(*id).is_some_and(|o| o.connector == object.connector));
+                let rival = rival(ws, rules, rule, object, *mv);
                 if let Some(rival) = rival {
                     let name = ws.object(rival).map(|o| o.rdn.clone()).unwrap_or_default();
                     return Outcome::problem(
@@ -146,7 +140,7 @@ fn find_partner(
         return Outcome::problem(ProblemCode::AmbiguousJoin, format!("{count} metaverse objects match"), keys);
     }
     match rule.link {
-        LinkType::Join => Outcome { waits: keys, ..Outcome::default() },
+        LinkType::Join | LinkType::StickyJoin => Outcome { waits: keys, ..Outcome::default() },
         LinkType::Provision if keys.is_empty() => {
             Outcome::problem(ProblemCode::MissingAnchor, "no join attribute has a single value", keys)
         }
@@ -163,16 +157,34 @@ fn find_partner(
     }
 }
 
+/// Another object of the connector that the metaverse object is linked to. One that joins whatever it finds (such as a
+/// foreign security principal) stands for an object and is no rival of one.
+fn rival(ws: &Workspace, rules: &RuleSet, rule: &Rule, object: &SpaceObject, mv: MvId) -> Option<ObjectId> {
+    if rule.metaverse_type == ANY_TYPE {
+        return None;
+    }
+    let stands_for = |other: &SpaceObject| {
+        other
+            .joined_by
+            .as_ref()
+            .and_then(|name| rules.by_name(name))
+            .is_some_and(|rule| rule.metaverse_type == ANY_TYPE)
+    };
+    let is_rival = |other: &SpaceObject| other.connector == object.connector && !stands_for(other);
+    ws.members(mv).into_iter().find(|id| ws.object(*id).is_some_and(is_rival))
+}
+
 /// A rule that flows the source anchor projects nothing without one.
 fn missing_anchor(rules: &RuleSet, rule: &Rule, object: &SpaceObject) -> Option<Problem> {
     let flow = rule.flows.iter().find(|flow| matches!(flow.kind, FlowKind::SourceAnchor { .. }))?;
-    let disabled = rules.capabilities(&object.connector).map_or(&[][..], |c| &c.disabled_when);
-    let FlowKind::SourceAnchor { source, .. } = &flow.kind else { return None };
-    match flow.evaluate(object.shown.as_ref()?, disabled) {
-        Ok(values) if values.is_empty() => {
-            Some(Problem::new(ProblemCode::MissingAnchor, format!("`{source}` has no value")))
+    let FlowKind::SourceAnchor { source: name, .. } = &flow.kind else { return None };
+    let attributes = object.shown.as_ref()?;
+    let source = Source::Space { attributes, rdn: &object.rdn, disabled: &[] };
+    match rules.evaluate(flow, &object.connector, source) {
+        Ok(Yield::Values(_)) => None,
+        Ok(Yield::Null | Yield::AuthoritativeNull | Yield::Ignore) => {
+            Some(Problem::new(ProblemCode::MissingAnchor, format!("`{name}` has no value")))
         }
-        Ok(_) => None,
         Err(error) => Some(Problem::new(ProblemCode::MissingAnchor, causes(&error))),
     }
 }

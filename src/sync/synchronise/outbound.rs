@@ -6,7 +6,8 @@ use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
-use crate::sync::rule::{FlowKind, LinkType, Rule, RuleSet, names};
+use crate::sync::problem::Problem;
+use crate::sync::rule::{FlowError, FlowKind, LinkType, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -49,8 +50,14 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
                 if let Some(target) = ws.object_mut(id) {
                     target.applied = applied;
                 }
-                let wanted = desired(rules, connector, object);
-                stage_difference(ws, rules, id, rule, wanted);
+                match desired(rules, connector, object) {
+                    Ok(wanted) => {
+                        ws.set_problems(id, BTreeSet::new());
+                        stage_difference(ws, rules, id, rule, wanted);
+                    }
+                    // No other attribute of the object is exported either: what is doubtful is left alone.
+                    Err(error) => ws.set_problems(id, BTreeSet::from([Problem::of_flow(&error)])),
+                }
             }
         }
     }
@@ -114,29 +121,56 @@ fn label(object: &MvObject) -> String {
     first(names::UPN).or_else(|| first("displayName")).or_else(|| first(names::SOURCE_ANCHOR)).unwrap_or_default()
 }
 
-/// What the rules want the target object to hold.
-fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Attributes {
-    let mut wanted = Attributes::new();
-    let source: Attributes =
-        object.attributes.iter().map(|(name, contribution)| (name.clone(), contribution.values.clone())).collect();
+/// What the rules want of a target object.
+#[derive(Default)]
+struct Wanted {
+    values: Attributes,
+    /// For an object that is added now, and never again.
+    once: Attributes,
+    /// To be left as they are.
+    ignored: BTreeSet<Attribute>,
+    /// Whose values come to those that the target holds.
+    merged: BTreeMap<Attribute, Merge>,
+}
+
+fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Result<Wanted, FlowError> {
+    let mut wanted = Wanted::default();
+    let mut blocked: BTreeSet<Attribute> = BTreeSet::new();
     for rule in rules.outbound(connector, object) {
         for flow in &rule.flows {
-            if matches!(flow.kind, FlowKind::Reference { .. }) || wanted.contains_key(&flow.target) {
+            let target = &flow.target;
+            let values = if flow.apply_once { &mut wanted.once } else { &mut wanted.values };
+            let decided = flow.merge == Merge::Update && values.contains_key(target);
+            if matches!(flow.kind, FlowKind::Reference { .. }) || blocked.contains(target) || decided {
                 continue;
             }
-            // The file's validation leaves direct and constant flows to outbound rules; a direct one marked `single`
-            // that meets several values flows nothing.
-            if let Ok(values) = flow.evaluate(&source, &[])
-                && !values.is_empty()
-            {
-                wanted.insert(flow.target.clone(), values);
+            if flow.merge != Merge::Update {
+                wanted.merged.insert(target.clone(), flow.merge);
+            }
+            match rules.evaluate(flow, connector, Source::Metaverse(object))? {
+                Yield::Values(said) => {
+                    flow.merge.add(values.entry(target.clone()).or_default(), said);
+                }
+                Yield::Null => {}
+                Yield::AuthoritativeNull => {
+                    blocked.insert(target.clone());
+                }
+                Yield::Ignore => {
+                    wanted.ignored.insert(target.clone());
+                }
             }
         }
     }
     if let Some(capabilities) = rules.capabilities(connector) {
-        publish(object, &capabilities.identity, &mut wanted);
+        publish(object, &capabilities.identity, &mut wanted.values);
     }
-    canonical(wanted)
+    let Wanted { values, once, ignored, merged } = &mut wanted;
+    merged.retain(|target, _| !blocked.contains(target));
+    ignored.retain(|target| !values.contains_key(target) && !blocked.contains(target));
+    once.retain(|target, _| !values.contains_key(target));
+    wanted.values = canonical(wanted.values);
+    wanted.once = canonical(wanted.once);
+    Ok(wanted)
 }
 
 /// Who said it, told to targets that identify objects by it: the tenant refuses contributions of connectors that are not
@@ -164,25 +198,7 @@ fn publish(object: &MvObject, identity: &[Attribute], wanted: &mut Attributes) {
     }
 }
 
-/// Attributes of a target type that rules write; others are none of our business.
-fn managed(rules: &RuleSet, rule: &Rule, connector: &ConnectorName) -> BTreeSet<Attribute> {
-    let written = rules.rules().iter().filter(|other| {
-        other.direction == rule.direction && other.space_type == rule.space_type && other.connector == rule.connector
-    });
-    let flows = written.flat_map(|rule| &rule.flows).filter(|flow| !matches!(flow.kind, FlowKind::Reference { .. }));
-    let published = [
-        names::UPN_CONNECTOR,
-        names::ANCHOR_CONNECTOR,
-        names::CREDENTIAL_CONNECTOR,
-        names::CREDENTIAL_ANCHOR,
-        names::CREDENTIAL_ELIGIBLE,
-    ];
-    let identity = rules.capabilities(connector).map_or(&[][..], |capabilities| &capabilities.identity);
-    let published = published.into_iter().map(Attribute::from).filter(|name| identity.contains(name));
-    flows.map(|flow| flow.target.clone()).chain(published).collect()
-}
-
-fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, wanted: Attributes) {
+fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, wanted: Wanted) {
     let Some(target) = ws.object(id).cloned() else { return };
     if in_flight(ws, id) {
         // The answer of an earlier export is not known: decided again once it was read back.
@@ -192,14 +208,21 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
         return;
     }
     let (kind, changes) = match target.effective() {
-        None => (ExportKind::Add, wanted),
+        None => (ExportKind::Add, added(wanted, ws.staged(id))),
         Some(held) => {
+            let mut wanted = wanted;
             let held = canonical(held);
+            for (name, merge) in &wanted.merged {
+                let mut all = held.get(name).cloned().unwrap_or_default();
+                merge.add(&mut all, wanted.values.remove(name).unwrap_or_default());
+                wanted.values.insert(name.clone(), all);
+            }
+            let wanted_values = canonical(wanted.values);
             let mut changes = BTreeMap::new();
-            for name in managed(rules, rule, &target.connector) {
-                let (old, new) = (held.get(&name), wanted.get(&name));
-                if old != new {
-                    changes.insert(name, new.cloned().unwrap_or_default());
+            for name in rules.managed(&target.connector, &rule.space_type) {
+                let (old, new) = (held.get(name), wanted_values.get(name));
+                if old != new && !wanted.ignored.contains(name) {
+                    changes.insert(name.clone(), new.cloned().unwrap_or_default());
                 }
             }
             (ExportKind::Update, changes)
@@ -214,6 +237,17 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
         Some(staged) if staged.kind == kind && staged.changes == changes => {}
         _ => ws.stage(PendingExport::staged(id, target.connector, kind, changes)),
     }
+}
+
+/// What an add carries. What is applied once keeps the value of its first evaluation until the add was accepted.
+fn added(wanted: Wanted, staged: Option<&PendingExport>) -> Attributes {
+    let mut attributes = wanted.values;
+    let earlier = staged.filter(|staged| staged.kind == ExportKind::Add).map(|staged| &staged.changes);
+    for (name, values) in wanted.once {
+        let values = earlier.and_then(|earlier| earlier.get(&name)).cloned().unwrap_or(values);
+        attributes.insert(name, values);
+    }
+    attributes
 }
 
 fn in_flight(ws: &Workspace, id: ObjectId) -> bool {

@@ -3,6 +3,12 @@
 //! An operation is one file here: its request, its response, the right it needs, and `run`. The route is
 //! `POST /admin/v1/NAME` with a JSON body. [`operation`] authorises before and audits around every run.
 
+mod agent_desk;
+pub mod agents_drain;
+pub mod agents_list;
+pub mod agents_revoke;
+pub mod agents_test;
+pub mod agents_token;
 pub mod audit_tail;
 pub mod audit_verify;
 pub mod client_add;

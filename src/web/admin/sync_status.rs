@@ -9,6 +9,7 @@ use crate::sync::activation::differing;
 use crate::sync::guard::Hold;
 use crate::sync::problem::ObjectProblem;
 use crate::sync::run::{RunRecord, StepRecord};
+use crate::sync::source_import::{ImportOutlook, outlook};
 use crate::sync::store::Figures;
 
 /// Problems that are listed at most.
@@ -33,6 +34,8 @@ pub struct Run {
 pub struct ConnectorFigures {
     pub connector: String,
     pub figures: Figures,
+    /// Of sources: how the next cycle imports, and when everything is read again.
+    pub import: Option<ImportOutlook>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,7 +76,11 @@ impl Operation for SyncStatus {
         let mut connectors = Vec::new();
         for connector in &desk.runner.connectors {
             let figures = store.figures(connector.name()).await.map_err(internal)?;
-            connectors.push(ConnectorFigures { connector: connector.name().to_string(), figures });
+            let import = match connector.capabilities().exports {
+                true => None,
+                false => Some(outlook(&**store, connector.as_ref()).await.map_err(internal)?),
+            };
+            connectors.push(ConnectorFigures { connector: connector.name().to_string(), figures, import });
         }
         let runs = store.last_runs(request.runs.clamp(1, 100) as usize).await.map_err(internal)?;
         Ok(Response {

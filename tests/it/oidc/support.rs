@@ -449,7 +449,7 @@ struct NoDirectory;
 
 #[async_trait]
 impl LiveCheck for NoDirectory {
-    async fn check(&self, _: &ConnectorName, _: &LiveSubject, _: &PlainPassword) -> LiveAnswer {
+    async fn check(&self, _: &ConnectorName, _: &DomainName, _: &LiveSubject, _: &PlainPassword) -> LiveAnswer {
         let unavailable = Unavailable { cause: UnavailableCause::Connect, wire: Wire::NothingSent, server: None };
         LiveAnswer { answer: Answer::Unavailable(unavailable), server: None, password_set: None, late: None }
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use landbridge::identity::{
-    Answer, ConnectorName, CredentialSource, PlainPassword, Refusal, Timestamp, Unavailable, UnavailableCause, Verdict,
-    Wire,
+    Answer, ConnectorName, CredentialSource, DomainName, PlainPassword, Refusal, Timestamp, Unavailable,
+    UnavailableCause, Verdict, Wire,
 };
 use landbridge::signin::authority::CredentialStoreDown;
 use landbridge::signin::{
@@ -119,7 +119,13 @@ impl ScriptedDirectory {
 
 #[async_trait::async_trait]
 impl LiveCheck for ScriptedDirectory {
-    async fn check(&self, _: &ConnectorName, subject: &LiveSubject, password: &PlainPassword) -> LiveAnswer {
+    async fn check(
+        &self,
+        _: &ConnectorName,
+        _: &DomainName,
+        subject: &LiveSubject,
+        password: &PlainPassword,
+    ) -> LiveAnswer {
         self.checks.fetch_add(1, Ordering::SeqCst);
         let gate = self.gate.lock().expect("the gate").clone();
         if let Some(gate) = gate {

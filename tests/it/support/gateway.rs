@@ -13,7 +13,7 @@ use super::slapd::Slapd;
 use super::wait::wait_until;
 
 /// The gateway that was built with the tests, or another one that the environment names: benchmarks want the optimised one.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("LANDBRIDGE_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_landbridge").into(), PathBuf::from)
 }
 
@@ -31,6 +31,7 @@ pub struct Builder {
     secrets: Vec<(String, String)>,
     scheduled: bool,
     settle: String,
+    rules: Vec<PathBuf>,
 }
 
 /// A gateway process; dropping it ends it.
@@ -90,6 +91,12 @@ impl Builder {
         self
     }
 
+    /// A file of rules besides the shipped ones.
+    pub fn rules(mut self, file: &Path) -> Self {
+        self.rules.push(file.to_owned());
+        self
+    }
+
     /// Lines for `[gateway]`.
     pub fn gateway_line(mut self, line: &str) -> Self {
         self.settle.push_str(line);
@@ -132,7 +139,17 @@ impl Builder {
         make_private(&cert.key_file);
         let store = self.store.unwrap_or_else(|| "sqlite:data".to_owned());
         let hardening = self.hardening.map(|word| format!("hardening = \"{word}\"\n")).unwrap_or_default();
-        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
+        let mut rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
+        if !self.rules.is_empty() {
+            let own = dir.path().join("rules");
+            std::fs::create_dir(&own).expect("a folder");
+            let shipped =
+                std::fs::read_dir(&rules).expect("the shipped rules").map(|entry| entry.expect("a file").path());
+            for file in shipped.chain(self.rules.iter().cloned()) {
+                std::fs::copy(&file, own.join(file.file_name().expect("a name"))).expect("a rule file");
+            }
+            rules = own;
+        }
         let settings = format!(
             "[gateway]\nnode = \"node1\"\norganisation = \"Test organisation\"\npublic_url = \"https://{host}:{port}\"\n\
              listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\

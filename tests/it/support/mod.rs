@@ -3,9 +3,12 @@
 //!
 //! Starting and stopping block and need no async runtime; only the browser's calls are async.
 
+pub mod agent;
 pub mod apache;
 pub mod chromium;
+pub mod cutting_proxy;
 pub mod directory;
+pub mod ds389;
 pub mod gateway;
 pub mod html;
 pub mod name_proxy;
@@ -16,6 +19,7 @@ pub mod postgres;
 pub mod power_loss;
 pub mod process;
 pub mod samba;
+pub mod scim;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::pki::{Pki, ServerCert};
 use super::ports::free_port;
 use super::process::{Process, Signal, give_to_unprivileged, run, temp_dir, unprivileged};
 use super::wait::wait_until;
@@ -26,7 +27,12 @@ static SHARED: OnceLock<Postgres> = OnceLock::new();
 impl Postgres {
     /// The shared server, started by the first who asks.
     pub fn start() -> &'static Self {
-        SHARED.get_or_init(Self::launch)
+        SHARED.get_or_init(|| Self::launch(None))
+    }
+
+    /// A server of its own that offers TLS, with a certificate of `pki` for this machine.
+    pub fn with_tls(pki: &Pki) -> Self {
+        Self::launch(Some(&pki.server("postgres", &[])))
     }
 
     /// The URL of a new, empty database.
@@ -42,8 +48,15 @@ impl Postgres {
         run(self.psql(name).args(["-c", sql])).trim().to_owned()
     }
 
-    fn launch() -> Self {
+    fn launch(tls: Option<&ServerCert>) -> Self {
         let dir = temp_dir("postgres").keep();
+        if let Some(cert) = tls {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::copy(&cert.cert_file, dir.join("server.pem")).expect("a certificate");
+            std::fs::copy(&cert.key_file, dir.join("server.key")).expect("a key");
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(dir.join("server.key"), private).expect("a private key");
+        }
         give_to_unprivileged(&dir);
         let (data, port) = (dir.join("data"), free_port());
         run(unprivileged(program("initdb")).arg("-D").arg(&data).args([
@@ -61,6 +74,14 @@ impl Postgres {
         command.arg("-D").arg(&data).arg("-k").arg(&dir).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
         for setting in ["max_connections=200", "fsync=off", "full_page_writes=off"] {
             command.args(["-c", setting]);
+        }
+        if tls.is_some() {
+            let (cert, key) = (dir.join("server.pem"), dir.join("server.key"));
+            for setting in
+                ["ssl=on", &format!("ssl_cert_file={}", cert.display()), &format!("ssl_key_file={}", key.display())]
+            {
+                command.args(["-c", setting]);
+            }
         }
         let log = dir.join("server.log");
         // SIGQUIT is PostgreSQL's immediate shutdown; SIGKILL would leave its shared memory segment behind.

@@ -94,6 +94,17 @@ impl Samba {
         format!("CN={account},OU=Staff,{}", self.base())
     }
 
+    /// The distinguished name of [`SYNC_ACCOUNT`].
+    pub fn sync_account_name(&self) -> String {
+        self.name_of("svc-sync0")
+    }
+
+    /// The objectGUID of an account.
+    #[track_caller]
+    pub fn guid_of(&self, account: &str) -> String {
+        self.directory(&["guid", account], "").trim().to_owned()
+    }
+
     /// The certification authority of the server's certificate.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.path().join("private/tls/ca.pem")

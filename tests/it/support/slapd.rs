@@ -236,6 +236,38 @@ impl Slapd {
         }
     }
 
+    /// Ends the server in order (SIGTERM).
+    pub fn shut_down(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end(Signal::Terminate);
+            self.earlier_logs += &process.log();
+        }
+    }
+
+    /// Keeps a copy of the data of a stopped server.
+    pub fn save(&self) {
+        assert!(self.process.is_none(), "slapd is running");
+        run(Command::new("cp").arg("-a").arg(self.dir.path().join("db")).arg(self.dir.path().join("saved")));
+    }
+
+    /// Puts the copy of [`Self::save`] back into a stopped server.
+    pub fn restore(&self) {
+        assert!(self.process.is_none(), "slapd is running");
+        let db = self.dir.path().join("db");
+        std::fs::remove_dir_all(&db).expect("own folder");
+        run(Command::new("cp").arg("-a").arg(self.dir.path().join("saved")).arg(db));
+    }
+
+    /// Adds to the schema of a stopped server.
+    pub fn extend_schema(&self, definitions: &str) {
+        assert!(self.process.is_none(), "slapd is running");
+        std::fs::write(self.dir.path().join("test.schema"), format!("{SCHEMA}\n{definitions}\n")).expect("own file");
+    }
+
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::is_running)
     }

@@ -203,6 +203,14 @@ impl Target {
         self.state.lock().expect("lock").ids.get(anchor).cloned()
     }
 
+    /// The values of an attribute of the object of a source anchor, separated by blanks; `-` when there are none.
+    pub fn values(&self, anchor: &str, attribute: &str) -> String {
+        let state = self.state.lock().expect("lock");
+        let object = state.ids.get(anchor).and_then(|id| state.objects.get(id));
+        let values = object.and_then(|object| object.attributes.get(&Attribute::from(attribute)));
+        values.map_or("-".to_owned(), |v| v.iter().map(Value::as_text).collect::<Vec<_>>().join(" "))
+    }
+
     /// The target as text: one line per object, sorted.
     pub fn print(&self) -> String {
         let state = self.state.lock().expect("lock");

@@ -9,6 +9,7 @@ use landbridge::sync::Connector;
 use landbridge::sync::activation::{activate, read_folder};
 use landbridge::sync::guard::{GuardSettings, Hold};
 use landbridge::sync::lease::EngineLease;
+use landbridge::sync::rule::RuleSource;
 use landbridge::sync::run::{Profile, RunEvents, RunOutcome, RunRecord, Runner, RunnerParts, StepRecord};
 use landbridge::sync::store::EngineStore;
 
@@ -70,6 +71,14 @@ impl World {
         Self::with(url, dir, Directory::new("corp"), Target::new("tenant")).await
     }
 
+    /// With rules of one's own beside the shipped ones.
+    pub async fn ruled(own: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+        let own = RuleSource { file: "own.toml".to_owned(), text: own.to_owned() };
+        Self::build(url, Some(dir), Directory::new("corp"), Target::new("tenant"), vec![own]).await
+    }
+
     /// A new engine over systems that exist already.
     pub async fn with(
         url: DatabaseUrl,
@@ -77,14 +86,23 @@ impl World {
         directory: Arc<Directory>,
         target: Arc<Target>,
     ) -> Self {
+        Self::build(url, dir, directory, target, Vec::new()).await
+    }
+
+    async fn build(
+        url: DatabaseUrl,
+        dir: Option<tempfile::TempDir>,
+        directory: Arc<Directory>,
+        target: Arc<Target>,
+        own: Vec<RuleSource>,
+    ) -> Self {
         let gateway = Database::open(&url, Room::Gateway).await.expect("the gateway's tables open");
         let engine = SqlEngine::new(Database::open(&url, Room::Engine).await.expect("the engine's tables open"));
         let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000)));
         let activations = Arc::new(SqlActivations::new(gateway, clock.clone() as Arc<dyn Clock>));
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
-        activate(&*activations, read_folder(&folder).expect("the rules"), "test")
-            .await
-            .expect("the shipped rules hold");
+        let sources = [read_folder(&folder).expect("the rules"), own].concat();
+        activate(&*activations, sources, "test").await.expect("the rules hold");
         let lease = Arc::new(TestLease(Mutex::new(Some(LeaseEpoch::from_number(1)))));
         let events = Arc::new(Events::default());
         let runner = Runner::new(RunnerParts {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::page::{SERVER, TestObject, TestPage, encrypted, reply, sid};
 use super::server::{self, Script, TOKEN};
+use super::{cases, runtime};
 use crate::attribute::AccountAttribute;
 use crate::calls::{replica, split_status};
 use crate::rpc::pdu::{CALL_HEAD, HEADER, SECURITY_TRAILER};
@@ -216,10 +217,6 @@ async fn a_challenge_that_weakens_the_seal_is_refused() {
     assert!(ask(WeakChallenge(|_: &mut Vec<u8>| {})).await.is_ok());
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(40), ..ProptestConfig::default() })]
 
@@ -287,10 +284,4 @@ fn a_page_of_any_length_is_read_without_recursion() {
     let stub = reply(&page((0..count).map(|number| TestObject { number, values: Vec::new() }).collect()));
     let reply = replica::reply(split_status(&stub).unwrap().0).unwrap();
     assert_eq!(reply.objects.len(), usize::try_from(count).unwrap());
-}
-
-/// More on demand: `DRSR_FUZZ_FACTOR=1000`.
-fn cases(usual: u32) -> u32 {
-    let factor = std::env::var("DRSR_FUZZ_FACTOR").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    usual.saturating_mul(factor)
 }

@@ -1,0 +1,162 @@
+//! The open connections of all agents on this node, and which of them gets the next check.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_proto::GatewayNode;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::registry::AgentRegistry;
+use crate::identity::{AgentId, Clock, ConnectorName, DomainName, NodeId};
+use crate::pass_through::OldPasswordRule;
+
+/// What a broker is built of.
+pub struct BrokerParts {
+    pub node: NodeId,
+    pub registry: Arc<dyn AgentRegistry>,
+    pub clock: Arc<dyn Clock>,
+    /// The connectors whose live checks go through agents.
+    pub connectors: HashMap<ConnectorName, Reach>,
+}
+
+/// A connector whose directory agents reach.
+pub struct Reach {
+    /// For a check as a whole.
+    pub bind_deadline: Duration,
+    /// For a probe by an agent of every server.
+    pub probe_deadline: Duration,
+    pub old_passwords: Arc<OldPasswordRule>,
+}
+
+/// The broker of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker(pub(super) Arc<Room>);
+
+pub(super) struct Room {
+    pub node: NodeId,
+    pub registry: Arc<dyn AgentRegistry>,
+    pub clock: Arc<dyn Clock>,
+    pub connectors: HashMap<ConnectorName, Reach>,
+    /// Shared by checks and connections; held for a few comparisons, never across an await.
+    links: Mutex<Vec<Arc<Link>>>,
+    numbers: AtomicU64,
+    /// A connection came, went, or has room again.
+    pub changed: Arc<Notify>,
+    pub nodes: watch::Sender<Vec<GatewayNode>>,
+    begun: Instant,
+}
+
+/// After a start agents need a moment to find the node again; until then a check waits for one.
+const START_GRACE: Duration = Duration::from_secs(5);
+
+impl Broker {
+    pub fn new(parts: BrokerParts) -> Self {
+        let BrokerParts { node, registry, clock, connectors } = parts;
+        Self(Arc::new(Room {
+            node,
+            registry,
+            clock,
+            connectors,
+            links: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            changed: Arc::new(Notify::new()),
+            nodes: watch::Sender::new(Vec::new()),
+            begun: Instant::now(),
+        }))
+    }
+
+    /// Ends every connection, with the reason for the agents' logs.
+    pub fn close(&self, reason: &str) {
+        for link in self.0.links().iter() {
+            link.close(reason);
+        }
+    }
+
+    /// Ends the connections of one agent.
+    pub fn close_agent(&self, agent: AgentId, reason: &str) {
+        for link in self.0.links().iter().filter(|link| link.agent == agent) {
+            link.close(reason);
+        }
+    }
+
+    pub(super) fn links_of_agent(&self, agent: AgentId) -> Vec<Arc<Link>> {
+        self.0.links().iter().filter(|link| link.agent == agent).cloned().collect()
+    }
+}
+
+/// Which connection gets a check.
+pub(super) enum Choice {
+    Take(Arc<Link>),
+    /// There are agents, and all have as much as they take.
+    AllFull,
+    Nobody,
+}
+
+impl Room {
+    pub fn links(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
+        // A panic while the lock was held left the list as it was, or with one entry more or less.
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn is_starting(&self) -> bool {
+        self.begun.elapsed() < START_GRACE
+    }
+
+    pub fn add(&self, link: Arc<Link>) {
+        let connector = link.connector.clone();
+        self.links().push(link);
+        self.count(&connector);
+        self.changed.notify_waiters();
+    }
+
+    pub fn remove(&self, link: &Link) {
+        self.links().retain(|other| other.number != link.number);
+        self.count(&link.connector);
+        self.changed.notify_waiters();
+    }
+
+    fn count(&self, connector: &ConnectorName) {
+        let connected = self.links().iter().filter(|link| link.connector == *connector).count();
+        metrics::gauge!("landbridge_agents_connected", "connector" => connector.to_string()).set(connected as f64);
+    }
+
+    /// The least busy healthy agent of `connector` for `domain`, leaving out the connections already `tried`. One that
+    /// was silent lately is taken only when there is no other.
+    pub fn choose(&self, connector: &ConnectorName, domain: &DomainName, tried: &[u64]) -> Choice {
+        let links = self.links();
+        let mut full = false;
+        let mut best: Option<(&Arc<Link>, (bool, usize, u64))> = None;
+        for link in links.iter() {
+            let fits = link.connector == *connector && link.domains.contains(domain);
+            if !fits || link.is_draining() || link.is_closed() || tried.contains(&link.number) {
+                continue;
+            }
+            let busy = link.busy();
+            if busy >= link.capacity {
+                full = true;
+                continue;
+            }
+            // Among equals the one that was given a check longest ago.
+            let rank = (link.is_silent(), busy, link.last_given());
+            if best.as_ref().is_none_or(|(_, other)| rank < *other) {
+                best = Some((link, rank));
+            }
+        }
+        match best {
+            Some((link, _)) => {
+                link.given(self.next_number());
+                Choice::Take(Arc::clone(link))
+            }
+            None if full => Choice::AllFull,
+            None => Choice::Nobody,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The gateway's side of agents: lets them in, keeps their connections, and gives them the live checks of `signin`.
+//!
+//! Design section 5. Knows nothing of pages, lockout or failover: like the direct path it gives a verdict, or
+//! unavailability of the closed list. What is asked through it is known by the messages of `agent-proto` alone.
+
+mod admission;
+pub mod authority;
+mod broker;
+mod check;
+mod connection;
+pub mod desk;
+mod link;
+mod listener;
+pub mod registry;
+mod routes;
+mod watch;
+
+pub use authority::{AgentAuthority, AuthorityError};
+pub use broker::{Broker, BrokerParts, Reach};
+pub use check::LiveRoutes;
+pub use desk::AgentDesk;
+pub use listener::{Listener, ListenerError};
+pub use routes::Gate;

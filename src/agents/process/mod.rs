@@ -1,0 +1,22 @@
+//! The agent on premises: connects outwards to every node of the gateway and checks passwords at the directory for them.
+//!
+//! Design section 5, D21. Listens nowhere. Its keys are made here and never leave the machine. The check itself is that
+//! of the direct path (`pass_through`), read by read and bind by bind.
+
+mod checks;
+mod enrol;
+mod gateway_time;
+mod http;
+mod identity;
+mod link;
+mod nodes;
+mod renewal;
+mod run;
+mod status;
+mod tls;
+
+pub use enrol::{EnrolError, enrol};
+pub use identity::{Identity, IdentityError};
+pub use run::{AgentError, run};
+pub use status::{NodeState, NodeStatus, Status};
+pub use tls::{ConnectError, Dialler};

@@ -1,0 +1,70 @@
+//! `[agents]`: where pass-through agents reach this node; and the settings file of an agent itself.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::connector::ConnectorSettings;
+use super::reader::Table;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[derive(Clone, Debug)]
+pub struct AgentsSettings {
+    pub listen: SocketAddr,
+    /// `https://HOST:PORT` of this very node, for agents alone.
+    pub url: url::Url,
+    /// How long an agent's certificate counts; it renews it after two thirds of that.
+    pub certificate_lifetime: Duration,
+    /// How long after its end a certificate may still be renewed, such as by a machine that was off.
+    pub renewal_grace: Duration,
+}
+
+impl AgentsSettings {
+    pub(super) fn read(table: Table<'_>) -> Option<Self> {
+        let listen = table.required("listen", "give an address and a port, such as 0.0.0.0:8444");
+        let remedy = "give this node's own https address for agents, such as https://node1.example.org:8444";
+        let url = table.required::<url::Url>("url", remedy).and_then(|url| {
+            let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            if url.scheme() == "https" && url.has_host() && bare && url.username().is_empty() {
+                return Some(url);
+            }
+            table.complain("url", "the address for agents must be https, without path", "correct the address");
+            None
+        });
+        let settings = Self {
+            listen: listen?,
+            url: url?,
+            certificate_lifetime: table.duration("certificate_lifetime", HOUR..=90 * DAY).unwrap_or(7 * DAY),
+            renewal_grace: table.duration("renewal_grace", HOUR..=365 * DAY).unwrap_or(30 * DAY),
+        };
+        table.finish();
+        Some(settings)
+    }
+}
+
+/// The settings of an agent on premises: a file of its own, beside the directory.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// The folder of the agent's keys.
+    pub state: std::path::PathBuf,
+    /// Most checks at once.
+    pub capacity: usize,
+    /// The directory.
+    pub connector: ConnectorSettings,
+}
+
+impl AgentSettings {
+    pub(super) fn read(root: Table<'_>) -> Option<Self> {
+        let agent = root.table("agent");
+        let state = agent.path("state");
+        if state.is_none() {
+            agent.complain("state", "the key is missing", "give the folder where the agent keeps its keys");
+        }
+        let capacity = agent.number("capacity", 1..=4096).and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
+        agent.finish();
+        let connector = ConnectorSettings::read_for_agent(root.table("connector"));
+        root.finish();
+        Some(Self { state: state?, capacity, connector: connector? })
+    }
+}

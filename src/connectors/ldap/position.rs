@@ -1,0 +1,129 @@
+//! Watermarks of LDAP directories: how far a server was read, by which method, and what proves that it is still the same
+//! data.
+//!
+//! LDAP servers name no incarnation of their data. What stands for it is a witness: the entry, or the logged change, that
+//! was the newest when the watermark was taken. A server restored from an older backup holds an older state of it, or
+//! none, even when later writes have brought its counters past ours.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ldap::Entry;
+use crate::sync::connector::{DeltaReports, Watermark};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "method")]
+pub(super) enum Position {
+    /// Cookies by object type, as base64.
+    ContentSync {
+        cookies: BTreeMap<String, String>,
+        /// The server tells entries that no longer match. 389 does not.
+        exits: bool,
+    },
+    /// The last change read.
+    Changelog { number: u64 },
+    /// Every change with an older stamp was read.
+    Timestamp { after: String },
+}
+
+/// The newest entry that a read met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Witness {
+    pub dn: String,
+    pub anchor: String,
+    /// `entryCSN`, or `modifyTimestamp` where there is none. Both sort as text.
+    pub stamp: String,
+}
+
+/// What a watermark carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub server: String,
+    /// Over the settings and the rules' wishes.
+    pub scope: String,
+    pub position: Position,
+    pub witness: Option<Witness>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    scope: String,
+    #[serde(flatten)]
+    position: Position,
+}
+
+impl Position {
+    /// What deltas from here tell. Of a moved container, the container alone is told.
+    pub fn reports(&self) -> DeltaReports {
+        match self {
+            Self::ContentSync { exits, .. } => DeltaReports { deletes: true, moves: true, filter_exits: *exits },
+            Self::Changelog { .. } => DeltaReports { deletes: true, moves: true, filter_exits: true },
+            Self::Timestamp { .. } => DeltaReports { deletes: false, moves: false, filter_exits: false },
+        }
+    }
+}
+
+impl Mark {
+    pub fn read(watermark: &Watermark) -> Option<Self> {
+        let Stored { scope, position } = serde_json::from_str(&watermark.value).ok()?;
+        let witness = match watermark.incarnation.as_str() {
+            "" => None,
+            text => Some(serde_json::from_str(text).ok()?),
+        };
+        Some(Self { server: watermark.server.clone(), scope, position, witness })
+    }
+
+    pub fn watermark(&self) -> Result<Watermark, serde_json::Error> {
+        let stored = Stored { scope: self.scope.clone(), position: self.position.clone() };
+        Ok(Watermark {
+            server: self.server.clone(),
+            incarnation: self.witness.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default(),
+            value: serde_json::to_string(&stored)?,
+        })
+    }
+}
+
+/// Attributes that tell how new an entry is.
+pub(super) const STAMPS: [&str; 2] = ["entryCSN", "modifyTimestamp"];
+
+/// The stamp of an entry that was read with [`STAMPS`].
+pub(super) fn stamp(entry: &Entry) -> Option<&str> {
+    STAMPS.iter().find_map(|name| entry.text(&name.to_ascii_lowercase()))
+}
+
+/// Keeps the newest of what it is shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Newest(pub Option<Witness>);
+
+impl Newest {
+    pub fn show(&mut self, entry: &Entry, anchor: Option<String>) {
+        let (Some(stamp), Some(anchor)) = (stamp(entry), anchor) else { return };
+        if self.0.as_ref().is_none_or(|held| held.anchor == anchor || held.stamp.as_str() < stamp) {
+            self.0 = Some(Witness { dn: entry.dn.as_str().to_owned(), anchor, stamp: stamp.to_owned() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_come_back_as_they_were_stored() {
+        let witness = Witness { dn: "uid=a,dc=x".into(), anchor: "1".into(), stamp: "20260101000000Z".into() };
+        let cookies = BTreeMap::from([("user".to_owned(), "Y29va2ll".to_owned())]);
+        for position in [
+            Position::ContentSync { cookies, exits: false },
+            Position::Changelog { number: 7 },
+            Position::Timestamp { after: "20260101000000Z".into() },
+        ] {
+            for witness in [None, Some(witness.clone())] {
+                let mark = Mark { server: "ldaps://a".into(), scope: "d".into(), position: position.clone(), witness };
+                assert_eq!(Mark::read(&mark.watermark().expect("plain data")), Some(mark));
+            }
+        }
+        let foreign = Watermark { server: String::new(), incarnation: String::new(), value: "17".into() };
+        assert_eq!(Mark::read(&foreign), None);
+    }
+}

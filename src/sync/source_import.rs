@@ -1,0 +1,219 @@
+//! The import step of one source: a delta where one goes on, else everything; then what the read made stale is read again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::connector::{Connector, ConnectorError, DeltaReports, ImportMode, ImportRequest, Watermark};
+use super::export::ExportError;
+use super::guard::{GuardItem, Hold, Tally, kind};
+use super::import::{Coverage, Importer};
+use super::lease::HeldLease;
+use super::rule::RuleSet;
+use super::run::{Progress, ProgressSink, Runner};
+use super::space::{ObjectId, ObjectKind};
+use super::store::{EngineStore, StoreResult};
+use crate::identity::{ConnectorName, Timestamp};
+
+/// Full imports of sources whose deltas do not tell everything are at most this far apart.
+pub const FULL_IMPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Objects that are read again at a time.
+const STALE_AT_ONCE: usize = 1000;
+/// Rounds of reading again: what a round makes stale by its own findings is read by the next one.
+const ROUNDS: usize = 8;
+
+/// How an import begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    Delta(Watermark),
+    Full,
+}
+
+/// What became of an import.
+pub struct Imported {
+    pub counters: Vec<(&'static str, i64)>,
+    /// Not empty: what is no longer shown was not removed.
+    pub holds: Vec<Hold>,
+    pub detail: Option<String>,
+}
+
+/// How far a source can be followed by deltas.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImportOutlook {
+    /// What the next delta would tell; `None`: the next import is full.
+    pub delta: Option<DeltaReports>,
+    pub last_full: Option<Timestamp>,
+    /// When the next cycle imports everything, because deltas do not tell everything.
+    pub full_due: Option<Timestamp>,
+}
+
+impl DeltaReports {
+    pub fn complete(self) -> bool {
+        self.deletes && self.moves && self.filter_exits
+    }
+}
+
+/// What the next delta import of a source would tell, and when everything is read again.
+pub async fn outlook(store: &dyn EngineStore, source: &dyn Connector) -> StoreResult<ImportOutlook> {
+    let last_full = store.mark(&full_import_mark(source.name())).await?.map(Timestamp::from_millis);
+    let watermark = store.watermark(source.name()).await?;
+    let delta = watermark.and_then(|watermark| source.delta_since(&watermark));
+    let full_due = match (delta, last_full) {
+        (Some(reports), Some(last)) if !reports.complete() => Some(last + FULL_IMPORT_EVERY),
+        _ => None,
+    };
+    Ok(ImportOutlook { delta, last_full, full_due })
+}
+
+fn full_import_mark(connector: &ConnectorName) -> String {
+    format!("full-import:{connector}")
+}
+
+/// One import of one source.
+pub(super) struct SourceImport<'a> {
+    pub runner: &'a Runner,
+    pub rules: &'a RuleSet,
+    pub lease: &'a HeldLease,
+    pub progress: &'a ProgressSink,
+    pub source: &'a dyn Connector,
+}
+
+impl SourceImport<'_> {
+    /// Whether a delta can go on, and is enough for now.
+    pub async fn start(&self) -> StoreResult<Start> {
+        let store = &*self.runner.store;
+        let Some(watermark) = store.watermark(self.source.name()).await? else { return Ok(Start::Full) };
+        let Some(reports) = self.source.delta_since(&watermark) else { return Ok(Start::Full) };
+        if !reports.complete() {
+            let last = store.mark(&full_import_mark(self.source.name())).await?.map(Timestamp::from_millis);
+            let now = self.runner.clock.now();
+            if last.is_none_or(|last| last + FULL_IMPORT_EVERY <= now) {
+                return Ok(Start::Full);
+            }
+        }
+        Ok(Start::Delta(watermark))
+    }
+
+    pub async fn run(&self, start: Start) -> Result<Imported, ExportError> {
+        let store = &*self.runner.store;
+        let name = self.source.name();
+        let began = self.runner.clock.now();
+        let (mode, coverage) = match start {
+            Start::Full => (ImportMode::Full, Coverage::Full),
+            Start::Delta(since) => (ImportMode::Delta { since }, Coverage::Delta),
+        };
+        let mut importer = Importer::new(store, name.clone(), self.lease.epoch, coverage);
+        self.read(mode, &mut importer).await?;
+        let mut holds = Vec::new();
+        let mut unseen = 0;
+        if importer.sweeps() {
+            (holds, unseen) = self.sweep(&mut importer).await?;
+        }
+        if holds.is_empty() {
+            importer.settle().await?;
+            if coverage == Coverage::Full {
+                store.set_mark(self.lease.epoch, &full_import_mark(name), began.millis()).await?;
+            }
+            self.read_stale(&mut importer).await?;
+        }
+        let detail = match holds.is_empty() {
+            false => Some(format!("{unseen} objects are no longer shown; nothing is concluded from it")),
+            true => (!importer.refused.is_empty()).then(|| importer.refused.join("; ")),
+        };
+        let c = &importer.counters;
+        let obsolete = if holds.is_empty() { c.obsolete as i64 } else { unseen as i64 };
+        let counters = vec![
+            ("read", c.read as i64),
+            ("added", c.added as i64),
+            ("updated", c.updated as i64),
+            ("unchanged", c.unchanged as i64),
+            ("obsolete", obsolete),
+            ("refused", c.refused as i64),
+        ];
+        Ok(Imported { counters, holds, detail })
+    }
+
+    async fn read(&self, mode: ImportMode, importer: &mut Importer<'_>) -> Result<(), ExportError> {
+        let name = self.source.name();
+        let request =
+            ImportRequest { mode, bases: self.runner.store.bases(name).await?, wanted: self.rules.wanted(name) };
+        let mut stream = self.source.import(request).await?;
+        while let Some(page) = stream.next_page().await? {
+            importer.page(page).await?;
+            self.lease.check()?;
+            (self.progress)(Progress {
+                step: "import".into(),
+                connector: name.to_string(),
+                done: importer.counters.read,
+            });
+        }
+        Ok(())
+    }
+
+    /// Removes what a read that named everything did not name, if the guard agrees; returns the holds and how much it is.
+    async fn sweep(&self, importer: &mut Importer<'_>) -> Result<(Vec<Hold>, usize), ExportError> {
+        let store = &*self.runner.store;
+        let name = self.source.name();
+        let population = store.population(name).await?;
+        let unseen = importer.unseen().await?;
+        let nothing = importer.counters.read == 0 && importer.coverage() == Coverage::Full;
+        if nothing && population.iter().any(|(_, count)| *count > 0) {
+            let reason = "the directory showed nothing".to_owned();
+            return Err(ConnectorError::Aborted { connector: name.clone(), reason }.into());
+        }
+        let target = import_target(name);
+        let items = unseen
+            .iter()
+            .map(|object| GuardItem { kind: kind::obsolete(&object.object_type), item: object.anchor.clone() });
+        let tally =
+            Tally { items: items.collect(), population: population.into_iter().collect(), exported: BTreeMap::new() };
+        let released = store.released(&target).await?;
+        let holds = self.runner.guard.judge(&target, &tally, &released, self.runner.clock.now());
+        if holds.is_empty() {
+            importer.obsolete(&unseen).await?;
+            let used: Vec<GuardItem> = tally.items.intersection(&released).cloned().collect();
+            if !used.is_empty() {
+                store.consume_release(self.lease.epoch, &target, &used).await?;
+            }
+        }
+        Ok((holds, unseen.len()))
+    }
+
+    /// Reads again whom a move left with references that mean others now, and what lies below containers that came into
+    /// the space. What is stale is so in the store: a run that ends before this leaves it to the next one.
+    async fn read_stale(&self, importer: &mut Importer<'_>) -> Result<(), ExportError> {
+        let store = &*self.runner.store;
+        let name = self.source.name();
+        if !self.source.capabilities().selected_import {
+            return Ok(());
+        }
+        let mut before: Vec<ObjectId> = Vec::new();
+        for _ in 0..ROUNDS {
+            let stale = store.stale(name, STALE_AT_ONCE).await?;
+            let ids: Vec<ObjectId> = stale.iter().map(|head| head.id).collect();
+            if ids.is_empty() || ids == before {
+                return Ok(());
+            }
+            before = ids;
+            // Without a watermark every import is full, and compares them anew.
+            let Some(at) = store.watermark(name).await? else { return Ok(()) };
+            let anchors = |kind: ObjectKind| -> Vec<String> {
+                stale.iter().filter(|head| head.kind == kind).filter_map(|head| head.anchor.clone()).collect()
+            };
+            let mode = ImportMode::Selected {
+                at,
+                objects: anchors(ObjectKind::Object),
+                subtrees: anchors(ObjectKind::Container),
+            };
+            let mut selected = Importer::new(store, name.clone(), self.lease.epoch, Coverage::Selected);
+            self.read(mode, &mut selected).await?;
+            importer.counters.add(&selected.counters);
+        }
+        Ok(())
+    }
+}
+
+/// What holds of an import are kept under.
+pub(super) fn import_target(connector: &ConnectorName) -> String {
+    format!("import:{connector}")
+}

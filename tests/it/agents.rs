@@ -1,0 +1,8 @@
+//! The broker and agents around it, in this process: real slapd, real TLS, a store, and agents that are honest, false or
+//! asleep.
+
+mod admission;
+mod checks;
+mod false_agent;
+mod renewal;
+mod world;

@@ -1,0 +1,214 @@
+//! A broker with its listener and its store, a slapd, and agents enrolled at it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_proto::EnrolmentToken;
+use landbridge::agents::broker::registry::AgentRegistry;
+use landbridge::agents::broker::{AgentAuthority, AgentDesk, Broker, BrokerParts, Gate, Listener, Reach};
+use landbridge::agents::process::{self, EnrolError, Identity};
+use landbridge::config::{self, DatabaseUrl, Dialect};
+use landbridge::identity::{
+    Answer, Clock, ConnectorName, CredentialSource, DomainName, PlainPassword, SettableClock, SourceAnchor,
+    SystemClock, Verdict,
+};
+use landbridge::pass_through::OldPasswordRule;
+use landbridge::signin::{LiveAnswer, LiveCheck as _, LiveSubject};
+use landbridge::store::agents::AgentTables;
+use landbridge::store::{AuditLog, Database, Room};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::support::agent;
+use crate::support::directory::{self, Directory, Person};
+use crate::support::ports::free_port;
+use crate::support::process::temp_dir;
+use crate::support::slapd::Slapd;
+use crate::support::wait::wait_until_async;
+
+pub const CORP: &str = "corp";
+pub const LAB: &str = "lab";
+pub const DEADLINE: Duration = Duration::from_secs(4);
+pub const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+pub const GRACE: Duration = Duration::from_secs(30 * 86_400);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub slapd: Slapd,
+    pub directory: Directory,
+    pub broker: Broker,
+    pub desk: AgentDesk,
+    pub clock: Arc<SettableClock>,
+    pub url: String,
+    stop: CancellationToken,
+    dir: tempfile::TempDir,
+}
+
+/// A real agent, in this process.
+pub struct Running {
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the agent ends in order");
+    }
+}
+
+fn connector(name: &str) -> ConnectorName {
+    name.parse().expect("a name")
+}
+
+pub fn domain(name: &str) -> DomainName {
+    name.parse().expect("a domain")
+}
+
+impl World {
+    pub async fn open() -> Self {
+        let directory = directory::people(20);
+        let slapd = Slapd::builder().directory(&directory).lockout_after(0).scripted_answers().start();
+        let dir = temp_dir("agents");
+        let db = Database::open(&DatabaseUrl::Sqlite { directory: dir.path().to_owned() }, Room::Gateway).await;
+        let db = db.expect("a store");
+        // Certificates are verified by the machine's time; the gateway's own runs beside it and can be set.
+        let clock = Arc::new(SettableClock::at(SystemClock.now()));
+        let audit = AuditLog::new(db.clone(), "node1".parse().expect("a node"), clock.clone());
+        let registry: Arc<dyn AgentRegistry> = Arc::new(AgentTables::new(db, audit));
+        let reach = |name: &str| {
+            let old_passwords = Arc::new(OldPasswordRule {
+                connector: connector(name),
+                dialect: Dialect::Openldap,
+                window: Duration::ZERO,
+                patience: DEADLINE,
+                hashes: None,
+                clock: clock.clone(),
+            });
+            let probe_deadline = Duration::from_secs(4);
+            (connector(name), Reach { bind_deadline: DEADLINE, probe_deadline, old_passwords })
+        };
+        let broker = Broker::new(BrokerParts {
+            node: "node1".parse().expect("a node"),
+            registry: registry.clone(),
+            clock: clock.clone(),
+            connectors: HashMap::from([reach(CORP), reach(LAB)]),
+        });
+        let (pkcs8, certificate) = AgentAuthority::generate(clock.now()).expect("an authority");
+        let authority = Arc::new(AgentAuthority::open(&pkcs8, &certificate).expect("an authority"));
+        let port = free_port();
+        let address = ([127, 0, 0, 1], port).into();
+        let listener =
+            Listener::bind(address, "localhost", authority.clone(), clock.clone()).await.expect("a listener");
+        let (url, stop) = (format!("https://localhost:{port}"), CancellationToken::new());
+        let gate = Gate {
+            registry: registry.clone(),
+            authority: authority.clone(),
+            broker: broker.clone(),
+            clock: clock.clone(),
+            lifetime: LIFETIME,
+            grace: GRACE,
+        };
+        tokio::spawn(listener.serve(Arc::new(gate), stop.clone()));
+        tokio::spawn({
+            let (broker, url, stop) = (broker.clone(), url.clone(), stop.clone());
+            async move { broker.watch(&url, stop).await }
+        });
+        let domains = [domain("alpha.example"), domain("beta.example")];
+        let desk = AgentDesk {
+            registry,
+            broker: broker.clone(),
+            authority,
+            clock: clock.clone(),
+            url: url.clone(),
+            node: "node1".parse().expect("a node"),
+            connectors: [CORP, LAB].map(|name| (connector(name), domains.clone().into())).into(),
+        };
+        Self { slapd, directory, broker, desk, clock, url, stop, dir }
+    }
+
+    pub async fn token(&self, name: &str, domains: &[&str]) -> EnrolmentToken {
+        let domains = domains.iter().map(|name| domain(name)).collect();
+        let issued = self.desk.issue_token(connector(name), domains, Duration::from_secs(3600), "ada").await;
+        issued.expect("a token").token.parse().expect("a token")
+    }
+
+    /// A folder for an agent's machine with the settings file in it.
+    pub fn machine(&self, label: &str, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(label);
+        std::fs::create_dir(&folder).expect("a folder");
+        agent::settings(&folder, name, &self.slapd);
+        folder
+    }
+
+    pub async fn try_enrol(&self, label: &str, name: &str, token: &EnrolmentToken) -> Result<PathBuf, EnrolError> {
+        let folder = self.machine(label, name);
+        process::enrol(&folder.join("state"), &connector(name), token, &*self.clock).await.map(|_| folder)
+    }
+
+    /// A machine that is enrolled for a connector with all its domains.
+    pub async fn enrol(&self, label: &str, name: &str) -> PathBuf {
+        let token = self.token(name, &[]).await;
+        self.try_enrol(label, name, &token).await.expect("enrolled")
+    }
+
+    pub fn identity(folder: &std::path::Path) -> Identity {
+        Identity::load(&folder.join("state")).expect("an identity")
+    }
+
+    /// Runs the real agent of a machine.
+    pub fn start(&self, folder: &std::path::Path) -> Running {
+        let settings = config::load_agent(&folder.join("agent.toml")).expect("valid settings");
+        let (stop, clock) = (CancellationToken::new(), self.clock.clone());
+        let ended = process::run(settings, clock, stop.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(async move { ended.await.expect("the agent runs") }));
+        Running { stop, task }
+    }
+
+    /// Runs the real agent of a machine, and waits until it is connected.
+    pub async fn run(&self, folder: &std::path::Path) -> Running {
+        let (running, id) = (self.start(folder), Self::identity(folder).id());
+        self.wait_for(&format!("agent {id} to connect"), id, "connected").await;
+        running
+    }
+
+    pub async fn state(&self, id: landbridge::identity::AgentId) -> String {
+        let agents = self.desk.list().await.expect("agents");
+        let agent = agents.into_iter().find(|agent| agent.id == id).expect("enrolled");
+        serde_json::to_value(agent.state).expect("a word").as_str().expect("a word").to_owned()
+    }
+
+    pub async fn wait_for(&self, what: &str, id: landbridge::identity::AgentId, state: &str) {
+        wait_until_async(what, PATIENCE, async || (self.state(id).await == state).then_some(())).await;
+    }
+
+    pub fn person(&self, index: usize) -> (&Person, LiveSubject) {
+        let person = &self.directory.people[index];
+        let anchor = SourceAnchor::from_stored(self.slapd.values(&person.dn, "entryUUID")[0].clone());
+        (person, LiveSubject::Known(CredentialSource { connector: connector(CORP), anchor }))
+    }
+
+    pub async fn check(&self, subject: &LiveSubject, typed: &str) -> LiveAnswer {
+        self.check_at(CORP, "alpha.example", subject, typed).await
+    }
+
+    pub async fn check_at(&self, name: &str, of: &str, subject: &LiveSubject, typed: &str) -> LiveAnswer {
+        let password = PlainPassword::new(typed.to_owned()).expect("fits");
+        self.broker.check(&connector(name), &domain(of), subject, &password).await
+    }
+
+    pub async fn verdict(&self, subject: &LiveSubject, typed: &str) -> Verdict {
+        match self.check(subject, typed).await.answer {
+            Answer::Verdict(verdict) => verdict,
+            Answer::Unavailable(unavailable) => panic!("no verdict: {unavailable:?}"),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

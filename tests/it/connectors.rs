@@ -1,0 +1,10 @@
+//! Every connector against the conformance suite, and what is particular to each.
+
+pub mod conformance;
+
+mod directory;
+mod files;
+mod scim;
+mod sql;
+mod tenant;
+mod whole;

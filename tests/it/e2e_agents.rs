@@ -1,0 +1,5 @@
+//! Agents as processes, under the eyes of people at the pages, an operator at the command line and slapd.
+
+mod faults;
+mod lifecycle;
+mod site;

@@ -1,0 +1,190 @@
+//! Agents are killed, frozen and cut off under load: every sign-in ends, no right password is refused, and slapd sees no
+//! bind twice.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::site::Site;
+use crate::support::process::Signal;
+use crate::support::visitor::{Outcome, Visitor};
+use crate::support::wait::wait_until_async;
+
+const RATE: u64 = 40;
+const PEOPLE: usize = 60;
+const AT_ONCE: usize = 40;
+const WRONG_EVERY: usize = 5;
+/// The product's aim is two seconds at the 99th percentile; a machine that builds and tests at the same time gets more.
+const LONGEST: Duration = Duration::from_secs(20);
+/// The loads of two tests would slow each other down.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    ByAgent,
+    ByBackup,
+    Refused,
+    TryAgain,
+    Odd,
+}
+
+struct Visit {
+    person: usize,
+    begun: Instant,
+    took: Duration,
+    wrong: bool,
+    seen: Seen,
+}
+
+struct Load {
+    stop: Arc<AtomicBool>,
+    visits: Arc<Mutex<Vec<Visit>>>,
+    ticker: AbortOnDropHandle<()>,
+}
+
+impl Load {
+    fn start(site: &Site) -> Self {
+        let (stop, visits) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let people: Vec<_> = site.people.iter().map(|person| (person.upn.clone(), person.password.clone())).collect();
+        let (visitor, halt, log) = (site.visitor.clone(), stop.clone(), visits.clone());
+        let ticker = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+            let (mut tasks, mut begun) = (tokio::task::JoinSet::new(), 0_usize);
+            while !halt.load(Ordering::Relaxed) {
+                ticks.tick().await;
+                while tasks.try_join_next().is_some() {}
+                if tasks.len() >= AT_ONCE {
+                    continue;
+                }
+                let (person, wrong) = (begun % people.len(), begun.is_multiple_of(WRONG_EVERY));
+                let (name, right) = people[person].clone();
+                let typed = if wrong { format!("guess-{begun}") } else { right };
+                begun += 1;
+                tasks.spawn(visit(visitor.clone(), log.clone(), person, name, typed, wrong));
+            }
+            while let Some(ended) = tasks.join_next().await {
+                ended.expect("a visit does not panic");
+            }
+        }));
+        Self { stop, visits, ticker }
+    }
+
+    fn count(&self, seen: Seen, since: Instant) -> usize {
+        let visits = self.visits.lock().expect("visits");
+        visits.iter().filter(|visit| visit.seen == seen && visit.begun >= since).count()
+    }
+
+    async fn wait_for(&self, what: &str, seen: Seen, since: Instant, count: usize) {
+        wait_until_async(what, Duration::from_secs(60), async || (self.count(seen, since) >= count).then_some(()))
+            .await;
+    }
+
+    async fn stop(self) -> Vec<Visit> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.ticker.await.expect("the ticker does not panic");
+        std::mem::take(&mut self.visits.lock().expect("visits"))
+    }
+}
+
+async fn visit(visitor: Visitor, log: Arc<Mutex<Vec<Visit>>>, person: usize, name: String, typed: String, wrong: bool) {
+    let begun = Instant::now();
+    let outcome = visitor.sign_in(&name, &typed).await;
+    let took = begun.elapsed();
+    let seen = match &outcome {
+        Outcome::Signed(signed) if visitor.tokens(signed).await.by_backup() => Seen::ByBackup,
+        Outcome::Signed(_) => Seen::ByAgent,
+        Outcome::Refused { .. } => Seen::Refused,
+        Outcome::TryAgain => Seen::TryAgain,
+        Outcome::MustChange => Seen::Odd,
+        Outcome::Odd { status, page } => {
+            println!("{name} was answered with {status}: {page}");
+            Seen::Odd
+        }
+    };
+    log.lock().expect("visits").push(Visit { person, begun, took, wrong, seen });
+}
+
+/// What holds whatever happens to agents.
+fn judge(what: &str, site: &Site, visits: &[Visit]) {
+    let right = |seen: Seen| visits.iter().filter(|visit| !visit.wrong && visit.seen == seen).count();
+    let mut took: Vec<_> = visits.iter().map(|visit| visit.took).collect();
+    took.sort();
+    println!(
+        "{what}: {} sign-ins; right passwords: {} by an agent, {} by the backup, {} told to try again; median {} ms, \
+         99th percentile {} ms, longest {} ms",
+        visits.len(),
+        right(Seen::ByAgent),
+        right(Seen::ByBackup),
+        right(Seen::TryAgain),
+        took[took.len() / 2].as_millis(),
+        took[took.len() * 99 / 100].as_millis(),
+        took[took.len() - 1].as_millis(),
+    );
+    assert_eq!(right(Seen::Refused) + right(Seen::Odd), 0, "a right password is never refused");
+    assert!(took[took.len() - 1] < LONGEST, "every sign-in ends");
+    for visit in visits.iter().filter(|visit| visit.wrong) {
+        assert!(matches!(visit.seen, Seen::Refused | Seen::TryAgain), "a wrong password: {:?}", visit.seen);
+    }
+    let mut tries: HashMap<usize, usize> = HashMap::new();
+    for visit in visits {
+        *tries.entry(visit.person).or_default() += 1;
+    }
+    for (person, tries) in tries {
+        let binds = site.slapd.bind_count_of(&site.people[person].dn);
+        assert!(binds <= tries, "{} binds for {tries} tries: a bind was repeated", binds);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_agents_is_killed_and_another_frozen_under_load() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let mut site = tokio::task::block_in_place(|| Site::open(PEOPLE, 3, "none"));
+    let load = Load::start(&site);
+    let begun = Instant::now();
+    load.wait_for("sign-ins through agents", Seen::ByAgent, begun, 50).await;
+    tokio::task::block_in_place(|| site.agents[0].end(Signal::Kill));
+    let killed = Instant::now();
+    load.wait_for("sign-ins after a kill", Seen::ByAgent, killed, 50).await;
+    site.agents[1].signal(Signal::Stop);
+    let frozen = Instant::now();
+    load.wait_for("sign-ins while an agent is frozen", Seen::ByAgent, frozen, 50).await;
+    site.agents[1].signal(Signal::Continue);
+    let thawed = Instant::now();
+    load.wait_for("sign-ins after the thaw", Seen::ByAgent, thawed, 50).await;
+    tokio::task::block_in_place(|| {
+        let gateway = &site.gateway;
+        site.agents[0].connect(gateway);
+    });
+    let visits = load.stop().await;
+    judge("killed and frozen", &site, &visits);
+    // Those whose agent died with their password are told to try again, and nobody else.
+    let lost = visits.iter().filter(|visit| !visit.wrong && visit.seen == Seen::TryAgain).count();
+    assert!(lost <= 2 * AT_ONCE, "{lost} were told to try again");
+    println!("resident memory of an agent under load: {} KiB", site.agents[2].memory_kib());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_all_agents_gone_the_backup_holds_until_they_are_back() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let mut site = tokio::task::block_in_place(|| Site::open(PEOPLE, 2, "phs"));
+    let load = Load::start(&site);
+    let begun = Instant::now();
+    load.wait_for("sign-ins through agents", Seen::ByAgent, begun, 40).await;
+    tokio::task::block_in_place(|| site.agents.iter_mut().for_each(|agent| agent.end(Signal::Kill)));
+    let gone = Instant::now();
+    load.wait_for("sign-ins by the backup", Seen::ByBackup, gone, 100).await;
+    tokio::task::block_in_place(|| {
+        assert!(site.breaker_is_open());
+        let gateway = &site.gateway;
+        site.agents.iter_mut().for_each(|agent| agent.connect(gateway));
+        site.wait_until_agents_serve_again();
+    });
+    let back = Instant::now();
+    load.wait_for("sign-ins through agents again", Seen::ByAgent, back, 40).await;
+    let visits = load.stop().await;
+    judge("all gone", &site, &visits);
+}

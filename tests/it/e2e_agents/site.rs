@@ -1,0 +1,81 @@
+//! A gateway whose people sign in at slapd through agents, with their hashes synchronised as the backup.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::agent::Agent;
+use crate::support::directory::{ALPHA, Directory, People, Person};
+use crate::support::gateway::Gateway;
+use crate::support::ports::free_port;
+use crate::support::slapd::{self, Slapd};
+use crate::support::visitor::Visitor;
+use crate::support::wait::wait_until;
+
+/// Short intervals, so that an outage is seen to end soon; limits that the load of one test does not reach.
+const SECTIONS: &str = "[failover]\ngood_probes = 2\nprobe_interval = \"300ms\"\n\
+                        [lockout]\nfamiliar_limit = 1000\nunfamiliar_limit = 1000\n";
+pub const DOMAIN: &str = ALPHA;
+pub const CONNECTOR: &str = "corp";
+
+pub struct Site {
+    pub agents: Vec<Agent>,
+    pub gateway: Gateway,
+    pub slapd: Slapd,
+    pub visitor: Visitor,
+    pub people: Vec<Person>,
+}
+
+/// Generated people whose names are all in one domain.
+fn people(count: usize) -> Directory {
+    let mut directory = People { people: count, groups: 1, ..People::default() }.generate();
+    for person in &mut directory.people {
+        person.upn = format!("{}@{ALPHA}", person.uid);
+    }
+    directory
+}
+
+impl Site {
+    /// `agents` machines, enrolled and connected.
+    pub fn open(count: usize, agents: usize, backup: &str) -> Self {
+        let directory = people(count);
+        let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
+        let lines = format!("reach = \"agents\"\npassword_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
+        let port = free_port();
+        let section =
+            format!("[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n{SECTIONS}");
+        let gateway =
+            Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines).section(&section).hardening("sealed").start();
+        gateway.cli(&["domain", "add", ALPHA]);
+        gateway.cli(&["domain", "verify", ALPHA, "--vouch"]);
+        gateway.cli(&["rules", "activate"]);
+        gateway.cli(&["sync", "run", "--profile", "full"]);
+        gateway.cli(&["password-sync", "run"]);
+        gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
+        gateway.cli(&["domain", "set-failover", ALPHA, "--backup", backup, "--mode", "automatic"]);
+        let visitor = Visitor::register(&gateway);
+        let mut machines: Vec<_> = (0..agents).map(|_| Agent::enrol(&gateway, CONNECTOR, &slapd)).collect();
+        for agent in &mut machines {
+            agent.connect(&gateway);
+        }
+        Self { agents: machines, gateway, slapd, visitor, people: directory.people }
+    }
+
+    /// The newest record of a kind.
+    #[track_caller]
+    pub fn last(&self, kind: &str) -> Value {
+        let records = self.gateway.audit(1000);
+        let found = records.into_iter().rev().find(|record| record["kind"] == kind);
+        found.unwrap_or_else(|| panic!("no record of the kind {kind}"))
+    }
+
+    pub fn breaker_is_open(&self) -> bool {
+        let status = self.gateway.cli(&["failover", "status"]);
+        let connectors = status["connectors"].as_array().expect("connectors");
+        connectors.iter().any(|connector| !connector["open_since"].is_null())
+    }
+
+    pub fn wait_until_agents_serve_again(&self) {
+        wait_until("the breaker to close", Duration::from_secs(30), || (!self.breaker_is_open()).then_some(()));
+    }
+}
