@@ -42,6 +42,10 @@ impl ReplicationSettings {
                 "remove it, or write dialect = \"ad\"",
             );
         }
+        let anchor = table.text("anchor_attribute");
+        if anchor.is_some_and(|anchor| !anchor.eq_ignore_ascii_case("objectGUID")) {
+            table.complain("anchor_attribute", "replication names accounts by objectGUID", "remove it");
+        }
         if domain.is_none() {
             table.complain("replication_domain", "the account's domain is missing", "give its NetBIOS or DNS name");
         }

@@ -236,6 +236,29 @@ bases = ["dc=example,dc=org"]
     }
 
     #[test]
+    fn replication_is_of_active_directory_and_knows_its_domain() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let with = |dialect: &str, keys: &str| {
+            let text = GOOD.replace("dialect = \"openldap\"", &format!("dialect = \"{dialect}\"\n{keys}"));
+            load(&write(dir.path(), &text))
+        };
+        let both = "replication_account = \"svc\"\nreplication_domain = \"CORP\"";
+        let settings = with("ad", both).expect("valid");
+        let replication = settings.connectors[0].replication.as_ref().expect("set");
+        assert_eq!(replication.naming_context.as_str(), "dc=example,dc=org");
+        assert_eq!(replication.sign_in, crate::config::ReplicationSignIn::Ntlm);
+        let refused = [
+            ("openldap", both.to_owned()),
+            ("ad", "replication_account = \"svc\"".to_owned()),
+            ("ad", format!("{both}\nreplication_sign_in = \"basic\"")),
+            ("ad", format!("{both}\nanchor_attribute = \"mail\"")),
+        ];
+        for (dialect, keys) in refused {
+            assert!(with(dialect, &keys).is_err(), "{dialect} {keys}");
+        }
+    }
+
+    #[test]
     fn every_problem_is_told_at_once_with_its_line_and_a_remedy() {
         let dir = tempfile::tempdir().expect("a folder");
         let text = GOOD

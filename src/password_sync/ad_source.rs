@@ -126,6 +126,27 @@ impl AdSource {
         Err(last.map_or(SourceError::GivenUp, replication))
     }
 
+    /// The passwords of single accounts, whatever was read of them before.
+    async fn each(
+        &self,
+        client: &mut Client,
+        guids: Vec<Uuid>,
+    ) -> Result<Vec<(SourceAnchor, Replicated<NtHash>)>, SourceError> {
+        let mut passwords = Vec::new();
+        if guids.is_empty() {
+            return Ok(passwords);
+        }
+        // Windows gives single objects only to those who name a controller's directory agent.
+        client.domain_controllers(&dns_name(&self.naming_context)).await.map_err(replication)?;
+        for guid in guids {
+            let account = client.account(&ObjectName::Guid(guid)).await.map_err(replication)?;
+            let Some(account) = account.filter(|account| !account.is_deleted) else { continue };
+            let anchor = SourceAnchor::from_binary(&account.guid.to_bytes_le()).ok();
+            passwords.extend(anchor.map(|anchor| (anchor, account.password)));
+        }
+        Ok(passwords)
+    }
+
     /// What changed since the last read that was stored.
     async fn changes(&self) -> Result<Changes, SourceError> {
         let began_at = self.clock.now();
@@ -150,22 +171,13 @@ impl AdSource {
             reached.cursor = page.cursor;
         }
         // The time of the password changed and the password did not: so that both are known to belong together.
-        for guid in touched.into_iter().filter(|_| !is_whole) {
-            let Some((anchor, password)) = one(&mut client, guid).await? else { continue };
-            passwords.insert(anchor, password);
+        if !is_whole {
+            passwords.extend(self.each(&mut client, touched).await?);
         }
         client.close().await;
         self.progress().reached = Some(reached);
         Ok(Changes { passwords, is_whole, began_at })
     }
-}
-
-/// The password of one account, whatever was read of it before.
-async fn one(client: &mut Client, guid: Uuid) -> Result<Option<(SourceAnchor, Replicated<NtHash>)>, SourceError> {
-    let account = client.account(&ObjectName::Guid(guid)).await.map_err(replication)?;
-    let Some(account) = account.filter(|account| !account.is_deleted) else { return Ok(None) };
-    let anchor = SourceAnchor::from_binary(&account.guid.to_bytes_le()).ok();
-    Ok(anchor.map(|anchor| (anchor, account.password)))
 }
 
 fn replication(error: drsr::Error) -> SourceError {
@@ -187,6 +199,12 @@ fn values(password: Replicated<NtHash>, anchor: &SourceAnchor) -> Passwords {
         }
     };
     Passwords::Read(values)
+}
+
+/// `DC=corp,DC=example` as `corp.example`.
+fn dns_name(naming_context: &str) -> String {
+    let parts = naming_context.split(',').filter_map(|part| part.split_once('=')).map(|(_, value)| value.trim());
+    parts.collect::<Vec<_>>().join(".")
 }
 
 fn guid_of(anchor: &SourceAnchor) -> Option<Uuid> {
@@ -221,11 +239,9 @@ impl AccountSource for AdSource {
 
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
         let began_at = self.clock.now();
-        let mut passwords = HashMap::new();
         let mut client = self.connect().await?;
-        for guid in anchors.iter().filter_map(guid_of) {
-            passwords.extend(one(&mut client, guid).await?);
-        }
+        let passwords = self.each(&mut client, anchors.iter().filter_map(guid_of).collect()).await?;
+        let mut passwords: HashMap<_, _> = passwords.into_iter().collect();
         client.close().await;
         let mut page = self.directory.read(anchors).await?;
         page.read_at = began_at;

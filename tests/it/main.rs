@@ -1,7 +1,7 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
-mod connectors;
 mod agents;
+mod connectors;
 mod e2e_admin;
 mod e2e_agents;
 mod e2e_failover;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::config::{
-    ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach, ReplicationSettings, ReplicationSignIn,
+    ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach, ReplicationSettings,
+    ReplicationSignIn,
 };
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
