@@ -67,7 +67,7 @@ pub struct ImportBatch {
     /// Objects that left a place, or whose place another one took: a name that refers to the place, or to one below it,
     /// means another object now, so that whoever links there is compared anew.
     pub displaced: Vec<ObjectId>,
-    /// Placeholders and the containers that took their places: what lies below the first is the second's.
+    /// Placeholders and the containers that took their places: objects below the first are the second's.
     pub filled: Vec<(ObjectId, ObjectId)>,
     pub watermark: Option<(ConnectorName, Watermark)>,
     pub bases: Option<(ConnectorName, Vec<KnownBase>)>,

@@ -115,22 +115,26 @@ impl<'a> Importer<'a> {
     }
 
     /// Stages one page and commits it together with its watermark.
-    pub async fn page(&mut self, page: ImportPage) -> StoreResult<()> {
+    pub async fn page(&mut self, mut page: ImportPage) -> StoreResult<()> {
         self.counters.read += (page.objects.len() + page.refused.len()) as u64;
         self.counters.refused += page.refused.len() as u64;
         let room = TOLD.saturating_sub(self.refused.len());
         self.refused.extend(page.refused.iter().take(room).map(|entry| format!("{}: {}", entry.name, entry.reason)));
         self.leave_alone(&page.refused).await?;
         let mut work = Page::default();
-        let parents: BTreeSet<Dn> = page
-            .objects
-            .iter()
-            .flat_map(|object| object.dn.iter().chain(dn_references(object)))
-            .filter_map(|dn| dn.parent().filter(|parent| !parent.is_root()))
-            .map(Dn::new)
-            .collect();
-        self.resolve_parents(parents, &mut work).await?;
-        let placed = self.stage_objects(&page.objects, &mut work).await?;
+        // A container that moved has to be known before anything below it is placed.
+        page.objects.sort_by_cached_key(level);
+        let mut placed = Vec::new();
+        for objects in page.objects.chunk_by(|a, b| level(a) == level(b)) {
+            let parents: BTreeSet<Dn> = objects
+                .iter()
+                .flat_map(|object| object.dn.iter().chain(dn_references(object)))
+                .filter_map(|dn| dn.parent().filter(|parent| !parent.is_root()))
+                .map(Dn::new)
+                .collect();
+            self.resolve_parents(parents, &mut work).await?;
+            placed.extend(self.stage_objects(objects, &mut work).await?);
+        }
         self.stage_links(placed, &mut work).await?;
         self.saw(&page.present).await?;
         self.enumerated.extend(page.enumerated.iter().cloned());
@@ -325,6 +329,11 @@ impl<'a> Importer<'a> {
                 mv: existing.as_ref().and_then(|head| head.mv),
             };
             if let (Some(dn), Some(place)) = (dn, place) {
+                if object.container && existing.as_ref().is_none_or(|head| head.place.as_ref() != Some(&place)) {
+                    // What was found by a name below this one was found below another container.
+                    let below = format!(",{}", dn.folded);
+                    self.parents.retain(|name, _| !name.ends_with(&below));
+                }
                 // A container that moved keeps its id: its children's places stay true.
                 if self.parents.contains_key(&dn.folded) || object.container {
                     self.parents.insert(dn.folded, id);
@@ -523,6 +532,14 @@ impl Dn {
 
     fn parent(&self) -> Option<Self> {
         self.dn.parent().filter(|parent| !parent.is_root()).map(Self::new)
+    }
+}
+
+/// Containers from the root down, then everything else.
+fn level(object: &ImportedObject) -> usize {
+    match &object.dn {
+        Some(dn) if object.container => Dn::new(dn.clone()).depth,
+        _ => usize::MAX,
     }
 }
 

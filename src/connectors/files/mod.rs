@@ -147,6 +147,9 @@ impl Connector for FileSource {
             |reason: &str| ConnectorError::StaleWatermark { connector: connector.clone(), reason: reason.to_owned() };
         let (plans, full) = match request.mode {
             ImportMode::Full => (self.full(&listing).map_err(|error| self.aborted(&error))?, true),
+            ImportMode::Selected { .. } => {
+                return Err(ConnectorError::Unsupported { connector, what: "selected import" });
+            }
             ImportMode::Delta { since } => {
                 if since.incarnation != incarnation {
                     return Err(stale("the settings or rules by which the files are read are others"));

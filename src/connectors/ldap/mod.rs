@@ -83,6 +83,9 @@ impl Connector for LdapConnector {
         let mut settings = self.settings.clone();
         settings.want(&request.wanted);
         let reader = Reader { settings, pages, known: request.bases };
+        if let ImportMode::Delta { since } = &request.mode {
+            reader.fitting(since).map_err(|refused| reader.stale(refused))?;
+        }
         let clocks = self.clocks.clone();
         let task = tokio::spawn(async move {
             let end = reader.read(request.mode, &clocks).await.map(|()| None);
@@ -163,11 +166,17 @@ impl Reader {
         }
     }
 
-    async fn delta(&self, since: &Watermark, clocks: &ServerClocks) -> Result<Mark, Refused> {
+    /// A watermark that was taken under the same settings and rules.
+    fn fitting(&self, since: &Watermark) -> Result<Mark, Refused> {
         let mark = Mark::read(since).ok_or_else(|| Refused::Unfit("the watermark is not of LDAP".to_owned()))?;
         if mark.scope != self.settings.digest() {
             return Err(Refused::Unfit("the settings or the rules read other things than before".to_owned()));
         }
+        Ok(mark)
+    }
+
+    async fn delta(&self, since: &Watermark, clocks: &ServerClocks) -> Result<Mark, Refused> {
+        let mark = self.fitting(since)?;
         let mut connection = self.connect_to(&mark.server).await?;
         let server = connection.root_dse().await.map_err(|error| self.judge(error))?;
         match mark.position.clone() {

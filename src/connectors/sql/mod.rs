@@ -80,6 +80,9 @@ impl Connector for SqlSource {
             |reason: &str| ConnectorError::StaleWatermark { connector: connector.clone(), reason: reason.to_owned() };
         let since = match request.mode {
             ImportMode::Full => None,
+            ImportMode::Selected { .. } => {
+                return Err(ConnectorError::Unsupported { connector, what: "selected import" });
+            }
             ImportMode::Delta { .. } if self.capabilities().delta.is_none() => {
                 return Err(ConnectorError::Unsupported { connector, what: "delta import" });
             }

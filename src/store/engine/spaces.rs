@@ -191,7 +191,7 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
     for (hole, container) in &batch.filled {
         let (old, new) = (format!("{hole}:"), format!("{container}:"));
         let sql = "UPDATE space_object SET parent = $2, place = $3 || SUBSTR(place, CAST($4 AS INTEGER)) \
-                   WHERE parent = $1 AND place IS NOT NULL";
+                   WHERE parent = $1 AND place IS NOT NULL AND kind <> 'placeholder'";
         let rest = old.len() as i64 + 1;
         statements.push(Statement::new(sql, vec![hole.0.into(), container.0.into(), new.into(), rest.into()]));
     }

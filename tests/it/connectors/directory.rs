@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use landbridge::connectors::ldap::{LdapConnector, LdapConnectorSettings};
+use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::identity::PlainPassword;
 use landbridge::ldap::{ServiceAccount, Trust};
 use landbridge::sync::Connector;
@@ -42,6 +42,7 @@ impl Peer {
             container_filter: LdapConnectorSettings::usual_containers(),
             types: LdapConnectorSettings::usual_types(),
             disabled_when: DisabledTest::defaults(),
+            delta: DeltaChoice::Auto,
         });
         Self { slapd: Mutex::new(slapd), connector, shown: Mutex::default() }
     }
