@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::gateway::StartError;
 use super::installation::Installation;
 use super::key_pair;
+use crate::agents::broker::doubts::{Doubts, ONE_IN};
 use crate::agents::broker::registry::AgentRegistry;
 use crate::agents::broker::{
     AgentAuthority, AgentDesk, AuthorityError, Broker, BrokerParts, Gate, Listener, LiveRoutes, Reach,
@@ -16,6 +17,7 @@ use crate::agents::broker::{
 use crate::config::{self, AgentsSettings, Settings};
 use crate::identity::Clock;
 use crate::pass_through::{PassThrough, PassThroughSettings};
+use crate::signin::store::Alerts;
 use crate::signin::{HashCheck, LiveCheck};
 use crate::store::AuditLog;
 use crate::store::agents::AgentTables;
@@ -27,6 +29,7 @@ pub fn live_check(
     settings: &Settings,
     registry: &Arc<dyn AgentRegistry>,
     hashes: &Arc<dyn HashCheck>,
+    alerts: &Arc<dyn Alerts>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn LiveCheck>, Broker), StartError> {
     let (mut direct, mut reached) = (Vec::new(), HashMap::new());
@@ -49,6 +52,16 @@ pub fn live_check(
         registry: registry.clone(),
         clock: clock.clone(),
         connectors: reached,
+        acknowledgement: settings
+            .agents
+            .as_ref()
+            .map_or(AgentsSettings::ACKNOWLEDGEMENT, |agents| agents.acknowledgement),
+        doubts: Arc::new(Doubts {
+            hashes: hashes.clone(),
+            alerts: alerts.clone(),
+            clock: clock.clone(),
+            one_in: ONE_IN,
+        }),
     });
     let direct = Arc::new(PassThrough::new(direct, Some(hashes.clone()), clock.clone()));
     Ok((Arc::new(LiveRoutes { direct, agents: broker.clone() }), broker))

@@ -33,6 +33,7 @@ use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
 use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
+use crate::signin::store::Alerts;
 use crate::signin::{self, BarredGroups, HashCheck, SignIn, SignInKey};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
@@ -180,7 +181,8 @@ impl Gateway {
 
         let registry = agents::registry(&installation, &audit);
         let stored: Arc<dyn HashCheck> = hashes.clone();
-        let (live, broker) = agents::live_check(&settings, &registry, &stored, &clock)?;
+        let alerts: Arc<dyn Alerts> = tables.clone();
+        let (live, broker) = agents::live_check(&settings, &registry, &stored, &alerts, &clock)?;
         let barred = BarredGroups::new(&settings.failover.barred_groups);
         let sources = settings.systems.iter().map(|system| system.name().clone());
         let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred).without(sources);

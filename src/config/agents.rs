@@ -18,9 +18,14 @@ pub struct AgentsSettings {
     pub certificate_lifetime: Duration,
     /// How long after its end a certificate may still be renewed, such as by a machine that was off.
     pub renewal_grace: Duration,
+    /// How long an agent may take to acknowledge a check before another one is asked.
+    pub acknowledgement: Duration,
 }
 
 impl AgentsSettings {
+    /// Enough for an agent on another continent.
+    pub const ACKNOWLEDGEMENT: Duration = Duration::from_millis(250);
+
     pub(super) fn read(table: Table<'_>) -> Option<Self> {
         let listen = table.required("listen", "give an address and a port, such as 0.0.0.0:8444");
         let remedy = "give this node's own https address for agents, such as https://node1.example.org:8444";
@@ -37,6 +42,9 @@ impl AgentsSettings {
             url: url?,
             certificate_lifetime: table.duration("certificate_lifetime", HOUR..=90 * DAY).unwrap_or(7 * DAY),
             renewal_grace: table.duration("renewal_grace", HOUR..=365 * DAY).unwrap_or(30 * DAY),
+            acknowledgement: table
+                .duration("acknowledgement", Duration::from_millis(50)..=Duration::from_secs(5))
+                .unwrap_or(Self::ACKNOWLEDGEMENT),
         };
         table.finish();
         Some(settings)
@@ -66,5 +74,54 @@ impl AgentSettings {
         let connector = ConnectorSettings::read_for_agent(root.table("connector"));
         root.finish();
         Some(Self { state: state?, capacity, connector: connector? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use crate::config::load_agent;
+
+    fn write(dir: &std::path::Path, text: &str) -> PathBuf {
+        let secret = dir.join("bind.secret");
+        std::fs::write(&secret, "secret").expect("a file");
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("own file");
+        let path = dir.join("agent.toml");
+        std::fs::write(&path, text).expect("a settings file");
+        path
+    }
+
+    const GOOD: &str = r#"
+[agent]
+state = "state"
+
+[connector]
+name = "corp"
+dialect = "openldap"
+servers = ["ldaps://ldap.example.org"]
+bind_dn = "cn=agent,dc=example,dc=org"
+bind_password_file = "bind.secret"
+bases = ["dc=example,dc=org"]
+"#;
+
+    #[test]
+    fn a_short_file_is_enough_for_an_agent() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = load_agent(&write(dir.path(), GOOD)).expect("valid");
+        assert_eq!((settings.capacity, settings.state), (64, dir.path().join("state")));
+        assert_eq!(settings.connector.anchor_attribute, "entryUUID");
+    }
+
+    #[test]
+    fn an_agents_file_is_checked_like_the_gateways() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text =
+            GOOD.replace("state = \"state\"", "").replace("name = \"corp\"", "name = \"corp\"\ndomains = [\"a.b\"]");
+        let problems = load_agent(&write(dir.path(), &text)).expect_err("invalid").0;
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        // Which domains an agent may answer for, its enrolment says.
+        assert_eq!(keys, ["agent.state", "connector.domains"], "{problems:#?}");
     }
 }

@@ -391,6 +391,16 @@ bases = ["dc=example,dc=org"]
     }
 
     #[test]
+    fn a_connector_reached_by_agents_needs_a_place_for_them_to_connect_to() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = GOOD.replace("name = \"corp\"", "name = \"corp\"\nreach = \"agents\"");
+        let problems = load(&write(dir.path(), &text)).expect_err("invalid").0;
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["connectors"]);
+        let section = "\n[agents]\nlisten = \"127.0.0.1:8444\"\nurl = \"https://node1.example.org:8444\"\n";
+        load(&write(dir.path(), &(text + section))).expect("valid");
+    }
+
+    #[test]
     fn broken_syntax_is_told_with_its_line() {
         let dir = tempfile::tempdir().expect("a folder");
         let problems = load(&write(dir.path(), "[gateway]\nlisten = \n")).expect_err("invalid").0;

@@ -9,6 +9,7 @@ use agent_proto::GatewayNode;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::doubts::Doubts;
 use super::link::Link;
 use super::registry::AgentRegistry;
 use crate::identity::{AgentId, Clock, ConnectorName, DomainName, NodeId};
@@ -21,6 +22,9 @@ pub struct BrokerParts {
     pub clock: Arc<dyn Clock>,
     /// The connectors whose live checks go through agents.
     pub connectors: HashMap<ConnectorName, Reach>,
+    /// How long an agent may take to acknowledge an offer.
+    pub acknowledgement: Duration,
+    pub doubts: Arc<Doubts>,
 }
 
 /// A connector whose directory agents reach.
@@ -41,6 +45,8 @@ pub(super) struct Room {
     pub registry: Arc<dyn AgentRegistry>,
     pub clock: Arc<dyn Clock>,
     pub connectors: HashMap<ConnectorName, Reach>,
+    pub acknowledgement: Duration,
+    pub doubts: Arc<Doubts>,
     /// Shared by checks and connections; held for a few comparisons, never across an await.
     links: Mutex<Vec<Arc<Link>>>,
     numbers: AtomicU64,
@@ -55,12 +61,14 @@ const START_GRACE: Duration = Duration::from_secs(5);
 
 impl Broker {
     pub fn new(parts: BrokerParts) -> Self {
-        let BrokerParts { node, registry, clock, connectors } = parts;
+        let BrokerParts { node, registry, clock, connectors, acknowledgement, doubts } = parts;
         Self(Arc::new(Room {
             node,
             registry,
             clock,
             connectors,
+            acknowledgement,
+            doubts,
             links: Mutex::default(),
             numbers: AtomicU64::new(0),
             changed: Arc::new(Notify::new()),

@@ -18,8 +18,6 @@ use crate::identity::{
 use crate::pass_through::OldPasswordRule;
 use crate::signin::{LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe};
 
-/// How long an agent may take to acknowledge an offer.
-const ACKNOWLEDGEMENT: Duration = Duration::from_millis(250);
 /// Agents that may be silent on one check before it is given up: the first, and one retry.
 const MAX_SILENT: u32 = 2;
 /// The way there and back, which the directory does not get of the deadline.
@@ -96,11 +94,20 @@ impl LiveCheck for Broker {
     /// Every agent asks every server: the directory is out of reach when none of them gets an answer.
     async fn probe(&self, connector: &ConnectorName) -> Vec<ServerProbe> {
         let Some(reach) = self.0.connectors.get(connector) else { return Vec::new() };
-        let links: Vec<_> = {
+        let usable = || -> Vec<_> {
             let links = self.0.links();
             let usable = |link: &&Arc<Link>| link.connector == *connector && !link.is_draining() && !link.is_closed();
             links.iter().filter(usable).cloned().collect()
         };
+        let mut links = usable();
+        let end = Instant::now() + reach.probe_deadline;
+        while links.is_empty() && self.0.is_starting() {
+            let changed = self.0.changed.notified();
+            links = usable();
+            if links.is_empty() && tokio::time::timeout_at(end, changed).await.is_err() {
+                break;
+            }
+        }
         if links.is_empty() {
             let outcome = Err("no agent is connected to this node".to_owned());
             return vec![ServerProbe { server: format!("agents of {connector}"), outcome }];
@@ -190,7 +197,7 @@ impl Check<'_> {
                 Choice::Nobody => return Err(UnavailableCause::NoAgent),
             };
             tried.push(link.number);
-            let patience = ACKNOWLEDGEMENT.min(self.end.saturating_duration_since(Instant::now()));
+            let patience = self.room.acknowledgement.min(self.end.saturating_duration_since(Instant::now()));
             match link.offer(new_request(), subject.clone(), self.expires_at, patience).await {
                 Offered::Accepted(accepted) => return Ok(accepted),
                 Offered::Declined(reason) => full |= reason == DeclineReason::Full,
@@ -236,7 +243,12 @@ impl Check<'_> {
         let server = named(claims.server.as_deref());
         let password_set = claims.password_set.map(Timestamp::from_millis);
         let answer = match verdict_of(&claims.outcome) {
-            Ok(Verdict::Verified) => Answer::Verdict(self.rule_out_old_password(password_set).await),
+            Ok(Verdict::Verified) => {
+                if let LiveSubject::Known(source) = self.subject {
+                    self.room.doubts.weigh(&link, source, password_set, self.password);
+                }
+                Answer::Verdict(self.rule_out_old_password(password_set).await)
+            }
             Ok(refused @ Verdict::Refused(_)) => Answer::Verdict(refused),
             Err((cause, wire)) => Answer::Unavailable(Unavailable { cause, wire, server: Some(server.clone()) }),
         };

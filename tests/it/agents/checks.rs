@@ -6,10 +6,12 @@ use agent_proto::answer::{Answer as SignedAnswer, Asked, Claims, Outcome, Signin
 use agent_proto::sealed::Binding;
 use agent_proto::{DeclineReason, ToAgent, ToGateway, Versions};
 use landbridge::identity::{Answer, Refusal, Unavailable, UnavailableCause, Verdict, Wire};
+use landbridge::signin::store::Alerts as _;
 use landbridge::signin::{LiveAnswer, LiveCheck as _, LiveSubject};
 
 use super::false_agent::{FalseAgent, Gone};
-use super::world::{CORP, LAB, World};
+use super::world::{CORP, HASHED, HASHED_AT, LAB, World};
+use crate::support::wait::wait_until_async;
 
 fn cause(answer: &LiveAnswer) -> (UnavailableCause, Wire) {
     match &answer.answer {
@@ -206,6 +208,30 @@ async fn an_agent_that_verifies_whom_nobody_knows_verifies_nobody() {
         agent.say(&ToGateway::Answer(agent.identity.keys.signing.answer(&asked(&gone), verified()))).await;
     });
     assert_eq!(answer.answer, Answer::Verdict(Verdict::Refused(Refusal::UnknownUser)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_verifies_what_the_hash_of_the_same_change_does_not_match_is_reported() {
+    let world = World::open().await;
+    let folder = world.enrol("one", CORP).await;
+    let mut agent = FalseAgent::connect(&world.url, &folder).await;
+    let (_, subject) = world.person(0);
+    let earlier = HASHED_AT.millis() - 1;
+    for (typed, set) in [(HASHED, HASHED_AT.millis()), ("another", earlier), ("another", HASHED_AT.millis())] {
+        assert_eq!(world.alerts.raised().await.expect("alerts").len(), 0, "{typed} {set}");
+        let (answer, ()) = tokio::join!(world.check(&subject, typed), async {
+            let gone = agent.accept().await;
+            let claims = Claims { password_set: Some(set), ..verified() };
+            agent.say(&ToGateway::Answer(agent.identity.keys.signing.answer(&asked(&gone), claims))).await;
+        });
+        assert_eq!(answer.answer, Answer::Verdict(Verdict::Verified));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let alert = wait_until_async("the alert", Duration::from_secs(10), async || {
+        world.alerts.raised().await.expect("alerts").pop()
+    });
+    let alert = alert.await;
+    assert_eq!((alert.name.as_str(), alert.subject), ("agent-contradicted", agent.identity.id().to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

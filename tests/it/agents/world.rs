@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_proto::EnrolmentToken;
+use async_trait::async_trait;
 use landbridge::agents::broker::registry::AgentRegistry;
-use landbridge::agents::broker::{AgentAuthority, AgentDesk, Broker, BrokerParts, Gate, Listener, Reach};
+use landbridge::agents::broker::{AgentAuthority, AgentDesk, Broker, BrokerParts, Doubts, Gate, Listener, Reach};
 use landbridge::agents::process::{self, EnrolError, Identity};
 use landbridge::config::{self, DatabaseUrl, Dialect};
 use landbridge::identity::{
     Answer, Clock, ConnectorName, CredentialSource, DomainName, PlainPassword, SettableClock, SourceAnchor,
-    SystemClock, Verdict,
+    SystemClock, Timestamp, Verdict,
 };
 use landbridge::pass_through::OldPasswordRule;
-use landbridge::signin::{LiveAnswer, LiveCheck as _, LiveSubject};
+use landbridge::signin::authority::CredentialStoreDown;
+use landbridge::signin::{Admission, CredentialFacts, HashAnswer, HashCheck, LiveAnswer, LiveCheck as _, LiveSubject};
 use landbridge::store::agents::AgentTables;
+use landbridge::store::signin::SignInTables;
 use landbridge::store::{AuditLog, Database, Room};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -42,6 +45,7 @@ pub struct World {
     pub desk: AgentDesk,
     pub clock: Arc<SettableClock>,
     pub url: String,
+    pub alerts: Arc<SignInTables>,
     stop: CancellationToken,
     dir: tempfile::TempDir,
 }
@@ -67,6 +71,34 @@ pub fn domain(name: &str) -> DomainName {
     name.parse().expect("a domain")
 }
 
+/// When everybody's synchronised password, [`HASHED`], was set.
+pub const HASHED_AT: Timestamp = Timestamp::from_secs(1_700_000_000);
+pub const HASHED: &str = "the synchronised password";
+
+struct ScriptedHashes;
+
+#[async_trait]
+impl HashCheck for ScriptedHashes {
+    async fn check(&self, _: Option<&CredentialSource>, _: &PlainPassword, _: Admission) -> HashAnswer {
+        unreachable!("agents' answers are compared by spare permits alone")
+    }
+
+    async fn matches_spare(&self, _: &CredentialSource, password: &PlainPassword) -> Option<bool> {
+        Some(password.expose() == HASHED)
+    }
+
+    async fn facts(&self, _: &CredentialSource) -> Result<Option<CredentialFacts>, CredentialStoreDown> {
+        Ok(Some(CredentialFacts {
+            version: 1,
+            usable: true,
+            outdated: false,
+            password_set: Some(HASHED_AT),
+            stored_at: HASHED_AT,
+            confirmed_at: HASHED_AT,
+        }))
+    }
+}
+
 impl World {
     pub async fn open() -> Self {
         let directory = directory::people(20);
@@ -77,6 +109,7 @@ impl World {
         // Certificates are verified by the machine's time; the gateway's own runs beside it and can be set.
         let clock = Arc::new(SettableClock::at(SystemClock.now()));
         let audit = AuditLog::new(db.clone(), "node1".parse().expect("a node"), clock.clone());
+        let alerts = Arc::new(SignInTables::new(db.clone(), audit.clone()));
         let registry: Arc<dyn AgentRegistry> = Arc::new(AgentTables::new(db, audit));
         let reach = |name: &str| {
             let old_passwords = Arc::new(OldPasswordRule {
@@ -95,6 +128,14 @@ impl World {
             registry: registry.clone(),
             clock: clock.clone(),
             connectors: HashMap::from([reach(CORP), reach(LAB)]),
+            // A busy test machine gets more than a quarter of a second.
+            acknowledgement: Duration::from_secs(1),
+            doubts: Arc::new(Doubts {
+                hashes: Arc::new(ScriptedHashes),
+                alerts: alerts.clone(),
+                clock: clock.clone(),
+                one_in: 1,
+            }),
         });
         let (pkcs8, certificate) = AgentAuthority::generate(clock.now()).expect("an authority");
         let authority = Arc::new(AgentAuthority::open(&pkcs8, &certificate).expect("an authority"));
@@ -126,7 +167,7 @@ impl World {
             node: "node1".parse().expect("a node"),
             connectors: [CORP, LAB].map(|name| (connector(name), domains.clone().into())).into(),
         };
-        Self { slapd, directory, broker, desk, clock, url, stop, dir }
+        Self { slapd, directory, broker, desk, clock, url, alerts, stop, dir }
     }
 
     pub async fn token(&self, name: &str, domains: &[&str]) -> EnrolmentToken {

@@ -15,7 +15,8 @@ use crate::support::wait::wait_until;
 /// Short intervals, so that an outage is seen to end soon; limits that the load of one test does not reach.
 const SECTIONS: &str = "[failover]\ngood_probes = 2\nprobe_interval = \"300ms\"\n\
                         [lockout]\nfamiliar_limit = 1000\nunfamiliar_limit = 1000\n";
-pub const DOMAIN: &str = ALPHA;
+/// Deadlines that a machine keeps which builds and tests at the same time.
+const PATIENT: &str = "bind_deadline = \"5s\"\nconnect_deadline = \"3s\"";
 pub const CONNECTOR: &str = "corp";
 
 pub struct Site {
@@ -40,10 +41,12 @@ impl Site {
     pub fn open(count: usize, agents: usize, backup: &str) -> Self {
         let directory = people(count);
         let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
-        let lines = format!("reach = \"agents\"\npassword_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
+        let lines =
+            format!("reach = \"agents\"\n{PATIENT}\npassword_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
         let port = free_port();
-        let section =
-            format!("[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n{SECTIONS}");
+        let section = format!(
+            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\nacknowledgement = \"1s\"\n{SECTIONS}"
+        );
         let gateway =
             Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines).section(&section).hardening("sealed").start();
         gateway.cli(&["domain", "add", ALPHA]);

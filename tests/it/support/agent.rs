@@ -1,6 +1,7 @@
 //! An agent as an operator runs it: a settings file, `landbridge agent enrol`, `landbridge agent run`.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -23,10 +24,13 @@ pub struct Agent {
 
 /// The settings file of an agent at `slapd`, in `dir`.
 pub fn settings(dir: &Path, connector: &str, slapd: &Slapd) -> PathBuf {
-    std::fs::write(dir.join("bind.secret"), slapd.service_password()).expect("a secret file");
+    let secret = dir.join("bind.secret");
+    std::fs::write(&secret, slapd.service_password()).expect("a secret file");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("own file");
     let text = format!(
         "[agent]\nstate = \"state\"\n\n[connector]\nname = \"{connector}\"\ndialect = \"openldap\"\nservers = [\"{}\"]\n\
-         ca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\nbases = [\"{SUFFIX}\"]\n",
+         ca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\nbases = [\"{SUFFIX}\"]\n\
+         bind_deadline = \"5s\"\nconnect_deadline = \"3s\"\n",
         slapd.ldaps_url(),
         slapd.ca_file().display(),
         slapd.service_dn(),
