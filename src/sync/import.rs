@@ -3,13 +3,12 @@
 //! "Seen" is a bitmap in memory. What was not seen becomes obsolete in one final step, which the caller takes only
 //! after the read came to its end and the guard agreed; an aborted read obsoletes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sha2::{Digest, Sha256};
-
-use super::attribute::{Attribute, Attributes, canonical};
+use super::attribute::Attribute;
 use super::change_set::ImportBatch;
-use super::connector::{Hidden, ImportPage, ImportedObject, Reference, RefusedEntry};
+use super::connector::{Hidden, ImportedObject, Reference, RefusedEntry};
+use super::read_ahead::ReadPage;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
@@ -76,22 +75,23 @@ impl<'a> Importer<'a> {
     }
 
     /// Stages one page and commits it together with its watermark.
-    pub async fn page(&mut self, page: ImportPage) -> StoreResult<()> {
+    pub async fn page(&mut self, page: ReadPage) -> StoreResult<()> {
+        let ReadPage { page, digests } = page;
         self.counters.read += (page.objects.len() + page.refused.len()) as u64;
         self.counters.refused += page.refused.len() as u64;
         let room = TOLD.saturating_sub(self.refused.len());
         self.refused.extend(page.refused.iter().take(room).map(|entry| format!("{}: {}", entry.name, entry.reason)));
         self.leave_alone(&page.refused).await?;
         let mut work = Page::default();
-        let parents: BTreeSet<Dn> = page
-            .objects
-            .iter()
-            .flat_map(|object| object.dn.iter().chain(dn_references(object)))
-            .filter_map(|dn| dn.parent().filter(|parent| !parent.is_root()))
-            .map(Dn::new)
-            .collect();
+        let (mut parents, mut met) = (BTreeSet::new(), HashSet::new());
+        for dn in page.objects.iter().flat_map(|object| object.dn.iter().chain(dn_references(object))) {
+            let folded = dn.parent_folded();
+            if !self.parents.contains_key(&folded) && met.insert(folded) {
+                parents.extend(dn.parent().filter(|parent| !parent.is_root()).map(Dn::new));
+            }
+        }
         self.resolve_parents(parents, &mut work).await?;
-        let placed = self.stage_objects(&page.objects, &mut work).await?;
+        let placed = self.stage_objects(page.objects, digests, &mut work).await?;
         self.stage_links(placed, &mut work).await?;
         let mut batch = work.batch;
         if !page.deleted.is_empty() {
@@ -175,7 +175,7 @@ impl<'a> Importer<'a> {
                 .into_iter()
                 .filter(|dn| !self.parents.contains_key(&dn.folded))
                 .map(|dn| {
-                    let place = self.place(&dn);
+                    let place = self.place(&dn.dn);
                     (dn, place)
                 })
                 .collect();
@@ -192,9 +192,9 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn place(&self, dn: &Dn) -> String {
-        let parent = dn.parent().and_then(|parent| self.parents.get(&parent.folded)).map_or(0, |id| id.0);
-        format!("{parent}:{}", dn.rdn_folded)
+    fn place(&self, dn: &DistinguishedName) -> String {
+        let parent = self.parents.get(&dn.parent_folded()).map_or(0, |id| id.0);
+        format!("{parent}:{}", dn.rdn_folded())
     }
 
     /// Of several rows at one place, the one that this import has seen, else the real one: a renamed object may not
@@ -223,7 +223,7 @@ impl<'a> Importer<'a> {
             object_type: String::new(),
             kind: ObjectKind::Placeholder,
             anchor: None,
-            parent: dn.parent().and_then(|parent| self.parents.get(&parent.folded)).copied(),
+            parent: self.parents.get(&dn.dn.parent_folded()).copied(),
             rdn: dn.dn.rdn().unwrap_or_default().to_owned(),
             place: Some(place.to_owned()),
             digest: String::new(),
@@ -235,35 +235,27 @@ impl<'a> Importer<'a> {
         Ok(id)
     }
 
-    /// Stages the objects of a page; returns those whose links are to be compared, with their references.
-    async fn stage_objects<'p>(
+    /// Stages the objects of a page; returns those whose links are to be compared.
+    async fn stage_objects(
         &mut self,
-        objects: &'p [ImportedObject],
+        objects: Vec<ImportedObject>,
+        digests: Vec<String>,
         work: &mut Page,
-    ) -> StoreResult<Vec<(ObjectId, &'p ImportedObject, bool)>> {
+    ) -> StoreResult<Vec<ToLink>> {
         let anchors: Vec<String> = objects.iter().map(|object| object.anchor.clone()).collect();
         let known = self.store.heads_by_anchor(&self.connector, &anchors).await?;
         let mut known: HashMap<String, SpaceHead> =
             known.into_iter().filter_map(|head| Some((head.anchor.clone()?, head))).collect();
-        let places: Vec<Option<(Dn, String)>> = objects
-            .iter()
-            .map(|object| {
-                object.dn.clone().map(|dn| {
-                    let dn = Dn::new(dn);
-                    let place = self.place(&dn);
-                    (dn, place)
-                })
-            })
-            .collect();
-        let texts: Vec<String> = places.iter().flatten().map(|(_, place)| place.clone()).collect();
+        let places: Vec<Option<String>> =
+            objects.iter().map(|object| object.dn.as_ref().map(|dn| self.place(dn))).collect();
+        let texts: Vec<String> = places.iter().flatten().cloned().collect();
         let at_place = self.by_place(&texts).await?;
         let mut to_link = Vec::new();
-        for (object, place) in objects.iter().zip(places) {
-            let attributes = canonical(object.attributes.clone());
-            let digest = digest(object, &attributes);
-            let (dn, place) = place.unzip();
-            let parent = dn.as_ref().and_then(Dn::parent).and_then(|parent| self.parents.get(&parent.folded)).copied();
-            let rdn = dn.as_ref().and_then(|dn| dn.dn.rdn()).unwrap_or(&object.anchor).to_owned();
+        for ((mut object, digest), place) in objects.into_iter().zip(digests).zip(places) {
+            let attributes = std::mem::take(&mut object.attributes);
+            let dn = object.dn.as_ref();
+            let parent = dn.and_then(|dn| self.parents.get(&dn.parent_folded())).copied();
+            let rdn = dn.and_then(DistinguishedName::rdn).unwrap_or(&object.anchor).to_owned();
             let placeholder = || {
                 let place = place.as_ref()?;
                 let head = work.heads.get(place).or_else(|| at_place.get(place))?;
@@ -305,15 +297,16 @@ impl<'a> Importer<'a> {
             };
             if let (Some(dn), Some(place)) = (dn, place) {
                 // A container that moved keeps its id: its children's places stay true.
-                if self.parents.contains_key(&dn.folded) || object.container {
-                    self.parents.insert(dn.folded, id);
+                let folded = dn.folded();
+                if object.container || self.parents.contains_key(&folded) {
+                    self.parents.insert(folded, id);
                 }
                 work.heads.insert(place, head.clone());
             }
             let Some(before) = existing else {
                 self.counters.added += 1;
                 work.batch.inserted.push((head, Some(attributes)));
-                to_link.push((id, object, true));
+                to_link.push(ToLink { owner: id, references: object.references, new: true });
                 continue;
             };
             let returned = before.pending_import == PendingImport::Delete;
@@ -328,7 +321,7 @@ impl<'a> Importer<'a> {
                     Some(made) => *made = (head, Some(attributes)),
                     None => work.batch.changed.push((head, attributes)),
                 }
-                to_link.push((id, object, false));
+                to_link.push(ToLink { owner: id, references: object.references, new: false });
             } else {
                 self.counters.unchanged += 1;
                 if before.place != head.place || before.rdn != head.rdn {
@@ -339,21 +332,16 @@ impl<'a> Importer<'a> {
         Ok(to_link)
     }
 
-    async fn stage_links(
-        &mut self,
-        objects: Vec<(ObjectId, &ImportedObject, bool)>,
-        work: &mut Page,
-    ) -> StoreResult<()> {
+    async fn stage_links(&mut self, objects: Vec<ToLink>, work: &mut Page) -> StoreResult<()> {
         let mut wanted: BTreeSet<LinkKey> = BTreeSet::new();
-        let mut by_place: Vec<(ObjectId, Attribute, Dn, String)> = Vec::new();
+        let mut by_place: Vec<(ObjectId, Attribute, &DistinguishedName, String)> = Vec::new();
         let mut by_anchor: Vec<(ObjectId, Attribute, String)> = Vec::new();
-        for (owner, object, _) in &objects {
-            for (attribute, references) in &object.references {
+        for ToLink { owner, references, .. } in &objects {
+            for (attribute, references) in references {
                 for reference in references {
                     match reference {
                         Reference::Dn(dn) => {
-                            let dn = Dn::new(dn.clone());
-                            let place = self.place(&dn);
+                            let place = self.place(dn);
                             by_place.push((*owner, attribute.clone(), dn, place));
                         }
                         Reference::Anchor(anchor) => by_anchor.push((*owner, attribute.clone(), anchor.clone())),
@@ -367,7 +355,7 @@ impl<'a> Importer<'a> {
         for (owner, attribute, dn, place) in by_place {
             let target = match work.heads.get(&place).or_else(|| found.get(&place)) {
                 Some(head) => head.id,
-                None => self.placeholder(&dn, &place, work).await?,
+                None => self.placeholder(&Dn::new(dn.clone()), &place, work).await?,
             };
             wanted.insert(LinkKey { owner, attribute, target });
         }
@@ -379,7 +367,7 @@ impl<'a> Importer<'a> {
                 }
             }
         }
-        let owners: Vec<ObjectId> = objects.iter().filter(|(.., new)| !new).map(|(id, ..)| *id).collect();
+        let owners: Vec<ObjectId> = objects.iter().filter(|object| !object.new).map(|object| object.owner).collect();
         let mut held = BTreeMap::new();
         for link in self.store.links_of(&owners).await? {
             held.insert(link.key, link.state);
@@ -442,6 +430,14 @@ impl<'a> Importer<'a> {
     }
 }
 
+/// An object of a page whose links are to be compared.
+struct ToLink {
+    owner: ObjectId,
+    references: BTreeMap<Attribute, Vec<Reference>>,
+    /// The space has none of its links yet.
+    new: bool,
+}
+
 /// What one page comes to.
 #[derive(Default)]
 struct Page {
@@ -450,12 +446,11 @@ struct Page {
     heads: HashMap<String, SpaceHead>,
 }
 
-/// A DN with the pieces that places are made of.
+/// A DN, ordered from the root down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Dn {
     depth: usize,
     folded: String,
-    rdn_folded: String,
     dn: OrderedDn,
 }
 
@@ -484,18 +479,7 @@ impl std::ops::Deref for OrderedDn {
 
 impl Dn {
     fn new(dn: DistinguishedName) -> Self {
-        let folded = dn.folded();
-        let mut depth = 0;
-        let mut next = dn.parent();
-        let rdn_folded = match next.as_ref().map(DistinguishedName::folded) {
-            Some(parent) if !parent.is_empty() => folded[..folded.len() - parent.len() - 1].to_owned(),
-            _ => folded.clone(),
-        };
-        while let Some(parent) = next {
-            depth += 1;
-            next = parent.parent();
-        }
-        Self { depth, folded, rdn_folded, dn: OrderedDn(dn) }
+        Self { depth: dn.depth(), folded: dn.folded(), dn: OrderedDn(dn) }
     }
 
     fn parent(&self) -> Option<Self> {
@@ -508,36 +492,6 @@ fn dn_references(object: &ImportedObject) -> impl Iterator<Item = &Distinguished
         Reference::Dn(dn) => Some(dn),
         Reference::Anchor(_) => None,
     })
-}
-
-/// Over everything an object shows. References count as the directory names them.
-pub(super) fn digest(object: &ImportedObject, attributes: &Attributes) -> String {
-    let mut sha = Sha256::new();
-    let mut feed = |text: &str| {
-        sha.update((text.len() as u64).to_be_bytes());
-        sha.update(text.as_bytes());
-    };
-    feed(&object.object_type);
-    for (name, values) in attributes {
-        feed(&name.as_str().to_ascii_lowercase());
-        for value in values {
-            feed(value.as_text());
-        }
-    }
-    for (name, references) in &object.references {
-        feed("reference");
-        feed(&name.as_str().to_ascii_lowercase());
-        let mut names: Vec<String> = references
-            .iter()
-            .map(|reference| match reference {
-                Reference::Dn(dn) => dn.folded(),
-                Reference::Anchor(anchor) => anchor.clone(),
-            })
-            .collect();
-        names.sort();
-        names.iter().for_each(|name| feed(name));
-    }
-    hex::encode(&sha.finalize()[..16])
 }
 
 /// A bitmap over object ids.

@@ -15,8 +15,9 @@ use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Tally, kind};
 use super::import::Importer;
 use super::lease::{EngineLease, HeldLease, LeaseError};
+use super::read_ahead::ReadAhead;
 use super::rule::{RuleSet, RunFacts};
-use super::space::codes;
+use super::space::{ExportKind, codes};
 use super::store::{EngineStore, EngineStoreError, Figures};
 use super::synchronise::{self, AsyncTick, Counters, Extent};
 use crate::identity::{Clock, ConnectorName, Timestamp};
@@ -223,7 +224,7 @@ impl Runner {
     }
 
     async fn preview_of(&self, store: &dyn EngineStore, target: &ConnectorName) -> Result<TargetPreview, RunError> {
-        let pending = store.pending(target, super::space::ObjectId(0), LISTED + 1).await?;
+        let pending = store.pending(target, ExportKind::ALL, super::space::ObjectId(0), LISTED + 1).await?;
         let ids: Vec<_> = pending.iter().map(|export| export.object).collect();
         let objects: BTreeMap<_, _> = store.objects(&ids).await?.into_iter().map(|o| (o.id, o)).collect();
         let changes = pending.iter().take(LISTED).map(|export| PreviewChange {
@@ -347,8 +348,8 @@ impl Cycle<'_> {
                 bases: runner.store.bases(name).await?,
                 wanted: self.rules.wanted(name),
             };
-            let mut stream = source.import(request).await?;
-            while let Some(page) = stream.next_page().await? {
+            let mut pages = ReadAhead::start(name.clone(), source.import(request).await?);
+            while let Some(page) = pages.next().await? {
                 importer.page(page).await?;
                 self.lease.check()?;
                 (self.progress)(Progress {
