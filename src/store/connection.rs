@@ -39,11 +39,7 @@ impl Connection {
     }
 
     /// Carries out a list of statements and returns their rows: those that return any select the same columns.
-    pub(super) async fn rows(
-        &mut self,
-        doing: &'static str,
-        statements: Vec<Statement>,
-    ) -> Result<Rows, StoreError> {
+    pub(super) async fn rows(&mut self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
         if let Kind::Embedded(connection) = &self.0 {
             return connection.fetch(&statements).map_err(StoreError::doing(doing));
         }
@@ -80,6 +76,17 @@ impl Connection {
 pub(super) struct Lent {
     connection: Option<Connection>,
     home: Option<Arc<EmbeddedReaders>>,
+}
+
+impl Lent {
+    /// The rows of a list of statements. On the embedded database they run on a thread that may block.
+    pub(super) async fn fetch(mut self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
+        if matches!(self.0, Kind::Embedded(_)) {
+            let read = move || futures::executor::block_on(self.rows(doing, statements));
+            return tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Panicked)?;
+        }
+        self.rows(doing, statements).await
+    }
 }
 
 impl std::ops::Deref for Lent {
@@ -194,7 +201,9 @@ impl Lookups {
     /// A connection in a transaction that nobody will commit; it ends with the connection.
     pub(super) async fn scratch(&self, doing: &'static str) -> Result<Connection, StoreError> {
         match &self.0 {
-            Door::Server(pool) => Ok(Connection(Kind::Transaction(pool.begin().await.map_err(StoreError::doing(doing))?))),
+            Door::Server(pool) => {
+                Ok(Connection(Kind::Transaction(pool.begin().await.map_err(StoreError::doing(doing))?)))
+            }
             Door::Embedded(readers) => {
                 let open = || {
                     let connection = SqliteConnection::open(&readers.path, &readers.pragmas)?;

@@ -98,7 +98,13 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(StoreError::doing("opening the database file for reading"))?;
-        Ok(Self { engine: Engine::Sqlite, readers, lookups, writer: writer::queued(open, checkpoints)?, statements: Arc::default() })
+        Ok(Self {
+            engine: Engine::Sqlite,
+            readers,
+            lookups,
+            writer: writer::queued(open, checkpoints)?,
+            statements: Arc::default(),
+        })
     }
 
     async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
@@ -131,7 +137,13 @@ impl Database {
         drop(conn);
         let readers = pool(READERS).await?;
         let lookups = Lookups::server(readers.clone());
-        Ok(Self { engine: Engine::Postgres, readers, lookups, writer: Writer::Pool(writers), statements: Arc::default() })
+        Ok(Self {
+            engine: Engine::Postgres,
+            readers,
+            lookups,
+            writer: Writer::Pool(writers),
+            statements: Arc::default(),
+        })
     }
 
     pub fn engine(&self) -> Engine {
@@ -159,11 +171,10 @@ impl Database {
         self.lookups.scratch(doing).await
     }
 
-    /// The rows of a list of statements, which select the same columns, seeing what is committed. On SQLite they block
-    /// the calling thread: for threads in the background.
+    /// The rows of a list of statements, which select the same columns, seeing what is committed.
     pub(super) async fn fetch(&self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
         self.count(&statements);
-        self.reader(doing).await?.rows(doing, statements).await
+        self.reader(doing).await?.fetch(doing, statements).await
     }
 
     /// Carries out a list of statements in one transaction, if `guard` returns a row in it; `None`: it does not. Returns
