@@ -1,7 +1,12 @@
 //! A bounded load: visitors that do one thing after the other, and what it cost the gateway.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use landbridge::identity::{Clock as _, SystemClock};
 
 use tokio::task::JoinSet;
 
@@ -85,6 +90,53 @@ pub fn cpu_time(pid: u32) -> Duration {
     let fields = stat.rsplit(')').next().expect("a name in parentheses");
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// The processor time of a process from one moment to another, told afterwards: it is noted every few milliseconds.
+pub struct CpuRecord {
+    stop: Arc<AtomicBool>,
+    notes: JoinHandle<Vec<(i64, Duration)>>,
+}
+
+impl CpuRecord {
+    const EVERY: Duration = Duration::from_millis(20);
+
+    pub fn start(pid: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let notes = std::thread::spawn(move || {
+            let mut notes = Vec::new();
+            loop {
+                let last = stopped.load(Ordering::Relaxed);
+                notes.push((SystemClock.now().millis(), cpu_time(pid)));
+                if last {
+                    return notes;
+                }
+                std::thread::sleep(Self::EVERY);
+            }
+        });
+        Self { stop, notes }
+    }
+
+    /// Ends the record.
+    pub fn stop(self) -> CpuNotes {
+        self.stop.store(true, Ordering::Relaxed);
+        CpuNotes(self.notes.join().expect("no panic"))
+    }
+}
+
+/// Processor time so far, by the clock in milliseconds.
+pub struct CpuNotes(Vec<(i64, Duration)>);
+
+impl CpuNotes {
+    /// Seconds of processor time between two moments.
+    pub fn between(&self, from: f64, to: f64) -> f64 {
+        let at = |moment: f64| {
+            let note = self.0.iter().rev().find(|(noted, _)| *noted as f64 <= moment).or(self.0.first());
+            note.map_or(0.0, |(_, time)| time.as_secs_f64())
+        };
+        at(to) - at(from)
+    }
 }
 
 /// A figure of `/proc/PID/status` in MiB, such as `VmRSS` or `VmHWM`.

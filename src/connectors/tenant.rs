@@ -21,6 +21,8 @@ use crate::tenant::{
 
 /// Objects per page of a read, and changes per batch of an export.
 const PAGE: u32 = 500;
+/// Entries of the change feed, or links, per page of a read.
+const LINES: u32 = 2000;
 
 pub struct TenantConnector {
     name: ConnectorName,
@@ -405,7 +407,7 @@ impl ImportStream for Reading {
                 }
             }
             Position::Links { newest, after } => {
-                let links = self.read_back.links_after(after.as_ref(), PAGE * 4).await.map_err(aborted)?;
+                let links = self.read_back.links_after(after.as_ref(), LINES).await.map_err(aborted)?;
                 page.links = links.links.iter().map(|link| report(link, true)).collect();
                 match links.next {
                     Some(next) => Position::Links { newest, after: Some(next) },
@@ -416,7 +418,7 @@ impl ImportStream for Reading {
                 }
             }
             Position::Changes { after } => {
-                let changes = self.read_back.changes_after(after, PAGE).await.map_err(aborted)?;
+                let changes = self.read_back.changes_after(after, LINES).await.map_err(aborted)?;
                 let ended = changes.upto <= after;
                 self.take_changes(changes.changes, &mut page).await?;
                 page.watermark = (!ended).then(|| watermark(changes.upto));

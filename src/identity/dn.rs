@@ -55,6 +55,21 @@ impl DistinguishedName {
         Some(Self { text, rdns: rest.to_vec() })
     }
 
+    /// How many RDNs there are.
+    pub fn depth(&self) -> usize {
+        self.rdns.len()
+    }
+
+    /// The first RDN in the form that key columns hold; empty at the root.
+    pub fn rdn_folded(&self) -> &str {
+        self.rdns.first().map_or("", |rdn| &rdn.folded)
+    }
+
+    /// [`Self::folded`] of the parent; empty where the parent is the root, and at the root.
+    pub fn parent_folded(&self) -> String {
+        folded(self.rdns.get(1..).unwrap_or_default())
+    }
+
     /// Whether `self` is `base` or lies below it.
     pub fn is_within(&self, base: &Self) -> bool {
         self.rdns.len() >= base.rdns.len()
@@ -69,8 +84,19 @@ impl DistinguishedName {
 
     /// The form that key columns hold: each RDN folded, joined by commas.
     pub fn folded(&self) -> String {
-        self.rdns.iter().map(|rdn| rdn.folded.as_str()).collect::<Vec<_>>().join(",")
+        folded(&self.rdns)
     }
+}
+
+fn folded(rdns: &[Rdn]) -> String {
+    let mut text = String::with_capacity(rdns.iter().map(|rdn| rdn.folded.len() + 1).sum());
+    for (index, rdn) in rdns.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&rdn.folded);
+    }
+    text
 }
 
 /// Escapes an attribute value for use in a distinguished name (RFC 4514, section 2.4).

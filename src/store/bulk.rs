@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-/// Rows per statement, largest first. A remainder is cut into the next smaller sizes.
-const SIZES: [usize; 4] = [250, 50, 10, 1];
+/// Rows per statement, largest first. A remainder is cut into the next smaller sizes. A connection keeps statements
+/// prepared, and a prepared statement is as large as its rows.
+const SIZES: [usize; 4] = [100, 20, 4, 1];
 
 /// Cuts `rows` rows into chunk lengths of the fixed sizes.
 pub fn chunk_sizes(rows: usize) -> impl Iterator<Item = usize> {
@@ -37,7 +38,7 @@ mod tests {
     #[test]
     fn rows_are_cut_into_the_fixed_sizes() {
         assert_eq!(chunk_sizes(0).count(), 0);
-        assert_eq!(chunk_sizes(563).collect::<Vec<_>>(), [250, 250, 50, 10, 1, 1, 1]);
+        assert_eq!(chunk_sizes(226).collect::<Vec<_>>(), [100, 100, 20, 4, 1, 1]);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Either, Execute, Executor, SqlStr, Transaction};
 
 use super::database::Engine;
+use super::error::StoreError;
+use super::rows::Rows;
 use super::sqlite::SqliteConnection;
+use super::statement::Statement;
 
 /// A connection of the store.
 pub struct Connection(pub(super) Kind);
@@ -33,6 +36,78 @@ impl Connection {
             Kind::Transaction(transaction) => transaction.backend_name(),
         };
         if name == "PostgreSQL" { Engine::Postgres } else { Engine::Sqlite }
+    }
+
+    /// Carries out a list of statements and returns their rows: those that return any select the same columns.
+    pub(super) async fn rows(&mut self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
+        if let Kind::Embedded(connection) = &self.0 {
+            return connection.fetch(&statements).map_err(StoreError::doing(doing));
+        }
+        let mut rows = Rows::default();
+        for statement in statements {
+            let answer = statement.query().fetch_all(&mut *self).await.map_err(StoreError::doing(doing))?;
+            rows.extend_from(&answer).map_err(StoreError::doing(doing))?;
+        }
+        Ok(rows)
+    }
+
+    /// Carries out `statements` if `guard` returns a row; the rows of the last one that returns any.
+    pub(super) async fn guarded(
+        &mut self,
+        doing: &'static str,
+        guard: Statement,
+        statements: Vec<Statement>,
+    ) -> Result<Option<Rows>, StoreError> {
+        if self.rows(doing, vec![guard]).await?.is_empty() {
+            return Ok(None);
+        }
+        let mut last = Rows::default();
+        for statement in statements {
+            let rows = self.rows(doing, vec![statement]).await?;
+            if !rows.is_empty() {
+                last = rows;
+            }
+        }
+        Ok(Some(last))
+    }
+}
+
+/// A connection that goes back to where it came from.
+pub(super) struct Lent {
+    connection: Option<Connection>,
+    home: Option<Arc<EmbeddedReaders>>,
+}
+
+impl Lent {
+    /// The rows of a list of statements. On the embedded database they run on a thread that may block.
+    pub(super) async fn fetch(mut self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
+        if matches!(self.0, Kind::Embedded(_)) {
+            let read = move || futures::executor::block_on(self.rows(doing, statements));
+            return tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Panicked)?;
+        }
+        self.rows(doing, statements).await
+    }
+}
+
+impl std::ops::Deref for Lent {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("it is taken away when it is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("it is taken away when it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(Connection(Kind::Embedded(connection))), Some(home)) = (self.connection.take(), &self.home) {
+            home.idle().push(connection);
+        }
     }
 }
 
@@ -108,6 +183,38 @@ impl Lookups {
         Self(Door::Embedded(Arc::new(EmbeddedReaders { path, pragmas, idle: Mutex::default() })))
     }
 
+    /// A connection for lists of statements. On the embedded database these run on the calling thread and block it:
+    /// for threads in the background, and short lists.
+    pub(super) async fn lend(&self, doing: &'static str) -> Result<Lent, StoreError> {
+        match &self.0 {
+            Door::Server(pool) => {
+                let connection = Connection(Kind::Pooled(pool.acquire().await.map_err(StoreError::doing(doing))?));
+                Ok(Lent { connection: Some(connection), home: None })
+            }
+            Door::Embedded(readers) => {
+                let connection = Connection(Kind::Embedded(readers.open().map_err(StoreError::doing(doing))?));
+                Ok(Lent { connection: Some(connection), home: Some(readers.clone()) })
+            }
+        }
+    }
+
+    /// A connection in a transaction that nobody will commit; it ends with the connection.
+    pub(super) async fn scratch(&self, doing: &'static str) -> Result<Connection, StoreError> {
+        match &self.0 {
+            Door::Server(pool) => {
+                Ok(Connection(Kind::Transaction(pool.begin().await.map_err(StoreError::doing(doing))?)))
+            }
+            Door::Embedded(readers) => {
+                let open = || {
+                    let connection = SqliteConnection::open(&readers.path, &readers.pragmas)?;
+                    connection.control("BEGIN")?;
+                    Ok(connection)
+                };
+                Ok(Connection(Kind::Embedded(open().map_err(StoreError::doing(doing))?)))
+            }
+        }
+    }
+
     /// Closes what is idle.
     pub(super) fn close(&self) {
         match &self.0 {
@@ -120,14 +227,15 @@ impl Lookups {
 
 impl EmbeddedReaders {
     fn answer<'q>(&self, query: impl Execute<'q, Any>) -> Answered {
-        let idle = self.idle().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => SqliteConnection::open(&self.path, &self.pragmas)?,
-        };
+        let mut connection = self.open()?;
         let answered = answer(&mut connection, query);
         self.idle().push(connection);
         answered
+    }
+
+    fn open(&self) -> Result<SqliteConnection, sqlx::Error> {
+        let idle = self.idle().pop();
+        idle.map_or_else(|| SqliteConnection::open(&self.path, &self.pragmas), Ok)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {

@@ -1,6 +1,8 @@
 //! A database: where it is, how it is opened, and the two doors into it (`read` and `write`).
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -10,10 +12,12 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use crate::config::DatabaseUrl;
 
 use super::checkpoint::{self, Checkpoints};
-use super::connection::{Connection, Kind, Lookups};
+use super::connection::{Connection, Kind, Lent, Lookups};
 use super::error::StoreError;
 use super::migrate;
+use super::rows::Rows;
 use super::sqlite::SqliteConnection;
+use super::statement::Statement;
 use super::writer::{self, Urgency, Writer};
 
 /// Which of the two embedded files (design D3). PostgreSQL holds the tables of both in one database.
@@ -45,6 +49,7 @@ pub struct Database {
     readers: AnyPool,
     lookups: Lookups,
     writer: Writer,
+    statements: Arc<AtomicU64>,
 }
 
 impl Database {
@@ -93,7 +98,13 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(StoreError::doing("opening the database file for reading"))?;
-        Ok(Self { engine: Engine::Sqlite, readers, lookups, writer: writer::queued(open, checkpoints)? })
+        Ok(Self {
+            engine: Engine::Sqlite,
+            readers,
+            lookups,
+            writer: writer::queued(open, checkpoints)?,
+            statements: Arc::default(),
+        })
     }
 
     async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
@@ -126,7 +137,13 @@ impl Database {
         drop(conn);
         let readers = pool(READERS).await?;
         let lookups = Lookups::server(readers.clone());
-        Ok(Self { engine: Engine::Postgres, readers, lookups, writer: Writer::Pool(writers) })
+        Ok(Self {
+            engine: Engine::Postgres,
+            readers,
+            lookups,
+            writer: Writer::Pool(writers),
+            statements: Arc::default(),
+        })
     }
 
     pub fn engine(&self) -> Engine {
@@ -145,13 +162,40 @@ impl Database {
     }
 
     /// A connection for reading, for functions that read within a write too.
-    pub(super) async fn reader(&self, doing: &'static str) -> Result<Connection, StoreError> {
-        Ok(Connection(Kind::Pooled(self.readers.acquire().await.map_err(StoreError::doing(doing))?)))
+    pub(super) async fn reader(&self, doing: &'static str) -> Result<Lent, StoreError> {
+        self.lookups.lend(doing).await
     }
 
     /// A transaction that nobody will commit.
     pub(super) async fn scratch(&self, doing: &'static str) -> Result<Connection, StoreError> {
-        Ok(Connection(Kind::Transaction(self.readers.begin().await.map_err(StoreError::doing(doing))?)))
+        self.lookups.scratch(doing).await
+    }
+
+    /// The rows of a list of statements, which select the same columns, seeing what is committed.
+    pub(super) async fn fetch(&self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
+        self.count(&statements);
+        self.reader(doing).await?.fetch(doing, statements).await
+    }
+
+    /// Carries out a list of statements in one transaction, if `guard` returns a row in it; `None`: it does not. Returns
+    /// the rows of the last statement that returns any.
+    pub(super) async fn write_list(
+        &self,
+        doing: &'static str,
+        guard: Statement,
+        statements: Vec<Statement>,
+    ) -> Result<Option<Rows>, StoreError> {
+        self.count(&statements);
+        self.write(Urgency::Bulk, move |conn| Box::pin(conn.guarded(doing, guard, statements))).await
+    }
+
+    /// Statements of lists that were carried out since the start.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, statements: &[Statement]) {
+        self.statements.fetch_add(statements.len() as u64, Ordering::Relaxed);
     }
 
     /// The door for writing: runs `work` in a transaction and answers after the commit is durable.

@@ -15,6 +15,9 @@ use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx_core::any::{AnyColumn, AnyValueKind};
 use sqlx_core::ext::ustr::UStr;
 
+use super::rows::{CellValue, Rows};
+use super::statement::{Arg, Statement};
+
 /// Statements that a connection keeps prepared.
 const PREPARED: usize = 200;
 
@@ -56,6 +59,43 @@ impl SqliteConnection {
         Ok(answer)
     }
 
+    /// The rows of a list of statements: those that return any select the same columns.
+    pub(super) fn fetch(&self, statements: &[Statement]) -> Result<Rows, sqlx::Error> {
+        let mut rows = Rows::default();
+        for statement in statements {
+            self.fetch_one(statement, &mut rows).map_err(Refused::error)?;
+        }
+        Ok(rows)
+    }
+
+    fn fetch_one(&self, statement: &Statement, rows: &mut Rows) -> rusqlite::Result<()> {
+        let mut prepared = self.connection.prepare_cached(&numbered(&statement.sql))?;
+        for (index, arg) in statement.args.iter().enumerate() {
+            prepared.raw_bind_parameter(index + 1, arg)?;
+        }
+        let columns = prepared.column_count();
+        if columns > 0 && rows.columns().is_empty() {
+            *rows = Rows::of(prepared.column_names());
+        }
+        let mut answer = prepared.raw_query();
+        while let Some(row) = answer.next()? {
+            for column in 0..columns {
+                rows.push(match row.get_ref(column)? {
+                    ValueRef::Null => CellValue::Null,
+                    ValueRef::Integer(value) => CellValue::Int(value),
+                    ValueRef::Text(text) => CellValue::Text(
+                        std::str::from_utf8(text).map_err(|error| rusqlite::Error::Utf8Error(column, error))?,
+                    ),
+                    other @ (ValueRef::Real(_) | ValueRef::Blob(_)) => {
+                        let name = rows.columns().get(column).map(ToString::to_string).unwrap_or_default();
+                        return Err(rusqlite::Error::InvalidColumnType(column, name, other.data_type()));
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Begins, ends or divides a transaction.
     pub(super) fn control(&self, sql: &'static str) -> Result<(), sqlx::Error> {
         let run = || self.connection.prepare_cached(sql)?.raw_execute();
@@ -85,7 +125,7 @@ impl SqliteConnection {
         if let Some(known) = self.known.get(sql) {
             return Ok(known.clone());
         }
-        let numbered = sql.replace('$', "?");
+        let numbered = numbered(sql);
         let statement = self.connection.prepare_cached(&numbered)?;
         let columns: Vec<_> = statement
             .column_names()
@@ -106,6 +146,21 @@ impl SqliteConnection {
         }
         self.known.insert(sql.into(), known.clone());
         Ok(known)
+    }
+}
+
+/// `sql` with `?n` for `$n`. No statement has a `$` elsewhere.
+fn numbered(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+impl ToSql for Arg {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Int(value) | Self::OptInt(Some(value)) => ValueRef::Integer(*value),
+            Self::Text(value) | Self::OptText(Some(value)) => ValueRef::Text(value.as_bytes()),
+            Self::OptInt(None) | Self::OptText(None) => ValueRef::Null,
+        }))
     }
 }
 

@@ -5,19 +5,21 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use base64::Engine as _;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::identity::fold;
 
 /// An attribute's name. Keeps its spelling; ASCII case does not tell names apart.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Attribute(String);
+#[derive(Clone, Debug)]
+pub struct Attribute(Arc<str>);
 
 /// One value. Binary values are kept as base64, which is also their text form.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Value {
     Text(String),
@@ -29,11 +31,15 @@ pub type Attributes = BTreeMap<Attribute, Vec<Value>>;
 
 impl Attribute {
     pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
+        Self(Arc::from(name.into()))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    fn lower(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
     }
 }
 
@@ -92,6 +98,67 @@ pub fn single<'a>(attributes: &'a Attributes, name: &Attribute) -> Option<&'a Va
     }
 }
 
+impl Serialize for Attribute {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Attribute {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+
+        impl Visitor<'_> for Seen {
+            type Value = Attribute;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of an attribute")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Attribute, E> {
+                Ok(Attribute::from(name))
+            }
+        }
+
+        deserializer.deserialize_str(Seen)
+    }
+}
+
+/// By what stands there: an untagged enum would copy each value into a buffer before it looks.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+
+        #[derive(Deserialize)]
+        struct Binary {
+            base64: String,
+        }
+
+        impl<'de> Visitor<'de> for Seen {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or an object with `base64`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+                Ok(Value::text(text))
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
+                Ok(Value::Text(text))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+                let Binary { base64 } = Binary::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Value::Binary { base64 })
+            }
+        }
+
+        deserializer.deserialize_any(Seen)
+    }
+}
+
 impl PartialEq for Attribute {
     fn eq(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(&other.0)
@@ -108,20 +175,21 @@ impl PartialOrd for Attribute {
 
 impl Ord for Attribute {
     fn cmp(&self, other: &Self) -> Ordering {
-        let lower = |text: &str| text.bytes().map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
-        if self.0 == other.0 { Ordering::Equal } else { lower(&self.0).cmp(&lower(&other.0)) }
+        if self.0 == other.0 { Ordering::Equal } else { self.lower().cmp(other.lower()) }
     }
 }
 
 impl Hash for Attribute {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.to_ascii_lowercase().hash(state);
+        self.lower().for_each(|byte| state.write_u8(byte));
+        // A byte of no text ends it.
+        state.write_u8(0xff);
     }
 }
 
 impl From<&str> for Attribute {
     fn from(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(Arc::from(name))
     }
 }
 

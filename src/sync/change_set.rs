@@ -92,6 +92,7 @@ pub struct LinkBatch {
     /// Source links that were evaluated; those no longer shown are deleted, the others are due no more.
     pub evaluated: Vec<LinkKey>,
     pub forgotten: Vec<LinkKey>,
+    /// New metaverse links; their outbound side was evaluated too.
     pub mv_added: Vec<MvLink>,
     /// Metaverse links whose source link no longer makes them; they stay until their outbound side is evaluated.
     pub mv_gone: Vec<MvLink>,
@@ -108,4 +109,10 @@ pub struct MvPair {
     pub owner: MvId,
     pub attribute: super::attribute::Attribute,
     pub target: MvId,
+}
+
+impl MvPair {
+    pub fn of(link: &MvLink) -> Self {
+        Self { owner: link.owner, attribute: link.attribute.clone(), target: link.target }
+    }
 }

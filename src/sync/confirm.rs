@@ -1,6 +1,7 @@
 //! The confirming import: a target space is told what the target really holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::attribute::canonical;
 use super::connector::{ImportPage, ImportedObject, LinkReport, Reference};
@@ -156,7 +157,7 @@ impl Confirmer<'_> {
         object.due = expected.as_ref() != Some(&image);
         let key = self.rules.match_key(&self.connector, &shown.object_type, &image);
         object.match_key = key.map(|key| key.as_str().to_owned()).or(object.match_key);
-        object.shown = Some(image);
+        object.shown = Some(Arc::new(image));
         let links = link_changes(object.id, shown, heads, held);
         Confirmed { object, inserted: false, links, problem }
     }
@@ -172,7 +173,7 @@ impl Confirmer<'_> {
             kind: ObjectKind::Object,
             anchor: Some(shown.anchor.clone()),
             rdn: shown.anchor.clone(),
-            shown: Some(image),
+            shown: Some(Arc::new(image)),
             pending_import: PendingImport::None,
             due: false,
             unconfirmed: None,

@@ -8,7 +8,7 @@ use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
 use super::lease::{HeldLease, LeaseError};
 use super::problem::{Problem, ProblemCode};
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceObject, Unconfirmed};
-use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported};
+use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported, LinkEnd};
 use crate::identity::{Clock, ConnectorName, Timestamp};
 
 /// Changes per batch: what a crash leaves in doubt at most.
@@ -57,6 +57,17 @@ enum Phase {
     Deletes,
 }
 
+impl Phase {
+    /// The kinds of change that it may hold.
+    const fn kinds(self) -> &'static [ExportKind] {
+        match self {
+            Self::Freeing => &[ExportKind::Update, ExportKind::Delete],
+            Self::AddsAndUpdates => &[ExportKind::Add, ExportKind::Update],
+            Self::Deletes => &[ExportKind::Delete],
+        }
+    }
+}
+
 impl Exporter<'_> {
     pub async fn run(&mut self) -> Result<(), ExportError> {
         let claimed = self.claimed().await?;
@@ -79,7 +90,8 @@ impl Exporter<'_> {
         let unique = self.connector.capabilities().unique;
         let (mut claimed, mut after) = (BTreeSet::new(), ObjectId(0));
         loop {
-            let batch = self.store.pending(self.name(), after, BATCH).await?;
+            let kinds = [ExportKind::Add, ExportKind::Update];
+            let batch = self.store.pending(self.name(), &kinds, after, BATCH).await?;
             let Some(last) = batch.last() else { return Ok(claimed) };
             after = last.object;
             for export in &batch {
@@ -92,7 +104,7 @@ impl Exporter<'_> {
     async fn phase(&mut self, phase: Phase, claimed: &BTreeSet<String>) -> Result<(), ExportError> {
         let mut after = ObjectId(0);
         loop {
-            let pending = self.store.pending(self.name(), after, BATCH).await?;
+            let pending = self.store.pending(self.name(), phase.kinds(), after, BATCH).await?;
             let Some(last) = pending.last() else { return Ok(()) };
             after = last.object;
             let ids: Vec<ObjectId> = pending.iter().map(|export| export.object).collect();
@@ -149,7 +161,10 @@ impl Exporter<'_> {
                         ExportKind::Delete => self.counters.deletes += 1,
                     }
                     for kind in kinds_of(&export, &object.object_type) {
-                        ledger.note(&self.released, GuardItem { kind, item: item_name(&object) });
+                        ledger.note(
+                            &self.released,
+                            GuardItem { kind, item: item_name(object.match_key.as_deref(), object.anchor.as_deref()) },
+                        );
                     }
                     let problem = warning.map(|warning| Problem::new(ProblemCode::ExportWarning, warning));
                     let changes = merged(object.unconfirmed.as_ref(), &export);
@@ -203,10 +218,10 @@ impl Exporter<'_> {
             after = Some(last.key.clone());
             let ends: BTreeSet<ObjectId> = links.iter().flat_map(|link| [link.key.owner, link.key.target]).collect();
             let ends: Vec<ObjectId> = ends.into_iter().collect();
-            let objects: HashMap<ObjectId, SpaceObject> =
-                self.store.objects(&ends).await?.into_iter().map(|object| (object.id, object)).collect();
+            let objects: HashMap<ObjectId, LinkEnd> =
+                self.store.link_ends(&ends).await?.into_iter().map(|end| (end.id, end)).collect();
             // An end that is not at the target yet, or no more, waits without failing the others.
-            let there = |id: &ObjectId| objects.get(id).filter(|o| o.anchor.is_some() && o.effective().is_some());
+            let there = |id: &ObjectId| objects.get(id).filter(|end| end.anchor.is_some() && end.there);
             let mut by_owner: LinksByOwner = BTreeMap::new();
             for link in links {
                 if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
@@ -215,7 +230,7 @@ impl Exporter<'_> {
                     let target = LinkTarget {
                         object_type: target.object_type.clone(),
                         anchor: anchor.clone(),
-                        key: item_name(target),
+                        key: target.name(),
                     };
                     let owner = (link.key.owner, link.key.attribute.clone());
                     by_owner.entry(owner).or_default().push((link.key, link.state, target));
@@ -232,12 +247,16 @@ impl Exporter<'_> {
     async fn send_links(
         &mut self,
         by_owner: LinksByOwner,
-        objects: &HashMap<ObjectId, SpaceObject>,
+        objects: &HashMap<ObjectId, LinkEnd>,
     ) -> Result<(), ExportError> {
         self.lease.check()?;
+        let owners: BTreeSet<ObjectId> = by_owner.keys().map(|(owner, _)| *owner).collect();
+        let owners: Vec<ObjectId> = owners.into_iter().collect();
+        let owners: HashMap<ObjectId, SpaceObject> =
+            self.store.objects(&owners).await?.into_iter().map(|object| (object.id, object)).collect();
         let mut changes = Vec::new();
         for ((owner, attribute), links) in &by_owner {
-            let Some(object) = objects.get(owner) else { continue };
+            let Some(object) = owners.get(owner) else { continue };
             let of = |state: LinkState| {
                 links.iter().filter(|(_, s, _)| *s == state).map(|(.., target)| target.clone()).collect::<Vec<_>>()
             };
@@ -262,7 +281,7 @@ impl Exporter<'_> {
                     self.counters.links += links.len() as i64;
                     for (key, state, _) in links {
                         if state == LinkState::StagedDelete {
-                            let name = |id: &ObjectId| objects.get(id).map(item_name).unwrap_or_default();
+                            let name = |id: &ObjectId| objects.get(id).map(LinkEnd::name).unwrap_or_default();
                             let group = name(&key.owner);
                             let item = format!("{group} > {}", name(&key.target));
                             for kind in [kind::MEMBERSHIPS.to_owned(), kind::members_of(&group)] {
@@ -291,9 +310,15 @@ impl Exporter<'_> {
 }
 
 /// The name of a target object that survives a rebuild of the engine; the store's count uses the same.
-fn item_name(object: &SpaceObject) -> String {
-    let key = object.match_key.as_deref().and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next());
-    key.or(object.anchor.as_deref()).unwrap_or_default().to_owned()
+fn item_name(match_key: Option<&str>, anchor: Option<&str>) -> String {
+    let key = match_key.and_then(|key| key.rsplit(['\u{1e}', '\u{1d}']).next());
+    key.or(anchor).unwrap_or_default().to_owned()
+}
+
+impl LinkEnd {
+    fn name(&self) -> String {
+        item_name(self.match_key.as_deref(), self.anchor.as_deref())
+    }
 }
 
 /// What waits for confirmation after this export: an earlier accepted change stays in it.

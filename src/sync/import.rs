@@ -5,13 +5,12 @@
 
 mod removals;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sha2::{Digest, Sha256};
-
-use super::attribute::{Attribute, Attributes, canonical};
+use super::attribute::Attribute;
 use super::change_set::ImportBatch;
-use super::connector::{Hidden, ImportPage, ImportedObject, Reference, RefusedEntry, Watermark};
+use super::connector::{Hidden, ImportedObject, Reference, RefusedEntry, Watermark};
+use super::read_ahead::ReadPage;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
 use super::workspace::IdBlock;
@@ -115,7 +114,8 @@ impl<'a> Importer<'a> {
     }
 
     /// Stages one page and commits it together with its watermark.
-    pub async fn page(&mut self, mut page: ImportPage) -> StoreResult<()> {
+    pub async fn page(&mut self, page: ReadPage) -> StoreResult<()> {
+        let ReadPage { mut page, digests } = page;
         self.counters.read += (page.objects.len() + page.refused.len()) as u64;
         self.counters.refused += page.refused.len() as u64;
         let room = TOLD.saturating_sub(self.refused.len());
@@ -123,17 +123,23 @@ impl<'a> Importer<'a> {
         self.leave_alone(&page.refused).await?;
         let mut work = Page::default();
         // A container that moved has to be known before anything below it is placed.
-        page.objects.sort_by_cached_key(level);
+        let mut levels: BTreeMap<_, (Vec<ImportedObject>, Vec<String>)> = BTreeMap::new();
+        for (object, digest) in std::mem::take(&mut page.objects).into_iter().zip(digests) {
+            let (objects, digests) = levels.entry(level(&object)).or_default();
+            objects.push(object);
+            digests.push(digest);
+        }
         let mut placed = Vec::new();
-        for objects in page.objects.chunk_by(|a, b| level(a) == level(b)) {
-            let parents: BTreeSet<Dn> = objects
-                .iter()
-                .flat_map(|object| object.dn.iter().chain(dn_references(object)))
-                .filter_map(|dn| dn.parent().filter(|parent| !parent.is_root()))
-                .map(Dn::new)
-                .collect();
+        for (objects, digests) in levels.into_values() {
+            let (mut parents, mut met) = (BTreeSet::new(), HashSet::new());
+            for dn in objects.iter().flat_map(|object| object.dn.iter().chain(dn_references(object))) {
+                let folded = dn.parent_folded();
+                if !self.parents.contains_key(&folded) && met.insert(folded) {
+                    parents.extend(dn.parent().filter(|parent| !parent.is_root()).map(Dn::new));
+                }
+            }
             self.resolve_parents(parents, &mut work).await?;
-            placed.extend(self.stage_objects(objects, &mut work).await?);
+            placed.extend(self.stage_objects(objects, digests, &mut work).await?);
         }
         self.stage_links(placed, &mut work).await?;
         self.saw(&page.present).await?;
@@ -190,7 +196,7 @@ impl<'a> Importer<'a> {
                 .into_iter()
                 .filter(|dn| !self.parents.contains_key(&dn.folded))
                 .map(|dn| {
-                    let place = self.place(&dn);
+                    let place = self.place(&dn.dn);
                     (dn, place)
                 })
                 .collect();
@@ -207,9 +213,9 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn place(&self, dn: &Dn) -> String {
-        let parent = dn.parent().and_then(|parent| self.parents.get(&parent.folded)).map_or(0, |id| id.0);
-        format!("{parent}:{}", dn.rdn_folded)
+    fn place(&self, dn: &DistinguishedName) -> String {
+        let parent = self.parents.get(&dn.parent_folded()).map_or(0, |id| id.0);
+        format!("{parent}:{}", dn.rdn_folded())
     }
 
     /// Of several rows at one place, the one that this import has seen, else the real one: a renamed object may not
@@ -238,7 +244,7 @@ impl<'a> Importer<'a> {
             object_type: String::new(),
             kind: ObjectKind::Placeholder,
             anchor: None,
-            parent: dn.parent().and_then(|parent| self.parents.get(&parent.folded)).copied(),
+            parent: self.parents.get(&dn.dn.parent_folded()).copied(),
             rdn: dn.dn.rdn().unwrap_or_default().to_owned(),
             place: Some(place.to_owned()),
             digest: String::new(),
@@ -250,35 +256,27 @@ impl<'a> Importer<'a> {
         Ok(id)
     }
 
-    /// Stages the objects of a page; returns those whose links are to be compared, with their references.
-    async fn stage_objects<'p>(
+    /// Stages the objects of a page; returns those whose links are to be compared.
+    async fn stage_objects(
         &mut self,
-        objects: &'p [ImportedObject],
+        objects: Vec<ImportedObject>,
+        digests: Vec<String>,
         work: &mut Page,
-    ) -> StoreResult<Vec<(ObjectId, &'p ImportedObject, bool)>> {
+    ) -> StoreResult<Vec<ToLink>> {
         let anchors: Vec<String> = objects.iter().map(|object| object.anchor.clone()).collect();
         let known = self.store.heads_by_anchor(&self.connector, &anchors).await?;
         let mut known: HashMap<String, SpaceHead> =
             known.into_iter().filter_map(|head| Some((head.anchor.clone()?, head))).collect();
-        let places: Vec<Option<(Dn, String)>> = objects
-            .iter()
-            .map(|object| {
-                object.dn.clone().map(|dn| {
-                    let dn = Dn::new(dn);
-                    let place = self.place(&dn);
-                    (dn, place)
-                })
-            })
-            .collect();
-        let texts: Vec<String> = places.iter().flatten().map(|(_, place)| place.clone()).collect();
+        let places: Vec<Option<String>> =
+            objects.iter().map(|object| object.dn.as_ref().map(|dn| self.place(dn))).collect();
+        let texts: Vec<String> = places.iter().flatten().cloned().collect();
         let at_place = self.by_place(&texts).await?;
         let mut to_link = Vec::new();
-        for (object, place) in objects.iter().zip(places) {
-            let attributes = canonical(object.attributes.clone());
-            let digest = digest(object, &attributes);
-            let (dn, place) = place.unzip();
-            let parent = dn.as_ref().and_then(Dn::parent).and_then(|parent| self.parents.get(&parent.folded)).copied();
-            let rdn = dn.as_ref().and_then(|dn| dn.dn.rdn()).unwrap_or(&object.anchor).to_owned();
+        for ((mut object, digest), place) in objects.into_iter().zip(digests).zip(places) {
+            let attributes = std::mem::take(&mut object.attributes);
+            let dn = object.dn.as_ref();
+            let parent = dn.and_then(|dn| self.parents.get(&dn.parent_folded())).copied();
+            let rdn = dn.and_then(DistinguishedName::rdn).unwrap_or(&object.anchor).to_owned();
             let placeholder = || {
                 let place = place.as_ref()?;
                 let head = work.heads.get(place).or_else(|| at_place.get(place))?;
@@ -331,19 +329,20 @@ impl<'a> Importer<'a> {
             if let (Some(dn), Some(place)) = (dn, place) {
                 if object.container && existing.as_ref().is_none_or(|head| head.place.as_ref() != Some(&place)) {
                     // What was found by a name below this one was found below another container.
-                    let below = format!(",{}", dn.folded);
+                    let below = format!(",{}", dn.folded());
                     self.parents.retain(|name, _| !name.ends_with(&below));
                 }
                 // A container that moved keeps its id: its children's places stay true.
-                if self.parents.contains_key(&dn.folded) || object.container {
-                    self.parents.insert(dn.folded, id);
+                let folded = dn.folded();
+                if object.container || self.parents.contains_key(&folded) {
+                    self.parents.insert(folded, id);
                 }
                 work.heads.insert(place, head.clone());
             }
             let Some(before) = existing else {
                 self.counters.added += 1;
                 work.batch.inserted.push((head, Some(attributes)));
-                to_link.push((id, object, true));
+                to_link.push(ToLink { owner: id, references: object.references, new: true });
                 continue;
             };
             let returned = before.pending_import == PendingImport::Delete;
@@ -358,7 +357,7 @@ impl<'a> Importer<'a> {
                     Some(made) => *made = (head, Some(attributes)),
                     None => work.batch.changed.push((head, attributes)),
                 }
-                to_link.push((id, object, false));
+                to_link.push(ToLink { owner: id, references: object.references, new: false });
             } else {
                 self.counters.unchanged += 1;
                 if before.place != head.place || before.rdn != head.rdn {
@@ -369,21 +368,16 @@ impl<'a> Importer<'a> {
         Ok(to_link)
     }
 
-    async fn stage_links(
-        &mut self,
-        objects: Vec<(ObjectId, &ImportedObject, bool)>,
-        work: &mut Page,
-    ) -> StoreResult<()> {
+    async fn stage_links(&mut self, objects: Vec<ToLink>, work: &mut Page) -> StoreResult<()> {
         let mut wanted: BTreeSet<LinkKey> = BTreeSet::new();
-        let mut by_place: Vec<(ObjectId, Attribute, Dn, String)> = Vec::new();
+        let mut by_place: Vec<(ObjectId, Attribute, &DistinguishedName, String)> = Vec::new();
         let mut by_anchor: Vec<(ObjectId, Attribute, String)> = Vec::new();
-        for (owner, object, _) in &objects {
-            for (attribute, references) in &object.references {
+        for ToLink { owner, references, .. } in &objects {
+            for (attribute, references) in references {
                 for reference in references {
                     match reference {
                         Reference::Dn(dn) => {
-                            let dn = Dn::new(dn.clone());
-                            let place = self.place(&dn);
+                            let place = self.place(dn);
                             by_place.push((*owner, attribute.clone(), dn, place));
                         }
                         Reference::Anchor(anchor) => by_anchor.push((*owner, attribute.clone(), anchor.clone())),
@@ -397,7 +391,7 @@ impl<'a> Importer<'a> {
         for (owner, attribute, dn, place) in by_place {
             let target = match work.heads.get(&place).or_else(|| found.get(&place)) {
                 Some(head) => head.id,
-                None => self.placeholder(&dn, &place, work).await?,
+                None => self.placeholder(&Dn::new(dn.clone()), &place, work).await?,
             };
             wanted.insert(LinkKey { owner, attribute, target });
         }
@@ -409,7 +403,7 @@ impl<'a> Importer<'a> {
                 }
             }
         }
-        let owners: Vec<ObjectId> = objects.iter().filter(|(.., new)| !new).map(|(id, ..)| *id).collect();
+        let owners: Vec<ObjectId> = objects.iter().filter(|object| !object.new).map(|object| object.owner).collect();
         let mut held = BTreeMap::new();
         for link in self.store.links_of(&owners).await? {
             held.insert(link.key, link.state);
@@ -472,6 +466,14 @@ impl<'a> Importer<'a> {
     }
 }
 
+/// An object of a page whose links are to be compared.
+struct ToLink {
+    owner: ObjectId,
+    references: BTreeMap<Attribute, Vec<Reference>>,
+    /// The space has none of its links yet.
+    new: bool,
+}
+
 /// What one page comes to.
 #[derive(Default)]
 struct Page {
@@ -482,12 +484,11 @@ struct Page {
     filled: Vec<(ObjectId, ObjectId)>,
 }
 
-/// A DN with the pieces that places are made of.
+/// A DN, ordered from the root down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Dn {
     depth: usize,
     folded: String,
-    rdn_folded: String,
     dn: OrderedDn,
 }
 
@@ -516,18 +517,7 @@ impl std::ops::Deref for OrderedDn {
 
 impl Dn {
     fn new(dn: DistinguishedName) -> Self {
-        let folded = dn.folded();
-        let mut depth = 0;
-        let mut next = dn.parent();
-        let rdn_folded = match next.as_ref().map(DistinguishedName::folded) {
-            Some(parent) if !parent.is_empty() => folded[..folded.len() - parent.len() - 1].to_owned(),
-            _ => folded.clone(),
-        };
-        while let Some(parent) = next {
-            depth += 1;
-            next = parent.parent();
-        }
-        Self { depth, folded, rdn_folded, dn: OrderedDn(dn) }
+        Self { depth: dn.depth(), folded: dn.folded(), dn: OrderedDn(dn) }
     }
 
     fn parent(&self) -> Option<Self> {
@@ -548,36 +538,6 @@ fn dn_references(object: &ImportedObject) -> impl Iterator<Item = &Distinguished
         Reference::Dn(dn) => Some(dn),
         Reference::Anchor(_) => None,
     })
-}
-
-/// Over everything an object shows. References count as the directory names them.
-pub(super) fn digest(object: &ImportedObject, attributes: &Attributes) -> String {
-    let mut sha = Sha256::new();
-    let mut feed = |text: &str| {
-        sha.update((text.len() as u64).to_be_bytes());
-        sha.update(text.as_bytes());
-    };
-    feed(&object.object_type);
-    for (name, values) in attributes {
-        feed(&name.as_str().to_ascii_lowercase());
-        for value in values {
-            feed(value.as_text());
-        }
-    }
-    for (name, references) in &object.references {
-        feed("reference");
-        feed(&name.as_str().to_ascii_lowercase());
-        let mut names: Vec<String> = references
-            .iter()
-            .map(|reference| match reference {
-                Reference::Dn(dn) => dn.folded(),
-                Reference::Anchor(anchor) => anchor.clone(),
-            })
-            .collect();
-        names.sort();
-        names.iter().for_each(|name| feed(name));
-    }
-    hex::encode(&sha.finalize()[..16])
 }
 
 /// A bitmap over object ids.

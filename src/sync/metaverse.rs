@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ pub struct MvObject {
     pub id: MvId,
     pub object_type: String,
     /// The winning contribution of each attribute.
-    pub attributes: BTreeMap<Attribute, Contribution>,
+    pub attributes: Arc<BTreeMap<Attribute, Contribution>>,
     /// Due for outbound synchronisation because a target changed.
     pub due: bool,
 }
@@ -46,7 +47,7 @@ pub struct Contribution {
 
 impl MvObject {
     pub fn new(id: MvId, object_type: &str) -> Self {
-        Self { id, object_type: object_type.to_owned(), attributes: BTreeMap::new(), due: false }
+        Self { id, object_type: object_type.to_owned(), attributes: Arc::default(), due: false }
     }
 
     pub fn values(&self, attribute: &Attribute) -> &[Value] {

@@ -16,6 +16,7 @@ pub mod join_key;
 pub mod lease;
 pub mod metaverse;
 pub mod problem;
+pub mod read_ahead;
 pub mod rule;
 pub mod run;
 pub mod scheduler;

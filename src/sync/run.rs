@@ -16,7 +16,7 @@ use super::guard::{GuardItem, GuardSettings, Hold, MEMORY};
 use super::lease::{EngineLease, HeldLease, LeaseError};
 use super::rule::{RuleSet, RunFacts};
 use super::source_import::{Imported, SourceImport, Start, import_target};
-use super::space::codes;
+use super::space::{ExportKind, codes};
 use super::store::{EngineStore, EngineStoreError, Figures};
 use super::synchronise::{self, AsyncTick, Counters, Extent};
 use crate::identity::{Clock, ConnectorName, Timestamp};
@@ -231,7 +231,7 @@ impl Runner {
     }
 
     async fn preview_of(&self, store: &dyn EngineStore, target: &ConnectorName) -> Result<TargetPreview, RunError> {
-        let pending = store.pending(target, super::space::ObjectId(0), LISTED + 1).await?;
+        let pending = store.pending(target, ExportKind::ALL, super::space::ObjectId(0), LISTED + 1).await?;
         let ids: Vec<_> = pending.iter().map(|export| export.object).collect();
         let objects: BTreeMap<_, _> = store.objects(&ids).await?.into_iter().map(|o| (o.id, o)).collect();
         let changes = pending.iter().take(LISTED).map(|export| PreviewChange {

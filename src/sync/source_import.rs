@@ -8,6 +8,7 @@ use super::export::ExportError;
 use super::guard::{GuardItem, Hold, Tally, kind};
 use super::import::{Coverage, Importer};
 use super::lease::HeldLease;
+use super::read_ahead::ReadAhead;
 use super::rule::RuleSet;
 use super::run::{Progress, ProgressSink, Runner};
 use super::space::{ObjectId, ObjectKind};
@@ -137,8 +138,8 @@ impl SourceImport<'_> {
         let name = self.source.name();
         let request =
             ImportRequest { mode, bases: self.runner.store.bases(name).await?, wanted: self.rules.wanted(name) };
-        let mut stream = self.source.import(request).await?;
-        while let Some(page) = stream.next_page().await? {
+        let mut pages = ReadAhead::start(name.clone(), self.source.import(request).await?);
+        while let Some(page) = pages.next().await? {
             importer.page(page).await?;
             self.lease.check()?;
             (self.progress)(Progress {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,8 @@ macro_rules! codes {
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
         impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// The code in the store and in reports.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
@@ -99,7 +102,7 @@ pub struct SpaceObject {
     pub anchor: Option<String>,
     pub rdn: String,
     /// What the connected system last showed; `None` before it showed anything.
-    pub shown: Option<Attributes>,
+    pub shown: Option<Arc<Attributes>>,
     pub pending_import: PendingImport,
     /// Due for synchronisation, by a pending import or by an edge that leads here.
     pub due: bool,
@@ -163,7 +166,7 @@ impl SpaceObject {
             (_, Some(Unconfirmed { kind: ExportKind::Delete, .. })) => None,
             (None, None) => None,
             (shown, unconfirmed) => {
-                let mut attributes = shown.clone().unwrap_or_default();
+                let mut attributes = shown.as_deref().cloned().unwrap_or_default();
                 if let Some(unconfirmed) = unconfirmed {
                     apply(&mut attributes, &unconfirmed.changes);
                 }

@@ -10,8 +10,10 @@ use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
 use super::run::{RunRecord, StepRecord};
-use super::space::{LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed};
-use super::synchronise::{DueLink, PairFacts};
+use super::space::{
+    ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed,
+};
+use super::synchronise::{DueLink, TargetEnds};
 use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
 
@@ -46,6 +48,17 @@ pub struct Exported {
 pub enum ExportOutcome {
     Accepted { anchor: Option<String>, unconfirmed: Unconfirmed, problem: Option<Problem> },
     Failed { problem: Problem },
+}
+
+/// An object of a target space as the end of a link.
+#[derive(Clone, Debug)]
+pub struct LinkEnd {
+    pub id: ObjectId,
+    pub object_type: String,
+    pub anchor: Option<String>,
+    pub match_key: Option<String>,
+    /// The target holds it, once all accepted exports are confirmed.
+    pub there: bool,
 }
 
 /// What a confirming import shows of one object of a target space.
@@ -136,7 +149,13 @@ pub trait Synchronisation: Send + Sync {
 pub trait Links: Send + Sync {
     /// Marks as due what a full synchronisation finds out of step; counted.
     async fn compare_links(&self, epoch: LeaseEpoch, targets: &[ConnectorName]) -> StoreResult<()>;
-    async fn due_links(&self, targets: &[ConnectorName], limit: usize) -> StoreResult<Vec<DueLink>>;
+    /// Due links of source spaces in the order of their keys, behind `after`.
+    async fn due_links(
+        &self,
+        targets: &[ConnectorName],
+        after: Option<&LinkKey>,
+        limit: usize,
+    ) -> StoreResult<Vec<DueLink>>;
     async fn mv_links_from(&self, links: &[LinkKey]) -> StoreResult<Vec<MvLink>>;
     async fn due_pairs(&self, limit: usize) -> StoreResult<BTreeSet<MvPair>>;
     /// Due links of target spaces with the metaverse objects of their ends.
@@ -145,17 +164,21 @@ pub trait Links: Send + Sync {
         targets: &[ConnectorName],
         limit: usize,
     ) -> StoreResult<Vec<(LinkKey, Option<MvId>, Option<MvId>)>>;
-    async fn pair_facts(&self, targets: &[ConnectorName], pairs: &BTreeSet<MvPair>) -> StoreResult<PairFacts>;
+    /// Those of `pairs` that some contributor makes.
+    async fn alive_pairs(&self, pairs: &BTreeSet<MvPair>) -> StoreResult<BTreeSet<MvPair>>;
+    /// The target objects of metaverse objects.
+    async fn target_ends(&self, targets: &[ConnectorName], mvs: &[MvId]) -> StoreResult<TargetEnds>;
     async fn commit_links(&self, epoch: LeaseEpoch, batch: LinkBatch) -> StoreResult<()>;
 }
 
 /// Pending exports on their way out, and their confirmation.
 #[async_trait::async_trait]
 pub trait Exports: Send + Sync {
-    /// Pending exports of a target in id order, behind `after`.
+    /// Pending exports of a target of these kinds in id order, behind `after`.
     async fn pending(
         &self,
         connector: &ConnectorName,
+        kinds: &[ExportKind],
         after: ObjectId,
         limit: usize,
     ) -> StoreResult<Vec<PendingExport>>;
@@ -188,6 +211,8 @@ pub trait Exports: Send + Sync {
         epoch: LeaseEpoch,
         settled: Vec<(PendingExport, bool, Option<String>)>,
     ) -> StoreResult<()>;
+    /// What stands at the ends of links.
+    async fn link_ends(&self, ids: &[ObjectId]) -> StoreResult<Vec<LinkEnd>>;
     async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>>;
     async fn confirm_links(&self, epoch: LeaseEpoch, links: Vec<(LinkKey, LinkChange)>) -> StoreResult<()>;
     async fn confirm(

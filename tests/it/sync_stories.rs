@@ -309,6 +309,39 @@ async fn a_preview_tells_what_would_leave_and_commits_nothing() {
     }
 }
 
+/// A thousand objects more, with five thousand links, each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statements_of_a_batch_do_not_depend_on_the_size_of_the_directory() {
+    for (kind, ..) in stores().await {
+        let mut statements = Vec::new();
+        for thousands in 1..=3 {
+            let (_, url, dir) =
+                stores().await.into_iter().find(|(name, ..)| *name == kind).expect("the same stores every time");
+            let world = World::open(url, dir).await.unguarded();
+            world.directory.state.lock().expect("lock").page = 500;
+            world.directory.container("c0", "dc=example,dc=org");
+            world.directory.container("c1", PEOPLE);
+            let names: Vec<String> = (0..950 * thousands).map(|index| format!("p{index:05}")).collect();
+            for name in &names {
+                let mail = format!("{name}@example.org");
+                world.directory.user(name, &dn(name), &[("mail", &mail), ("cn", name), ("uid", name)]);
+            }
+            for group in 0..50 * thousands {
+                let members: Vec<String> =
+                    (0..100).map(|member| dn(&names[(group * 19 + member) % names.len()])).collect();
+                let members: Vec<&str> = members.iter().map(String::as_str).collect();
+                let name = format!("g{group:05}");
+                world.directory.group(&name, &format!("cn={name},dc=example,dc=org"), &members);
+            }
+            assert_eq!(world.run(Profile::Cycle).await, RunOutcome::Completed, "{kind}");
+            statements.push(world.engine.statements() as f64);
+        }
+        let (second, third) = (statements[1] - statements[0], statements[2] - statements[1]);
+        assert!((third / second - 1.0).abs() < 0.05, "{kind}: batches cost more in a larger directory: {statements:?}");
+        assert!(third < 2_500.0, "{kind}: {third} statements for 1,000 objects and 5,000 links");
+    }
+}
+
 mod random {
     //! Whatever happens in the directory: an engine that followed it step by step ends in the state of a fresh one.
 

@@ -1,26 +1,25 @@
 //! Rows to domain types.
 
 use std::collections::BTreeSet;
-
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
+use std::sync::Arc;
 
 use crate::identity::ConnectorName;
 use crate::store::StoreError;
+use crate::store::rows::Row;
 use crate::sync::attribute::Attribute;
 use crate::sync::metaverse::{MvId, MvLink, MvObject};
 use crate::sync::space::{
     ExportKind, ExportState, LinkKey, LinkState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceHead,
     SpaceLink, SpaceObject,
 };
-use crate::sync::store::StoreResult;
+use crate::sync::store::{LinkEnd, StoreResult};
 
 pub const HEAD: &str = "id, connector, object_type, kind, anchor, parent, rdn, place, digest, pending_import, mv";
 pub const OBJECT: &str = "id, connector, object_type, kind, anchor, rdn, shown, pending_import, due, unconfirmed, mv, \
                           joined_by, applied, match_key";
 pub const EXPORT: &str = "object, connector, kind, changes, state, error, attempts";
 
-pub fn head(row: &AnyRow) -> StoreResult<SpaceHead> {
+pub fn head(row: Row<'_>) -> StoreResult<SpaceHead> {
     Ok(SpaceHead {
         id: ObjectId(row.get("id")),
         connector: connector(row)?,
@@ -36,7 +35,7 @@ pub fn head(row: &AnyRow) -> StoreResult<SpaceHead> {
     })
 }
 
-pub fn object(row: &AnyRow) -> StoreResult<SpaceObject> {
+pub fn object(row: Row<'_>) -> StoreResult<SpaceObject> {
     Ok(SpaceObject {
         id: ObjectId(row.get("id")),
         connector: connector(row)?,
@@ -44,7 +43,7 @@ pub fn object(row: &AnyRow) -> StoreResult<SpaceObject> {
         kind: code(row, "kind", ObjectKind::from_code)?,
         anchor: row.get("anchor"),
         rdn: row.get("rdn"),
-        shown: optional_json(row, "shown")?,
+        shown: optional_json(row, "shown")?.map(Arc::new),
         pending_import: code(row, "pending_import", PendingImport::from_code)?,
         due: row.get::<i64, _>("due") != 0,
         unconfirmed: optional_json(row, "unconfirmed")?,
@@ -55,7 +54,7 @@ pub fn object(row: &AnyRow) -> StoreResult<SpaceObject> {
     })
 }
 
-pub fn export(row: &AnyRow) -> StoreResult<PendingExport> {
+pub fn export(row: Row<'_>) -> StoreResult<PendingExport> {
     Ok(PendingExport {
         object: ObjectId(row.get("object")),
         connector: connector(row)?,
@@ -67,16 +66,16 @@ pub fn export(row: &AnyRow) -> StoreResult<PendingExport> {
     })
 }
 
-pub fn mv_object(row: &AnyRow) -> StoreResult<MvObject> {
+pub fn mv_object(row: Row<'_>) -> StoreResult<MvObject> {
     Ok(MvObject {
         id: MvId(row.get("id")),
         object_type: row.get("object_type"),
-        attributes: json(row, "attributes")?,
+        attributes: Arc::new(json(row, "attributes")?),
         due: row.get::<i64, _>("due") != 0,
     })
 }
 
-pub fn link_key(row: &AnyRow) -> LinkKey {
+pub fn link_key(row: Row<'_>) -> LinkKey {
     LinkKey {
         owner: ObjectId(row.get("owner")),
         attribute: Attribute::new(row.get::<String, _>("attribute")),
@@ -84,11 +83,28 @@ pub fn link_key(row: &AnyRow) -> LinkKey {
     }
 }
 
-pub fn link(row: &AnyRow) -> StoreResult<SpaceLink> {
+pub fn link(row: Row<'_>) -> StoreResult<SpaceLink> {
     Ok(SpaceLink { key: link_key(row), state: code(row, "state", LinkState::from_code)? })
 }
 
-pub fn mv_link(row: &AnyRow) -> MvLink {
+pub fn link_end(row: Row<'_>) -> StoreResult<LinkEnd> {
+    /// The part of [`crate::sync::space::Unconfirmed`] that counts here.
+    #[derive(serde::Deserialize)]
+    struct Accepted {
+        kind: ExportKind,
+    }
+
+    let accepted: Option<Accepted> = optional_json(row, "unconfirmed")?;
+    Ok(LinkEnd {
+        id: ObjectId(row.get("id")),
+        object_type: row.get("object_type"),
+        anchor: row.get("anchor"),
+        match_key: row.get("match_key"),
+        there: accepted.map_or(row.get::<i64, _>("is_shown") != 0, |accepted| accepted.kind != ExportKind::Delete),
+    })
+}
+
+pub fn mv_link(row: Row<'_>) -> MvLink {
     MvLink {
         contributor: ObjectId(row.get("contributor")),
         source_attribute: Attribute::new(row.get::<String, _>("source_attribute")),
@@ -99,24 +115,24 @@ pub fn mv_link(row: &AnyRow) -> MvLink {
     }
 }
 
-pub fn connector(row: &AnyRow) -> StoreResult<ConnectorName> {
-    let text: String = row.get("connector");
+pub fn connector(row: Row<'_>) -> StoreResult<ConnectorName> {
+    let text: &str = row.get("connector");
     text.parse().map_err(|e| unreadable("connector", e))
 }
 
-pub fn code<T>(row: &AnyRow, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> StoreResult<T> {
-    let text: String = row.get(column);
-    parse(&text).ok_or_else(|| unreadable(column, format!("unknown code {text}")))
+pub fn code<T>(row: Row<'_>, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> StoreResult<T> {
+    let text: &str = row.get(column);
+    parse(text).ok_or_else(|| unreadable(column, format!("unknown code {text}")))
 }
 
-pub fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> StoreResult<T> {
-    let text: String = row.get(column);
-    serde_json::from_str(&text).map_err(|e| unreadable(column, e))
+pub fn json<T: serde::de::DeserializeOwned>(row: Row<'_>, column: &'static str) -> StoreResult<T> {
+    let text: &str = row.get(column);
+    serde_json::from_str(text).map_err(|e| unreadable(column, e))
 }
 
-fn optional_json<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &'static str) -> StoreResult<Option<T>> {
-    let text: Option<String> = row.get(column);
-    text.map(|text| serde_json::from_str(&text).map_err(|e| unreadable(column, e))).transpose()
+fn optional_json<T: serde::de::DeserializeOwned>(row: Row<'_>, column: &'static str) -> StoreResult<Option<T>> {
+    let text: Option<&str> = row.get(column);
+    text.map(|text| serde_json::from_str(text).map_err(|e| unreadable(column, e))).transpose()
 }
 
 /// JSON of a type of ours; its maps have string keys, so that serialising cannot fail.

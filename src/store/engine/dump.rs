@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row as _;
-
 use super::holds::item_name;
 use super::session::SqlEngine;
-use super::statement::Statement;
+use crate::store::statement::Statement;
 use crate::sync::store::StoreResult;
 
 pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
@@ -67,7 +65,7 @@ pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
             text(row.get("unconfirmed")),
         ));
     }
-    for row in engine.rows(doing, all("SELECT owner, attribute, target, state, due FROM space_link")).await? {
+    for row in engine.rows(doing, all("SELECT owner, attribute, target, state, due FROM space_link")).await?.iter() {
         lines.push(format!(
             "link {} {} {} {} due={}",
             name(row.get("owner")),
@@ -77,8 +75,8 @@ pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
             row.get::<i64, _>("due"),
         ));
     }
-    for row in engine.rows(doing, all("SELECT id, object_type, attributes, due FROM mv_object")).await? {
-        let mut attributes: serde_json::Value = super::decode::json(&row, "attributes")?;
+    for row in engine.rows(doing, all("SELECT id, object_type, attributes, due FROM mv_object")).await?.iter() {
+        let mut attributes: serde_json::Value = super::decode::json(row, "attributes")?;
         for contribution in attributes.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
             if let Some(object) = contribution.get("object").and_then(serde_json::Value::as_i64) {
                 contribution["object"] = name(object).into();
@@ -87,7 +85,7 @@ pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
         let (id, due): (i64, i64) = (row.get("id"), row.get("due"));
         lines.push(format!("metaverse {} {} due={due} {attributes}", mv_name(id), row.get::<String, _>("object_type")));
     }
-    for row in engine.rows(doing, all("SELECT owner, attribute, target, gone, due FROM mv_link")).await? {
+    for row in engine.rows(doing, all("SELECT owner, attribute, target, gone, due FROM mv_link")).await?.iter() {
         lines.push(format!(
             "metaverse-link {} {} {} gone={} due={}",
             mv_name(row.get("owner")),
@@ -97,7 +95,7 @@ pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
             row.get::<i64, _>("due"),
         ));
     }
-    for row in engine.rows(doing, all("SELECT object, kind, changes, state FROM pending_export")).await? {
+    for row in engine.rows(doing, all("SELECT object, kind, changes, state FROM pending_export")).await?.iter() {
         lines.push(format!(
             "export {} {} {} {}",
             name(row.get("object")),
@@ -106,13 +104,13 @@ pub(super) async fn dump(engine: &SqlEngine) -> StoreResult<String> {
             row.get::<String, _>("changes"),
         ));
     }
-    for row in engine.rows(doing, all("SELECT key, mv FROM mv_key")).await? {
+    for row in engine.rows(doing, all("SELECT key, mv FROM mv_key")).await?.iter() {
         lines.push(format!("key {:?} {}", row.get::<String, _>("key"), mv_name(row.get("mv"))));
     }
-    for row in engine.rows(doing, all("SELECT key, object FROM join_wait")).await? {
+    for row in engine.rows(doing, all("SELECT key, object FROM join_wait")).await?.iter() {
         lines.push(format!("wait {:?} {}", row.get::<String, _>("key"), name(row.get("object"))));
     }
-    for row in engine.rows(doing, all("SELECT object, code, detail FROM object_problem")).await? {
+    for row in engine.rows(doing, all("SELECT object, code, detail FROM object_problem")).await?.iter() {
         let (code, detail): (String, String) = (row.get("code"), row.get("detail"));
         lines.push(format!("problem {} {code} {detail}", name(row.get("object"))));
     }

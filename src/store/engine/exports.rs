@@ -4,14 +4,14 @@ use super::decode::{self, EXPORT, to_json};
 use super::links::{key_row, names};
 use super::session::{SqlEngine, count};
 use super::spaces::{ids, watermark_statement};
-use super::statement::{Row, Statement, in_list, in_rows, insert, update};
 use super::synchronisation::problem_statements;
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
+use crate::store::statement::{RowArgs, Statement, in_list, in_rows, insert, update};
 use crate::sync::connector::Watermark;
 use crate::sync::guard::GuardLedgerEntry;
-use crate::sync::space::{ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
-use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, StoreResult};
+use crate::sync::space::{ExportKind, ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
+use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, LinkEnd, StoreResult};
 
 /// Problems that belong to the last export of an object.
 const OF_EXPORT: &str = "('export-refused', 'export-warning', 'exported-change-not-reimported')";
@@ -21,12 +21,14 @@ impl Exports for SqlEngine {
     async fn pending(
         &self,
         connector: &ConnectorName,
+        kinds: &[ExportKind],
         after: ObjectId,
         limit: usize,
     ) -> StoreResult<Vec<PendingExport>> {
+        let kinds = kinds.iter().map(|kind| format!("'{}'", kind.code())).collect::<Vec<_>>().join(", ");
         let sql = format!(
             "SELECT {EXPORT} FROM pending_export WHERE connector = $1 AND object > $2 AND state IN ('pending', 'failed') \
-             ORDER BY object LIMIT $3"
+             AND kind IN ({kinds}) ORDER BY object LIMIT $3"
         );
         let args = vec![connector.as_str().into(), after.0.into(), (limit as i64).into()];
         self.rows("reading pending exports", Statement::new(sql, args)).await?.iter().map(decode::export).collect()
@@ -45,8 +47,8 @@ impl Exports for SqlEngine {
             behind = "AND (l.owner, l.attribute, l.target) > ($2, $3, $4)";
         }
         let sql = format!(
-            "SELECT l.owner, l.attribute, l.target, l.state FROM space_link l JOIN space_object o ON o.id = l.owner \
-             WHERE l.state IN ('staged-add', 'staged-delete') AND o.connector IN ({}) {behind} \
+            "SELECT l.owner, l.attribute, l.target, l.state FROM space_link l CROSS JOIN space_object o \
+             WHERE o.id = l.owner AND l.state IN ('staged-add', 'staged-delete') AND o.connector IN ({}) {behind} \
              ORDER BY l.owner, l.attribute, l.target LIMIT $1",
             names(std::slice::from_ref(connector))
         );
@@ -170,7 +172,7 @@ impl Exports for SqlEngine {
             if object.due {
                 due.extend(object.mv);
             }
-            let image = object.shown.as_ref().map(to_json).transpose()?;
+            let image = object.shown.as_deref().map(to_json).transpose()?;
             let unconfirmed = object.unconfirmed.as_ref().map(to_json).transpose()?;
             if inserted {
                 new.push(vec![
@@ -223,6 +225,13 @@ impl Exports for SqlEngine {
         self.write(epoch, statements).await.map(drop)
     }
 
+    async fn link_ends(&self, wanted: &[ObjectId]) -> StoreResult<Vec<LinkEnd>> {
+        let sql = "SELECT id, object_type, anchor, match_key, unconfirmed, CASE WHEN shown IS NULL THEN 0 ELSE 1 END \
+                   AS is_shown FROM space_object WHERE id IN ({})";
+        let rows = self.all_rows("reading the ends of links", in_list(sql, &[], ids(wanted))).await?;
+        rows.iter().map(decode::link_end).collect()
+    }
+
     async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>> {
         let sql = "SELECT owner, attribute, target, state FROM space_link \
                    WHERE (owner, attribute, target) IN (VALUES {})";
@@ -256,7 +265,7 @@ impl Exports for SqlEngine {
 }
 
 fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {
-    let (mut written, mut removed) = (Vec::<Row>::new(), Vec::<Row>::new());
+    let (mut written, mut removed) = (Vec::<RowArgs>::new(), Vec::<RowArgs>::new());
     for (key, change) in links {
         let mut row = key_row(&key);
         let (state, due) = match change {

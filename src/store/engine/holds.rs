@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::Row as _;
-
 use super::decode::{self, EXPORT, to_json};
 use super::links::names;
 use super::session::{SqlEngine, count};
-use super::statement::{Statement, in_rows, insert};
 use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
+use crate::store::statement::{Statement, in_rows, insert};
 use crate::sync::guard::{GuardItem, Hold, Tally, kind, kinds_of};
 use crate::sync::store::{Holds, StoreResult};
 
@@ -20,7 +18,7 @@ impl Holds for SqlEngine {
         let one = || vec![connector.as_str().into()];
         let sql = "SELECT object_type, CAST(COUNT(*) AS BIGINT) AS n FROM space_object \
                    WHERE connector = $1 AND shown IS NOT NULL GROUP BY object_type";
-        for row in self.rows("counting a target space", Statement::new(sql, one())).await? {
+        for row in self.rows("counting a target space", Statement::new(sql, one())).await?.iter() {
             tally.population.insert(row.get("object_type"), row.get("n"));
         }
         // Only these can destroy something; the test on the text spares reading the others.
@@ -30,8 +28,8 @@ impl Holds for SqlEngine {
              JOIN space_object o ON o.id = p.object WHERE p.connector = $1 AND (p.kind = 'delete' OR \
              (p.kind = 'update' AND (p.changes LIKE '%[]%' OR p.changes LIKE '%\"FALSE\"%')))"
         );
-        for row in self.rows("counting pending exports", Statement::new(sql, one())).await? {
-            let export = decode::export(&row)?;
+        for row in self.rows("counting pending exports", Statement::new(sql, one())).await?.iter() {
+            let export = decode::export(row)?;
             let object_type: String = row.get("object_type");
             let item = item_name(row.get("match_key"), row.get("anchor"));
             for kind in kinds_of(&export, &object_type) {
@@ -43,7 +41,7 @@ impl Holds for SqlEngine {
         let sql = "SELECT kind, CAST(SUM(count) AS BIGINT) AS n FROM guard_ledger \
                    WHERE target = $1 AND at > $2 AND released = 0 GROUP BY kind";
         let args = vec![connector.as_str().into(), since.millis().into()];
-        for row in self.rows("reading the guard's ledger", Statement::new(sql, args)).await? {
+        for row in self.rows("reading the guard's ledger", Statement::new(sql, args)).await?.iter() {
             tally.exported.insert(row.get("kind"), row.get("n"));
         }
         Ok(tally)
@@ -116,7 +114,7 @@ impl SqlEngine {
              JOIN space_object t ON t.id = l.target WHERE l.state = 'staged-delete' AND {of_target}"
         );
         let mut groups: BTreeMap<i64, String> = BTreeMap::new();
-        for row in self.rows("counting staged links", Statement::new(sql, Vec::new())).await? {
+        for row in self.rows("counting staged links", Statement::new(sql, Vec::new())).await?.iter() {
             let group = item_name(row.get("owner_key"), row.get("owner_anchor"));
             let member = item_name(row.get("target_key"), row.get("target_anchor"));
             let item = format!("{group} > {member}");
@@ -136,7 +134,7 @@ impl SqlEngine {
         let sql = "SELECT owner, CAST(COUNT(*) AS BIGINT) AS n FROM space_link \
                    WHERE state <> 'staged-add' AND owner IN ({}) GROUP BY owner";
         let owners = groups.keys().map(|id| (*id).into()).collect();
-        for row in self.all_rows("counting members", super::statement::in_list(sql, &[], owners)).await? {
+        for row in self.all_rows("counting members", crate::store::statement::in_list(sql, &[], owners)).await?.iter() {
             if let Some(group) = groups.get(&row.get::<i64, _>("owner")) {
                 tally.population.insert(kind::members_of(group), row.get("n"));
             }

@@ -1,21 +1,21 @@
 //! Read sets of the link passes and their commit.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use sqlx::Row as _;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::decode::{self, folded, link_key};
 use super::session::SqlEngine;
-use super::statement::{Row, Statement, in_list, in_rows, insert};
 use super::synchronisation::mv_ids;
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
+use crate::store::rows::Row;
+use crate::store::statement::{RowArgs, Statement, in_list, in_rows, insert};
 use crate::sync::attribute::Attribute;
 use crate::sync::change_set::{LinkBatch, MvPair};
 use crate::sync::metaverse::{MvId, MvLink};
-use crate::sync::space::{LinkKey, ObjectId, SpaceLink};
+use crate::sync::space::{LinkKey, ObjectId};
 use crate::sync::store::{Links, StoreResult};
-use crate::sync::synchronise::{DueLink, PairFacts};
+use crate::sync::synchronise::{DueLink, TargetEnds};
 
 #[async_trait::async_trait]
 impl Links for SqlEngine {
@@ -26,11 +26,13 @@ impl Links for SqlEngine {
              (SELECT 1 FROM mv_link m WHERE m.contributor = space_link.owner \
              AND m.source_attribute = space_link.attribute AND m.source_target = space_link.target)"
         );
-        // A pair without a link between its target objects, and a link without a pair.
+        // A pair without a link between its target objects, and a link without a pair. SQLite takes the tables of a
+        // CROSS JOIN in the order in which they stand.
         let pairs = format!(
             "UPDATE mv_link SET due = 1 WHERE due = 0 AND NOT EXISTS \
-             (SELECT 1 FROM space_object o JOIN space_link l ON l.owner = o.id JOIN space_object t ON t.id = l.target \
-             WHERE o.mv = mv_link.owner AND o.connector IN ({0}) AND t.mv = mv_link.target AND t.connector = o.connector)",
+             (SELECT 1 FROM space_object o CROSS JOIN space_object t CROSS JOIN space_link l \
+             WHERE o.mv = mv_link.owner AND o.connector IN ({0}) AND t.mv = mv_link.target AND t.connector = o.connector \
+             AND l.owner = o.id AND l.target = t.id)",
             names(targets)
         );
         let links = format!(
@@ -47,26 +49,33 @@ impl Links for SqlEngine {
         self.write(epoch, statements.into_iter().map(|sql| Statement::new(sql, Vec::new())).collect()).await.map(drop)
     }
 
-    async fn due_links(&self, targets: &[ConnectorName], limit: usize) -> StoreResult<Vec<DueLink>> {
+    async fn due_links(
+        &self,
+        targets: &[ConnectorName],
+        after: Option<&LinkKey>,
+        limit: usize,
+    ) -> StoreResult<Vec<DueLink>> {
+        let mut args = vec![(limit as i64).into()];
+        let mut behind = "";
+        if let Some(after) = after {
+            args.extend(key_row(after));
+            behind = "AND (l.owner, l.attribute, l.target) > ($2, $3, $4)";
+        }
         let sql = format!(
             "SELECT l.owner, l.attribute, l.target, l.state, o.mv AS owner_mv, o.applied AS owner_applied, \
              t.mv AS target_mv FROM space_link l JOIN space_object o ON o.id = l.owner \
-             LEFT JOIN space_object t ON t.id = l.target WHERE l.due = 1 AND o.connector NOT IN ({}) \
+             LEFT JOIN space_object t ON t.id = l.target WHERE l.due = 1 AND o.connector NOT IN ({}) {behind} \
              ORDER BY l.owner, l.attribute, l.target LIMIT $1",
             names(targets)
         );
-        let rows = self.rows("reading due links", Statement::new(sql, vec![(limit as i64).into()])).await?;
-        let mut applied: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let rows = self.rows("reading due links", Statement::new(sql, args)).await?;
+        let mut applied = Applied::default();
         rows.iter()
             .map(|row| {
-                let text: String = row.get("owner_applied");
-                if !applied.contains_key(&text) {
-                    applied.insert(text.clone(), decode::json(row, "owner_applied")?);
-                }
                 Ok(DueLink {
                     link: decode::link(row)?,
                     owner_mv: row.get::<Option<i64>, _>("owner_mv").map(MvId),
-                    owner_applied: applied[&text].clone(),
+                    owner_applied: applied.read(row, "owner_applied")?,
                     target_mv: row.get::<Option<i64>, _>("target_mv").map(MvId),
                 })
             })
@@ -95,51 +104,34 @@ impl Links for SqlEngine {
     ) -> StoreResult<Vec<(LinkKey, Option<MvId>, Option<MvId>)>> {
         let sql = format!(
             "SELECT l.owner, l.attribute, l.target, o.mv AS owner_mv, t.mv AS target_mv FROM space_link l \
-             JOIN space_object o ON o.id = l.owner LEFT JOIN space_object t ON t.id = l.target \
-             WHERE l.due = 1 AND o.connector IN ({}) ORDER BY l.owner, l.attribute, l.target LIMIT $1",
+             CROSS JOIN space_object o LEFT JOIN space_object t ON t.id = l.target \
+             WHERE o.id = l.owner AND l.due = 1 AND o.connector IN ({}) ORDER BY l.owner, l.attribute, l.target LIMIT $1",
             names(targets)
         );
         let rows = self.rows("reading due links", Statement::new(sql, vec![(limit as i64).into()])).await?;
-        let mv = |row: &sqlx::any::AnyRow, column| row.get::<Option<i64>, _>(column).map(MvId);
+        let mv = |row: Row<'_>, column| row.get::<Option<i64>, _>(column).map(MvId);
         Ok(rows.iter().map(|row| (link_key(row), mv(row, "owner_mv"), mv(row, "target_mv"))).collect())
     }
 
-    async fn pair_facts(&self, targets: &[ConnectorName], pairs: &BTreeSet<MvPair>) -> StoreResult<PairFacts> {
-        let mut facts = PairFacts::default();
+    async fn alive_pairs(&self, pairs: &BTreeSet<MvPair>) -> StoreResult<BTreeSet<MvPair>> {
         let sql = "SELECT owner, attribute, target FROM mv_link WHERE gone = 0 \
                    AND (owner, attribute, target) IN (VALUES {})";
         let alive =
             self.all_rows("reading metaverse links", in_rows(sql, &[], pairs.iter().map(pair_row).collect())).await?;
-        facts.alive = alive.iter().map(pair).collect();
+        Ok(alive.iter().map(pair).collect())
+    }
 
-        let ends: BTreeSet<MvId> = pairs.iter().flat_map(|pair| [pair.owner, pair.target]).collect();
-        let ends: Vec<MvId> = ends.into_iter().collect();
-        let sql = format!(
-            "SELECT id, connector, mv, applied FROM space_object WHERE mv IN ({{}}) AND connector IN ({})",
-            names(targets)
-        );
-        for row in self.all_rows("reading target objects", in_list(&sql, &[], mv_ids(&ends))).await? {
-            let mv = MvId(row.get("mv"));
-            let value = (ObjectId(row.get("id")), decode::json(&row, "applied")?);
-            facts.targets.insert((decode::connector(&row)?, mv), value);
-        }
-        let mut keys = BTreeSet::new();
-        for pair in pairs {
-            for connector in targets {
-                let owner = facts.targets.get(&(connector.clone(), pair.owner)).map(|(id, _)| *id);
-                let target = facts.targets.get(&(connector.clone(), pair.target)).map(|(id, _)| *id);
-                if let (Some(owner), Some(target)) = (owner, target) {
-                    keys.insert((owner, target));
-                }
+    async fn target_ends(&self, targets: &[ConnectorName], mvs: &[MvId]) -> StoreResult<TargetEnds> {
+        let sql = "SELECT id, connector, mv, applied FROM space_object WHERE mv IN ({})";
+        let (mut ends, mut applied) = (TargetEnds::default(), Applied::default());
+        for row in self.all_rows("reading target objects", in_list(sql, &[], mv_ids(mvs))).await?.iter() {
+            let connector: &str = row.get("connector");
+            if let Some(connector) = targets.iter().find(|name| name.as_str() == connector) {
+                let end = (ObjectId(row.get("id")), applied.read(row, "applied")?);
+                ends.entry(connector.clone()).or_default().insert(MvId(row.get("mv")), end);
             }
         }
-        let rows = keys.into_iter().map(|(owner, target)| vec![owner.0.into(), target.0.into()]).collect();
-        let sql = "SELECT owner, attribute, target, state FROM space_link WHERE (owner, target) IN (VALUES {})";
-        for row in self.all_rows("reading target links", in_rows(sql, &[], rows)).await? {
-            let SpaceLink { key, state } = decode::link(&row)?;
-            facts.links.insert(key, state);
-        }
-        Ok(facts)
+        Ok(ends)
     }
 
     async fn commit_links(&self, epoch: LeaseEpoch, batch: LinkBatch) -> StoreResult<()> {
@@ -148,7 +140,7 @@ impl Links for SqlEngine {
 }
 
 fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
-    let keys = |keys: &[LinkKey]| keys.iter().map(key_row).collect::<Vec<Row>>();
+    let keys = |keys: &[LinkKey]| keys.iter().map(key_row).collect::<Vec<RowArgs>>();
     let mut statements = Vec::new();
     statements.extend(in_rows(
         "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
@@ -168,14 +160,14 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
     ));
     let rows = batch.mv_added.iter().map(|link| {
         let mut row = mv_row_key(link);
-        row.extend([folded(&link.attribute).into(), 1.into(), 0.into()]);
+        row.extend([folded(&link.attribute).into(), 0.into(), 0.into()]);
         row
     });
     statements.extend(insert(
         "mv_link (contributor, source_attribute, source_target, owner, target, attribute, due, gone)",
         rows.collect(),
         "ON CONFLICT (contributor, source_attribute, source_target, owner, target) DO UPDATE SET \
-         attribute = excluded.attribute, due = 1, gone = 0",
+         attribute = excluded.attribute, due = 0, gone = 0",
     ));
     let rows = batch.target_written.iter().map(|link| {
         let mut row = key_row(&link.key);
@@ -197,7 +189,7 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
         &[],
         keys(&batch.target_evaluated),
     ));
-    let pairs: Vec<Row> = batch.pairs.iter().map(pair_row).collect();
+    let pairs: Vec<RowArgs> = batch.pairs.iter().map(pair_row).collect();
     statements.extend(in_rows(
         "DELETE FROM mv_link WHERE gone = 1 AND (owner, attribute, target) IN (VALUES {})",
         &[],
@@ -211,15 +203,31 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
     statements
 }
 
-pub(super) fn key_row(key: &LinkKey) -> Row {
+/// The sets of applied rules of an answer: few different ones on many rows.
+#[derive(Default)]
+struct Applied(HashMap<String, Arc<BTreeSet<String>>>);
+
+impl Applied {
+    fn read(&mut self, row: Row<'_>, column: &'static str) -> StoreResult<Arc<BTreeSet<String>>> {
+        let text: &str = row.get(column);
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let applied: Arc<BTreeSet<String>> = Arc::new(decode::json(row, column)?);
+        self.0.insert(text.to_owned(), applied.clone());
+        Ok(applied)
+    }
+}
+
+pub(super) fn key_row(key: &LinkKey) -> RowArgs {
     vec![key.owner.0.into(), folded(&key.attribute).into(), key.target.0.into()]
 }
 
-fn pair_row(pair: &MvPair) -> Row {
+fn pair_row(pair: &MvPair) -> RowArgs {
     vec![pair.owner.0.into(), folded(&pair.attribute).into(), pair.target.0.into()]
 }
 
-fn mv_row_key(link: &MvLink) -> Row {
+fn mv_row_key(link: &MvLink) -> RowArgs {
     vec![
         link.contributor.0.into(),
         folded(&link.source_attribute).into(),
@@ -229,7 +237,7 @@ fn mv_row_key(link: &MvLink) -> Row {
     ]
 }
 
-fn pair(row: &sqlx::any::AnyRow) -> MvPair {
+fn pair(row: Row<'_>) -> MvPair {
     MvPair {
         owner: MvId(row.get("owner")),
         attribute: Attribute::new(row.get::<String, _>("attribute")),

@@ -11,7 +11,6 @@ mod links;
 mod runs;
 mod session;
 mod spaces;
-mod statement;
 mod synchronisation;
 
 pub use activation::SqlActivations;

@@ -1,13 +1,11 @@
 //! Runs, steps, problems and figures.
 
-use sqlx::Row as _;
-
 use super::decode::{self, to_json};
 use super::links::names;
 use super::session::{SqlEngine, count};
-use super::statement::Statement;
 use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
+use crate::store::statement::Statement;
 use crate::sync::problem::{ObjectProblem, Problem, ProblemCode};
 use crate::sync::run::{RunOutcome, RunRecord, StepRecord};
 use crate::sync::space::ObjectId;
@@ -93,14 +91,14 @@ impl Runs for SqlEngine {
         let sql = "SELECT id, profile, rules, started_at, ended_at, outcome, detail FROM sync_run \
                    ORDER BY id DESC LIMIT $1";
         let mut runs = Vec::new();
-        for row in self.rows("reading runs", Statement::new(sql, vec![(limit as i64).into()])).await? {
+        for row in self.rows("reading runs", Statement::new(sql, vec![(limit as i64).into()])).await?.iter() {
             let run = RunRecord {
                 number: row.get("id"),
                 profile: row.get("profile"),
                 rules: row.get("rules"),
                 started_at: Timestamp::from_millis(row.get("started_at")),
                 ended_at: row.get::<Option<i64>, _>("ended_at").map(Timestamp::from_millis),
-                outcome: decode::code(&row, "outcome", RunOutcome::from_code)?,
+                outcome: decode::code(row, "outcome", RunOutcome::from_code)?,
                 detail: row.get("detail"),
             };
             let sql = "SELECT ordinal, connector, kind, started_at, ended_at, outcome, counters, detail FROM sync_step \
@@ -148,7 +146,7 @@ impl Runs for SqlEngine {
         let one = || vec![connector.as_str().into()];
         let sql = "SELECT kind, CAST(COUNT(*) AS BIGINT) AS n, CAST(COUNT(mv) AS BIGINT) AS joined FROM space_object \
                    WHERE connector = $1 GROUP BY kind";
-        for row in self.rows("counting a space", Statement::new(sql, one())).await? {
+        for row in self.rows("counting a space", Statement::new(sql, one())).await?.iter() {
             match row.get::<String, _>("kind").as_str() {
                 "object" => {
                     figures.objects = row.get("n");
@@ -160,7 +158,7 @@ impl Runs for SqlEngine {
         }
         let sql = "SELECT kind, state, CAST(COUNT(*) AS BIGINT) AS n FROM pending_export WHERE connector = $1 \
                    GROUP BY kind, state";
-        for row in self.rows("counting pending exports", Statement::new(sql, one())).await? {
+        for row in self.rows("counting pending exports", Statement::new(sql, one())).await?.iter() {
             let n: i64 = row.get("n");
             match row.get::<String, _>("kind").as_str() {
                 "add" => figures.pending_adds += n,
@@ -176,7 +174,7 @@ impl Runs for SqlEngine {
              WHERE o.connector IN ({}) GROUP BY l.state",
             names(std::slice::from_ref(connector))
         );
-        for row in self.rows("counting links", Statement::new(sql, Vec::new())).await? {
+        for row in self.rows("counting links", Statement::new(sql, Vec::new())).await?.iter() {
             let n: i64 = row.get("n");
             match row.get::<String, _>("state").as_str() {
                 "staged-add" | "staged-delete" => figures.pending_links += n,

@@ -1,12 +1,10 @@
 //! Reads and writes of import.
 
-use sqlx::Row as _;
-
 use super::decode::{self, HEAD, folded, to_json};
 use super::session::SqlEngine;
-use super::statement::{Arg, Row, Statement, in_list, insert, update};
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
+use crate::store::statement::{Arg, RowArgs, Statement, in_list, insert, update};
 use crate::sync::change_set::ImportBatch;
 use crate::sync::connector::{KnownBase, Watermark};
 use crate::sync::join_key::JoinKey;
@@ -236,7 +234,7 @@ pub(super) fn watermark_statement(connector: &ConnectorName, watermark: Watermar
     )
 }
 
-fn placement(head: &SpaceHead) -> Row {
+fn placement(head: &SpaceHead) -> RowArgs {
     vec![
         head.id.0.into(),
         head.object_type.as_str().into(),
@@ -249,7 +247,7 @@ fn placement(head: &SpaceHead) -> Row {
     ]
 }
 
-fn link_row(key: &LinkKey, state: LinkState) -> Row {
+fn link_row(key: &LinkKey, state: LinkState) -> RowArgs {
     vec![key.owner.0.into(), folded(&key.attribute).into(), key.target.0.into(), state.code().into(), 1.into()]
 }
 

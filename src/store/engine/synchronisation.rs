@@ -1,14 +1,12 @@
 //! Read sets of synchronise and its commit: metaverse, links that become due, staged exports, cleared imports, in one
 //! transaction per batch.
 
-use sqlx::Row as _;
-
 use super::decode::{self, EXPORT, OBJECT, to_json};
 use super::session::SqlEngine;
 use super::spaces::ids;
-use super::statement::{Arg, Row, Statement, in_list, in_rows, insert, update};
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
+use crate::store::statement::{Arg, RowArgs, Statement, in_list, in_rows, insert, update};
 use crate::sync::change_set::SyncBatch;
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
@@ -142,7 +140,7 @@ fn objects(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<()
         rows,
         "",
     ));
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<RowArgs> = Vec::new();
     let mut emptied = Vec::new();
     for object in &batch.updated {
         if object.anchor.is_none() && object.shown.is_none() && object.match_key.is_none() {
@@ -179,7 +177,7 @@ fn metaverse(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<
         rows.push(vec![
             object.id.0.into(),
             object.object_type.as_str().into(),
-            to_json(&object.attributes)?.into(),
+            to_json(&*object.attributes)?.into(),
             object.due.into(),
         ]);
     }

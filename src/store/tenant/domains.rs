@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::super::audit::AuditLog;
 use super::super::error::StoreError;
+use super::super::statement::Statement;
 use super::super::writer::Urgency;
 use super::feed::Feed;
 use super::recalculation::mark_recalculation;
@@ -243,7 +244,7 @@ async fn write_new(conn: &mut Connection, domain: &Domain) -> Result<(), StoreEr
     cells.extend(setting_cells(domain));
     let into = "tenant_domain (name, is_initial, challenge, created_at, recalculated_at, verification, verified_at, \
                 method, method_since, backup, failover, max_hash_age_ms, pin, pin_by, pin_at, partner, version)";
-    insert(conn, into, "", &[cells], "adding a domain").await?;
+    insert(conn, into, "", vec![cells], "adding a domain").await?;
     Ok(())
 }
 
@@ -272,18 +273,12 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
 }
 
 async fn update(conn: &mut Connection, domain: &Domain) -> Result<(), StoreError> {
-    let mut query = sqlx::query(
-        "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
-         failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, partner = $11, version = $12 \
-         WHERE name = $13",
-    );
-    for cell in setting_cells(domain) {
-        query = match cell {
-            Cell::Text(value) => query.bind(value),
-            Cell::Number(value) => query.bind(value),
-        };
-    }
-    query.bind(domain.name.to_string()).execute(conn).await.map_err(StoreError::doing("changing a domain"))?;
+    let sql = "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
+               failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, partner = $11, version = $12 \
+               WHERE name = $13";
+    let mut cells = setting_cells(domain);
+    cells.push(domain.name.to_string().into());
+    conn.rows("changing a domain", vec![Statement::new(sql, cells)]).await?;
     Ok(())
 }
 

@@ -1,8 +1,7 @@
 //! The change feed (design D24): numbers in commit order.
 
-use sqlx::Row;
-
 use super::super::error::StoreError;
+use super::super::statement::Statement;
 use super::sql::{Cell, insert};
 use crate::identity::Timestamp;
 use crate::store::Connection;
@@ -27,11 +26,10 @@ pub(super) const fn operation_word(operation: ChangeOperation) -> &'static str {
 impl Feed {
     /// Waits for other writers of the directory and locks the counter. The first statement of every such transaction.
     pub(super) async fn lock(conn: &mut Connection, now: Timestamp) -> Result<Self, StoreError> {
-        let row = sqlx::query("UPDATE counter SET value = value WHERE name = 'change_feed' RETURNING value")
-            .fetch_one(conn)
-            .await
-            .map_err(StoreError::doing("locking the change feed"))?;
-        Ok(Self { last: row.get("value"), now, rows: Vec::new() })
+        let sql = "UPDATE counter SET value = value WHERE name = 'change_feed' RETURNING value";
+        let rows = conn.rows("locking the change feed", vec![Statement::new(sql, Vec::new())]).await?;
+        let last = rows.first().ok_or(StoreError::NotInitialised)?.get("value");
+        Ok(Self { last, now, rows: Vec::new() })
     }
 
     pub(super) fn note(&mut self, kind: &str, id: String, member: Option<String>, operation: ChangeOperation) {
@@ -53,12 +51,9 @@ impl Feed {
             return Ok(());
         }
         let into = "change_feed (number, kind, id, member, operation, at)";
-        insert(conn, into, "", &self.rows, "writing the change feed").await?;
-        sqlx::query("UPDATE counter SET value = $1 WHERE name = 'change_feed'")
-            .bind(self.last)
-            .execute(conn)
-            .await
-            .map_err(StoreError::doing("numbering the change feed"))?;
+        insert(conn, into, "", self.rows, "writing the change feed").await?;
+        let sql = "UPDATE counter SET value = $1 WHERE name = 'change_feed'";
+        conn.rows("numbering the change feed", vec![Statement::new(sql, vec![self.last.into()])]).await?;
         Ok(())
     }
 }

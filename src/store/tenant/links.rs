@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::Row;
-use sqlx::any::AnyRow;
-
 use super::super::bulk::{chunk_sizes, values_clause};
 use super::super::error::StoreError;
+use super::super::rows::Rows;
 use super::feed::Feed;
 use super::load::object_id;
 use super::sql::{Cell, insert, keys, where_in};
@@ -64,11 +62,11 @@ pub(super) async fn apply(
     note_waiting(feed, &rows, ChangeOperation::Delete);
     let into = "membership (group_oid, member_kind, member_oid)";
     let tail = "ON CONFLICT DO NOTHING RETURNING group_oid, member_kind, member_oid";
-    let rows = insert(conn, into, tail, &added, "adding memberships").await?;
+    let rows = insert(conn, into, tail, added, "adding memberships").await?;
     note(feed, &mut counts, &rows, ChangeOperation::Add);
     let into = "membership_waiting (group_oid, member_anchor)";
     let tail = "ON CONFLICT DO NOTHING RETURNING group_oid, member_anchor";
-    let rows = insert(conn, into, tail, &waiting, "noting waiting memberships").await?;
+    let rows = insert(conn, into, tail, waiting, "noting waiting memberships").await?;
     note_waiting(feed, &rows, ChangeOperation::Add);
     add_to_counts(conn, counts).await?;
     Ok(unresolved)
@@ -87,7 +85,7 @@ pub(super) async fn join_waiting(conn: &mut Connection, plan: &Plan) -> Result<(
     let head = "DELETE FROM membership_waiting WHERE member_anchor";
     let found = where_in(conn, head, "RETURNING group_oid, member_anchor", &anchors, "joining waiting members").await?;
     let mut rows: Vec<Vec<Cell>> = Vec::new();
-    for row in found {
+    for row in &found {
         let (group, anchor): (String, String) = (row.get("group_oid"), row.get("member_anchor"));
         rows.extend(added.get(&anchor).map(|member| {
             let (kind, oid) = member_key(member);
@@ -96,9 +94,9 @@ pub(super) async fn join_waiting(conn: &mut Connection, plan: &Plan) -> Result<(
     }
     let into = "membership (group_oid, member_kind, member_oid)";
     let tail = "ON CONFLICT DO NOTHING RETURNING group_oid, member_kind, member_oid";
-    let rows = insert(conn, into, tail, &rows, "joining waiting members").await?;
+    let rows = insert(conn, into, tail, rows, "joining waiting members").await?;
     let mut counts = BTreeMap::new();
-    for row in rows {
+    for row in &rows {
         *counts.entry(row.get("group_oid")).or_insert(0) += 1;
     }
     add_to_counts(conn, counts).await
@@ -113,7 +111,7 @@ async fn resolve(conn: &mut Connection, deltas: &[LinkDelta]) -> Result<HashMap<
         ("user", "SELECT oid, source_anchor FROM tenant_user WHERE source_anchor"),
         ("group", "SELECT oid, source_anchor FROM tenant_group WHERE source_anchor"),
     ] {
-        for row in where_in(conn, head, "", &anchors, "resolving members").await? {
+        for row in &where_in(conn, head, "", &anchors, "resolving members").await? {
             members.insert(row.get("source_anchor"), object_id(kind, row.get("oid"))?);
         }
     }
@@ -127,7 +125,7 @@ fn member_key(member: &ObjectId) -> (&'static str, String) {
     }
 }
 
-fn note(feed: &mut Feed, counts: &mut BTreeMap<String, i64>, rows: &[AnyRow], operation: ChangeOperation) {
+fn note(feed: &mut Feed, counts: &mut BTreeMap<String, i64>, rows: &Rows, operation: ChangeOperation) {
     let step = if operation == ChangeOperation::Add { 1 } else { -1 };
     for row in rows {
         let (group, kind, oid): (String, String, String) =
@@ -137,7 +135,7 @@ fn note(feed: &mut Feed, counts: &mut BTreeMap<String, i64>, rows: &[AnyRow], op
     }
 }
 
-fn note_waiting(feed: &mut Feed, rows: &[AnyRow], operation: ChangeOperation) {
+fn note_waiting(feed: &mut Feed, rows: &Rows, operation: ChangeOperation) {
     for row in rows {
         let anchor: String = row.get("member_anchor");
         feed.note("member", row.get("group_oid"), Some(format!("anchor:{anchor}")), operation);

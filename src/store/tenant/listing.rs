@@ -217,7 +217,7 @@ impl TenantStore {
         let meant: Vec<GroupId> = rows
             .iter()
             .filter(|row| {
-                let (sid, anchor, name) = (text(row, "sid"), text(row, "source_anchor"), text(row, "display_name"));
+                let (sid, anchor, name) = (text(*row, "sid"), text(*row, "source_anchor"), text(*row, "display_name"));
                 is_meant(sid.as_deref(), anchor.as_deref(), name.as_deref())
             })
             .map(|row| parse("tenant_group", "oid", row.get("oid")))

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::Row;
-
 use super::super::error::StoreError;
+use super::super::statement::Statement;
 use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, parse, read_group, read_user};
 use super::sql::{keys, unreadable, where_in};
 use crate::identity::Timestamp;
@@ -62,9 +61,9 @@ async fn add_records(
     );
     let groups = format!("SELECT {GROUP_COLUMNS} FROM tenant_group g WHERE g.{column}");
     let rows = where_in(conn, &users, "", &values, "reading users").await?;
-    let users = rows.iter().map(read_user).collect::<Result<Vec<UserRecord>, _>>()?;
+    let users = rows.iter().map(|row| read_user(&row)).collect::<Result<Vec<UserRecord>, _>>()?;
     let rows = where_in(conn, &groups, "", &values, "reading groups").await?;
-    let groups = rows.iter().map(read_group).collect::<Result<Vec<GroupRecord>, _>>()?;
+    let groups = rows.iter().map(|row| read_group(&row)).collect::<Result<Vec<GroupRecord>, _>>()?;
     let ids: Vec<ObjectId> = users.iter().map(UserRecord::id).chain(groups.iter().map(GroupRecord::id)).collect();
     let mut quarantined = quarantined_of(conn, &ids).await?;
     for mut user in users {
@@ -86,7 +85,7 @@ pub(super) async fn quarantined_of(
     let ids = keys(ids.iter().map(ToString::to_string));
     let head = "SELECT oid, kind, value, held_by, since FROM quarantined_value WHERE oid";
     let mut found: HashMap<String, BTreeMap<UniqueKind, Quarantined>> = HashMap::new();
-    for row in where_in(conn, head, "", &ids, "reading quarantined values").await? {
+    for row in &where_in(conn, head, "", &ids, "reading quarantined values").await? {
         let value = Quarantined {
             value: row.get("value"),
             held_by: row.get("held_by"),
@@ -126,7 +125,7 @@ async fn add_holders(
     let mut found = HashMap::new();
     let pairs: Vec<_> = values.iter().map(|value| vec![kind.as_str().into(), value.clone().into()]).collect();
     let head = "SELECT value, owner_kind, owner FROM unique_value WHERE (kind, value)";
-    for row in where_in(conn, head, "", &pairs, "reading the holders of unique values").await? {
+    for row in &where_in(conn, head, "", &pairs, "reading the holders of unique values").await? {
         let value: String = row.get("value");
         found.insert(value, object_id(row.get("owner_kind"), row.get("owner"))?);
     }
@@ -156,7 +155,7 @@ async fn add_credential_holders(
         .map(|(connector, anchor)| vec![connector.into(), anchor.into()])
         .collect();
     let head = "SELECT connector, anchor, oid FROM credential_source WHERE (connector, anchor)";
-    for row in where_in(conn, head, "", &pairs, "reading credential sources").await? {
+    for row in &where_in(conn, head, "", &pairs, "reading credential sources").await? {
         let (connector, anchor): (String, String) = (row.get("connector"), row.get("anchor"));
         let holder = ObjectId::User(parse("credential_source", "oid", row.get("oid"))?);
         found.insert(format!("{connector}/{anchor}"), holder);
@@ -179,7 +178,7 @@ async fn add_claimants(
     let pairs: Vec<_> = values.iter().map(|value| vec![kind.as_str().into(), value.clone().into()]).collect();
     let head = "SELECT oid, value FROM quarantined_value WHERE (kind, value)";
     let mut claims: HashMap<String, HashSet<String>> = HashMap::new();
-    for row in where_in(conn, head, "", &pairs, "reading the claimants of unique values").await? {
+    for row in &where_in(conn, head, "", &pairs, "reading the claimants of unique values").await? {
         claims.entry(row.get("value")).or_default().insert(row.get("oid"));
     }
     let oids: HashSet<String> = claims.values().flatten().cloned().collect();
@@ -196,21 +195,17 @@ async fn add_claimants(
 
 /// The domains as they are now.
 pub(super) async fn domain_rules(conn: &mut Connection) -> Result<DomainRules, StoreError> {
-    let domains = sqlx::query("SELECT name, verification FROM tenant_domain ORDER BY name")
-        .fetch_all(&mut *conn)
-        .await
-        .map_err(StoreError::doing("reading the domains"))?;
+    let sql = "SELECT name, verification FROM tenant_domain ORDER BY name";
+    let domains = conn.rows("reading the domains", vec![Statement::new(sql, Vec::new())]).await?;
     let initial = domains.iter().find(|row| row.get::<String, _>("verification") == "initial");
     let initial: String = initial.ok_or(StoreError::NotInitialised)?.get("name");
     let mut rules = DomainRules::new(parse("tenant_domain", "name", &initial)?);
     for row in domains.iter().filter(|row| row.get::<String, _>("verification") != "pending") {
         rules.verify(parse("tenant_domain", "name", row.get("name"))?);
     }
-    let registered = sqlx::query("SELECT connector, domain FROM connector_domain")
-        .fetch_all(conn)
-        .await
-        .map_err(StoreError::doing("reading the connectors' domains"))?;
-    for row in registered {
+    let sql = "SELECT connector, domain FROM connector_domain";
+    let registered = conn.rows("reading the connectors' domains", vec![Statement::new(sql, Vec::new())]).await?;
+    for row in &registered {
         let connector = parse("connector_domain", "connector", row.get("connector"))?;
         rules.register(connector, parse("connector_domain", "domain", row.get("domain"))?);
     }

@@ -213,7 +213,7 @@ async fn leave_groups(conn: &mut Connection, feed: &mut Feed, kind: &str, object
     let head = "DELETE FROM membership WHERE (member_kind, member_oid)";
     let rows = where_in(conn, head, "RETURNING group_oid, member_oid", &members, "ending memberships").await?;
     let mut counts = BTreeMap::new();
-    for row in rows {
+    for row in &rows {
         let (group, member): (String, String) = (row.get("group_oid"), row.get("member_oid"));
         if let Some(Some(anchor)) = objects.get(&member) {
             feed.note("member", group.clone(), Some(format!("anchor:{anchor}")), ChangeOperation::Delete);

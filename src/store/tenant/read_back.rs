@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
-use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
-
 use super::super::error::StoreError;
+use super::super::rows::{Row, Rows};
+use super::super::statement::Statement;
 use super::export::unavailable;
 use super::load::object_id;
 use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, read_group, read_user, text};
@@ -19,6 +17,7 @@ use crate::tenant::{
     Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ObjectId, ShadowLink,
     ShadowObject, TenantReadBack, TenantUnavailable, UserShadow,
 };
+use async_trait::async_trait;
 
 #[async_trait]
 impl TenantReadBack for TenantStore {
@@ -82,31 +81,19 @@ const WAITING: &str = "anchor:";
 
 impl TenantStore {
     async fn read_newest_change(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT value FROM counter WHERE name = 'change_feed'")
-            .fetch_one(self.db.read())
-            .await
-            .map_err(StoreError::doing("reading the change feed"))?;
-        Ok(row.get("value"))
+        let sql = "SELECT value FROM counter WHERE name = 'change_feed'";
+        let rows = self.db.fetch("reading the change feed", vec![Statement::new(sql, Vec::new())]).await?;
+        Ok(rows.first().ok_or(StoreError::NotInitialised)?.get("value"))
     }
 
-    async fn read_page(
-        &self,
-        sql: String,
-        after: Option<&SourceAnchor>,
-        limit: u32,
-    ) -> Result<Vec<AnyRow>, StoreError> {
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(after.map(ToString::to_string).unwrap_or_default())
-            .bind(i64::from(limit))
-            .fetch_all(self.db.read())
-            .await
-            .map_err(StoreError::doing("reading the directory back"))
+    async fn read_page(&self, sql: String, after: Option<&SourceAnchor>, limit: u32) -> Result<Rows, StoreError> {
+        let args = vec![after.map(ToString::to_string).unwrap_or_default().into(), i64::from(limit).into()];
+        self.db.fetch("reading the directory back", vec![Statement::new(sql, args)]).await
     }
 
     async fn read_links(&self, after: Option<&LinkPosition>, limit: u32) -> Result<LinkPage, StoreError> {
         let start = LinkPosition { group: String::new(), member: String::new() };
         let after = after.unwrap_or(&start);
-        let doing = || StoreError::doing("reading memberships back");
         let (sql, waiting) = if after.member.starts_with(WAITING) {
             let sql = "SELECT w.group_oid, w.member_anchor AS member, g.source_anchor AS group_anchor, \
                        w.member_anchor AS member_anchor \
@@ -128,13 +115,14 @@ impl TenantStore {
                        ORDER BY m.group_oid, m.member_kind, m.member_oid LIMIT $4";
             (sql, false)
         };
-        let mut query = sqlx::query(sql).bind(after.group.clone());
-        query = match after.member.split_once(':') {
-            Some(("anchor", anchor)) => query.bind(anchor.to_owned()),
-            Some((kind, oid)) => query.bind(kind.to_owned()).bind(oid.to_owned()),
-            None => query.bind(String::new()).bind(String::new()),
-        };
-        let rows = query.bind(i64::from(limit)).fetch_all(self.db.read()).await.map_err(doing())?;
+        let mut args = vec![after.group.as_str().into()];
+        match after.member.split_once(':') {
+            Some(("anchor", anchor)) => args.push(anchor.into()),
+            Some((kind, oid)) => args.extend([kind.into(), oid.into()]),
+            None => args.extend(["".into(), "".into()]),
+        }
+        args.push(i64::from(limit).into());
+        let rows = self.db.fetch("reading memberships back", vec![Statement::new(sql, args)]).await?;
         let links = rows
             .iter()
             .map(|row| ShadowLink {
@@ -153,14 +141,10 @@ impl TenantStore {
 
     async fn read_changes(&self, number: i64, limit: u32) -> Result<ChangePage, StoreError> {
         let mut conn = self.db.reader("reading the change feed").await?;
-        let rows = sqlx::query(
-            "SELECT number, kind, id, member, operation FROM change_feed WHERE number > $1 ORDER BY number LIMIT $2",
-        )
-        .bind(number)
-        .bind(i64::from(limit))
-        .fetch_all(&mut conn)
-        .await
-        .map_err(StoreError::doing("reading the change feed"))?;
+        let sql =
+            "SELECT number, kind, id, member, operation FROM change_feed WHERE number > $1 ORDER BY number LIMIT $2";
+        let args = vec![number.into(), i64::from(limit).into()];
+        let rows = conn.rows("reading the change feed", vec![Statement::new(sql, args)]).await?;
         let mut oids: HashMap<&str, Vec<String>> = HashMap::new();
         let parsed = rows.iter().map(FeedRow::read).collect::<Result<Vec<_>, _>>()?;
         for row in &parsed {
@@ -205,7 +189,7 @@ impl TenantStore {
     }
 }
 
-fn position(row: &AnyRow, waiting: bool) -> String {
+fn position(row: Row<'_>, waiting: bool) -> String {
     let member: String = row.get("member");
     if waiting {
         return format!("{WAITING}{member}");
@@ -223,7 +207,7 @@ struct FeedRow {
 }
 
 impl FeedRow {
-    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+    fn read(row: Row<'_>) -> Result<Self, StoreError> {
         let operation: String = row.get("operation");
         let operation = match operation.as_str() {
             "add" => ChangeOperation::Add,
@@ -236,7 +220,7 @@ impl FeedRow {
             number: row.get("number"),
             kind: row.get("kind"),
             id: row.get("id"),
-            member: text(row, "member"),
+            member: text(&row, "member"),
             operation,
         })
     }
@@ -278,14 +262,14 @@ async fn add_anchors(
         "user" => "SELECT oid, source_anchor FROM tenant_user WHERE source_anchor IS NOT NULL AND oid",
         _ => "SELECT oid, source_anchor FROM tenant_group WHERE source_anchor IS NOT NULL AND oid",
     };
-    for row in where_in(conn, head, "", &keys(oids), "reading source anchors").await? {
+    for row in &where_in(conn, head, "", &keys(oids), "reading source anchors").await? {
         anchors.insert(row.get("oid"), SourceAnchor::from_stored(row.get("source_anchor")));
     }
     Ok(())
 }
 
 /// Cloud-mastered objects have no shadow.
-fn users(rows: &[AnyRow]) -> Result<Vec<ShadowObject>, StoreError> {
+fn users(rows: &Rows) -> Result<Vec<ShadowObject>, StoreError> {
     let shadow = |user: UserRecord| {
         Some(ShadowObject::User(UserShadow {
             oid: user.oid,
@@ -303,11 +287,11 @@ fn users(rows: &[AnyRow]) -> Result<Vec<ShadowObject>, StoreError> {
             attributes: user.attributes,
         }))
     };
-    let users = rows.iter().map(read_user).collect::<Result<Vec<_>, _>>()?;
+    let users = rows.iter().map(|row| read_user(&row)).collect::<Result<Vec<_>, _>>()?;
     Ok(users.into_iter().filter_map(shadow).collect())
 }
 
-fn groups(rows: &[AnyRow]) -> Result<Vec<ShadowObject>, StoreError> {
+fn groups(rows: &Rows) -> Result<Vec<ShadowObject>, StoreError> {
     let shadow = |group: GroupRecord| {
         Some(ShadowObject::Group(GroupShadow {
             oid: group.oid,
@@ -319,6 +303,6 @@ fn groups(rows: &[AnyRow]) -> Result<Vec<ShadowObject>, StoreError> {
             attributes: group.attributes,
         }))
     };
-    let groups = rows.iter().map(read_group).collect::<Result<Vec<_>, _>>()?;
+    let groups = rows.iter().map(|row| read_group(&row)).collect::<Result<Vec<_>, _>>()?;
     Ok(groups.into_iter().filter_map(shadow).collect())
 }

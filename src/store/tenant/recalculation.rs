@@ -57,7 +57,7 @@ impl TenantStore {
                     let rows: Vec<Vec<Cell>> =
                         wanted.into_iter().map(|(connector, name)| vec![connector.into(), name.into()]).collect();
                     let doing = "writing the connectors' domains";
-                    insert(conn, "connector_domain (connector, domain)", "", &rows, doing).await?;
+                    insert(conn, "connector_domain (connector, domain)", "", rows, doing).await?;
                     for name in &changed {
                         mark_recalculation(conn, name, None).await?;
                     }

@@ -5,10 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use sqlx::Row;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::super::error::StoreError;
+use super::super::rows::Columns;
 use super::sql::{Cell, unreadable};
 use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp, fold};
 use crate::tenant::record::{GroupRecord, UserRecord};
@@ -35,34 +36,47 @@ where
     text.parse().map_err(|error: T::Err| unreadable(table, column, error))
 }
 
-pub(super) fn text(row: &AnyRow, column: &str) -> Option<String> {
-    row.get::<Option<String>, _>(column)
+pub(super) fn text(row: &impl Columns, column: &str) -> Option<String> {
+    row.text(column)
 }
 
-fn time(row: &AnyRow, column: &str) -> Timestamp {
-    Timestamp::from_millis(row.get(column))
+/// A text that is always there.
+fn required(row: &impl Columns, column: &str) -> String {
+    row.text(column).unwrap_or_default()
 }
 
-fn optional_time(row: &AnyRow, column: &str) -> Option<Timestamp> {
-    row.get::<Option<i64>, _>(column).map(Timestamp::from_millis)
+fn number(row: &impl Columns, column: &str) -> i64 {
+    row.number(column).unwrap_or_default()
 }
 
-fn attributes(table: &'static str, row: &AnyRow) -> Result<Map<String, Value>, StoreError> {
-    let json: String = row.get("attributes");
+fn time(row: &impl Columns, column: &str) -> Timestamp {
+    Timestamp::from_millis(number(row, column))
+}
+
+fn optional_time(row: &impl Columns, column: &str) -> Option<Timestamp> {
+    row.number(column).map(Timestamp::from_millis)
+}
+
+fn attributes(table: &'static str, row: &impl Columns) -> Result<Map<String, Value>, StoreError> {
+    let json = required(row, "attributes");
     serde_json::from_str(&json).map_err(|error| unreadable(table, "attributes", error))
 }
 
-fn connector(table: &'static str, column: &'static str, row: &AnyRow) -> Result<Option<ConnectorName>, StoreError> {
+fn connector(
+    table: &'static str,
+    column: &'static str,
+    row: &impl Columns,
+) -> Result<Option<ConnectorName>, StoreError> {
     text(row, column).map(|name| parse(table, column, &name)).transpose()
 }
 
 /// The credential source of a row that joined it.
-pub(super) fn read_credential(row: &AnyRow) -> Result<Option<CredentialLink>, StoreError> {
+pub(super) fn read_credential(row: &impl Columns) -> Result<Option<CredentialLink>, StoreError> {
     let (Some(connector), Some(anchor)) = (text(row, "cs_connector"), text(row, "cs_anchor")) else {
         return Ok(None);
     };
     let connector = parse("credential_source", "connector", &connector)?;
-    let eligible = row.get::<Option<i64>, _>("cs_eligible") == Some(1);
+    let eligible = row.number("cs_eligible") == Some(1);
     Ok(Some(CredentialLink {
         source: CredentialSource { connector, anchor: SourceAnchor::from_stored(anchor) },
         eligible,
@@ -70,13 +84,13 @@ pub(super) fn read_credential(row: &AnyRow) -> Result<Option<CredentialLink>, St
 }
 
 /// A user of a row with [`USER_COLUMNS`] and [`CREDENTIAL_COLUMNS`]; quarantined values come apart.
-pub(super) fn read_user(row: &AnyRow) -> Result<UserRecord, StoreError> {
+pub(super) fn read_user(row: &impl Columns) -> Result<UserRecord, StoreError> {
     const TABLE: &str = "tenant_user";
     Ok(UserRecord {
-        oid: parse(TABLE, "oid", row.get("oid"))?,
+        oid: parse(TABLE, "oid", &required(row, "oid"))?,
         source_anchor: text(row, "source_anchor").map(SourceAnchor::from_stored),
         anchor_connector: connector(TABLE, "anchor_connector", row)?,
-        upn: parse(TABLE, "upn", row.get("upn"))?,
+        upn: parse(TABLE, "upn", &required(row, "upn"))?,
         on_premises_upn: text(row, "on_premises_upn"),
         upn_connector: connector(TABLE, "upn_connector", row)?,
         display_name: text(row, "display_name"),
@@ -86,9 +100,9 @@ pub(super) fn read_user(row: &AnyRow) -> Result<UserRecord, StoreError> {
         mail: text(row, "mail"),
         sam: text(row, "sam"),
         attributes: attributes(TABLE, row)?,
-        account_enabled: row.get::<i64, _>("account_enabled") == 1,
-        cloud_mastered: row.get::<i64, _>("cloud_mastered") == 1,
-        security_stamp: row.get("security_stamp"),
+        account_enabled: number(row, "account_enabled") == 1,
+        cloud_mastered: number(row, "cloud_mastered") == 1,
+        security_stamp: required(row, "security_stamp"),
         credential: read_credential(row)?,
         created_at: time(row, "created_at"),
         updated_at: time(row, "updated_at"),
@@ -143,10 +157,10 @@ fn suffix(upn: &str) -> Option<String> {
 }
 
 /// A group of a row with [`GROUP_COLUMNS`]; quarantined values come apart.
-pub(super) fn read_group(row: &AnyRow) -> Result<GroupRecord, StoreError> {
+pub(super) fn read_group(row: &impl Columns) -> Result<GroupRecord, StoreError> {
     const TABLE: &str = "tenant_group";
     Ok(GroupRecord {
-        oid: parse(TABLE, "oid", row.get("oid"))?,
+        oid: parse(TABLE, "oid", &required(row, "oid"))?,
         source_anchor: text(row, "source_anchor").map(SourceAnchor::from_stored),
         anchor_connector: connector(TABLE, "anchor_connector", row)?,
         display_name: text(row, "display_name"),
@@ -154,7 +168,7 @@ pub(super) fn read_group(row: &AnyRow) -> Result<GroupRecord, StoreError> {
         mail: text(row, "mail"),
         sid: text(row, "sid"),
         attributes: attributes(TABLE, row)?,
-        cloud_mastered: row.get::<i64, _>("cloud_mastered") == 1,
+        cloud_mastered: number(row, "cloud_mastered") == 1,
         created_at: time(row, "created_at"),
         updated_at: time(row, "updated_at"),
         deleted_at: optional_time(row, "deleted_at"),

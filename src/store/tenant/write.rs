@@ -25,9 +25,9 @@ pub(super) async fn write_plan(
     alternate_login_id: bool,
 ) -> Result<(), StoreError> {
     let rows: Vec<_> = plan.users.iter().map(|user| user_cells(&user.after)).collect();
-    insert(conn, USER_INTO, USER_UPSERT, &rows, "writing users").await?;
+    insert(conn, USER_INTO, USER_UPSERT, rows, "writing users").await?;
     let rows: Vec<_> = plan.groups.iter().map(|group| group_cells(&group.after)).collect();
-    insert(conn, GROUP_INTO, GROUP_UPSERT, &rows, "writing groups").await?;
+    insert(conn, GROUP_INTO, GROUP_UPSERT, rows, "writing groups").await?;
     write_unique_values(conn, plan).await?;
     write_quarantine(conn, plan).await?;
     write_sign_in_names(conn, &plan.users, alternate_login_id).await?;
@@ -81,7 +81,7 @@ async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), S
     // All are taken away before any is given: two users may swap theirs.
     let doing = "writing unique values";
     where_in(conn, "DELETE FROM unique_value WHERE owner", "", &keys(former), doing).await?;
-    insert(conn, "unique_value (kind, value, owner_kind, owner)", "", &rows, doing).await?;
+    insert(conn, "unique_value (kind, value, owner_kind, owner)", "", rows, doing).await?;
     Ok(())
 }
 
@@ -115,7 +115,7 @@ async fn write_quarantine(conn: &mut Connection, plan: &Plan) -> Result<(), Stor
     }
     let doing = "writing quarantined values";
     where_in(conn, "DELETE FROM quarantined_value WHERE oid", "", &keys(former), doing).await?;
-    insert(conn, "quarantined_value (oid, kind, value, held_by, since)", "", &rows, doing).await?;
+    insert(conn, "quarantined_value (oid, kind, value, held_by, since)", "", rows, doing).await?;
     Ok(())
 }
 
@@ -137,7 +137,7 @@ async fn write_sign_in_names(
     }
     let doing = "writing sign-in names";
     where_in(conn, "DELETE FROM sign_in_name WHERE oid", "", &keys(former), doing).await?;
-    insert(conn, "sign_in_name (folded, kind, oid)", "", &rows, doing).await?;
+    insert(conn, "sign_in_name (folded, kind, oid)", "", rows, doing).await?;
     Ok(())
 }
 
@@ -167,7 +167,7 @@ async fn write_credential_sources(
     }
     let doing = "writing credential sources";
     where_in(conn, "DELETE FROM credential_source WHERE oid", "", &keys(former), doing).await?;
-    insert(conn, "credential_source (oid, connector, anchor, eligible, updated_at)", "", &rows, doing).await?;
+    insert(conn, "credential_source (oid, connector, anchor, eligible, updated_at)", "", rows, doing).await?;
     Ok(())
 }
 
@@ -196,7 +196,7 @@ async fn queue_fetches(conn: &mut Connection, users: &[Written<UserRecord>], now
     let into = "credential_fetch (connector, anchor, reason, queued_at, attempts, next_at)";
     let again = "ON CONFLICT (connector, anchor) DO UPDATE SET reason = excluded.reason, \
                  queued_at = excluded.queued_at, attempts = 0, next_at = excluded.next_at";
-    insert(conn, into, again, &rows, "queueing password reads").await?;
+    insert(conn, into, again, rows, "queueing password reads").await?;
     Ok(())
 }
 
@@ -215,7 +215,7 @@ async fn write_former_upns(
         return Ok(());
     }
     let doing = "writing former names";
-    insert(conn, "upn_history (oid, folded, held_until)", "ON CONFLICT DO NOTHING", &rows, doing).await?;
+    insert(conn, "upn_history (oid, folded, held_until)", "ON CONFLICT DO NOTHING", rows, doing).await?;
     sqlx::query("DELETE FROM upn_history WHERE held_until <= $1")
         .bind(now.millis())
         .execute(conn)

@@ -1,6 +1,7 @@
 //! Inbound attribute flow: the contributions of all linked objects compete for each attribute (reference, 1.8 and 2.5).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::identity::Upn;
 use crate::sync::attribute::{Attribute, Value};
@@ -60,7 +61,7 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
         problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
     } else if let Some(now) = ws.mv_mut(mv).filter(|_| !raised) {
-        now.attributes = won;
+        now.attributes = Arc::new(won);
     }
     for source in &sources {
         ws.set_problems(source.id, problems.remove(&source.id).unwrap_or_default());

@@ -106,7 +106,7 @@ fn find_partner(
             return Outcome::problem(ProblemCode::SeveralJoinRules, names, BTreeSet::new());
         }
     };
-    let attributes = object.shown.clone().unwrap_or_default();
+    let attributes = object.shown.as_deref().cloned().unwrap_or_default();
     if let Some(problem) = missing_anchor(rules, rule, object) {
         return Outcome { joined: None, waits: BTreeSet::new(), problem: Some(problem) };
     }

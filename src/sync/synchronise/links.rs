@@ -1,8 +1,10 @@
 //! The link passes: source links to metaverse links, metaverse links to target links. They cost what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::identity::ConnectorName;
+use crate::sync::Attribute;
 use crate::sync::change_set::{LinkBatch, MvPair};
 use crate::sync::metaverse::{MvId, MvLink};
 use crate::sync::rule::{Direction, RuleSet};
@@ -13,7 +15,7 @@ use crate::sync::space::{LinkKey, LinkState, ObjectId, SpaceLink};
 pub struct DueLink {
     pub link: SpaceLink,
     pub owner_mv: Option<MvId>,
-    pub owner_applied: BTreeSet<String>,
+    pub owner_applied: Arc<BTreeSet<String>>,
     pub target_mv: Option<MvId>,
 }
 
@@ -26,9 +28,10 @@ pub fn inbound(rules: &RuleSet, due: &[DueLink], existing: &[MvLink]) -> LinkBat
         by_source.entry(key).or_default().push(link);
     }
     let mut batch = LinkBatch::default();
+    let mut flows = Flows::of(rules, Direction::Inbound);
     for due in due {
         let key = &due.link.key;
-        let flows_to = rules.reference_target(&due.owner_applied, Direction::Inbound, &key.attribute);
+        let flows_to = flows.target(&due.owner_applied, &key.attribute);
         let wanted = match (due.link.state, due.owner_mv, due.target_mv, flows_to) {
             (LinkState::Removed, ..) => None,
             (_, Some(owner), Some(target), Some(attribute)) => Some(MvLink {
@@ -56,40 +59,86 @@ pub fn inbound(rules: &RuleSet, due: &[DueLink], existing: &[MvLink]) -> LinkBat
     batch
 }
 
+/// Target objects by connector and metaverse object, with the rules applied to them.
+pub type TargetEnds = BTreeMap<ConnectorName, HashMap<MvId, (ObjectId, Arc<BTreeSet<String>>)>>;
+
 /// What the outbound pass needs to know of the pairs it evaluates.
 #[derive(Clone, Debug, Default)]
 pub struct PairFacts {
     /// Pairs that some contributor still makes.
     pub alive: BTreeSet<MvPair>,
-    /// Target objects by connector and metaverse object, with the rules applied to them.
-    pub targets: BTreeMap<(ConnectorName, MvId), (ObjectId, BTreeSet<String>)>,
-    pub links: BTreeMap<LinkKey, LinkState>,
+    /// The ends of pairs in target spaces.
+    pub ends: TargetEnds,
+    /// Links that stand for the pairs there.
+    pub links: HashMap<LinkKey, LinkState>,
     /// Target links that were due themselves.
     pub due: Vec<LinkKey>,
+}
+
+/// The links of target spaces that stand for `pairs`.
+pub fn keys(rules: &RuleSet, pairs: &BTreeSet<MvPair>, ends: &TargetEnds) -> Vec<LinkKey> {
+    let mut keys = Vec::new();
+    each_end(rules, pairs, ends, |_, key, _| keys.push(key));
+    keys
+}
+
+/// Tells of each pair and target in which both ends are: the key of its link, and whether a rule makes it flow.
+fn each_end<'p>(
+    rules: &RuleSet,
+    pairs: &'p BTreeSet<MvPair>,
+    ends: &TargetEnds,
+    mut tell: impl FnMut(&'p MvPair, LinkKey, bool),
+) {
+    let mut flows = Flows::of(rules, Direction::Outbound);
+    for objects in rules.targets().filter_map(|connector| ends.get(connector)) {
+        for pair in pairs {
+            let (owner, target) = (objects.get(&pair.owner), objects.get(&pair.target));
+            let (Some((owner, applied)), Some((target, _))) = (owner, target) else { continue };
+            let flow = flows.target(applied, &pair.attribute);
+            // Without a flow nothing is staged; what a rule staged before is found under the same name.
+            let attribute = flow.unwrap_or(&pair.attribute).clone();
+            tell(pair, LinkKey { owner: *owner, attribute, target: *target }, flow.is_some());
+        }
+    }
 }
 
 /// Evaluates metaverse pairs against the links of every target space.
 pub fn outbound(rules: &RuleSet, pairs: &BTreeSet<MvPair>, facts: &PairFacts) -> LinkBatch {
     let mut batch = LinkBatch { pairs: pairs.iter().cloned().collect(), ..LinkBatch::default() };
-    for pair in pairs {
-        for connector in rules.targets() {
-            let owner = facts.targets.get(&(connector.clone(), pair.owner));
-            let target = facts.targets.get(&(connector.clone(), pair.target));
-            let (Some((owner, applied)), Some((target, _))) = (owner, target) else { continue };
-            let flow = rules.reference_target(applied, Direction::Outbound, &pair.attribute);
-            // Without a flow nothing is staged; what a rule staged before is found under the same name.
-            let attribute = flow.cloned().unwrap_or_else(|| pair.attribute.clone());
-            let key = LinkKey { owner: *owner, attribute, target: *target };
-            let wanted = flow.is_some() && facts.alive.contains(pair);
-            match step(facts.links.get(&key).copied(), wanted) {
-                Step::Stay => {}
-                Step::Become(state) => batch.target_written.push(SpaceLink { key, state }),
-                Step::Vanish => batch.target_removed.push(key),
+    each_end(rules, pairs, &facts.ends, |pair, key, flows| {
+        let wanted = flows && facts.alive.contains(pair);
+        match step(facts.links.get(&key).copied(), wanted) {
+            Step::Stay => {}
+            Step::Become(state) => batch.target_written.push(SpaceLink { key, state }),
+            Step::Vanish => batch.target_removed.push(key),
+        }
+    });
+    batch.target_evaluated = facts.due.clone();
+    batch
+}
+
+/// Where references flow to, remembered from one link to the next: links come in the order of their owners.
+struct Flows<'r> {
+    rules: &'r RuleSet,
+    direction: Direction,
+    last: Option<(Arc<BTreeSet<String>>, Attribute, Option<&'r Attribute>)>,
+}
+
+impl<'r> Flows<'r> {
+    fn of(rules: &'r RuleSet, direction: Direction) -> Self {
+        Self { rules, direction, last: None }
+    }
+
+    fn target(&mut self, applied: &Arc<BTreeSet<String>>, source: &Attribute) -> Option<&'r Attribute> {
+        match &self.last {
+            Some((of, from, to)) if Arc::ptr_eq(of, applied) && from == source => *to,
+            _ => {
+                let to = self.rules.reference_target(applied, self.direction, source);
+                self.last = Some((applied.clone(), source.clone(), to));
+                to
             }
         }
     }
-    batch.target_evaluated = facts.due.clone();
-    batch
 }
 
 enum Step {

@@ -9,13 +9,14 @@ mod outbound;
 
 use std::collections::BTreeSet;
 
-pub use links::{DueLink, PairFacts};
+use links::PairFacts;
+pub use links::{DueLink, TargetEnds};
 
-use super::change_set::MvPair;
+use super::change_set::{LinkBatch, MvPair};
 use super::join_key::JoinKey;
 use super::metaverse::MvId;
 use super::rule::{Direction, FlowKind, RuleSet};
-use super::space::ObjectId;
+use super::space::{LinkKey, ObjectId};
 use super::store::{EngineStore, StoreResult, Walk};
 use super::workspace::{IdBlock, Workspace};
 use crate::identity::ConnectorName;
@@ -78,7 +79,15 @@ where
         while engine.due_metaverse().await? {
             tick.tick(&engine.counters).await?;
         }
-        while engine.source_links().await? {
+        let mut next = engine.source_links(None).await?;
+        while let Some(SourceLinks { last, count, batch }) = next {
+            // No link of the next batch is one of this, so that it is read while this one is written. The write comes
+            // first: reads may block the thread.
+            let (written, read) =
+                tokio::join!(store.commit_links(engine.epoch, batch), engine.source_links(Some(&last)));
+            written?;
+            next = read?;
+            engine.counters.links += count;
             tick.tick(&engine.counters).await?;
         }
         while engine.pairs().await? {
@@ -108,6 +117,13 @@ struct Engine<'a> {
     targets: Vec<ConnectorName>,
     ids: IdBlock,
     counters: Counters,
+}
+
+/// An evaluated batch of source links.
+struct SourceLinks {
+    last: LinkKey,
+    count: u64,
+    batch: LinkBatch,
 }
 
 impl Engine<'_> {
@@ -223,16 +239,20 @@ impl Engine<'_> {
         Ok(Workspace::new(self.ids.clone()))
     }
 
-    async fn source_links(&mut self) -> StoreResult<bool> {
-        let due = self.store.due_links(&self.targets, LINK_BATCH).await?;
-        if due.is_empty() {
-            return Ok(false);
-        }
+    /// What the due source links behind `after` come to. What they add to the metaverse goes on to the targets in the
+    /// same batch; what they take away may have another contributor and is left to [`Self::pairs`].
+    async fn source_links(&self, after: Option<&LinkKey>) -> StoreResult<Option<SourceLinks>> {
+        let due = self.store.due_links(&self.targets, after, LINK_BATCH).await?;
+        let Some(last) = due.last().map(|due| due.link.key.clone()) else { return Ok(None) };
         let keys: Vec<_> = due.iter().map(|due| due.link.key.clone()).collect();
         let existing = self.store.mv_links_from(&keys).await?;
-        self.counters.links += due.len() as u64;
-        self.store.commit_links(self.epoch, links::inbound(self.rules, &due, &existing)).await?;
-        Ok(true)
+        let mut batch = links::inbound(self.rules, &due, &existing);
+        let added: BTreeSet<MvPair> = batch.mv_added.iter().map(MvPair::of).collect();
+        let facts = PairFacts { alive: added.clone(), ..self.pair_facts(&added).await? };
+        let outbound = links::outbound(self.rules, &added, &facts);
+        batch.target_written = outbound.target_written;
+        batch.target_removed = outbound.target_removed;
+        Ok(Some(SourceLinks { last, count: due.len() as u64, batch }))
     }
 
     async fn pairs(&mut self) -> StoreResult<bool> {
@@ -240,7 +260,8 @@ impl Engine<'_> {
         if pairs.is_empty() {
             return Ok(false);
         }
-        let facts = self.store.pair_facts(&self.targets, &pairs).await?;
+        let alive = self.store.alive_pairs(&pairs).await?;
+        let facts = PairFacts { alive, ..self.pair_facts(&pairs).await? };
         self.counters.links += pairs.len() as u64;
         self.store.commit_links(self.epoch, links::outbound(self.rules, &pairs, &facts)).await?;
         Ok(true)
@@ -259,11 +280,23 @@ impl Engine<'_> {
                 }
             }
         }
-        let mut facts = self.store.pair_facts(&self.targets, &pairs).await?;
-        facts.due = due.iter().map(|(key, ..)| key.clone()).collect();
-        self.counters.links += due.len() as u64;
+        let alive = self.store.alive_pairs(&pairs).await?;
+        let due: Vec<LinkKey> = due.into_iter().map(|(key, ..)| key).collect();
+        let count = due.len() as u64;
+        let facts = PairFacts { alive, due, ..self.pair_facts(&pairs).await? };
+        self.counters.links += count;
         self.store.commit_links(self.epoch, links::outbound(self.rules, &pairs, &facts)).await?;
         Ok(true)
+    }
+
+    /// What the targets hold of `pairs`; which of these are alive is left open.
+    async fn pair_facts(&self, pairs: &BTreeSet<MvPair>) -> StoreResult<PairFacts> {
+        let mvs: BTreeSet<MvId> = pairs.iter().flat_map(|pair| [pair.owner, pair.target]).collect();
+        let mvs: Vec<MvId> = mvs.into_iter().collect();
+        let ends = self.store.target_ends(&self.targets, &mvs).await?;
+        let held = self.store.link_states(&links::keys(self.rules, pairs, &ends)).await?;
+        let links = held.into_iter().map(|link| (link.key, link.state)).collect();
+        Ok(PairFacts { ends, links, ..PairFacts::default() })
     }
 
     /// The metaverse attributes that flow to a reference attribute of a target.

@@ -149,7 +149,7 @@ suffix {SUFFIX}
 rootdn cn=admin,{SUFFIX}
 rootpw {ADMIN_PASSWORD}
 directory {d}/db
-maxsize 1073741824
+maxsize 8589934592
 dbnosync
 index objectClass,entryUUID,entryCSN eq
 index uid,mail,userPrincipalName,employeeNumber,cn,sn,member eq

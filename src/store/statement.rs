@@ -1,6 +1,10 @@
 //! Statements as values: built by pure functions, run later in one transaction.
 
-use crate::store::{chunk_sizes, values_clause};
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+use super::bulk::{chunk_sizes, values_clause};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arg {
@@ -56,12 +60,26 @@ impl Statement {
     pub fn new(sql: impl Into<String>, args: Vec<Arg>) -> Self {
         Self { sql: sql.into(), args }
     }
+
+    /// As a query of the driver that knows both databases.
+    pub(super) fn query(self) -> Query<'static, Any, AnyArguments> {
+        let mut query = sqlx::query(AssertSqlSafe(self.sql));
+        for arg in self.args {
+            query = match arg {
+                Arg::Int(value) => query.bind(value),
+                Arg::OptInt(value) => query.bind(value),
+                Arg::Text(value) => query.bind(value),
+                Arg::OptText(value) => query.bind(value),
+            };
+        }
+        query
+    }
 }
 
-pub type Row = Vec<Arg>;
+pub type RowArgs = Vec<Arg>;
 
 /// `INSERT INTO <into> VALUES (...), (...) <suffix>` in statements of the fixed sizes.
-pub fn insert(into: &str, rows: Vec<Row>, suffix: &str) -> Vec<Statement> {
+pub fn insert(into: &str, rows: Vec<RowArgs>, suffix: &str) -> Vec<Statement> {
     chunks(rows)
         .map(|chunk| {
             let columns = chunk.first().map_or(0, Vec::len);
@@ -72,7 +90,7 @@ pub fn insert(into: &str, rows: Vec<Row>, suffix: &str) -> Vec<Statement> {
 }
 
 /// Updates `set` columns of the rows whose `key` columns match; each row lists keys first.
-pub fn update(table: &str, key: &[&str], set: &[&str], rows: Vec<Row>) -> Vec<Statement> {
+pub fn update(table: &str, key: &[&str], set: &[&str], rows: Vec<RowArgs>) -> Vec<Statement> {
     let columns: Vec<&str> = key.iter().chain(set).copied().collect();
     let assign = set.iter().map(|c| format!("{c} = v.{c}")).collect::<Vec<_>>().join(", ");
     let matching = key.iter().map(|c| format!("{table}.{c} = v.{c}")).collect::<Vec<_>>().join(" AND ");
@@ -94,12 +112,12 @@ pub fn in_list(sql: &str, fixed: &[Arg], values: Vec<Arg>) -> Vec<Statement> {
 }
 
 /// The same for rows: `(a, b) IN (VALUES {})`. Rows of one value are written as a plain list.
-pub fn in_rows(sql: &str, fixed: &[Arg], mut rows: Vec<Row>) -> Vec<Statement> {
-    const SIZES: [usize; 4] = [1, 10, 50, 250];
+pub fn in_rows(sql: &str, fixed: &[Arg], mut rows: Vec<RowArgs>) -> Vec<Statement> {
+    const SIZES: [usize; 3] = [1, 10, 100];
     let mut statements = Vec::new();
     while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(250));
-        let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(250);
+        let rest = rows.split_off(rows.len().min(SIZES[2]));
+        let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(SIZES[2]);
         if let Some(last) = rows.last().cloned() {
             rows.resize(size, last);
         }
@@ -114,7 +132,7 @@ pub fn in_rows(sql: &str, fixed: &[Arg], mut rows: Vec<Row>) -> Vec<Statement> {
     statements
 }
 
-fn chunks(rows: Vec<Row>) -> impl Iterator<Item = Vec<Row>> {
+fn chunks(rows: Vec<RowArgs>) -> impl Iterator<Item = Vec<RowArgs>> {
     let mut sizes = chunk_sizes(rows.len()).collect::<Vec<_>>().into_iter();
     let mut rows = rows.into_iter();
     std::iter::from_fn(move || Some(rows.by_ref().take(sizes.next()?).collect()))
@@ -129,8 +147,8 @@ mod tests {
         let values: Vec<Arg> = (0..12).map(Arg::Int).collect();
         let statements = in_list("SELECT 1 WHERE c = $1 AND id IN ({})", &[Arg::Int(7)], values);
         assert_eq!(statements.len(), 1);
-        assert_eq!(statements[0].args.len(), 51);
-        assert_eq!(statements[0].args[50], Arg::Int(11));
+        assert_eq!(statements[0].args.len(), 101);
+        assert_eq!(statements[0].args[100], Arg::Int(11));
         assert!(statements[0].sql.contains("IN ($2,$3,"), "{}", statements[0].sql);
     }
 

@@ -1,0 +1,104 @@
+//! Reading ahead: the next page is read and digested while the engine stages the one before.
+
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::attribute::{Attributes, canonical};
+use super::connector::{ConnectorError, ImportPage, ImportStream, ImportedObject, Reference};
+use crate::identity::ConnectorName;
+
+/// A page with what is known of its objects before the space is asked.
+pub struct ReadPage {
+    pub page: ImportPage,
+    /// One per object, over everything it shows.
+    pub digests: Vec<String>,
+}
+
+impl From<ImportPage> for ReadPage {
+    fn from(mut page: ImportPage) -> Self {
+        let digests = page.objects.iter_mut().map(|object| {
+            object.attributes = canonical(std::mem::take(&mut object.attributes));
+            digest(object, &object.attributes)
+        });
+        let digests = digests.collect();
+        Self { page, digests }
+    }
+}
+
+/// A read that goes on while the engine stages what came before.
+pub struct ReadAhead {
+    connector: ConnectorName,
+    pages: mpsc::Receiver<Result<ReadPage, ConnectorError>>,
+    reader: JoinHandle<()>,
+}
+
+/// Pages that may wait for the engine.
+const AHEAD: usize = 1;
+
+impl ReadAhead {
+    pub fn start(connector: ConnectorName, mut stream: Box<dyn ImportStream>) -> Self {
+        let (sender, pages) = mpsc::channel(AHEAD);
+        let reader = tokio::spawn(async move {
+            while let Some(page) = stream.next_page().await.transpose() {
+                let ended = page.is_err();
+                // The engine may have given the import up: then nobody takes pages any more.
+                if sender.send(page.map(ReadPage::from)).await.is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Self { connector, pages, reader }
+    }
+
+    /// The next page; `None` after a read to its end.
+    pub async fn next(&mut self) -> Result<Option<ReadPage>, ConnectorError> {
+        match self.pages.recv().await {
+            Some(page) => page.map(Some),
+            // INVARIANT: a reader that broke is no read to its end.
+            None => match (&mut self.reader).await {
+                Ok(()) => Ok(None),
+                Err(_) => {
+                    let reason = "the reading task ended early".to_owned();
+                    Err(ConnectorError::Aborted { connector: self.connector.clone(), reason })
+                }
+            },
+        }
+    }
+}
+
+impl Drop for ReadAhead {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Over everything an object shows. References count as the directory names them.
+fn digest(object: &ImportedObject, attributes: &Attributes) -> String {
+    let mut sha = Sha256::new();
+    let mut feed = |text: &str| {
+        sha.update((text.len() as u64).to_be_bytes());
+        sha.update(text.as_bytes());
+    };
+    feed(&object.object_type);
+    for (name, values) in attributes {
+        feed(&name.as_str().to_ascii_lowercase());
+        for value in values {
+            feed(value.as_text());
+        }
+    }
+    for (name, references) in &object.references {
+        feed("reference");
+        feed(&name.as_str().to_ascii_lowercase());
+        let mut names: Vec<String> = references
+            .iter()
+            .map(|reference| match reference {
+                Reference::Dn(dn) => dn.folded(),
+                Reference::Anchor(anchor) => anchor.clone(),
+            })
+            .collect();
+        names.sort();
+        names.iter().for_each(|name| feed(name));
+    }
+    hex::encode(&sha.finalize()[..16])
+}
