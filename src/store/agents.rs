@@ -4,8 +4,8 @@ use agent_proto::GatewayNode;
 use agent_proto::answer::VerifyingKey;
 use agent_proto::sealed::SealingKey;
 use async_trait::async_trait;
-use sqlx::any::AnyRow;
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::audit::AuditLog;
 use super::connection::Connection;

@@ -4,7 +4,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge::config::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
+use landbridge::config::{
+    ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
+};
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
 use landbridge::identity::{

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::config::{
-    ConnectorSettings, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach, ReplicationSettings,
-    ReplicationSignIn,
+    ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
+    ReplicationSettings, ReplicationSignIn,
 };
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
@@ -108,6 +108,7 @@ fn settings(samba: &Samba, sign_in: ReplicationSignIn) -> ConnectorSettings {
         bind_password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
         domains: Vec::new(),
         reach: Reach::Direct,
+        delta: DeltaMethod::Auto,
         bases: vec![dn(&format!("OU=Staff,{base}"))],
         excluded: Vec::new(),
         user_filter: None,
