@@ -308,6 +308,7 @@ bases = ["dc=example,dc=org"]
             [("token", "t0ken"), ("hr.url", "postgres://reader:secret@db.example.org/hr"), ("hr.db", "")]
         {
             std::fs::write(dir.join(file), text).expect("a file");
+            set_mode(&dir.join(file), 0o600);
         }
         write(dir, &format!("{GOOD}\n[[connectors]]\n{lines}"))
     }

@@ -203,12 +203,19 @@ fn drop_empty(object: &mut Map<String, Json>, key: &str) {
     }
 }
 
+/// Where attributes stand; ranks come last, because a value that has nothing else is none.
+fn paths(attributes: &Attributes) -> Result<Vec<(Path, &[Value])>, String> {
+    let paths = attributes.iter().map(|(name, values)| Ok((Path::parse(name.as_str())?, values.as_slice())));
+    let mut paths = paths.collect::<Result<Vec<_>, String>>()?;
+    paths.sort_by_key(|(path, _)| path.sub.as_ref().is_some_and(|sub| sub.eq_ignore_ascii_case("primary")));
+    Ok(paths)
+}
+
 /// The body of a new resource.
 pub fn body(kind: ResourceKind, attributes: &Attributes) -> Result<Json, String> {
     let mut resource = Map::new();
     let mut schemas = vec![kind.schema().to_owned()];
-    for (name, values) in attributes {
-        let path = Path::parse(name.as_str())?;
+    for (path, values) in paths(attributes)? {
         path.put(&mut resource, values);
         if let Some(schema) = path.schema.filter(|schema| !schemas.contains(schema)) {
             schemas.push(schema);
@@ -223,8 +230,8 @@ pub fn body(kind: ResourceKind, attributes: &Attributes) -> Result<Json, String>
 pub fn patch(resource: &Json, changes: &Attributes) -> Result<Vec<Json>, String> {
     let before = resource.as_object().ok_or("the resource is no JSON object")?;
     let mut after = before.clone();
-    for (name, values) in changes {
-        Path::parse(name.as_str())?.put(&mut after, values);
+    for (path, values) in paths(changes)? {
+        path.put(&mut after, values);
     }
     let mut operations = Vec::new();
     let mut compare = |path: String, before: Option<&Json>, after: Option<&Json>| match (before, after) {
