@@ -46,6 +46,7 @@ impl Folder {
         let dir = temp_dir("drop");
         let pki = crate::support::pki::Pki::new(&dir.path().join("pki"));
         let cert = pki.server("gateway", &[]);
+        crate::support::process::make_private(&cert.key_file);
         for name in ["drop", "rules"] {
             std::fs::create_dir(dir.path().join(name)).expect("a folder");
         }

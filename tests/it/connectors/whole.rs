@@ -205,6 +205,7 @@ fn people_follow_their_postgresql_tables() {
     TABLES.iter().chain(&ROWS).for_each(|sql| execute(sql));
     let secret = dir.path().join("hr.url");
     std::fs::write(&secret, &url).expect("a secret file");
+    crate::support::process::make_private(&secret);
     let database = format!("url_file = \"{}\"\nca_file = \"{}\"", secret.display(), pki.ca_file().display());
     let gateway = start(Gateway::builder().section(&sql_settings(&database)).rules(&example("302-sql.toml")));
     people_follow_their_tables(&gateway, &execute);

@@ -61,7 +61,9 @@ impl Site {
         for agent in &mut machines {
             agent.connect(&gateway);
         }
-        Self { agents: machines, gateway, slapd, visitor, people: directory.people }
+        let site = Self { agents: machines, gateway, slapd, visitor, people: directory.people };
+        site.wait_until_agents_serve_again();
+        site
     }
 
     /// The newest record of a kind.

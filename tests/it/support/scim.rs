@@ -32,6 +32,7 @@ impl Scim {
         let control = dir.path().join("control");
         std::fs::write(&control, "").expect("a control file");
         std::fs::write(dir.path().join("token"), TOKEN).expect("a token file");
+        super::process::make_private(&dir.path().join("token"));
         let port = free_port();
         let mut command = Command::new(PYTHON);
         command.arg(SERVER).arg(port.to_string()).arg(&cert.cert_file).arg(&cert.key_file).arg(TOKEN).arg(&control);
