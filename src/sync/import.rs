@@ -5,6 +5,7 @@
 
 mod removals;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::attribute::Attribute;
@@ -434,24 +435,23 @@ impl<'a> Importer<'a> {
         let heads = self.store.heads_by_anchor(&self.connector, &unread).await?;
         found.extend(heads.into_iter().filter_map(|head| Some((head.anchor?, head.id))));
         for anchor in unread {
-            if !found.contains_key(&anchor) {
-                let id = self.next_id().await?;
-                let head = SpaceHead {
-                    id,
-                    connector: self.connector.clone(),
-                    object_type: String::new(),
-                    kind: ObjectKind::Placeholder,
-                    anchor: Some(anchor.clone()),
-                    parent: None,
-                    rdn: anchor.clone(),
-                    place: None,
-                    digest: String::new(),
-                    pending_import: PendingImport::None,
-                    mv: None,
-                };
-                work.batch.inserted.push((head, None));
-                found.insert(anchor, id);
-            }
+            let Entry::Vacant(unknown) = found.entry(anchor) else { continue };
+            let id = self.next_id().await?;
+            let head = SpaceHead {
+                id,
+                connector: self.connector.clone(),
+                object_type: String::new(),
+                kind: ObjectKind::Placeholder,
+                anchor: Some(unknown.key().clone()),
+                parent: None,
+                rdn: unknown.key().clone(),
+                place: None,
+                digest: String::new(),
+                pending_import: PendingImport::None,
+                mv: None,
+            };
+            work.batch.inserted.push((head, None));
+            unknown.insert(id);
         }
         Ok(found)
     }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::broker::{Broker, Choice, Reach, Room};
 use super::link::{Accepted, Entry, Going, Link, Offered};
+use super::room::{Broker, Choice, Reach, Room};
 use crate::identity::{
     Answer, ConnectorName, CredentialSource, DomainName, PlainPassword, Refusal, Timestamp, Unavailable,
     UnavailableCause, Verdict, Wire,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::admission::AuthenticatedAgent;
-use super::broker::{Broker, Room};
 use super::link::{Greeting, Link, OUTGOING};
+use super::room::{Broker, Room};
 use crate::identity::causes;
 
 /// Between two heartbeats.

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::authority::AgentAuthority;
-use super::broker::Broker;
 use super::check::probe_by;
 use super::registry::{Agent, AgentRegistry, RegistryDown, StoredToken};
+use super::room::Broker;
 use crate::identity::{AgentId, Clock, ConnectorName, DomainName, NodeId, Timestamp};
 
 /// What admin operations on agents work on.

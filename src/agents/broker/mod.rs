@@ -5,7 +5,7 @@
 
 mod admission;
 pub mod authority;
-mod broker;
+
 mod check;
 mod connection;
 pub mod desk;
@@ -13,13 +13,14 @@ pub mod doubts;
 mod link;
 mod listener;
 pub mod registry;
+mod room;
 mod routes;
 mod watch;
 
 pub use authority::{AgentAuthority, AuthorityError};
-pub use broker::{Broker, BrokerParts, Reach};
 pub use check::LiveRoutes;
 pub use desk::AgentDesk;
 pub use doubts::Doubts;
 pub use listener::{Listener, ListenerError};
+pub use room::{Broker, BrokerParts, Reach};
 pub use routes::Gate;

@@ -15,10 +15,10 @@ use axum::routing::{get, post};
 
 use super::admission::{AuthenticatedAgent, NotAdmitted, Purpose};
 use super::authority::{AgentAuthority, AuthorityError};
-use super::broker::Broker;
 use super::connection;
 use super::listener::PeerCertificate;
 use super::registry::{Agent, AgentRegistry, RegistryDown, TokenUse};
+use super::room::Broker;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{AgentId, Clock, causes};
 

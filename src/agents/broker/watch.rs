@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::broker::Broker;
+use super::room::Broker;
 use crate::identity::causes;
 
 /// A revocation on one node ends the connections of all within a second.

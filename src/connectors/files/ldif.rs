@@ -124,8 +124,7 @@ impl<R: BufRead> Reader<R> {
     fn block(&mut self) -> io::Result<Option<(u64, Result<Vec<Line>, LdifError>)>> {
         let (mut lines, mut comment, mut size) = (Vec::<Line>::new(), false, 0);
         let (mut first, mut fault) = (0, None);
-        loop {
-            let Some(line) = self.physical_line()? else { break };
+        while let Some(line) = self.physical_line()? {
             if first == 0 && !line.is_empty() && line[0] != b'#' && !comment {
                 first = self.line;
             }

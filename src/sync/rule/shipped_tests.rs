@@ -95,7 +95,7 @@ fn the_worked_examples_do_what_the_page_says() {
         let title = example.lines().next().unwrap_or_default();
         let text = blocks(example, "toml").concat();
         let own = RuleSource { file: "own.toml".to_owned(), text };
-        let names: Vec<String> = parse(&[own.clone()])
+        let names: Vec<String> = parse(std::slice::from_ref(&own))
             .map_or_else(|_| Vec::new(), |rules| rules.rules().iter().map(|r| r.name.clone()).collect());
         let all = parse(&[shipped(), vec![own]].concat());
         let all = all.unwrap_or_else(|faults| panic!("{title}: {faults:?}"));

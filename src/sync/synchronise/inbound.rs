@@ -104,7 +104,6 @@ impl<'a> Board<'a> {
         self.blocked.contains(target) || (merge == Merge::Update && self.won.contains_key(target))
     }
 
-    #[expect(clippy::type_complexity, reason = "three results that the caller takes apart at once")]
     fn conclude(
         mut self,
         members: &BTreeSet<ObjectId>,

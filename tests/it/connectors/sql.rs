@@ -34,6 +34,7 @@ pub fn sqlite(file: &Path, sql: &str) {
     std::thread::spawn(run).join().expect("the statement ran");
 }
 
+#[expect(clippy::large_enum_variant, reason = "a test has one")]
 enum Hand {
     Sqlite { file: PathBuf },
     Postgres { server: Postgres, url: String, pki: Pki },

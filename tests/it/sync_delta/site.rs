@@ -278,16 +278,13 @@ impl Site {
     }
 
     /// A cycle that must get along with a delta import.
-    #[track_caller]
-    pub fn delta<'s>(&'s self, at: &'s str) -> impl Future<Output = Vec<StepRecord>> + 's {
-        async move {
-            let (outcome, steps) = self.run_unguarded(Profile::Delta).await;
-            assert_eq!(outcome, RunOutcome::Completed, "{at}: {steps:#?}");
-            let imports: Vec<&str> =
-                steps.iter().filter(|s| s.connector == "corp").map(|step| step.kind.as_str()).collect();
-            assert_eq!(imports, ["delta-import"], "{at}: {steps:#?}");
-            steps
-        }
+    pub async fn delta(&self, at: &str) -> Vec<StepRecord> {
+        let (outcome, steps) = self.run_unguarded(Profile::Delta).await;
+        assert_eq!(outcome, RunOutcome::Completed, "{at}: {steps:#?}");
+        let imports: Vec<&str> =
+            steps.iter().filter(|s| s.connector == "corp").map(|step| step.kind.as_str()).collect();
+        assert_eq!(imports, ["delta-import"], "{at}: {steps:#?}");
+        steps
     }
 
     /// A full run after deltas changes nothing.
