@@ -24,8 +24,6 @@ use crate::identity::{Clock, ConnectorName, causes};
 use crate::os;
 use crate::pass_through::{AgentCheck, PassThroughSettings, SettingsError};
 
-/// How long a connection serves on beside its successor: the node gives it nothing more only once it knows the other.
-const OVERLAP: Duration = Duration::from_secs(1);
 /// The first pause after a connection that failed; each further one is up to twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -145,10 +143,7 @@ async fn keep(shared: Arc<Shared>, url: String, end: CancellationToken) {
                 shared.note(&url, NodeState::Connected { node: link.node.clone() });
                 let mut running = Running::start(link, &shared);
                 if let Some(old) = old.take() {
-                    tokio::spawn(async move {
-                        tokio::time::sleep(OVERLAP).await;
-                        old.finish().await;
-                    });
+                    tokio::spawn(old.finish());
                 }
                 let begun = Instant::now();
                 tokio::select! {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use agent_proto::EnrolmentToken;
@@ -12,8 +13,8 @@ use landbridge::agents::broker::{AgentAuthority, AgentDesk, Broker, BrokerParts,
 use landbridge::agents::process::{self, EnrolError, Identity};
 use landbridge::config::{self, DatabaseUrl, Dialect};
 use landbridge::identity::{
-    Answer, Clock, ConnectorName, CredentialSource, DomainName, PlainPassword, SettableClock, SourceAnchor,
-    SystemClock, Timestamp, Verdict,
+    Answer, Clock, ConnectorName, CredentialSource, DomainName, PlainPassword, SourceAnchor, SystemClock, Timestamp,
+    Verdict,
 };
 use landbridge::pass_through::OldPasswordRule;
 use landbridge::signin::authority::CredentialStoreDown;
@@ -43,11 +44,28 @@ pub struct World {
     pub directory: Directory,
     pub broker: Broker,
     pub desk: AgentDesk,
-    pub clock: Arc<SettableClock>,
+    pub clock: Arc<ShiftedClock>,
     pub url: String,
     pub alerts: Arc<SignInTables>,
     stop: CancellationToken,
     dir: tempfile::TempDir,
+}
+
+/// The machine's clock, set forward by tests: certificates are verified by the machine's own time, and an agent
+/// compares the gateway's time with its stopwatch.
+#[derive(Debug, Default)]
+pub struct ShiftedClock(AtomicI64);
+
+impl ShiftedClock {
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).expect("fits"), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(SystemClock.now().millis() + self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// A real agent, in this process.
@@ -106,8 +124,7 @@ impl World {
         let dir = temp_dir("agents");
         let db = Database::open(&DatabaseUrl::Sqlite { directory: dir.path().to_owned() }, Room::Gateway).await;
         let db = db.expect("a store");
-        // Certificates are verified by the machine's time; the gateway's own runs beside it and can be set.
-        let clock = Arc::new(SettableClock::at(SystemClock.now()));
+        let clock = Arc::new(ShiftedClock::default());
         let audit = AuditLog::new(db.clone(), "node1".parse().expect("a node"), clock.clone());
         let alerts = Arc::new(SignInTables::new(db.clone(), audit.clone()));
         let registry: Arc<dyn AgentRegistry> = Arc::new(AgentTables::new(db, audit));

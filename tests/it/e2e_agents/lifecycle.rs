@@ -13,7 +13,7 @@ async fn an_operator_enrols_tests_drains_and_revokes_an_agent() {
     let site = tokio::task::block_in_place(|| Site::open(10, 1, "none"));
     let agent = &site.agents[0];
     let (ada, bob) = (&site.people[0], &site.people[1]);
-    site.visitor.sign_in(&ada.upn, &ada.password).await.signed();
+    site.signs_in(ada).await;
     site.visitor.sign_in(&bob.upn, "wrong").await.refused();
     assert_eq!(site.slapd.bind_count_of(&ada.dn), 1);
     tokio::task::block_in_place(|| {
@@ -48,7 +48,7 @@ async fn an_operator_enrols_tests_drains_and_revokes_an_agent() {
         });
         site.wait_until_agents_serve_again();
     });
-    site.visitor.sign_in(&ada.upn, &ada.password).await.signed();
+    site.signs_in(ada).await;
     tokio::task::block_in_place(|| {
         site.gateway.cli(&["agents", "revoke", &agent.id]);
         wait_until("the agent to be out", Duration::from_secs(5), || {
@@ -100,8 +100,8 @@ async fn a_restart_of_agents_one_after_another_costs_no_sign_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_find_a_gateway_that_was_restarted() {
     let mut site = tokio::task::block_in_place(|| Site::open(5, 1, "none"));
-    let ada = site.people[0].clone();
-    site.visitor.sign_in(&ada.upn, &ada.password).await.signed();
+    let ada = &site.people[0].clone();
+    site.signs_in(ada).await;
     tokio::task::block_in_place(|| {
         site.gateway.kill();
         site.gateway.start_again();
@@ -115,5 +115,5 @@ async fn agents_find_a_gateway_that_was_restarted() {
             (agent.state(&site.gateway) == "connected" && !site.breaker_is_open()).then_some(())
         });
     });
-    site.visitor.sign_in(&ada.upn, &ada.password).await.signed();
+    site.signs_in(ada).await;
 }

@@ -9,7 +9,7 @@ use crate::support::directory::{ALPHA, Directory, People, Person};
 use crate::support::gateway::Gateway;
 use crate::support::ports::free_port;
 use crate::support::slapd::{self, Slapd};
-use crate::support::visitor::Visitor;
+use crate::support::visitor::{Outcome, Visitor};
 use crate::support::wait::wait_until;
 
 /// Short intervals, so that an outage is seen to end soon; limits that the load of one test does not reach.
@@ -54,16 +54,28 @@ impl Site {
         gateway.cli(&["rules", "activate"]);
         gateway.cli(&["sync", "run", "--profile", "full"]);
         gateway.cli(&["password-sync", "run"]);
-        gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
-        gateway.cli(&["domain", "set-failover", ALPHA, "--backup", backup, "--mode", "automatic"]);
-        let visitor = Visitor::register(&gateway);
         let mut machines: Vec<_> = (0..agents).map(|_| Agent::enrol(&gateway, CONNECTOR, &slapd)).collect();
         for agent in &mut machines {
             agent.connect(&gateway);
         }
+        gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
+        gateway.cli(&["domain", "set-failover", ALPHA, "--backup", backup, "--mode", "automatic"]);
+        let visitor = Visitor::register(&gateway);
         let site = Self { agents: machines, gateway, slapd, visitor, people: directory.people };
+        // Until its first agent came, the connector was out of reach.
         site.wait_until_agents_serve_again();
         site
+    }
+
+    /// Signs `person` in, or tells why not.
+    pub async fn signs_in(&self, person: &Person) {
+        match self.visitor.sign_in(&person.upn, &person.password).await {
+            Outcome::Signed(_) => {}
+            other => tokio::task::block_in_place(|| {
+                let logs: String = self.agents.iter().map(Agent::log).collect();
+                panic!("{other:?}\n{}\n{}\n{logs}", self.last("sign-in"), self.gateway.log());
+            }),
+        }
     }
 
     /// The newest record of a kind.
