@@ -18,6 +18,7 @@ use super::migrate;
 use super::rows::Rows;
 use super::sqlite::SqliteConnection;
 use super::statement::Statement;
+use super::statistics::Statistics;
 use super::writer::{self, Urgency, Writer};
 
 /// Which of the two embedded files (design D3). PostgreSQL holds the tables of both in one database.
@@ -50,6 +51,8 @@ pub struct Database {
     lookups: Lookups,
     writer: Writer,
     statements: Arc<AtomicU64>,
+    /// Of PostgreSQL, kept with the engine's tables.
+    _statistics: Option<Statistics>,
 }
 
 impl Database {
@@ -104,6 +107,7 @@ impl Database {
             lookups,
             writer: writer::queued(open, checkpoints)?,
             statements: Arc::default(),
+            _statistics: None,
         })
     }
 
@@ -137,12 +141,15 @@ impl Database {
         drop(conn);
         let readers = pool(READERS).await?;
         let lookups = Lookups::server(readers.clone());
+        // One keeper for both rooms: they share the database.
+        let statistics = (room == Room::Engine).then(|| Statistics::keep(readers.clone()));
         Ok(Self {
             engine: Engine::Postgres,
             readers,
             lookups,
             writer: Writer::Pool(writers),
             statements: Arc::default(),
+            _statistics: statistics,
         })
     }
 

@@ -22,6 +22,7 @@ pub mod sealed_values;
 pub mod signin;
 mod sqlite;
 mod statement;
+mod statistics;
 pub mod tenant;
 pub mod values;
 mod writer;

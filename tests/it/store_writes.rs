@@ -1,9 +1,12 @@
 //! What a write to the store promises, on both databases.
 
+use std::time::Duration;
+
 use landbridge::store::{Database, DatabaseUrl, Room, StoreError, Urgency};
 use sqlx::Row as _;
 
 use crate::support::postgres::Postgres;
+use crate::support::wait::wait_until_async;
 
 async fn on_every_database(test: impl AsyncFn(Database)) {
     let dir = tempfile::tempdir().expect("a folder");
@@ -46,4 +49,30 @@ async fn what_is_acknowledged_is_kept_even_where_a_work_passes_over_an_error() {
         after.expect("the writer goes on");
     })
     .await;
+}
+
+#[tokio::test]
+async fn postgresql_learns_within_seconds_how_full_a_table_has_become() {
+    let server = tokio::task::spawn_blocking(Postgres::start).await.expect("a server");
+    let url = server.fresh_database();
+    let db = Database::open(&url.parse().expect("a database url"), Room::Engine).await.expect("the database opens");
+    let filled: Result<(), StoreError> = db
+        .write(Urgency::Bulk, |conn| {
+            Box::pin(async move {
+                sqlx::raw_sql("INSERT INTO mv_key (key, mv) SELECT 'key' || n, n FROM generate_series(1, 2000) AS n")
+                    .execute(conn)
+                    .await
+                    .map(|_| ())
+                    .map_err(StoreError::doing("filling a table"))
+            })
+        })
+        .await;
+    filled.expect("filled");
+    // Not the server's own analysis, which has a column of its own.
+    let analysed = "SELECT COUNT(*) FROM pg_stat_user_tables WHERE relname = 'mv_key' AND last_analyze IS NOT NULL";
+    wait_until_async("the table to be analysed", Duration::from_secs(30), async || {
+        (server.query(&url, analysed) == "1").then_some(())
+    })
+    .await;
+    db.close().await;
 }

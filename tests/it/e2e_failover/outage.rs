@@ -60,7 +60,7 @@ impl Load {
         let (visitor, halt, log) = (site.visitor.clone(), stop.clone(), visits.clone());
         let ticker = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
             let (mut tasks, mut begun) = (tokio::task::JoinSet::new(), 0_usize);
             while !halt.load(Ordering::Relaxed) {
                 ticks.tick().await;

@@ -32,7 +32,7 @@ const SCRIPTED_ACCESS: &str = "access to attrs=entry,objectClass,errCode,errOp,e
 const SCHEMA: &str = include_str!("../../data/slapd/test.schema");
 const SERVICE_PASSWORD: &str = "Service-account-1!";
 const ADMIN_PASSWORD: &str = "admin";
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Settings of a directory that is not running yet.
 pub struct Builder {
