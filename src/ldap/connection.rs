@@ -184,7 +184,7 @@ impl Connection {
                     }
                     // slapd's overlay retcode lets an entry of its own look-up slip out before the answer.
                     Response::Entry(_) | Response::Reference | Response::Intermediate { .. } => {}
-                    Response::SearchDone(_) | Response::Extended(_) => break,
+                    Response::SearchDone(_) | Response::Written(_) | Response::Extended(_) => break,
                 }
             }
             Err(connection.malformed(doing, BerError("not the answer to a bind")))
@@ -264,9 +264,35 @@ impl Connection {
                         return Ok(collected);
                     }
                     Response::Intermediate { .. } => {}
-                    Response::Bind(_) | Response::Extended(_) => {
+                    Response::Bind(_) | Response::Written(_) | Response::Extended(_) => {
                         return Err(connection.malformed(DOING, BerError("not the answer to a search")));
                     }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends what changes an entry, and reads the answer, whatever it says.
+    pub(super) async fn written(
+        &mut self,
+        request: impl FnOnce(u32) -> Request,
+        doing: &'static str,
+    ) -> Result<Outcome, LdapError> {
+        let id = self.next_id();
+        let request = request(id);
+        self.bounded(doing, async |connection| {
+            connection.send(request, doing).await?;
+            let message = connection.receive(id, MAX_RESULT, doing).await?;
+            match message.response {
+                Response::Written(outcome) => Ok(outcome),
+                Response::Bind(_)
+                | Response::Entry(_)
+                | Response::Reference
+                | Response::SearchDone(_)
+                | Response::Extended(_)
+                | Response::Intermediate { .. } => {
+                    Err(connection.malformed(doing, BerError("not the answer to a change")))
                 }
             }
         })

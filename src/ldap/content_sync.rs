@@ -150,7 +150,7 @@ impl Refresh<'_> {
                 self.end = Some(RefreshEnd { cookie: self.cookie.take(), phase });
                 Ok(None)
             }
-            Response::Bind(_) | Response::Extended(_) => {
+            Response::Bind(_) | Response::Written(_) | Response::Extended(_) => {
                 Err(self.connection.malformed(DOING, BerError("not the answer to a search")))
             }
         }

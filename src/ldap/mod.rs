@@ -1,4 +1,4 @@
-//! LDAP as a client: verified TLS, binds, searches, paging, pools (RFC 4511, RFC 2696, RFC 4515).
+//! LDAP as a client: verified TLS, binds, searches, paging, changes, pools (RFC 4511, RFC 2696, RFC 4515).
 //!
 //! A tool: it knows nothing of sign-in, sync rules or the metaverse, and holds no settings of its own.
 //!
@@ -26,6 +26,7 @@ mod search;
 mod server_url;
 pub mod time;
 mod trust;
+mod write;
 
 pub use ad_diagnostic::AdSubCode;
 pub use connection::{BindAnswer, Connection, ServiceAccount};
@@ -40,3 +41,4 @@ pub use schema::{AttributeType, Schema};
 pub use search::{Scope, Search};
 pub use server_url::{Scheme, ServerUrl, ServerUrlError};
 pub use trust::{Trust, TrustError};
+pub use write::{Modification, ModificationKind, Rename, WriteAnswer};

@@ -1,4 +1,4 @@
-//! Requests as bytes (RFC 4511, sections 4.1.1, 4.2, 4.5, 4.14).
+//! Requests as bytes (RFC 4511, sections 4.1.1, 4.2, 4.5 to 4.9, 4.14).
 
 use zeroize::Zeroizing;
 
@@ -6,6 +6,7 @@ use super::ber::{ENUMERATED, INTEGER, OCTET_STRING, SEQUENCE, Writer};
 use super::content_sync::SYNC_REQUEST_OID;
 use super::password_policy::PASSWORD_POLICY_OID;
 use super::search::{Scope, Search};
+use super::write::{Modification, Rename};
 
 pub const PAGED_RESULTS_OID: &str = "1.2.840.113556.1.4.319";
 const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
@@ -14,7 +15,12 @@ const DOMAIN_SCOPE_OID: &str = "1.2.840.113556.1.4.1339";
 
 const BIND: u8 = 0x60;
 const SEARCH: u8 = 0x63;
+const MODIFY: u8 = 0x66;
+const ADD: u8 = 0x68;
+const DELETE: u8 = 0x4a;
+const RENAME: u8 = 0x6c;
 const EXTENDED: u8 = 0x77;
+const SET: u8 = 0x31;
 const CONTROLS: u8 = 0xa0;
 
 /// A request in bytes, erased when dropped.
@@ -88,6 +94,59 @@ pub fn search(id: u32, search: &Search, size_limit: u32, mode: Mode<'_>) -> Requ
             }
         });
     })
+}
+
+pub fn add(id: u32, dn: &str, attributes: &[(String, Vec<Vec<u8>>)]) -> Request {
+    message(id, |operation| {
+        operation.constructed(ADD, |request| {
+            request.element(OCTET_STRING, dn.as_bytes()).constructed(SEQUENCE, |list| {
+                attributes.iter().for_each(|(name, values)| attribute(list, name, values));
+            });
+        });
+    })
+}
+
+pub fn modify(id: u32, dn: &str, modifications: &[Modification]) -> Request {
+    message(id, |operation| {
+        operation.constructed(MODIFY, |request| {
+            request.element(OCTET_STRING, dn.as_bytes()).constructed(SEQUENCE, |changes| {
+                for modification in modifications {
+                    changes.constructed(SEQUENCE, |change| {
+                        change.number(ENUMERATED, modification.kind.code());
+                        attribute(change, &modification.attribute, &modification.values);
+                    });
+                }
+            });
+        });
+    })
+}
+
+pub fn rename(id: u32, dn: &str, rename: &Rename) -> Request {
+    message(id, |operation| {
+        operation.constructed(RENAME, |request| {
+            // The values of the old name go: the entry is called otherwise now.
+            request.element(OCTET_STRING, dn.as_bytes()).element(OCTET_STRING, rename.rdn.as_bytes()).boolean(true);
+            if let Some(parent) = &rename.parent {
+                request.element(0x80, parent.as_str().as_bytes());
+            }
+        });
+    })
+}
+
+pub fn delete(id: u32, dn: &str) -> Request {
+    message(id, |operation| {
+        operation.element(DELETE, dn.as_bytes());
+    })
+}
+
+fn attribute(list: &mut Writer, name: &str, values: &[Vec<u8>]) {
+    list.constructed(SEQUENCE, |attribute| {
+        attribute.element(OCTET_STRING, name.as_bytes()).constructed(SET, |set| {
+            for value in values {
+                set.element(OCTET_STRING, value);
+            }
+        });
+    });
 }
 
 /// The value of the Sync Request Control: mode, cookie, no hint (RFC 4533, section 2.2).

@@ -20,6 +20,8 @@ pub enum Response {
     /// A continuation reference: part of the answer lies on another server.
     Reference,
     SearchDone(Outcome),
+    /// The answer to an add, modify, rename or delete.
+    Written(Outcome),
     Extended(Outcome),
     /// An intermediate response (RFC 4511, section 4.13): its name and value.
     Intermediate {
@@ -56,6 +58,7 @@ impl Message {
             0x61 => Response::Bind(Outcome::read(content)?),
             0x64 => Response::Entry(Entry::read(content)?),
             0x65 => Response::SearchDone(Outcome::read(content)?),
+            0x67 | 0x69 | 0x6b | 0x6d => Response::Written(Outcome::read(content)?),
             0x73 => Response::Reference,
             0x78 => Response::Extended(Outcome::read(content)?),
             0x79 => intermediate(content)?,
