@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::directories::{ldap_connector, ldap_target};
 use super::gateway::StartError;
 use super::lease_keeper::LeaseKeeper;
-use crate::config::{self, ConnectorSettings, DeltaMethod, Settings, SystemSettings};
+use crate::config::{self, Settings, SystemSettings};
 use crate::connectors::files::FileSource;
-use crate::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings, ObjectType};
+use crate::connectors::ldap::LdapConnector;
+use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
 use crate::connectors::tenant::TenantConnector;
 use crate::identity::{Clock, ConnectorName};
-use crate::ldap::{Filter, ServiceAccount, Trust};
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database};
@@ -43,6 +44,7 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
         connectors.push(match system {
             SystemSettings::File(file) => Arc::new(FileSource::new(file.clone(), disabled(&file.disabled)?)),
             SystemSettings::Sql(sql) => Arc::new(SqlSource::new(sql.clone(), disabled(&sql.disabled)?)),
+            SystemSettings::LdapTarget(directory) => Arc::new(LdapTarget::new(ldap_target(directory)?)),
             SystemSettings::Scim(scim) => Arc::new(ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?),
         });
     }
@@ -62,69 +64,11 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
     }))
 }
 
-/// How long one question of an import may take.
-const IMPORT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
-
-fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings, StartError> {
-    const WHAT: &str = "LDAP connector";
-    let servers = settings
-        .servers
-        .iter()
-        .map(|server| server.parse())
-        .collect::<Result<_, _>>()
-        .map_err(StartError::part(WHAT))?;
-    let filter = |text: &Option<String>, class: &str| -> Result<Filter, StartError> {
-        let class = Filter::equal("objectClass", class);
-        match text {
-            Some(text) => Ok(Filter::and([class, Filter::parse(text).map_err(StartError::part(WHAT))?])),
-            None => Ok(class),
-        }
-    };
-    let object_type = |name: &str, filter| ObjectType {
-        name: name.to_owned(),
-        filter,
-        attributes: settings.attributes.clone(),
-        references: Vec::new(),
-        binary: Vec::new(),
-    };
-    let base = settings.bases.first().ok_or_else(|| StartError::part(WHAT)("the connector has no base"))?;
-    let binary = ["objectGUID", "mS-DS-ConsistencyGuid", "objectSid"];
-    Ok(LdapConnectorSettings {
-        name: settings.name.clone(),
-        servers,
-        trust: Trust::new(settings.ca_file.as_slice()).map_err(StartError::part(WHAT))?,
-        account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
-        deadline: IMPORT_DEADLINE,
-        page_size: settings.page_size,
-        root: LdapConnectorSettings::root_of(base),
-        include: settings.bases.clone(),
-        exclude: settings.excluded.clone(),
-        anchor: settings.anchor_attribute.clone(),
-        anchor_is_binary: binary.iter().any(|name| name.eq_ignore_ascii_case(&settings.anchor_attribute)),
-        container_filter: Filter::or([
-            LdapConnectorSettings::usual_containers(),
-            Filter::equal("objectClass", &settings.classes.container),
-        ]),
-        delta: match settings.delta {
-            DeltaMethod::Auto => DeltaChoice::Auto,
-            DeltaMethod::ContentSync => DeltaChoice::ContentSync,
-            DeltaMethod::Changelog => DeltaChoice::Changelog,
-            DeltaMethod::Timestamp => DeltaChoice::Timestamp,
-            DeltaMethod::Off => DeltaChoice::Off,
-        },
-        types: vec![
-            object_type("user", filter(&settings.user_filter, &settings.classes.user)?),
-            object_type("group", filter(&settings.group_filter, &settings.classes.group)?),
-        ],
-        disabled_when: vec![disabled_test(&settings.disabled)?],
-    })
-}
-
 fn disabled(test: &Option<config::DisabledTest>) -> Result<Vec<DisabledTest>, StartError> {
     test.iter().map(disabled_test).collect()
 }
 
-fn disabled_test(test: &config::DisabledTest) -> Result<DisabledTest, StartError> {
+pub(super) fn disabled_test(test: &config::DisabledTest) -> Result<DisabledTest, StartError> {
     Ok(match test {
         config::DisabledTest::Equals { attribute, value } => {
             DisabledTest::Equals { attribute: Attribute::new(attribute), value: value.clone() }

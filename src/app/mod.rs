@@ -2,6 +2,7 @@
 
 mod agents;
 mod background;
+mod directories;
 mod engine;
 mod federation_gate;
 mod gateway;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPassword};
 
+use super::ldap_target::WritableAttributes;
 use super::reader::Table;
 use super::replication::ReplicationSettings;
 use super::secret::secret;
@@ -31,7 +32,7 @@ setting_words! {
 }
 
 impl Dialect {
-    fn anchor(self) -> &'static str {
+    pub(super) fn anchor(self) -> &'static str {
         match self {
             Self::Openldap => "entryUUID",
             Self::Ds389 => "nsUniqueId",
@@ -137,6 +138,8 @@ pub struct ConnectorSettings {
     pub disabled: DisabledTest,
     pub passwords: PasswordAttributes,
     pub replication: Option<ReplicationSettings>,
+    /// What may be written back; nothing when absent.
+    pub export: Option<WritableAttributes>,
     pub connect_deadline: Duration,
     /// How long a bind may take before pass-through gives it up.
     pub bind_deadline: Duration,
@@ -222,6 +225,7 @@ impl ConnectorSettings {
                 cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),
             },
             replication,
+            export: WritableAttributes::of_source(&table),
             connect_deadline: table.duration("connect_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(1000)),
             bind_deadline: table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000)),
             lockout_duration: table

@@ -8,6 +8,7 @@ mod connector;
 mod database_url;
 mod files;
 mod gateway;
+mod ldap_target;
 mod problem;
 mod reader;
 mod replication;
@@ -24,6 +25,7 @@ pub use connector::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, Objec
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use files::{CsvSet, CsvType, FileNames, FilePattern, FileSourceSettings, Files, LdifSet};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
+pub use ldap_target::{LdapTargetSettings, WritableAttributes};
 pub use problem::{Problem, Problems};
 pub use replication::{ReplicationSettings, ReplicationSignIn};
 pub use scim::ScimTargetSettings;

@@ -4,6 +4,7 @@ use crate::identity::{ConnectorName, DomainName};
 
 use super::connector::{ConnectorSettings, DisabledTest};
 use super::files::FileSourceSettings;
+use super::ldap_target::LdapTargetSettings;
 use super::reader::Table;
 use super::scim::ScimTargetSettings;
 use super::sql::SqlSourceSettings;
@@ -20,7 +21,9 @@ setting_words! {
         Sql = "sql",
         /// A service that takes users and groups by SCIM 2.0.
         Scim = "scim",
-    } "ldap, file, sql, scim"
+        /// A directory whose entries the rules write.
+        LdapTarget = "ldap-target",
+    } "ldap, file, sql, scim, ldap-target"
 }
 
 /// A connected system that is no directory.
@@ -29,6 +32,7 @@ pub enum SystemSettings {
     File(FileSourceSettings),
     Sql(SqlSourceSettings),
     Scim(ScimTargetSettings),
+    LdapTarget(LdapTargetSettings),
 }
 
 impl SystemSettings {
@@ -37,6 +41,7 @@ impl SystemSettings {
             Self::File(file) => &file.name,
             Self::Sql(sql) => &sql.name,
             Self::Scim(scim) => &scim.name,
+            Self::LdapTarget(directory) => &directory.name,
         }
     }
 
@@ -45,7 +50,7 @@ impl SystemSettings {
         match self {
             Self::File(file) => &file.domains,
             Self::Sql(sql) => &sql.domains,
-            Self::Scim(_) => &[],
+            Self::Scim(_) | Self::LdapTarget(_) => &[],
         }
     }
 }
@@ -64,7 +69,7 @@ impl Connectors {
         let mut connectors = Self::default();
         for table in root.tables("connectors") {
             let kind = match table.has("kind") {
-                true => table.parsed("kind", "write ldap, file, sql or scim"),
+                true => table.parsed("kind", "write ldap, file, sql, scim or ldap-target"),
                 false => Some(SystemKind::Ldap),
             };
             let name = match kind {
@@ -74,6 +79,9 @@ impl Connectors {
                 Some(SystemKind::File) => connectors.system(FileSourceSettings::read(table).map(SystemSettings::File)),
                 Some(SystemKind::Sql) => connectors.system(SqlSourceSettings::read(table).map(SystemSettings::Sql)),
                 Some(SystemKind::Scim) => connectors.system(ScimTargetSettings::read(table).map(SystemSettings::Scim)),
+                Some(SystemKind::LdapTarget) => {
+                    connectors.system(LdapTargetSettings::read(table).map(SystemSettings::LdapTarget))
+                }
             };
             let Some(name) = name else { continue };
             if name.as_str() == "tenant" {

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod ldap;
+pub mod ldap_target;
 mod page_stream;
 pub mod scim;
 pub mod sql;

@@ -5,7 +5,7 @@ use super::connector::{KnownBase, Watermark};
 use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::Problem;
-use super::space::{LinkKey, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject};
+use super::space::{LinkKey, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed};
 use crate::identity::ConnectorName;
 
 /// Of synchronise. Edges that lead further are followed by the same transaction: waiting objects become due when a
@@ -69,8 +69,19 @@ pub struct ImportBatch {
     pub displaced: Vec<ObjectId>,
     /// Placeholders and the containers that took their places: objects below the first are the second's.
     pub filled: Vec<(ObjectId, ObjectId)>,
+    /// Changed objects that were waiting to show what was written back to them.
+    pub written_back: Vec<WrittenBack>,
     pub watermark: Option<(ConnectorName, Watermark)>,
     pub bases: Option<(ConnectorName, Vec<KnownBase>)>,
+}
+
+/// What an import says of an object's accepted updates.
+#[derive(Clone, Debug)]
+pub struct WrittenBack {
+    pub object: ObjectId,
+    /// What still waits to be shown.
+    pub unconfirmed: Option<Unconfirmed>,
+    pub problem: Option<Problem>,
 }
 
 impl ImportBatch {

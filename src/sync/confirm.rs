@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::attribute::canonical;
+use super::attribute::{Attributes, canonical};
 use super::connector::{ImportPage, ImportedObject, LinkReport, Reference};
 use super::export::holds;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
 use super::store::{Confirmed, EngineStore, LinkChange, StoreResult};
+use super::workspace::IdBlock;
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
 
@@ -54,6 +55,9 @@ impl Confirmer<'_> {
             links.entry(link.key.owner).or_default().insert(link.key, link.state);
         }
         let mut confirmed = Vec::new();
+        let unknown = page.objects.iter().filter(|shown| !heads.contains_key(&shown.anchor)).count() as i64;
+        let first = if unknown > 0 { self.store.reserve_ids(self.epoch, unknown).await? } else { 0 };
+        let mut ids = IdBlock::new(first, unknown);
         for shown in &page.objects {
             let object = heads.get(&shown.anchor).and_then(|head| known.remove(&head.id));
             let entry = match object {
@@ -61,7 +65,10 @@ impl Confirmer<'_> {
                     let held = links.remove(&object.id).unwrap_or_default();
                     self.compare(object, shown, &heads, held)
                 }
-                None => self.unknown(shown).await?,
+                None => match ids.take() {
+                    Some(id) => self.unknown(ObjectId(id), shown),
+                    None => continue,
+                },
             };
             self.seen.insert(entry.object.id);
             confirmed.push(entry);
@@ -128,6 +135,10 @@ impl Confirmer<'_> {
         }
     }
 
+    fn holds(&self, image: &Attributes, changes: &Attributes) -> bool {
+        self.rules.capabilities(&self.connector).is_some_and(|capabilities| holds(capabilities, image, changes))
+    }
+
     async fn gone(&mut self, ids: &[ObjectId]) -> StoreResult<()> {
         self.counters.gone += ids.len() as i64;
         if ids.is_empty() { Ok(()) } else { self.store.confirm_gone(self.epoch, ids).await }
@@ -147,7 +158,7 @@ impl Confirmer<'_> {
             if unconfirmed.kind == ExportKind::Delete {
                 // Accepted and still shown: the delete is on its way, the next listing decides.
                 object.unconfirmed = Some(unconfirmed);
-            } else if holds(&image, &unconfirmed.changes) {
+            } else if self.holds(&image, &unconfirmed.changes) {
                 self.counters.confirmed += 1;
             } else {
                 self.counters.differing += 1;
@@ -163,11 +174,11 @@ impl Confirmer<'_> {
     }
 
     /// An object of the target that the space does not hold: it may be adopted by the rules' join.
-    async fn unknown(&self, shown: &ImportedObject) -> StoreResult<Confirmed> {
+    fn unknown(&self, id: ObjectId, shown: &ImportedObject) -> Confirmed {
         let image = canonical(shown.attributes.clone());
         let key = self.rules.match_key(&self.connector, &shown.object_type, &image);
         let object = SpaceObject {
-            id: ObjectId(self.store.reserve_ids(self.epoch, 1).await?),
+            id,
             connector: self.connector.clone(),
             object_type: shown.object_type.clone(),
             kind: ObjectKind::Object,
@@ -182,7 +193,7 @@ impl Confirmer<'_> {
             applied: BTreeSet::new(),
             match_key: key.map(|key| key.as_str().to_owned()),
         };
-        Ok(Confirmed { object, inserted: true, links: Vec::new(), problem: None })
+        Confirmed { object, inserted: true, links: Vec::new(), problem: None }
     }
 }
 

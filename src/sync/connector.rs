@@ -47,6 +47,8 @@
 //! the values that are there are accepted. An add that arrives again for the same [`Capabilities::add_key`] finds the object
 //! that the first one made and answers with its anchor; it never makes a second.
 //!
+//! A source that declares [`Capabilities::writes_back`] takes updates alone, of objects that it told.
+//!
 //! # Checking an implementation
 //!
 //! `tests/it/connectors/conformance.rs` holds a suite that checks a connector against its own declaration. Its `Peer` trait is
@@ -58,7 +60,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::attribute::{Attribute, Attributes};
+use super::attribute::{Attribute, Attributes, Value};
 use super::space::ObjectId;
 use crate::identity::{ConnectorName, DistinguishedName};
 
@@ -91,7 +93,8 @@ pub trait Connector: Send + Sync {
     /// Carries out a batch, judged on its end state. One result per change, in the order of the batch.
     ///
     /// # Errors
-    /// Any error leaves the batch in doubt. [`ConnectorError::Unsupported`] when [`Capabilities::exports`] is false.
+    /// Any error leaves the batch in doubt. [`ConnectorError::Unsupported`] when neither [`Capabilities::exports`] nor
+    /// [`Capabilities::writes_back`] is declared.
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError>;
 
     /// Reads single objects back, by anchor or, for an add whose answer was lost, by the key it was added under. One
@@ -122,6 +125,10 @@ pub struct Capabilities {
     pub hierarchical: bool,
     /// Accepts exports; its space is then a target space, confirmed by import.
     pub exports: bool,
+    /// Accepts updates of the objects that it is the source of. Its space stays a source space: imports confirm what was
+    /// written, rules join and provision nothing here.
+    #[serde(default)]
+    pub writes_back: bool,
     /// What delta imports tell; `None`: every import is full.
     pub delta: Option<DeltaReports>,
     /// How references arrive.
@@ -143,6 +150,9 @@ pub struct Capabilities {
     pub identity: Vec<Attribute>,
     /// Attributes whose value only one object may hold: what frees such a value is exported first.
     pub unique: Vec<Attribute>,
+    /// Attributes whose values are distinguished names, which a system may spell in its own way.
+    #[serde(default)]
+    pub names: Vec<Attribute>,
     /// How a disabled account looks here; used by `account_enabled` flows.
     pub disabled_when: Vec<DisabledTest>,
     /// What rules may use as `%name%`, such as `Domain.FQDN`.
@@ -182,6 +192,7 @@ impl Capabilities {
             kind: kind.to_owned(),
             hierarchical: false,
             exports: false,
+            writes_back: false,
             delta: None,
             links: LinkReports::WithOwner,
             selected_import: false,
@@ -192,6 +203,7 @@ impl Capabilities {
             add_key: None,
             identity: Vec::new(),
             unique: Vec::new(),
+            names: Vec::new(),
             disabled_when: Vec::new(),
             parameters: BTreeMap::new(),
         }
@@ -206,6 +218,17 @@ impl Capabilities {
             add_key: Some(add_key.into()),
             ..Self::source(kind)
         }
+    }
+
+    /// Whether two lists of values of an attribute, in canonical order, say the same.
+    pub fn agree(&self, name: &Attribute, one: &[Value], other: &[Value]) -> bool {
+        one == other
+            || (self.names.contains(name)
+                && one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| {
+                    let name = |value: &Value| value.as_text().parse::<DistinguishedName>();
+                    matches!((name(one), name(other)), (Ok(one), Ok(other)) if one == other)
+                }))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::attribute::{Attributes, canonical};
-use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget, ReadBack};
+use super::attribute::{Attribute, Attributes, canonical};
+use super::connector::{
+    Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget, ReadBack,
+};
 use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
 use super::lease::{HeldLease, LeaseError};
 use super::problem::{Problem, ProblemCode};
@@ -38,12 +40,31 @@ pub struct ExportCounters {
 /// Staged links of a batch, by owner and attribute.
 type LinksByOwner = BTreeMap<(ObjectId, super::Attribute), Vec<(LinkKey, LinkState, LinkTarget)>>;
 
+/// Which pending exports leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    #[default]
+    All,
+    /// Those that touch these attributes: the writeback of source anchors, for which others wait.
+    Touching(BTreeSet<Attribute>),
+}
+
+impl Part {
+    fn admits(&self, export: &PendingExport) -> bool {
+        match self {
+            Self::All => true,
+            Self::Touching(attributes) => export.changes.keys().any(|name| attributes.contains(name)),
+        }
+    }
+}
+
 /// One export run towards one target, after the guard agreed.
 pub struct Exporter<'a> {
     pub store: &'a dyn EngineStore,
     pub connector: &'a dyn Connector,
     pub lease: &'a HeldLease,
     pub clock: &'a dyn Clock,
+    pub part: Part,
     /// Items that pass by a release; consumed as they leave.
     pub released: BTreeSet<GuardItem>,
     pub counters: ExportCounters,
@@ -113,7 +134,8 @@ impl Exporter<'_> {
             let mut batch = Vec::new();
             for export in pending {
                 let Some(object) = objects.get(&export.object) else { continue };
-                if self.phase_of(&export, object, claimed) == phase
+                if self.part.admits(&export)
+                    && self.phase_of(&export, object, claimed) == phase
                     && let Some(change) = self.change(&export, object)
                 {
                     batch.push((export, object.clone(), change));
@@ -368,7 +390,8 @@ pub async fn settle_doubt(
 ) -> Result<usize, ExportError> {
     store.doubt_sent(lease.epoch, connector.name()).await?;
     let doubtful = store.in_doubt(connector.name()).await?;
-    let add_key = connector.capabilities().add_key;
+    let capabilities = connector.capabilities();
+    let add_key = &capabilities.add_key;
     for chunk in doubtful.chunks(BATCH) {
         let ids: Vec<ObjectId> = chunk.iter().map(|export| export.object).collect();
         let objects: HashMap<ObjectId, SpaceObject> =
@@ -395,7 +418,9 @@ pub async fn settle_doubt(
         let answers = connector.read_back(questions).await?;
         let settled = asked.into_iter().zip(answers).map(|(export, found)| {
             let arrived = match (&found, export.kind) {
-                (Some(found), ExportKind::Add | ExportKind::Update) => holds(&found.attributes, &export.changes),
+                (Some(found), ExportKind::Add | ExportKind::Update) => {
+                    holds(&capabilities, &found.attributes, &export.changes)
+                }
                 (None, ExportKind::Delete) => true,
                 (None, ExportKind::Add | ExportKind::Update) | (Some(_), ExportKind::Delete) => false,
             };
@@ -408,12 +433,12 @@ pub async fn settle_doubt(
 }
 
 /// Whether everything in `changes` is so in `shown`.
-pub(super) fn holds(shown: &Attributes, changes: &Attributes) -> bool {
+pub(super) fn holds(capabilities: &Capabilities, shown: &Attributes, changes: &Attributes) -> bool {
     let shown = canonical(shown.clone());
     changes.iter().all(|(name, values)| {
         let mut wanted = values.clone();
         wanted.sort();
         wanted.dedup();
-        shown.get(name).map_or(&[][..], Vec::as_slice) == wanted
+        capabilities.agree(name, shown.get(name).map_or(&[][..], Vec::as_slice), &wanted)
     })
 }

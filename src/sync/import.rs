@@ -3,6 +3,7 @@
 //! "Seen" is a bitmap in memory. What was not seen becomes obsolete in one final step, which the caller takes only
 //! after the read came to its end and the guard agreed; an aborted read obsoletes nothing.
 
+mod confirmations;
 mod removals;
 
 use std::collections::hash_map::Entry;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::attribute::Attribute;
 use super::change_set::ImportBatch;
-use super::connector::{Hidden, ImportedObject, Reference, RefusedEntry, Watermark};
+use super::connector::{Capabilities, Hidden, ImportedObject, Reference, RefusedEntry, Watermark};
 use super::read_ahead::ReadPage;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
@@ -75,6 +76,8 @@ pub struct Importer<'a> {
     connector: ConnectorName,
     epoch: LeaseEpoch,
     coverage: Coverage,
+    /// Of the connector, where they matter: what it takes back is confirmed here.
+    capabilities: Option<Capabilities>,
     /// Object types of which a delta named every object.
     enumerated: BTreeSet<String>,
     /// Not committed before what was not named is removed.
@@ -102,6 +105,7 @@ impl<'a> Importer<'a> {
             connector,
             epoch,
             coverage,
+            capabilities: None,
             enumerated: BTreeSet::new(),
             watermark: None,
             ids: IdBlock::new(0, 0),
@@ -112,6 +116,11 @@ impl<'a> Importer<'a> {
             refused: Vec::new(),
             doubtful: false,
         }
+    }
+
+    /// For a source that takes updates.
+    pub fn confirming(self, capabilities: Capabilities) -> Self {
+        Self { capabilities: Some(capabilities), ..self }
     }
 
     /// Stages one page and commits it together with its watermark.
@@ -147,6 +156,7 @@ impl<'a> Importer<'a> {
         self.enumerated.extend(page.enumerated.iter().cloned());
         let Page { mut batch, filled, .. } = work;
         batch.filled = filled;
+        batch.written_back = self.confirmations(&batch.changed).await?;
         batch.deleted = self.removed(&page).await?;
         batch.stale = self.bereft(&batch.deleted).await?;
         self.counters.obsolete += batch.deleted.len() as u64;

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::activation::{self, ActivationError, Activations};
 use super::confirm::{ConfirmCounters, Confirmer};
 use super::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
-use super::export::{ExportCounters, ExportError, Exporter, settle_doubt};
+use super::export::{ExportCounters, ExportError, Exporter, Part, settle_doubt};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY};
 use super::lease::{EngineLease, HeldLease, LeaseError};
 use super::rule::{RuleSet, RunFacts};
@@ -186,8 +186,16 @@ impl Runner {
         let lease = HeldLease::begin(self.lease.clone())?;
         let started = self.clock.now();
         let number = self.store.begin_run(lease.epoch, profile.code(), activation, started).await?;
-        let mut cycle =
-            Cycle { runner: self, rules: &rules, lease, run: number, activation, steps: Vec::new(), progress };
+        let mut cycle = Cycle {
+            runner: self,
+            rules: &rules,
+            lease,
+            run: number,
+            activation,
+            steps: Vec::new(),
+            exported: 0,
+            progress,
+        };
         let ended = cycle.run(profile).await;
         let outcome = match &ended {
             Ok(outcome) => *outcome,
@@ -296,6 +304,8 @@ struct Cycle<'a> {
     /// The version of the rules.
     activation: i64,
     steps: Vec<StepRecord>,
+    /// Updates that were accepted so far.
+    exported: i64,
     progress: ProgressSink,
 }
 
@@ -304,11 +314,17 @@ impl Cycle<'_> {
         let runner = self.runner;
         let (targets, sources): (Vec<_>, Vec<_>) = runner.connectors.iter().partition(|c| c.capabilities().exports);
         let mut outcome = RunOutcome::Completed;
-        for target in &targets {
+        let written_back: Vec<_> = sources.iter().filter(|source| source.capabilities().writes_back).collect();
+        for target in targets.iter().chain(written_back.iter().copied()) {
             self.settle(target.as_ref(), &mut outcome).await?;
         }
         for source in &sources {
             worse(&mut outcome, self.import(source.as_ref(), profile == Profile::Delta).await?);
+        }
+        for target in &targets {
+            if self.is_unknown(target.as_ref()).await? {
+                worse(&mut outcome, self.confirm(target.as_ref()).await?);
+            }
         }
         if outcome == RunOutcome::Held {
             // A directory that lost too much is looked at before anything is concluded from it.
@@ -317,18 +333,43 @@ impl Cycle<'_> {
         let extent = self.extent(profile).await?;
         self.synchronise(extent).await?;
         runner.store.set_mark(self.lease.epoch, SYNCHRONISED_BY, self.activation).await?;
+        if profile == Profile::Staging {
+            return Ok(outcome);
+        }
+        // Targets wait for source anchors that are kept in the source itself.
+        let mut anchored = false;
+        for source in &written_back {
+            let part = Part::Touching(self.rules.anchor_attributes(source.name()));
+            let before = self.exported;
+            worse(&mut outcome, self.export(source.as_ref(), part).await?);
+            anchored |= self.exported > before;
+        }
+        if anchored {
+            self.synchronise(Extent::Delta).await?;
+        }
         for target in &targets {
-            if profile == Profile::Staging {
+            if self.is_unknown(target.as_ref()).await? {
                 continue;
             }
-            let exported = self.export(target.as_ref()).await?;
+            let exported = self.export(target.as_ref(), Part::All).await?;
             worse(&mut outcome, exported);
             // What is in doubt is read back first, by the next run.
             if exported != RunOutcome::Failed {
                 worse(&mut outcome, self.confirm(target.as_ref()).await?);
             }
         }
+        // Imports confirm these.
+        for source in &written_back {
+            worse(&mut outcome, self.export(source.as_ref(), Part::All).await?);
+        }
         Ok(outcome)
+    }
+
+    /// A target of which no import came to its end yet: what it holds must be adopted, not added again. One that tells its
+    /// changes finds its objects by itself.
+    async fn is_unknown(&self, target: &dyn Connector) -> Result<bool, RunError> {
+        let follows = target.capabilities().delta.is_some();
+        Ok(!follows && self.runner.store.mark(&looked_at(target.name())).await?.is_none())
     }
 
     /// Other rules than those of the last synchronisation concern every object.
@@ -408,7 +449,7 @@ impl Cycle<'_> {
         self.record("", kind, started, RunOutcome::Completed, &counters, None).await
     }
 
-    async fn export(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
+    async fn export(&mut self, target: &dyn Connector, part: Part) -> Result<RunOutcome, RunError> {
         let runner = self.runner;
         let (name, started) = (target.name(), runner.clock.now());
         let (holds, released) = runner.judge(&*runner.store, name).await?;
@@ -428,11 +469,13 @@ impl Cycle<'_> {
             connector: target,
             lease: &self.lease,
             clock: &*runner.clock,
+            part,
             released,
             counters: ExportCounters::default(),
         };
         let exported = exporter.run().await;
         let c = exporter.counters;
+        self.exported += c.updates;
         if let Err(error) = exported {
             return self.failed(name, "export", started, error).await;
         }
@@ -462,7 +505,8 @@ impl Cycle<'_> {
             counters: ConfirmCounters::default(),
         };
         let read: Result<(), ExportError> = async {
-            let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted: BTreeMap::new() }).await?;
+            let mut stream =
+                target.import(ImportRequest { mode, bases: Vec::new(), wanted: self.rules.wanted(name) }).await?;
             while let Some(page) = stream.next_page().await? {
                 confirmer.page(page).await?;
                 self.lease.check()?;
@@ -476,6 +520,9 @@ impl Cycle<'_> {
         let c = confirmer.counters.clone();
         if let Err(error) = read {
             return self.failed(name, "confirm", started, error).await;
+        }
+        if full {
+            runner.store.set_mark(self.lease.epoch, &looked_at(name), started.millis()).await?;
         }
         let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.step(name, "confirm", started, RunOutcome::Completed, &counters, None).await?;
@@ -555,6 +602,11 @@ impl Cycle<'_> {
         self.steps.push(step);
         Ok(())
     }
+}
+
+/// The mark of a target's first import.
+fn looked_at(target: &ConnectorName) -> String {
+    format!("full-import:{target}")
 }
 
 /// Held outranks failed outranks completed.

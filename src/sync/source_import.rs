@@ -103,7 +103,9 @@ impl SourceImport<'_> {
             Start::Full => (ImportMode::Full, Coverage::Full),
             Start::Delta(since) => (ImportMode::Delta { since }, Coverage::Delta),
         };
-        let mut importer = Importer::new(store, name.clone(), self.lease.epoch, coverage);
+        let capabilities = self.source.capabilities();
+        let mut importer =
+            Importer::new(store, name.clone(), self.lease.epoch, coverage).confirming(capabilities.clone());
         self.read(mode, &mut importer).await?;
         let mut holds = Vec::new();
         let mut unseen = 0;
@@ -206,7 +208,8 @@ impl SourceImport<'_> {
                 objects: anchors(ObjectKind::Object),
                 subtrees: anchors(ObjectKind::Container),
             };
-            let mut selected = Importer::new(store, name.clone(), self.lease.epoch, Coverage::Selected);
+            let selected = Importer::new(store, name.clone(), self.lease.epoch, Coverage::Selected);
+            let mut selected = selected.confirming(self.source.capabilities());
             self.read(mode, &mut selected).await?;
             importer.counters.add(&selected.counters);
         }

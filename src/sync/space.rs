@@ -1,5 +1,6 @@
 //! Objects and links of a connector space (design, section 4 "Objects and links").
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -160,6 +161,15 @@ impl PendingExport {
 }
 
 impl SpaceObject {
+    /// What rules read of an object of a source: what imports showed, and over it what was written back and accepted.
+    pub fn view(&self) -> Option<Cow<'_, Attributes>> {
+        match (&self.shown, &self.unconfirmed) {
+            (Some(shown), None) => Some(Cow::Borrowed(shown)),
+            (Some(_), Some(_)) => self.effective().map(Cow::Owned),
+            (None, _) => None,
+        }
+    }
+
     /// What the target holds once all accepted exports are confirmed: the base of every difference.
     pub fn effective(&self) -> Option<Attributes> {
         match (&self.shown, &self.unconfirmed) {

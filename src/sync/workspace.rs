@@ -203,6 +203,12 @@ impl Workspace {
         Some(mv)
     }
 
+    /// Ends the link of a source object; what was to be written back to it is no longer wanted.
+    pub fn withdraw(&mut self, id: ObjectId) {
+        self.unlink(id);
+        self.unstage(id);
+    }
+
     pub fn stage(&mut self, export: PendingExport) {
         match self.staged.get_mut(&export.object) {
             Some(tracked) => tracked.now = Some(export),

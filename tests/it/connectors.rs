@@ -3,6 +3,8 @@
 pub mod conformance;
 
 mod directory;
+mod directory_target;
+pub mod directory_writeback;
 mod files;
 mod scim;
 mod sql;

@@ -31,4 +31,5 @@ mod support;
 mod sync_delta;
 mod sync_slapd;
 mod sync_stories;
+mod sync_writeback;
 mod web_servers;

@@ -146,6 +146,7 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
         },
         passwords: PasswordAttributes { attributes: vec!["userPassword".to_owned()], cleartext_allowed: false },
         replication: None,
+        export: None,
         connect_deadline: Duration::from_secs(5),
         bind_deadline: Duration::from_secs(5),
         lockout_duration: Duration::from_secs(600),

@@ -123,6 +123,7 @@ fn settings(samba: &Samba, sign_in: ReplicationSignIn) -> ConnectorSettings {
         page_size: 50,
         disabled: DisabledTest::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 },
         passwords: PasswordAttributes { attributes: Vec::new(), cleartext_allowed: false },
+        export: None,
         replication: Some(ReplicationSettings {
             domain: samba.forest.netbios.to_owned(),
             account: SYNC_ACCOUNT.to_owned(),

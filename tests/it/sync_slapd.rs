@@ -103,6 +103,7 @@ impl Site {
             types: LdapConnectorSettings::usual_types(),
             disabled_when: DisabledTest::defaults(),
             delta: DeltaChoice::Auto,
+            writeback: None,
         });
         let store = Arc::new(self.tenant.clone());
         let name = "tenant".parse().expect("a name");

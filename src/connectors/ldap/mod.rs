@@ -4,6 +4,7 @@
 //! people whose names are up to date. A read that does not come to its end is an error, never a shorter result; whatever
 //! casts doubt on a watermark leads to a full import, never to a delete.
 
+pub(super) mod anchor;
 mod changelog;
 mod content_sync;
 mod extent;
@@ -11,8 +12,11 @@ mod methods;
 mod position;
 mod reader;
 mod selected;
+pub(super) mod servers;
 mod settings;
 mod timestamp;
+pub(super) mod writable;
+mod writeback;
 
 use std::sync::Arc;
 
@@ -25,6 +29,7 @@ use position::{Mark, Newest, Position};
 use reader::{Page, Reader, Refused};
 pub use settings::{DeltaChoice, LdapConnectorSettings, ObjectType};
 use timestamp::{Reading, ServerClocks};
+pub use writable::Writable;
 
 use crate::identity::ConnectorName;
 use crate::ldap::{Connection, Entry, RootDse};
@@ -66,6 +71,9 @@ impl Connector for LdapConnector {
             hierarchical: true,
             delta,
             selected_import: true,
+            writes_back: self.settings.writeback.is_some(),
+            single_read: self.settings.writeback.is_some(),
+            largest_batch: writeback::BATCH,
             server_incarnation: true,
             disabled_when: self.settings.disabled_when.clone(),
             parameters: self.settings.parameters(),
@@ -95,12 +103,14 @@ impl Connector for LdapConnector {
         Ok(Box::new(Pages { connector: self.settings.name.clone(), received, task: task.abort_handle(), ended: false }))
     }
 
-    async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        Err(ConnectorError::Unsupported { connector: self.settings.name.clone(), what: "export" })
+    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+        writeback::export(&self.settings, batch).await
     }
 
-    async fn read_back(&self, _: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
-        Err(ConnectorError::Unsupported { connector: self.settings.name.clone(), what: "reading single objects" })
+    async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
+        let (pages, _) = mpsc::channel(1);
+        let reader = Reader { settings: self.settings.clone(), pages, known: Vec::new() };
+        reader.read_back(objects).await
     }
 }
 

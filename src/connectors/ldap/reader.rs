@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine as _;
 use tokio::sync::mpsc;
 
+use super::anchor::value;
 use super::extent::{Container, Extent};
 use super::settings::{CONTAINER, LdapConnectorSettings, ObjectType};
 use crate::identity::{DistinguishedName, causes};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
-use crate::sync::attribute::{Attribute, Attributes, Value};
+use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::connector::{ConnectorError, Hidden, ImportPage, ImportedObject, KnownBase, Reference, RefusedEntry};
 
 /// LDAP results that mean "not now": nothing is concluded from them (RFC 4511, appendix A).
@@ -46,18 +46,7 @@ pub(super) struct Taken {
 impl Reader {
     /// The first server that answers, bound.
     pub async fn connect(&self) -> Result<Connection, ConnectorError> {
-        let mut last = None;
-        for server in &self.settings.servers {
-            match Connection::open(server, &self.settings.trust, self.settings.deadline).await {
-                Ok(mut connection) => match connection.bind(&self.settings.account).await {
-                    Ok(()) => return Ok(connection),
-                    Err(error) => last = Some(error),
-                },
-                Err(error) => last = Some(error),
-            }
-        }
-        let reason = last.map_or_else(|| "no server is configured".to_owned(), |error| causes(&error));
-        Err(ConnectorError::Unreachable { connector: self.settings.name.clone(), reason })
+        self.settings.servers().connect().await
     }
 
     /// The server of a watermark, bound. What one server told cannot be continued at another.
@@ -187,17 +176,12 @@ impl Reader {
     }
 
     pub fn anchor_of(&self, entry: &Entry) -> Option<String> {
-        let bytes = entry.bytes(&self.settings.anchor.to_ascii_lowercase())?;
-        Some(value(bytes, self.settings.anchor_is_binary).as_text().to_owned())
+        self.settings.anchor().of(entry)
     }
 
     /// The filter that finds the object of an anchor; `None` for a text that is no anchor here.
     pub fn anchor_filter(&self, anchor: &str) -> Option<Filter> {
-        if !self.settings.anchor_is_binary {
-            return Some(Filter::equal(&self.settings.anchor, anchor));
-        }
-        let bytes = base64::engine::general_purpose::STANDARD.decode(anchor).ok()?;
-        Some(Filter::equal(&self.settings.anchor, bytes))
+        self.settings.anchor().filter(anchor)
     }
 
     pub async fn send(&self, page: ImportPage) -> Result<(), ConnectorError> {
@@ -230,12 +214,4 @@ pub(super) fn unreadable(names: impl IntoIterator<Item = (String, Option<String>
         RefusedEntry { name, reason, hides: anchor.map_or(Hidden::Nobody, Hidden::Object) }
     };
     names.into_iter().map(refuse).collect()
-}
-
-/// Text where the bytes are text, unless the attribute is known to be binary.
-fn value(bytes: &[u8], binary: bool) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !binary => Value::text(text),
-        _ => Value::binary(bytes),
-    }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::anchor::AnchorAttribute;
+use super::servers::Servers;
+use super::writable::Writable;
 use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
 use crate::sync::attribute::Attribute;
@@ -37,6 +40,8 @@ pub struct LdapConnectorSettings {
     pub types: Vec<ObjectType>,
     pub disabled_when: Vec<DisabledTest>,
     pub delta: DeltaChoice,
+    /// What may be written back; nothing by default.
+    pub writeback: Option<Writable>,
 }
 
 /// How changes are learned between two full imports.
@@ -75,6 +80,15 @@ impl ObjectType {
 }
 
 impl LdapConnectorSettings {
+    pub(super) fn servers(&self) -> Servers<'_> {
+        let Self { name, servers, trust, account, deadline, .. } = self;
+        Servers { name, servers, trust, account, deadline: *deadline }
+    }
+
+    pub(super) fn anchor(&self) -> AnchorAttribute<'_> {
+        AnchorAttribute { name: &self.anchor, is_binary: self.anchor_is_binary }
+    }
+
     /// The usual container classes of LDAP directories.
     pub fn usual_containers() -> Filter {
         let classes = [

@@ -86,6 +86,9 @@ impl Exports for SqlEngine {
         let done: Vec<_> = accepted.iter().filter_map(|row| row.first().cloned()).collect();
         let mut statements = update("space_object", &["id"], &["unconfirmed"], accepted);
         statements.extend(update("space_object", &["id"], &["anchor"], anchors));
+        // What was written back flows inbound from now on. Rows of targets have no digest.
+        let due = "UPDATE space_object SET due = 1 WHERE digest <> '' AND id IN ({})";
+        statements.extend(in_list(due, &[], done.clone()));
         statements.extend(in_list("DELETE FROM pending_export WHERE object IN ({})", &[], done));
         statements.extend(update("pending_export", &["object"], &["state", "error"], failed));
         let old = format!("DELETE FROM object_problem WHERE code IN {OF_EXPORT} AND object IN ({{}})");

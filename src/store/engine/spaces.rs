@@ -2,10 +2,11 @@
 
 use super::decode::{self, HEAD, folded, to_json};
 use super::session::SqlEngine;
+use super::synchronisation::problem_statements;
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
 use crate::store::statement::{Arg, RowArgs, Statement, in_list, insert, update};
-use crate::sync::change_set::ImportBatch;
+use crate::sync::change_set::{ImportBatch, WrittenBack};
 use crate::sync::connector::{KnownBase, Watermark};
 use crate::sync::join_key::JoinKey;
 use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
@@ -208,6 +209,7 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
         deleted.clone(),
     ));
     statements.extend(in_list("UPDATE space_link SET state = 'removed', due = 1 WHERE owner IN ({})", &[], deleted));
+    statements.extend(written_back(batch.written_back)?);
     if let Some((connector, watermark)) = batch.watermark {
         statements.push(watermark_statement(&connector, watermark));
     }
@@ -222,6 +224,20 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
             "ON CONFLICT (connector, named) DO UPDATE SET anchor = excluded.anchor",
         ));
     }
+    Ok(statements)
+}
+
+fn written_back(objects: Vec<WrittenBack>) -> StoreResult<Vec<Statement>> {
+    let ids = ids(&objects.iter().map(|object| object.object).collect::<Vec<_>>());
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for WrittenBack { object, unconfirmed, problem } in objects {
+        rows.push(vec![object.0.into(), unconfirmed.as_ref().map(to_json).transpose()?.into()]);
+        problems.extend(problem.map(|problem| (object, problem)));
+    }
+    let mut statements = update("space_object", &["id"], &["unconfirmed"], rows);
+    let old = "DELETE FROM object_problem WHERE code = 'exported-change-not-reimported' AND object IN ({})";
+    statements.extend(in_list(old, &[], ids));
+    statements.extend(problem_statements(&[], &problems));
     Ok(statements)
 }
 

@@ -161,7 +161,7 @@ fn objects(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<()
     statements.extend(update("space_object", &["id"], &set, rows));
     // What left the directory keeps alone what others refer to it by: its place, or its anchor where there are no places.
     statements.extend(in_list(
-        "UPDATE space_object SET anchor = CASE WHEN place IS NULL THEN anchor END, shown = NULL, digest = '', object_type = '' WHERE kind = 'placeholder' AND id IN ({})",
+        "UPDATE space_object SET anchor = CASE WHEN place IS NULL THEN anchor END, shown = NULL, unconfirmed = NULL, digest = '', object_type = '' WHERE kind = 'placeholder' AND id IN ({})",
         &[],
         ids(&emptied),
     ));

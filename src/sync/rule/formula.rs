@@ -139,12 +139,12 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn values(&self, index: usize) -> Values<'_> {
+    fn values(&self, index: usize, read: impl for<'s> Fn(&Source<'s>, &Attribute) -> &'s [Value]) -> Values<'_> {
         let Some((name, syntax)) = self.formula.attributes.get(index) else { return Values::Absent };
         if let Some(rdn) = self.of.source.rdn().filter(|_| name.as_str() == RDN) {
             return Values::One(sync_expr::Value::from(rdn));
         }
-        match self.of.source.values(name) {
+        match read(&self.of.source, name) {
             [] => Values::Absent,
             [value] => Values::One(syntax.typed(value)),
             several => Values::Many(several.iter().map(|value| syntax.typed(value)).collect()),
@@ -154,12 +154,11 @@ impl Context<'_> {
 
 impl sync_expr::Context for Context<'_> {
     fn attribute(&self, index: usize, _: &str) -> Values<'_> {
-        self.values(index)
+        self.values(index, |source, name| source.values(name))
     }
 
-    /// Rules read what imports showed: nothing that waits for confirmation flows inbound.
     fn imported(&self, index: usize, _: &str) -> Values<'_> {
-        self.values(index)
+        self.values(index, |source, name| source.imported(name))
     }
 
     fn parameter(&self, name: &str) -> Option<sync_expr::Value<'_>> {

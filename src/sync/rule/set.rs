@@ -161,6 +161,22 @@ impl RuleSet {
         self.order.iter().filter(|name| self.connectors.get(*name).is_some_and(|c| c.exports))
     }
 
+    /// Sources that take updates of their own objects, in the order of the settings.
+    pub fn written_back(&self) -> impl Iterator<Item = &ConnectorName> {
+        self.order.iter().filter(|name| self.connectors.get(*name).is_some_and(|c| c.writes_back))
+    }
+
+    /// Attributes of a connector's objects that rules write and source anchors are made of: they are exported before what
+    /// waits for the anchor.
+    pub fn anchor_attributes(&self, connector: &ConnectorName) -> BTreeSet<Attribute> {
+        let anchor = Attribute::from(names::SOURCE_ANCHOR);
+        let inbound = self.rules.iter().filter(|r| r.direction == Direction::Inbound && self.is_for(r, connector));
+        let read = inbound.flat_map(|rule| &rule.flows).filter(|flow| flow.target == anchor).flat_map(Flow::reads);
+        let written: BTreeSet<&Attribute> =
+            self.managed.get(connector).into_iter().flat_map(BTreeMap::values).flatten().collect();
+        read.filter(|name| written.contains(name)).cloned().collect()
+    }
+
     fn is_for(&self, rule: &Rule, connector: &ConnectorName) -> bool {
         match &rule.connector {
             ConnectorKind::Named(name) => name == connector,
@@ -234,7 +250,7 @@ impl RuleSet {
         })
     }
 
-    /// What inbound rules read of a connector's objects, by object type.
+    /// What inbound rules read of a connector's objects, and what outbound rules compare there, by object type.
     pub fn wanted(&self, connector: &ConnectorName) -> BTreeMap<String, Wanted> {
         let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
         for rule in self.rules.iter().filter(|r| r.direction == Direction::Inbound && self.is_for(r, connector)) {
@@ -246,6 +262,18 @@ impl RuleSet {
                 if let FlowKind::Reference { source } = &flow.kind {
                     of_type.references.insert(source.clone());
                 }
+            }
+        }
+        let written = self.connectors.get(connector).is_some_and(|c| c.exports || c.writes_back);
+        let outbound = self.rules.iter().filter(|r| r.direction == Direction::Outbound && self.is_for(r, connector));
+        for rule in outbound.filter(|_| written) {
+            let of_type = wanted.entry(rule.space_type.clone()).or_default();
+            of_type.attributes.extend(rule.joins.iter().flat_map(|join| &join.clauses).map(|c| c.space.clone()));
+            for flow in &rule.flows {
+                match flow.kind {
+                    FlowKind::Reference { .. } => of_type.references.insert(flow.target.clone()),
+                    _ => of_type.attributes.insert(flow.target.clone()),
+                };
             }
         }
         wanted

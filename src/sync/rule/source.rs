@@ -10,6 +10,8 @@ pub enum Source<'a> {
     /// Of a connector space.
     Space {
         attributes: &'a Attributes,
+        /// Without what was exported and is not confirmed: what `ImportedValue` tells.
+        imported: &'a Attributes,
         rdn: &'a str,
         disabled: &'a [DisabledTest],
     },
@@ -20,6 +22,14 @@ impl<'a> Source<'a> {
     pub fn values(&self, name: &Attribute) -> &'a [Value] {
         match self {
             Self::Space { attributes, .. } => attributes.get(name).map_or(&[], Vec::as_slice),
+            Self::Metaverse(object) => object.values(name),
+        }
+    }
+
+    /// What the last import showed of an attribute.
+    pub fn imported(&self, name: &Attribute) -> &'a [Value] {
+        match self {
+            Self::Space { imported, .. } => imported.get(name).map_or(&[], Vec::as_slice),
             Self::Metaverse(object) => object.values(name),
         }
     }

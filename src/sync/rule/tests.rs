@@ -8,7 +8,7 @@ fn flow(target: &str, kind: FlowKind) -> Flow {
 
 fn say(flow: &Flow, attributes: &Attributes) -> Result<Yield, FlowError> {
     let disabled = DisabledTest::defaults();
-    let source = Source::Space { attributes, rdn: "CN=Ada", disabled: &disabled };
+    let source = Source::Space { attributes, imported: attributes, rdn: "CN=Ada", disabled: &disabled };
     flow.evaluate(source, &Parameters::default(), &RunFacts::default())
 }
 
@@ -281,7 +281,7 @@ fn parameters_and_types_are_those_of_all_files() {
     let flow = "\n[[rule.flow]]\ntarget = \"upn\"\nexpression = 'CStr([employeeNumber] + 1) & %Suffix%'\n";
     let rules = parse(&[source(&format!("{USER}{flow}")), set.clone()]).expect("valid rules");
     let attributes = Attributes::from([("employeeNumber".into(), vec![Value::text("41")])]);
-    let object = Source::Space { attributes: &attributes, rdn: "CN=Ada", disabled: &[] };
+    let object = Source::Space { attributes: &attributes, imported: &attributes, rdn: "CN=Ada", disabled: &[] };
     let connector = "corp".parse().expect("a name");
     let said = rules.evaluate(&rules.rules()[0].flows[0], &connector, object);
     assert_eq!(said, Ok(Yield::Values(vec![Value::text("42@example.org")])));

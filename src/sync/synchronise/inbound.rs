@@ -1,10 +1,11 @@
 //! Inbound attribute flow: the contributions of all linked objects compete for each attribute (reference, 1.8 and 2.5).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::identity::Upn;
-use crate::sync::attribute::{Attribute, Value};
+use crate::sync::attribute::{Attribute, Attributes, Value};
 use crate::sync::metaverse::{Contribution, MvId};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::{FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
@@ -19,20 +20,15 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     let members: Vec<SpaceObject> = ws.members(mv).into_iter().filter_map(|id| ws.object(id).cloned()).collect();
     let (targets, sources): (Vec<_>, Vec<_>) = members.into_iter().partition(is_target);
 
+    let read: Vec<(&SpaceObject, Cow<'_, Attributes>)> =
+        sources.iter().filter_map(|source| Some((source, source.view()?))).collect();
     let mut contenders: Vec<Contender<'_>> = Vec::new();
-    for source in &sources {
-        let Some(attributes) = source.shown.as_ref() else { continue };
-        let rank = rules.rank(&source.connector);
-        contenders.extend(
-            rules
-                .inbound(&source.connector, &source.object_type, attributes)
-                .filter(|rule| rule.is_of_type(&object.object_type))
-                .map(|rule| Contender { rule, rank, source }),
-        );
+    for (source, attributes) in &read {
+        contenders.extend(contenders_of(rules, source, attributes, &object.object_type));
     }
     if !contenders.iter().any(|contender| contender.rule.keeps_alive()) {
         for source in &sources {
-            ws.unlink(source.id);
+            ws.withdraw(source.id);
             if let Some(source) = ws.object_mut(source.id) {
                 source.due = true;
             }
@@ -72,6 +68,20 @@ struct Contender<'a> {
     rule: &'a Rule,
     rank: usize,
     source: &'a SpaceObject,
+    attributes: &'a Attributes,
+}
+
+/// The rules by which an object contributes to a metaverse object of a type.
+fn contenders_of<'a>(
+    rules: &'a RuleSet,
+    source: &'a SpaceObject,
+    attributes: &'a Attributes,
+    metaverse_type: &'a str,
+) -> impl Iterator<Item = Contender<'a>> {
+    let rank = rules.rank(&source.connector);
+    let in_scope = rules.inbound(&source.connector, &source.object_type, attributes);
+    let of_type = in_scope.filter(move |rule| rule.is_of_type(metaverse_type));
+    of_type.map(move |rule| Contender { rule, rank, source, attributes })
 }
 
 /// What has been said of each attribute so far, the strongest first.
@@ -123,8 +133,8 @@ impl<'a> Board<'a> {
 impl Contender<'_> {
     fn contribute(&self, rules: &RuleSet, board: &mut Board<'_>) {
         let disabled = rules.capabilities(&self.source.connector).map_or(&[][..], |c| &c.disabled_when);
-        let Some(attributes) = self.source.shown.as_ref() else { return };
-        let source = Source::Space { attributes, rdn: &self.source.rdn, disabled };
+        let Some(imported) = self.source.shown.as_deref() else { return };
+        let source = Source::Space { attributes: self.attributes, imported, rdn: &self.source.rdn, disabled };
         for flow in &self.rule.flows {
             if matches!(flow.kind, FlowKind::Reference { .. }) || board.is_decided(&flow.target, flow.merge) {
                 continue;

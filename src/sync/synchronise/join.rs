@@ -15,12 +15,12 @@ pub type Candidates = HashMap<JoinKey, BTreeSet<MvId>>;
 
 /// The keys that unjoined objects of a batch ask for; to be looked up before [`join`].
 pub fn keys_wanted(rules: &RuleSet, object: &SpaceObject) -> Vec<JoinKey> {
-    let Some(attributes) = object.shown.as_ref() else { return Vec::new() };
+    let Some(attributes) = object.view() else { return Vec::new() };
     if object.kind != ObjectKind::Object || object.pending_import == PendingImport::Delete {
         return Vec::new();
     }
-    let in_scope = rules.inbound(&object.connector, &object.object_type, attributes);
-    in_scope.flat_map(|rule| rule.joins.iter().flat_map(|join| rules.join_keys(rule, join, attributes))).collect()
+    let in_scope = rules.inbound(&object.connector, &object.object_type, &attributes);
+    in_scope.flat_map(|rule| rule.joins.iter().flat_map(|join| rules.join_keys(rule, join, &attributes))).collect()
 }
 
 /// Evaluates the objects of a batch in id order; returns the metaverse objects that changed hands.
@@ -37,12 +37,12 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
             settle(ws, *id, BTreeSet::new());
             continue;
         }
-        let Some(attributes) = object.shown.as_ref() else { continue };
-        let in_scope: Vec<&Rule> = rules.inbound(&object.connector, &object.object_type, attributes).collect();
+        let Some(attributes) = object.view() else { continue };
+        let in_scope: Vec<&Rule> = rules.inbound(&object.connector, &object.object_type, &attributes).collect();
         let applied: BTreeSet<String> = in_scope.iter().map(|rule| rule.name.clone()).collect();
         let still_joined = object.mv.is_some() && object.joined_by.as_ref().is_some_and(|rule| applied.contains(rule));
         if object.mv.is_some() && !still_joined {
-            ws.unlink(*id);
+            ws.withdraw(*id);
         }
         settle(ws, *id, applied);
         let outcome =
@@ -64,13 +64,14 @@ fn settle(ws: &mut Workspace, id: ObjectId, applied: BTreeSet<String>) {
 
 /// A deleted object keeps its row as a placeholder: others may still refer to it.
 fn leave_the_space(ws: &mut Workspace, id: ObjectId) {
-    ws.unlink(id);
+    ws.withdraw(id);
     ws.set_waits(id, BTreeSet::new());
     ws.set_problems(id, BTreeSet::new());
     if let Some(object) = ws.object_mut(id) {
         object.kind = ObjectKind::Placeholder;
         object.anchor = None;
         object.shown = None;
+        object.unconfirmed = None;
         object.pending_import = PendingImport::None;
         object.due = false;
         object.applied.clear();
@@ -106,7 +107,7 @@ fn find_partner(
             return Outcome::problem(ProblemCode::SeveralJoinRules, names, BTreeSet::new());
         }
     };
-    let attributes = object.shown.as_deref().cloned().unwrap_or_default();
+    let attributes = object.view().unwrap_or_default();
     if let Some(problem) = missing_anchor(rules, rule, object) {
         return Outcome { joined: None, waits: BTreeSet::new(), problem: Some(problem) };
     }
@@ -178,8 +179,8 @@ fn rival(ws: &Workspace, rules: &RuleSet, rule: &Rule, object: &SpaceObject, mv:
 fn missing_anchor(rules: &RuleSet, rule: &Rule, object: &SpaceObject) -> Option<Problem> {
     let flow = rule.flows.iter().find(|flow| matches!(flow.kind, FlowKind::SourceAnchor { .. }))?;
     let FlowKind::SourceAnchor { source: name, .. } = &flow.kind else { return None };
-    let attributes = object.shown.as_ref()?;
-    let source = Source::Space { attributes, rdn: &object.rdn, disabled: &[] };
+    let (attributes, imported) = (object.view()?, object.shown.as_ref()?);
+    let source = Source::Space { attributes: &attributes, imported, rdn: &object.rdn, disabled: &[] };
     match rules.evaluate(flow, &object.connector, source) {
         Ok(Yield::Values(_)) => None,
         Ok(Yield::Null | Yield::AuthoritativeNull | Yield::Ignore) => {

@@ -6,6 +6,7 @@ mod inbound;
 mod join;
 mod links;
 mod outbound;
+mod writeback;
 
 use std::collections::BTreeSet;
 
@@ -206,6 +207,7 @@ impl Engine<'_> {
         }
         for mv in affected {
             outbound::stage(&mut ws, self.rules, &mut adoptable, *mv);
+            writeback::stage(&mut ws, self.rules, *mv);
         }
         let counted = count(&ws);
         self.ids = ws.ids.clone();

@@ -19,7 +19,7 @@ pub fn keys_wanted(ws: &Workspace, rules: &RuleSet, mv: MvId) -> Vec<(ConnectorN
     let Some(object) = ws.mv(mv) else { return Vec::new() };
     let mut keys = Vec::new();
     for connector in rules.targets() {
-        if target_of(ws, connector, mv).is_none()
+        if target_of(ws, connector, mv).is_none_or(|id| !is_of(ws, id, joining_rule(rules, connector, object)))
             && let Some(rule) = joining_rule(rules, connector, object)
             && let Some(key) = rule.joins.first().and_then(|join| join.target_key(&rule.space_type, object))
         {
@@ -32,9 +32,16 @@ pub fn keys_wanted(ws: &Workspace, rules: &RuleSet, mv: MvId) -> Vec<(ConnectorN
 /// Brings the staged exports of one metaverse object, alive or just removed, to what the rules want.
 pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv: MvId) {
     for connector in rules.targets() {
-        let current = target_of(ws, connector, mv);
+        let mut current = target_of(ws, connector, mv);
         let object = ws.mv(mv).cloned();
         let rule = object.as_ref().and_then(|object| joining_rule(rules, connector, object).map(|rule| (object, rule)));
+        if let (Some((_, rule)), Some(id)) = (rule, current)
+            && !is_of(ws, id, Some(rule))
+        {
+            // A contact that turns out to be a user: another object takes its place.
+            leave(ws, rules, id);
+            current = None;
+        }
         match (rule, current) {
             (None, None) => {}
             (None, Some(id)) => leave(ws, rules, id),
@@ -50,7 +57,7 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
                 if let Some(target) = ws.object_mut(id) {
                     target.applied = applied;
                 }
-                match desired(rules, connector, object) {
+                match desired(rules, connector, &rule.space_type, object) {
                     Ok(wanted) => {
                         ws.set_problems(id, BTreeSet::new());
                         stage_difference(ws, rules, id, rule, wanted);
@@ -68,6 +75,11 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
 
 fn target_of(ws: &Workspace, connector: &ConnectorName, mv: MvId) -> Option<ObjectId> {
     ws.members(mv).into_iter().find(|id| ws.object(*id).is_some_and(|object| object.connector == *connector))
+}
+
+/// Whether an object of a target is of the type that a rule makes.
+fn is_of(ws: &Workspace, id: ObjectId, rule: Option<&Rule>) -> bool {
+    rule.is_none_or(|rule| ws.object(id).is_some_and(|object| object.object_type == rule.space_type))
 }
 
 fn joining_rule<'a>(rules: &'a RuleSet, connector: &ConnectorName, object: &MvObject) -> Option<&'a Rule> {
@@ -121,24 +133,35 @@ fn label(object: &MvObject) -> String {
     first(names::UPN).or_else(|| first("displayName")).or_else(|| first(names::SOURCE_ANCHOR)).unwrap_or_default()
 }
 
-/// What the rules want of a target object.
+/// What the rules want of an object of a system that they write to.
 #[derive(Default)]
-struct Wanted {
-    values: Attributes,
+pub(super) struct Wanted {
+    pub values: Attributes,
+    /// What the rules in scope speak of, whether they have a value or not.
+    pub spoken: BTreeSet<Attribute>,
     /// For an object that is added now, and never again.
     once: Attributes,
     /// To be left as they are.
-    ignored: BTreeSet<Attribute>,
+    pub ignored: BTreeSet<Attribute>,
     /// Whose values come to those that the target holds.
     merged: BTreeMap<Attribute, Merge>,
 }
 
-fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Result<Wanted, FlowError> {
+/// What the outbound rules for objects of `space_type` want for a metaverse object.
+pub(super) fn desired(
+    rules: &RuleSet,
+    connector: &ConnectorName,
+    space_type: &str,
+    object: &MvObject,
+) -> Result<Wanted, FlowError> {
     let mut wanted = Wanted::default();
     let mut blocked: BTreeSet<Attribute> = BTreeSet::new();
-    for rule in rules.outbound(connector, object) {
+    for rule in rules.outbound(connector, object).filter(|rule| rule.space_type == space_type) {
         for flow in &rule.flows {
             let target = &flow.target;
+            if !flow.apply_once && !matches!(flow.kind, FlowKind::Reference { .. }) {
+                wanted.spoken.insert(target.clone());
+            }
             let values = if flow.apply_once { &mut wanted.once } else { &mut wanted.values };
             let decided = flow.merge == Merge::Update && values.contains_key(target);
             if matches!(flow.kind, FlowKind::Reference { .. }) || blocked.contains(target) || decided {
@@ -164,7 +187,7 @@ fn desired(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Res
     if let Some(capabilities) = rules.capabilities(connector) {
         publish(object, &capabilities.identity, &mut wanted.values);
     }
-    let Wanted { values, once, ignored, merged } = &mut wanted;
+    let Wanted { values, once, ignored, merged, .. } = &mut wanted;
     merged.retain(|target, _| !blocked.contains(target));
     ignored.retain(|target| !values.contains_key(target) && !blocked.contains(target));
     once.retain(|target, _| !values.contains_key(target));
@@ -210,22 +233,8 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
     let (kind, changes) = match target.effective() {
         None => (ExportKind::Add, added(wanted, ws.staged(id))),
         Some(held) => {
-            let mut wanted = wanted;
-            let held = canonical(held);
-            for (name, merge) in &wanted.merged {
-                let mut all = held.get(name).cloned().unwrap_or_default();
-                merge.add(&mut all, wanted.values.remove(name).unwrap_or_default());
-                wanted.values.insert(name.clone(), all);
-            }
-            let wanted_values = canonical(wanted.values);
-            let mut changes = BTreeMap::new();
-            for name in rules.managed(&target.connector, &rule.space_type) {
-                let (old, new) = (held.get(name), wanted_values.get(name));
-                if old != new && !wanted.ignored.contains(name) {
-                    changes.insert(name.clone(), new.cloned().unwrap_or_default());
-                }
-            }
-            (ExportKind::Update, changes)
+            let managed = rules.managed(&target.connector, &rule.space_type);
+            (ExportKind::Update, differences(rules, &target.connector, held, wanted, managed))
         }
     };
     if kind == ExportKind::Update && changes.is_empty() {
@@ -239,6 +248,32 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
     }
 }
 
+/// What has to change at `held` so that it is as wanted in the attributes `names`.
+pub(super) fn differences<'a>(
+    rules: &RuleSet,
+    connector: &ConnectorName,
+    held: Attributes,
+    mut wanted: Wanted,
+    names: impl Iterator<Item = &'a Attribute>,
+) -> Attributes {
+    let held = canonical(held);
+    for (name, merge) in &wanted.merged {
+        let mut all = held.get(name).cloned().unwrap_or_default();
+        merge.add(&mut all, wanted.values.remove(name).unwrap_or_default());
+        wanted.values.insert(name.clone(), all);
+    }
+    let values = canonical(wanted.values);
+    let mut changes = BTreeMap::new();
+    for name in names.filter(|name| !wanted.ignored.contains(*name)) {
+        let (old, new) = (held.get(name), values.get(name));
+        let of = |values: Option<&'_ Vec<Value>>| values.cloned().unwrap_or_default();
+        if old != new && !rules.capabilities(connector).is_some_and(|c| c.agree(name, &of(old), &of(new))) {
+            changes.insert(name.clone(), of(new));
+        }
+    }
+    changes
+}
+
 /// What an add carries. What is applied once keeps the value of its first evaluation until the add was accepted.
 fn added(wanted: Wanted, staged: Option<&PendingExport>) -> Attributes {
     let mut attributes = wanted.values;
@@ -250,7 +285,7 @@ fn added(wanted: Wanted, staged: Option<&PendingExport>) -> Attributes {
     attributes
 }
 
-fn in_flight(ws: &Workspace, id: ObjectId) -> bool {
+pub(super) fn in_flight(ws: &Workspace, id: ObjectId) -> bool {
     ws.staged(id).is_some_and(|staged| matches!(staged.state, ExportState::Sent | ExportState::InDoubt))
 }
 

@@ -43,6 +43,7 @@ impl Peer {
             types: LdapConnectorSettings::usual_types(),
             disabled_when: DisabledTest::defaults(),
             delta: DeltaChoice::Auto,
+            writeback: None,
         });
         Self { slapd: Mutex::new(slapd), connector, shown: Mutex::default() }
     }

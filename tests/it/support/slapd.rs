@@ -210,6 +210,15 @@ impl Slapd {
         SERVICE_PASSWORD
     }
 
+    /// An account that may write everything.
+    pub fn admin_dn(&self) -> String {
+        format!("cn=admin,{SUFFIX}")
+    }
+
+    pub fn admin_password(&self) -> &'static str {
+        ADMIN_PASSWORD
+    }
+
     /// Starts the server, the first time or again after [`Slapd::stop`], and returns when it answers.
     #[track_caller]
     pub fn start(&mut self) {

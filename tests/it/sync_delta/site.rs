@@ -351,6 +351,7 @@ fn settings(peer: &Peer, delta: DeltaChoice) -> LdapConnectorSettings {
         types,
         disabled_when: DisabledTest::defaults(),
         delta,
+        writeback: None,
     }
 }
 

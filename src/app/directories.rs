@@ -1,0 +1,125 @@
+//! LDAP connectors as the settings describe them.
+
+use std::time::Duration;
+
+use super::engine::disabled_test;
+use super::gateway::StartError;
+use crate::config::{ConnectorSettings, DeltaMethod, LdapTargetSettings, WritableAttributes};
+use crate::connectors::ldap::{DeltaChoice, LdapConnectorSettings, ObjectType, Writable};
+use crate::connectors::ldap_target::{self, TargetType};
+use crate::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
+
+const WHAT: &str = "LDAP connector";
+
+/// How long one question of an import may take.
+const IMPORT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Attributes of Active Directory and of RFC 4523 and RFC 2798 whose values are bytes.
+const BINARY: [&str; 13] = [
+    "objectGUID",
+    "objectSid",
+    "sIDHistory",
+    "mS-DS-ConsistencyGuid",
+    "msExchMasterAccountSid",
+    "msExchMailboxGuid",
+    "msRTCSIP-OriginatorSid",
+    "mS-DS-CreatorSID",
+    "userCertificate",
+    "userSMIMECertificate",
+    "thumbnailPhoto",
+    "jpegPhoto",
+    "photo",
+];
+
+fn is_binary(name: &str) -> bool {
+    BINARY.iter().any(|binary| binary.eq_ignore_ascii_case(name))
+}
+
+fn writable(settings: &WritableAttributes) -> Writable {
+    let usual = BINARY.into_iter().map(str::to_owned);
+    Writable { attributes: settings.attributes.clone(), binary: settings.binary.iter().cloned().chain(usual).collect() }
+}
+
+fn servers(list: &[String]) -> Result<Vec<ServerUrl>, StartError> {
+    list.iter().map(|server| server.parse()).collect::<Result<_, _>>().map_err(StartError::part(WHAT))
+}
+
+/// Entries of an object class, as far as a filter admits them.
+fn entries(filter: &Option<String>, class: &str) -> Result<Filter, StartError> {
+    let class = Filter::equal("objectClass", class);
+    match filter {
+        Some(text) => Ok(Filter::and([class, Filter::parse(text).map_err(StartError::part(WHAT))?])),
+        None => Ok(class),
+    }
+}
+
+pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings, StartError> {
+    let object_type = |name: &str, filter| ObjectType {
+        name: name.to_owned(),
+        filter,
+        attributes: settings.attributes.clone(),
+        references: Vec::new(),
+        binary: BINARY.into_iter().map(str::to_owned).collect(),
+    };
+    let base = settings.bases.first().ok_or_else(|| StartError::part(WHAT)("the connector has no base"))?;
+    Ok(LdapConnectorSettings {
+        name: settings.name.clone(),
+        servers: servers(&settings.servers)?,
+        trust: Trust::new(settings.ca_file.as_slice()).map_err(StartError::part(WHAT))?,
+        account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
+        deadline: IMPORT_DEADLINE,
+        page_size: settings.page_size,
+        root: LdapConnectorSettings::root_of(base),
+        include: settings.bases.clone(),
+        exclude: settings.excluded.clone(),
+        anchor: settings.anchor_attribute.clone(),
+        anchor_is_binary: is_binary(&settings.anchor_attribute),
+        container_filter: Filter::or([
+            LdapConnectorSettings::usual_containers(),
+            Filter::equal("objectClass", &settings.classes.container),
+        ]),
+        delta: match settings.delta {
+            DeltaMethod::Auto => DeltaChoice::Auto,
+            DeltaMethod::ContentSync => DeltaChoice::ContentSync,
+            DeltaMethod::Changelog => DeltaChoice::Changelog,
+            DeltaMethod::Timestamp => DeltaChoice::Timestamp,
+            DeltaMethod::Off => DeltaChoice::Off,
+        },
+        types: vec![
+            object_type("user", entries(&settings.user_filter, &settings.classes.user)?),
+            object_type("group", entries(&settings.group_filter, &settings.classes.group)?),
+        ],
+        disabled_when: vec![disabled_test(&settings.disabled)?],
+        writeback: settings.export.as_ref().map(writable),
+    })
+}
+
+pub(super) fn ldap_target(settings: &LdapTargetSettings) -> Result<ldap_target::LdapTargetSettings, StartError> {
+    let object_type = |name: &str, filter: &Option<String>, classes: &[String], references: &[String]| {
+        let class = classes.first().ok_or_else(|| StartError::part(WHAT)("an object type has no object class"))?;
+        Ok::<_, StartError>(TargetType {
+            name: name.to_owned(),
+            classes: classes.to_vec(),
+            filter: entries(filter, class)?,
+            references: references.to_vec(),
+            is_group: name == "group",
+        })
+    };
+    Ok(ldap_target::LdapTargetSettings {
+        name: settings.name.clone(),
+        servers: servers(&settings.servers)?,
+        trust: Trust::new(settings.ca_file.as_slice()).map_err(StartError::part(WHAT))?,
+        account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
+        deadline: settings.deadline,
+        page_size: settings.page_size,
+        bases: settings.bases.clone(),
+        anchor: settings.anchor_attribute.clone(),
+        anchor_is_binary: is_binary(&settings.anchor_attribute),
+        types: vec![
+            object_type("user", &settings.user_filter, &settings.user_classes, &settings.user_references)?,
+            object_type("group", &settings.group_filter, &settings.group_classes, &settings.group_references)?,
+        ],
+        writable: writable(&settings.writable),
+        placeholder_member: settings.placeholder_member.clone(),
+    })
+}

@@ -1,0 +1,223 @@
+//! A directory that rules write, against a real slapd.
+
+use std::time::Duration;
+
+use landbridge::connectors::ldap::Writable;
+use landbridge::connectors::ldap_target::{LdapTarget, LdapTargetSettings, TargetType};
+use landbridge::identity::PlainPassword;
+use landbridge::ldap::{Filter, ServiceAccount, Trust};
+use landbridge::sync::Connector;
+use landbridge::sync::attribute::{Attributes, Value};
+use landbridge::sync::connector::{
+    ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest, LinkTarget, ReadBack,
+};
+use landbridge::sync::space::ObjectId;
+
+use super::conformance::{self, Target};
+use crate::support::slapd::{SUFFIX, Slapd};
+
+fn settings(slapd: &Slapd) -> LdapTargetSettings {
+    let object_type = |name: &str, classes: &[&str], references: &[&str]| TargetType {
+        name: name.to_owned(),
+        classes: classes.iter().map(|class| (*class).to_owned()).collect(),
+        filter: Filter::equal("objectClass", classes[0]),
+        references: references.iter().map(|name| (*name).to_owned()).collect(),
+        is_group: name == "group",
+    };
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    LdapTargetSettings {
+        name: "pages".parse().expect("a name"),
+        servers: vec![slapd.ldaps_url().parse().expect("a url")],
+        trust: Trust::new(&[slapd.ca_file()]).expect("a CA"),
+        account: ServiceAccount {
+            dn: slapd.admin_dn().parse().expect("a dn"),
+            password: PlainPassword::new(slapd.admin_password().to_owned()).expect("may be typed"),
+        },
+        deadline: Duration::from_secs(20),
+        page_size: 7,
+        bases: vec![
+            format!("ou=people,{SUFFIX}").parse().expect("a dn"),
+            format!("ou=groups,{SUFFIX}").parse().expect("a dn"),
+        ],
+        anchor: "entryUUID".to_owned(),
+        anchor_is_binary: false,
+        types: vec![
+            object_type("user", &["inetOrgPerson", "testAnchored"], &["manager"]),
+            object_type("group", &["groupOfNames"], &["member"]),
+        ],
+        writable: Writable {
+            attributes: list(&["uid", "cn", "sn", "mail", "description", "mS-DS-ConsistencyGuid"]),
+            binary: list(&["mS-DS-ConsistencyGuid"]),
+        },
+        placeholder_member: Some(format!("cn=nobody,{SUFFIX}").parse().expect("a dn")),
+    }
+}
+
+fn entry(object_type: &str, key: &str, name: &str) -> Attributes {
+    let mut attributes = Attributes::new();
+    let mut put = |name: &str, value: &str| attributes.insert(name.into(), vec![Value::text(value)]);
+    put("cn", name);
+    put("description", "made by rules");
+    if object_type == "user" {
+        put("dn", &format!("uid={key},ou=people,{SUFFIX}"));
+        put("uid", key);
+        put("sn", "Family");
+        put("mail", &format!("{key}@alpha.example"));
+        attributes.insert("mS-DS-ConsistencyGuid".into(), vec![Value::binary(&[0x41, 0x42, 0x43, 0x44])]);
+    } else {
+        put("dn", &format!("cn={key},ou=groups,{SUFFIX}"));
+        put("cn", key);
+    }
+    attributes
+}
+
+struct Peer(LdapTarget);
+
+impl Target for Peer {
+    fn connector(&self) -> &dyn Connector {
+        &self.0
+    }
+
+    fn attributes(&self, object_type: &str, key: &str, name: &str) -> Attributes {
+        entry(object_type, key, name)
+    }
+
+    fn name_attribute(&self) -> &'static str {
+        "cn"
+    }
+
+    fn emptied_attribute(&self) -> &'static str {
+        "mail"
+    }
+
+    fn member_attribute(&self) -> &'static str {
+        "member"
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_as_target_conforms() {
+    let slapd = Slapd::builder().start();
+    conformance::target(&Peer(LdapTarget::new(settings(&slapd)))).await;
+}
+
+fn change(object_type: &str, operation: ExportOperation) -> ExportChange {
+    ExportChange { object: ObjectId(1), object_type: object_type.to_owned(), identity: Attributes::new(), operation }
+}
+
+fn add(object_type: &str, key: &str) -> ExportChange {
+    change(object_type, ExportOperation::Add { attributes: entry(object_type, key, &format!("Name of {key}")) })
+}
+
+async fn one(target: &LdapTarget, change: ExportChange) -> ExportResult {
+    target.export(vec![change]).await.expect("an answer").remove(0)
+}
+
+#[track_caller]
+fn anchor(result: ExportResult) -> String {
+    match result {
+        ExportResult::Accepted { anchor: Some(anchor), .. } => anchor,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(result: ExportResult, expected: &str) {
+    match result {
+        ExportResult::Refused { code, reason } => assert_eq!(code, expected, "{reason}"),
+        accepted => panic!("{accepted:?} instead of {expected}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_are_renamed_and_moved_and_groups_follow() {
+    let within = format!("dn: ou=left,ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: left\n");
+    let slapd = Slapd::builder().ldif(&within).start();
+    let target = LdapTarget::new(settings(&slapd));
+    let ada = anchor(one(&target, add("user", "ada")).await);
+    let team = anchor(one(&target, add("group", "team")).await);
+    let member = LinkTarget { object_type: "user".to_owned(), anchor: ada.clone(), key: String::new() };
+    let links = |add: &[&LinkTarget]| ExportOperation::Links {
+        anchor: team.clone(),
+        attribute: "member".into(),
+        add: add.iter().map(|target| (*target).clone()).collect(),
+        remove: Vec::new(),
+    };
+    assert!(matches!(one(&target, change("group", links(&[&member]))).await, ExportResult::Accepted { .. }));
+    let renamed = format!("uid=byron,ou=left,ou=people,{SUFFIX}");
+    let changes = Attributes::from([
+        ("dn".into(), vec![Value::text(renamed.as_str())]),
+        ("uid".into(), vec![Value::text("byron")]),
+        ("mail".into(), vec![Value::text("byron@alpha.example")]),
+    ]);
+    let update = || change("user", ExportOperation::Update { anchor: ada.clone(), changes: changes.clone() });
+    for _ in 0..2 {
+        assert!(matches!(one(&target, update()).await, ExportResult::Accepted { .. }));
+        assert_eq!(slapd.values(&renamed, "uid"), ["byron"]);
+        assert_eq!(slapd.values(&renamed, "mail"), ["byron@alpha.example"]);
+    }
+    let group = format!("cn=team,ou=groups,{SUFFIX}");
+    let mut members = slapd.values(&group, "member");
+    members.sort();
+    assert_eq!(members, [format!("cn=nobody,{SUFFIX}"), renamed.clone()], "the directory's own integrity renames it");
+    let question = ReadBack::ByAnchor { object_type: "user".to_owned(), anchor: ada.clone() };
+    let read = target.read_back(vec![question]).await.expect("an answer").remove(0).expect("it is there");
+    assert_eq!(read.attributes[&"dn".into()], [Value::text(renamed.as_str())]);
+    assert_eq!(slapd.values(&renamed, "objectClass"), ["inetOrgPerson", "testAnchored"]);
+
+    let nobody = LinkTarget { anchor: "00000000-0000-4000-8000-000000000000".to_owned(), ..member.clone() };
+    refused(one(&target, change("group", links(&[&nobody]))).await, "dn-attributes-failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_the_connectors_is_left_alone() {
+    let bob = format!("uid=bob,ou=people,{SUFFIX}");
+    let foreign =
+        format!("dn: {bob}\nobjectClass: inetOrgPerson\nobjectClass: testAnchored\nuid: bob\ncn: Other\nsn: Other\n");
+    let outside = format!("dn: ou=outside,{SUFFIX}\nobjectClass: organizationalUnit\nou: outside\n");
+    let slapd = Slapd::builder().ldif(&foreign).ldif(&outside).start();
+    let target = LdapTarget::new(settings(&slapd));
+    refused(one(&target, add("user", "bob")).await, "cd-existing-object");
+    assert_eq!(slapd.values(&bob, "cn"), ["Other"]);
+    let with = |name: &str, value: &str| {
+        let mut attributes = entry("user", "cyd", "Cyd");
+        attributes.insert(name.into(), vec![Value::text(value)]);
+        change("user", ExportOperation::Add { attributes })
+    };
+    refused(one(&target, with("dn", &format!("uid=cyd,ou=outside,{SUFFIX}"))).await, "invalid-dn");
+    refused(one(&target, with("dn", "cyd")).await, "invalid-dn");
+    refused(one(&target, with("userPassword", "secret")).await, "permission-issue");
+    refused(one(&target, with("mS-DS-ConsistencyGuid", "no base64")).await, "invalid-base64-value");
+    let mut nameless = entry("user", "cyd", "Cyd");
+    nameless.remove(&"dn".into());
+    refused(one(&target, change("user", ExportOperation::Add { attributes: nameless })).await, "missing-dn");
+    let mut unfit = entry("user", "cyd", "Cyd");
+    unfit.remove(&"sn".into());
+    refused(one(&target, change("user", ExportOperation::Add { attributes: unfit })).await, "schema-violation");
+    refused(
+        one(&target, change("device", ExportOperation::Delete { anchor: "x".to_owned() })).await,
+        "unmappable-object-type",
+    );
+    let cyd = anchor(one(&target, add("user", "cyd")).await);
+    let child = format!(
+        "dn: ou=below,uid=cyd,ou=people,{SUFFIX}\nchangetype: add\nobjectClass: organizationalUnit\nou: below\n"
+    );
+    slapd.ldapmodify(&child);
+    refused(one(&target, change("user", ExportOperation::Delete { anchor: cyd })).await, "not-a-leaf");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_or_not_trusted_leaves_the_batch_in_doubt() {
+    let mut slapd = Slapd::builder().start();
+    let target = LdapTarget::new(settings(&slapd));
+    anchor(one(&target, add("user", "ada")).await);
+    let untrusting = LdapTargetSettings { trust: Trust::new(&[]).expect("the system's"), ..settings(&slapd) };
+    let error = LdapTarget::new(untrusting).export(vec![add("user", "bob")]).await.expect_err("no trust");
+    assert!(matches!(error, ConnectorError::Unreachable { .. }), "{error}");
+    slapd.stop();
+    let error = target.export(vec![add("user", "bob")]).await.expect_err("nobody there");
+    assert!(matches!(error, ConnectorError::Unreachable { .. }), "{error}");
+    let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: Default::default() };
+    let mut stream = target.import(request).await.expect("a stream");
+    assert!(matches!(stream.next_page().await, Err(ConnectorError::Unreachable { .. })));
+}
