@@ -18,12 +18,19 @@ pub struct SamlGate {
 
 #[async_trait]
 impl FederationGate for SamlGate {
-    async fn start(&self, partner: &EntityId, request_id: &str, relay: TransactionId) -> Result<Outgoing, GateError> {
+    async fn start(
+        &self,
+        partner: &EntityId,
+        request_id: &str,
+        relay: TransactionId,
+        force: bool,
+    ) -> Result<Outgoing, GateError> {
+        let freshness = if force { Freshness::Forced } else { Freshness::SessionAllowed };
         let request_id = request_id.parse().map_err(|error| GateError::Unavailable(Box::new(error)))?;
         let relay = relay.to_string().parse().map_err(|error| GateError::Unavailable(Box::new(error)))?;
         let outgoing = self
             .federation
-            .begin(partner, request_id, relay, Freshness::default())
+            .begin(partner, request_id, relay, freshness)
             .await
             .map_err(|error| GateError::Unavailable(Box::new(error)))?;
         Ok(match outgoing {

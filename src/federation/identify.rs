@@ -74,6 +74,7 @@ pub fn identify(assertion: &VerifiedAssertion, partner: &Partner) -> Result<Fede
         source_anchor: read_anchor(assertion, partner)?,
         upn,
         amr: read_methods(assertion, partner),
+        authenticated_at: assertion.authn_instant(),
         assertion: assertion.fingerprint(),
         valid_until: assertion.usable_until(),
     })

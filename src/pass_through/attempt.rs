@@ -245,7 +245,7 @@ impl Connector {
                 let verdict = verdict::of_account(state, bind, self.clock.now())?;
                 match verdict {
                     Verdict::Verified => match &self.old_passwords {
-                        Some(rule) => Ok(rule.judge(source, state.password_set, typed).await),
+                        Some(rule) => rule.judge(source, state.password_set, typed).await,
                         None => Ok(Verdict::Verified),
                     },
                     refused @ Verdict::Refused(_) => Ok(refused),

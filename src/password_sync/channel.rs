@@ -264,7 +264,7 @@ impl Channel {
             if known.link.is_none() {
                 continue;
             }
-            let (state, result) = (decision::missing(&known), AccountResult::SourceObjectMissing);
+            let (state, result) = (decision::missing(&known, read_at), AccountResult::SourceObjectMissing);
             if state.is_some() {
                 tracing::info!(connector = %self.connector, account = %known.anchor, server, "an account is gone from its directory");
             }

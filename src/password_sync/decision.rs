@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::account_result::AccountResult;
 use super::ad_source::UNICODE_PWD;
-use super::source::{PasswordValues, Passwords, SourceAccount};
+use super::source::{PasswordValues, Passwords, SourceAccount, SourceVersion};
 use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, StateChange};
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, Timestamp};
@@ -19,6 +19,17 @@ pub(super) struct Context<'a> {
     pub clear_text: ClearText,
     pub sole_server: bool,
     pub read_at: Timestamp,
+}
+
+impl Context<'_> {
+    /// The instant of which an entry of `version` tells: of the reading where there is but one server, else of the change,
+    /// because one of several may lag behind what another has refused since.
+    fn as_of(&self, version: &SourceVersion) -> Timestamp {
+        if self.sole_server {
+            return self.read_at;
+        }
+        version.instant().map_or(Timestamp::from_millis(0), |changed| changed.min(self.read_at))
+    }
 }
 
 #[derive(Debug)]
@@ -84,8 +95,12 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
     };
     let password_set = state.password_set;
     let changed = known.state.as_ref().is_none_or(|(old, version)| *old != state || *version != account.version);
-    let state =
-        changed.then(|| StateChange { ends_sessions: ends(before, &state), version: account.version.clone(), state });
+    let state = changed.then(|| StateChange {
+        ends_sessions: ends(before, &state),
+        as_of: context.as_of(&account.version),
+        version: account.version.clone(),
+        state,
+    });
     let (password, result) = match eligibility {
         Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget),
         Eligibility::Eligible => {
@@ -106,14 +121,14 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
 }
 
 /// The change for an account that is not in its directory any more.
-pub(super) fn missing(known: &KnownAccount) -> Option<StateChange> {
+pub(super) fn missing(known: &KnownAccount, read_at: Timestamp) -> Option<StateChange> {
     let (before, version) = known.state.clone().unzip();
     if before.as_ref().is_some_and(|state| state.deleted) {
         return None;
     }
     let ends_sessions = before.as_ref().is_none_or(allowed);
     let state = AccountState { deleted: true, ..before.unwrap_or_else(AccountState::unrestricted) };
-    Some(StateChange { state, version: version.unwrap_or_default(), ends_sessions })
+    Some(StateChange { state, version: version.unwrap_or_default(), as_of: read_at, ends_sessions })
 }
 
 /// Whether a result is worth a write.
@@ -197,7 +212,7 @@ impl Values<'_> {
         let clear = known
             .outdated
             .clone()
-            .filter(|mark| self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet.code() && set_again));
+            .filter(|mark| self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet && set_again));
         let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
         if clear.is_some() || set_again || old_key || due {
             PasswordAct::Confirm { clear, stamp, password_set: self.password_set }
@@ -210,7 +225,7 @@ impl Values<'_> {
     /// shown that it moved on, one of several servers may lag behind it: then the version must be younger too.
     fn confirms(&self, mark: &OutdatedMark, context: &Context<'_>) -> bool {
         let younger = || self.changed_at.is_some_and(|changed| changed > mark.at);
-        context.read_at > mark.at && (mark.by == Mark::Unchecked.code() || context.sole_server || younger())
+        context.read_at > mark.at && (mark.by == Mark::Unchecked || context.sole_server || younger())
     }
 
     fn parse(&self, clear_text: ClearText) -> Result<SourceValue, Quarantine> {

@@ -7,6 +7,7 @@ use super::report::PassReport;
 use super::source::SourceVersion;
 use crate::credential::{Chain, KeyName, Quarantine, Sealed, SourceStamp};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
+use crate::signin::store::Mark;
 
 /// The credential store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -127,8 +128,7 @@ pub struct KnownCredential {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutdatedMark {
     pub at: Timestamp,
-    /// What was found, as [`Mark::code`](crate::signin::store::Mark::code) names it.
-    pub by: String,
+    pub by: Mark,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +209,8 @@ pub struct SealedChain {
 pub struct StateChange {
     pub state: AccountState,
     pub version: SourceVersion,
+    /// What was refused at a live check after this instant is not overruled by this state.
+    pub as_of: Timestamp,
     /// The account ended (disabled or deleted): its sessions end too, by a new security stamp.
     pub ends_sessions: bool,
 }

@@ -78,7 +78,7 @@ fn with_credential(stage: Stage, stamp: Option<SourceStamp>) -> KnownAccount {
 
 fn marked(mut known: KnownAccount, at: i64, mark: Mark) -> KnownAccount {
     if let Some(credential) = &mut known.credential {
-        credential.outdated = Some(OutdatedMark { at: Timestamp::from_secs(at), by: mark.code().to_owned() });
+        credential.outdated = Some(OutdatedMark { at: Timestamp::from_secs(at), by: mark });
     }
     known
 }
@@ -250,6 +250,18 @@ fn a_password_set_again_to_the_same_value_is_confirmed() {
 }
 
 #[test]
+fn a_state_is_as_old_as_its_version_where_the_server_may_lag() {
+    let sole = World::new().act(&linked(), account(&[SSHA])).state.expect("a state");
+    assert_eq!(sole.as_of, NOON);
+    let several = World { sole_server: false, ..World::new() };
+    let state = several.act(&linked(), account(&[SSHA])).state.expect("a state");
+    assert_eq!(Some(state.as_of), state.version.instant());
+    let unknown = SourceAccount { version: version(""), ..account(&[SSHA]) };
+    let state = several.act(&linked(), unknown).state.expect("a state");
+    assert_eq!(state.as_of, Timestamp::from_millis(0), "whatever was refused bars");
+}
+
+#[test]
 fn a_state_that_cannot_be_read_bars_the_account() {
     let fault = StateFault { attribute: "shadowExpire" };
     let act = World::new().act(&linked(), SourceAccount { state: Err(fault), ..account(&[SSHA]) });
@@ -270,10 +282,10 @@ fn sessions_end_when_an_account_ends_and_not_again() {
     assert!(change.ends_sessions);
     known.state = Some((change.state, change.version));
     assert!(world.act(&known, disabled()).state.is_none());
-    let gone = decision::missing(&known).expect("a change");
+    let gone = decision::missing(&known, NOON).expect("a change");
     assert!(gone.state.deleted && !gone.ends_sessions, "disabled before: they have ended");
     known.state = Some((gone.state, gone.version));
-    assert!(decision::missing(&known).is_none());
+    assert!(decision::missing(&known, NOON).is_none());
 }
 
 #[test]

@@ -141,8 +141,9 @@ impl SignIn {
         let event = Event::new(EventKind::CredentialOutdated, Outcome::Success, Actor::System("sign-in".to_owned()))
             .about(subject(oid, followed))
             .because(mark.code())
-            .with("attempt", followed.attempt.to_string());
-        let marked = Marked { at: room.clock.now(), server: followed.server.clone().unwrap_or_default() };
+            .with("attempt", followed.attempt.to_string())
+            .with("server", followed.server.clone());
+        let marked = Marked { at: room.clock.now(), mark };
         if let Err(error) = room.store.mark(source, facts.version, marked, event).await {
             tracing::error!(error = ?error, "an outdated hash could not be marked");
         }

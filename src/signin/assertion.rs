@@ -1,5 +1,7 @@
 //! What a federation partner's checked assertion is worth.
 
+use std::time::Duration;
+
 use super::browser::Browser;
 use super::directory::UserForSignIn;
 use super::lockout::{Limits, Settlement, Subject, Try};
@@ -8,9 +10,24 @@ use super::realm::Managed;
 use super::service::{SignIn, hash_of, random_secret};
 use super::session::{NewSession, still_allows};
 use super::store::{Concluded, Conclusion, Learned, Reservation, StoreDown};
-use super::transaction::State;
+use super::transaction::{State, Transaction};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{AttemptId, AuthenticationMethod, DomainName, EntityId, SessionId};
+use crate::identity::{AttemptId, AuthenticationMethod, DomainName, EntityId, SessionId, Timestamp};
+
+/// By how much a partner's clock may differ from ours.
+const PARTNER_CLOCK: Duration = Duration::from_secs(60);
+
+/// Whether the partner's proof is what the application demands: a partner may pass over the wish to ask again.
+fn fresh_enough(transaction: &Transaction, proved: Timestamp, now: Timestamp) -> Result<(), &'static str> {
+    let demand = transaction.protocol.proof;
+    if demand.fresh && proved + PARTNER_CLOCK < transaction.created_at {
+        return Err("federation.proof_not_fresh");
+    }
+    if demand.max_age.is_some_and(|most| now.since(proved) > Duration::from_secs(most) + PARTNER_CLOCK) {
+        return Err("federation.proof_too_old");
+    }
+    Ok(())
+}
 
 impl SignIn {
     pub(super) async fn take_assertion(
@@ -56,6 +73,11 @@ impl SignIn {
                 return Err(SignInError::AssertionRefused);
             }
         };
+        if let Err(reason) = fresh_enough(&transaction, identity.authenticated_at, now) {
+            conclusion.event = conclusion.event.about(user.oid).because(reason);
+            room.store.conclude(conclusion).await?;
+            return Err(SignInError::AssertionRefused);
+        }
         // Every path that ends in a token passes the lockout, also where the gateway saw no password.
         let limits = Limits::new(&room.settings.lockout, user.directory_threshold, Managed::Phs);
         let subject = Subject::user(user.oid);
@@ -75,7 +97,8 @@ impl SignIn {
             failover: false,
             attempt,
             amr: identity.amr.clone(),
-            auth_time: now,
+            // A partner that answers from its own session proved nothing now.
+            auth_time: identity.authenticated_at.min(now),
             expires_at: now + room.settings.session_life,
             credential_version: None,
         };

@@ -9,7 +9,8 @@ use super::authority::{Admission, CredentialFacts, LateVerdict, LiveSubject};
 use super::browser::Browser;
 use super::candidate::Candidate;
 use super::failover::{
-    Account, Asked, By, Decision, HashStanding, Policy, ProbeOutcome, Situation, StoredState, concerns_account, decide,
+    Account, Asked, By, Cause, Decision, HashStanding, Policy, ProbeOutcome, Situation, StoredState, concerns_account,
+    decide,
 };
 use super::floor;
 use super::lockout::{Limits, Settlement, Try, fingerprint, settle};
@@ -303,7 +304,11 @@ impl<'a> Run<'a> {
         let refused_unasked = matches!(decision, Decision::Refuse(..)) && self.situation.backup == Asked::NotYet;
         if self.situation.method == Managed::Pta && refused_unasked && self.by_backup(&decision) {
             // Who is barred from the backup waits as long as who is asked.
-            self.sign_in.room.hashes.check(None, self.password, self.admission.clone()).await;
+            let decoy = self.sign_in.room.hashes.check(None, self.password, self.admission.clone()).await;
+            if let Answer::Unavailable(full) = decoy.answer {
+                // And is told to try again where they would be.
+                return Ok(Decision::TryAgain(Cause::Backup(full.cause)));
+            }
         }
         Ok(decision)
     }

@@ -224,10 +224,16 @@ pub const fn concerns_account(refusal: Refusal) -> bool {
     }
 }
 
-/// Whether a refusal counts toward lockout. What is only said once the password was proved does not, nor does an answer
-/// that this version does not know (design D4).
+/// Whether a refusal counts toward lockout. What is only said once the directory took the password does not, nor does an
+/// answer that this version does not know (design D4).
 pub const fn counts(refusal: Refusal) -> bool {
-    !matches!(refusal, Refusal::PasswordExpired | Refusal::MustChangePassword | Refusal::RefusedUnknown(_))
+    !matches!(
+        refusal,
+        Refusal::PasswordExpired
+            | Refusal::MustChangePassword
+            | Refusal::OldPasswordWindow
+            | Refusal::RefusedUnknown(_)
+    )
 }
 
 fn after_proof(situation: &Situation, state: StoredState) -> Decision {

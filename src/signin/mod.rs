@@ -32,8 +32,8 @@ pub use authority::{
 pub use barred::BarredGroups;
 pub use browser::Browser;
 pub use outcome::{
-    Begun, FederatedIdentity, Notice, ProtocolRequest, Session, SignInError, SignInRequest, Step, TransactionHandle,
-    TransactionLost,
+    Begun, FederatedIdentity, Notice, ProofDemand, ProtocolRequest, Session, SignInError, SignInRequest, Step,
+    TransactionHandle, TransactionLost,
 };
 pub use service::{Parts, SignIn};
 pub use settings::{LockoutSettings, Settings, SignInKey};

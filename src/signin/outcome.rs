@@ -15,10 +15,27 @@ pub struct SignInRequest {
     /// Prefills the name, and skips the first page when it names a domain of ours.
     pub login_hint: Option<String>,
     pub domain_hint: Option<String>,
-    /// An existing session is not enough (`prompt=login`).
-    pub force: bool,
-    /// An existing session older than this many seconds is not enough (`max_age`).
+}
+
+/// What an application demands of the proof itself, wherever it is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofDemand {
+    /// An existing session is not enough, here or at a partner (`prompt=login`).
+    pub fresh: bool,
+    /// A proof older than this many seconds is not enough (`max_age`).
     pub max_age: Option<u64>,
+}
+
+impl ProofDemand {
+    /// Whether a session whose proof was made `age` seconds ago is enough.
+    pub fn admits_session(&self, age: u64) -> bool {
+        !self.fresh && self.max_age.is_none_or(|most| age <= most)
+    }
+
+    /// Whether a partner is to ask the user again, rather than to answer from a session of its own.
+    pub fn forces_partner(&self) -> bool {
+        self.fresh || self.max_age.is_some()
+    }
 }
 
 /// The request that is answered when sign-in completes. Opaque to `signin`, but for the client it belongs to.
@@ -29,6 +46,8 @@ pub struct ProtocolRequest {
     pub body: serde_json::Value,
     /// Origin of the redirect, for the page's `form-action` (design D13).
     pub redirect_origin: String,
+    #[serde(default)]
+    pub proof: ProofDemand,
 }
 
 /// Where a transaction stands: what the browser is shown next.
@@ -39,7 +58,8 @@ pub enum Step {
     /// Ask for the password of `name`.
     AwaitPassword { name: String, notice: Option<Notice> },
     /// Send the browser to the partner; `signin` has recorded the request id that the answer must name.
-    AwaitAssertion { partner: EntityId, request_id: String, name: Option<String> },
+    /// `force`: the partner must ask the user again.
+    AwaitAssertion { partner: EntityId, request_id: String, name: Option<String>, force: bool },
     /// Signed in. `cookie` is the new session's secret (`None` when an existing session answered).
     Complete { session: Session, cookie: Option<String>, protocol: ProtocolRequest },
 }
@@ -113,6 +133,8 @@ pub struct FederatedIdentity {
     pub upn: Upn,
     /// How the partner says the user was authenticated (RFC 8176 words).
     pub amr: Vec<String>,
+    /// When, by the partner's clock.
+    pub authenticated_at: Timestamp,
     /// Hash of issuer and assertion id: an assertion is taken once.
     pub assertion: String,
     /// Until when the assertion could be replayed; its hash is kept as long.

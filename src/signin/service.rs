@@ -78,9 +78,9 @@ impl SignIn {
         let room = &self.room;
         let now = room.clock.now();
         let handle = TransactionHandle { id: TransactionId::random(), cookie: random_secret() };
-        if let Some(cookie) = session_cookie.filter(|_| !request.force)
+        if let Some(cookie) = session_cookie
             && let Some(session) = self.session(cookie).await?
-            && request.max_age.is_none_or(|age| now.since(session.auth_time).as_secs() <= age)
+            && request.protocol.proof.admits_session(now.since(session.auth_time).as_secs())
         {
             room.store.used_by(session.sid, request.protocol.client.clone(), now).await?;
             let step = Step::Complete { session, cookie: None, protocol: request.protocol };
@@ -294,7 +294,13 @@ fn step_of(transaction: &Transaction) -> Result<Step, TransactionLost> {
         State::Identifier { hint, refused } => Ok(Step::AwaitIdentifier { hint: hint.clone(), refused: *refused }),
         State::Password { name, notice, .. } => Ok(Step::AwaitPassword { name: name.clone(), notice: *notice }),
         State::Assertion { name, partner, request_id, .. } => {
-            Ok(Step::AwaitAssertion { partner: partner.clone(), request_id: request_id.clone(), name: name.clone() })
+            let force = transaction.protocol.proof.forces_partner();
+            Ok(Step::AwaitAssertion {
+                partner: partner.clone(),
+                request_id: request_id.clone(),
+                name: name.clone(),
+                force,
+            })
         }
         // The outcome was handed out once, with the session's cookie.
         State::Complete { .. } | State::Cut => Err(TransactionLost::OtherState),

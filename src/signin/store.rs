@@ -254,11 +254,11 @@ pub struct RaisedAlert {
     pub occurrences: i64,
 }
 
-/// A mark on a stored hash: `server` has moved on, so that a later reading from it can confirm or replace the hash.
+/// A mark on a stored hash: the directory has moved on, or may have; a later reading confirms or replaces the hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
     pub at: Timestamp,
-    pub server: String,
+    pub mark: Mark,
 }
 
 /// Why a hash is barred from failover.
@@ -279,5 +279,13 @@ impl Mark {
             Self::NewerPasswordSet => "newer-password-set",
             Self::Unchecked => "unchecked",
         }
+    }
+
+    /// The mark of a code. A word that this version does not know counts as the gravest.
+    pub fn from_code(code: &str) -> Self {
+        [Self::NewerPasswordSet, Self::Unchecked]
+            .into_iter()
+            .find(|mark| mark.code() == code)
+            .unwrap_or(Self::StillMatchesRefused)
     }
 }

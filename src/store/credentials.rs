@@ -21,6 +21,7 @@ use crate::password_sync::store::{
     OutdatedMark, PassEnd, PassStore, Stage, StoredCredential, Upgrade, UpgradeStore,
 };
 use crate::password_sync::{SourceVersion, account_result};
+use crate::signin::store::Mark;
 
 mod apply;
 mod overview;
@@ -458,7 +459,8 @@ fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
 
 fn outdated_of(row: &AnyRow) -> Option<OutdatedMark> {
     let at = row.get::<Option<i64>, _>("outdated_at").map(Timestamp::from_millis)?;
-    Some(OutdatedMark { at, by: row.get::<Option<String>, _>("outdated_by").unwrap_or_default() })
+    let by = row.get::<Option<String>, _>("outdated_by").unwrap_or_default();
+    Some(OutdatedMark { at, by: Mark::from_code(&by) })
 }
 
 fn stage_of(row: &AnyRow) -> Result<Stage, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landbridge::audit::{Actor, Event};
+use landbridge::audit::{Actor, Event, EventKind, Outcome};
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
 use landbridge::identity::{
@@ -19,9 +19,10 @@ use landbridge::password_sync::{
     SourcePage, SourceVersion, StoredHashes, Wrapping,
 };
 use landbridge::signin::authority::{Admission, HashCheck as _};
-use landbridge::signin::store::{Alert, Alerts, Mark, RaisedAlert, StoreDown};
+use landbridge::signin::store::{Alert, Alerts, CredentialMarks as _, Mark, Marked, RaisedAlert, StoreDown};
 use landbridge::store::audit::AuditLog;
 use landbridge::store::credentials::Credentials;
+use landbridge::store::signin::SignInTables;
 use landbridge::store::{Database, Room, StoreError, Urgency};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -134,6 +135,7 @@ struct World {
     _dir: tempfile::TempDir,
     db: Database,
     credentials: Credentials,
+    signin: SignInTables,
     directory: Arc<Scripted>,
     clock: Arc<SettableClock>,
     alerts: Arc<Raised>,
@@ -151,7 +153,8 @@ impl World {
         let audit = AuditLog::new(db.clone(), "node1".parse().expect("an id"), clock.clone());
         let world = Self {
             _dir: dir,
-            credentials: Credentials::new(db.clone(), audit),
+            credentials: Credentials::new(db.clone(), audit.clone()),
+            signin: SignInTables::new(db.clone(), audit),
             db,
             directory: Arc::default(),
             clock,
@@ -253,9 +256,9 @@ impl World {
     }
 
     async fn mark(&self, name: &str, mark: Mark) {
-        let (at, by) = (self.clock.now().millis(), mark.code());
-        self.sql(&format!("UPDATE credential SET outdated_at = {at}, outdated_by = '{by}' WHERE anchor = '{name}'"))
-            .await;
+        let (version, marked) = (self.version(name).await, Marked { at: self.clock.now(), mark });
+        let event = Event::new(EventKind::CredentialOutdated, Outcome::Success, Actor::System("sign-in".to_owned()));
+        self.signin.mark(source(name), version, marked, event).await.expect("a store");
     }
 
     async fn outdated(&self, name: &str) -> bool {

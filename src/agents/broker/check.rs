@@ -247,7 +247,12 @@ impl Check<'_> {
                 if let LiveSubject::Known(source) = self.subject {
                     self.room.doubts.weigh(&link, source, password_set, self.password);
                 }
-                Answer::Verdict(self.rule_out_old_password(password_set).await)
+                match self.rule_out_old_password(password_set).await {
+                    Ok(verdict) => Answer::Verdict(verdict),
+                    Err(cause) => {
+                        Answer::Unavailable(Unavailable { cause, wire: Wire::MaybeSent, server: Some(server.clone()) })
+                    }
+                }
             }
             Ok(refused @ Verdict::Refused(_)) => Answer::Verdict(refused),
             Err((cause, wire)) => Answer::Unavailable(Unavailable { cause, wire, server: Some(server.clone()) }),
@@ -257,11 +262,11 @@ impl Check<'_> {
         LiveAnswer { answer, server: Some(server), password_set, late }
     }
 
-    async fn rule_out_old_password(&self, password_set: Option<Timestamp>) -> Verdict {
+    async fn rule_out_old_password(&self, password_set: Option<Timestamp>) -> Result<Verdict, UnavailableCause> {
         match self.subject {
             LiveSubject::Known(source) => self.reach.old_passwords.judge(source, password_set, self.password).await,
             // A name that nobody has: an agent that verifies it anyway lies.
-            LiveSubject::Unknown => Verdict::Refused(Refusal::UnknownUser),
+            LiveSubject::Unknown => Ok(Verdict::Refused(Refusal::UnknownUser)),
         }
     }
 
@@ -296,7 +301,7 @@ async fn late_verdict(
         let claims = tokio::time::timeout_at(end, claims.recv()).await.ok()??;
         let password_set = claims.password_set.map(Timestamp::from_millis);
         match (verdict_of(&claims.outcome), &source) {
-            (Ok(Verdict::Verified), Some(source)) => return Some(rule.judge(source, password_set, password).await),
+            (Ok(Verdict::Verified), Some(source)) => return rule.judge(source, password_set, password).await.ok(),
             (Ok(Verdict::Verified), None) => return Some(Verdict::Refused(Refusal::UnknownUser)),
             (Ok(refused @ Verdict::Refused(_)), _) => return Some(refused),
             // It may still say more.

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::identity::{SettableClock, SourceAnchor};
+use crate::identity::{SettableClock, SourceAnchor, Unavailable, Wire};
 use crate::signin::authority::CredentialStoreDown;
 use crate::signin::{CredentialFacts, HashAnswer};
 
@@ -22,6 +22,10 @@ impl HashCheck for Stored {
         password: &PlainPassword,
         _admission: Admission,
     ) -> HashAnswer {
+        if password.expose() == "too many" {
+            let full = Unavailable { cause: UnavailableCause::Overloaded, wire: Wire::NothingSent, server: None };
+            return HashAnswer { answer: Answer::Unavailable(full), credential_version: None };
+        }
         let verdict =
             if password.expose() == "new" { Verdict::Verified } else { Verdict::Refused(Refusal::WrongPassword) };
         HashAnswer { answer: Answer::Verdict(verdict), credential_version: None }
@@ -59,6 +63,10 @@ fn password(text: &str) -> PlainPassword {
 }
 
 async fn ruled(rule: &OldPasswordRule, set: Option<Timestamp>, typed: &str) -> Verdict {
+    judged(rule, set, typed).await.expect("a verdict")
+}
+
+async fn judged(rule: &OldPasswordRule, set: Option<Timestamp>, typed: &str) -> Result<Verdict, UnavailableCause> {
     let source = CredentialSource {
         connector: "corp".parse().expect("a name"),
         anchor: SourceAnchor::from_binary(&[7; 16]).expect("fits"),
@@ -88,4 +96,10 @@ async fn beyond_the_window_and_elsewhere_a_bind_is_enough() {
     let ad = rule(Dialect::ActiveDirectory, None);
     assert_eq!(ruled(&ad, Some(NOW - Duration::from_secs(66 * 60)), "any").await, Verdict::Verified);
     assert_eq!(ruled(&rule(Dialect::Openldap, None), Some(SET), "any").await, Verdict::Verified);
+}
+
+#[tokio::test]
+async fn a_hash_that_nobody_has_time_to_ask_refuses_nobody() {
+    let rule = rule(Dialect::ActiveDirectory, Some(Stored { password_set: Some(SET), usable: true }));
+    assert_eq!(judged(&rule, Some(SET), "too many").await, Err(UnavailableCause::Overloaded));
 }

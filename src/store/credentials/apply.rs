@@ -165,7 +165,7 @@ impl Applying {
                     .bind(anchor.as_str().to_owned())
                     .bind(state)
                     .bind(change.version.as_str().to_owned())
-                    .bind(self.at.millis());
+                    .bind(change.as_of.millis());
             }
             query.execute(&mut *conn).await.map_err(StoreError::doing("storing account states"))?;
         }

@@ -119,7 +119,7 @@ impl CredentialMarks for SignInTables {
                     .bind(source.anchor.as_str())
                     .bind(version)
                     .bind(marked.at.millis())
-                    .bind(marked.server)
+                    .bind(marked.mark.code())
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("marking a hash as outdated"))?;

@@ -7,7 +7,7 @@ use super::answer::{answer, fault};
 use crate::identity::causes;
 use crate::issuer::answer::AuthorizeErrorCode;
 use crate::issuer::{Demand, Params, Prompt};
-use crate::signin::{ProtocolRequest, SignInRequest, Step};
+use crate::signin::{ProofDemand, ProtocolRequest, SignInRequest, Step};
 use crate::web::browser::Caller;
 use crate::web::cookies::{Cookies, OpenTransaction};
 use crate::web::form::Form;
@@ -86,10 +86,9 @@ fn sign_in_request(demand: Demand) -> Option<SignInRequest> {
             client: request.client.clone(),
             redirect_origin: request.redirect_uri.origin(),
             body: serde_json::to_value(&request).ok()?,
+            proof: ProofDemand { fresh: prompt == Prompt::Login, max_age },
         },
         login_hint,
         domain_hint,
-        force: prompt == Prompt::Login,
-        max_age,
     })
 }

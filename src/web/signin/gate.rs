@@ -8,8 +8,15 @@ use crate::signin::FederatedIdentity;
 /// The door to the partners: writes our requests, checks their answers.
 #[async_trait]
 pub trait FederationGate: Send + Sync {
-    /// A signed request with the id that `signin` recorded; `relay` comes back with the answer.
-    async fn start(&self, partner: &EntityId, request_id: &str, relay: TransactionId) -> Result<Outgoing, GateError>;
+    /// A signed request with the id that `signin` recorded; `relay` comes back with the answer. With `force` the partner
+    /// must ask the user again.
+    async fn start(
+        &self,
+        partner: &EntityId,
+        request_id: &str,
+        relay: TransactionId,
+        force: bool,
+    ) -> Result<Outgoing, GateError>;
 
     /// Checks a posted answer to the request `request_id` that was sent to `partner`. Records a refusal with its exact
     /// code in the audit log.

@@ -74,7 +74,9 @@ pub(in crate::web) async fn respond(
             };
             page::render(StatusCode::OK, &page, &destinations)
         }
-        Step::AwaitAssertion { partner, request_id, name: _ } => to_partner(services, &partner, &request_id, id).await,
+        Step::AwaitAssertion { partner, request_id, name: _, force } => {
+            to_partner(services, &partner, &request_id, id, force).await
+        }
         Step::Complete { session, cookie, protocol } => {
             let request = match services.issuer.stored_request(protocol.body) {
                 Ok(request) => request,
@@ -123,8 +125,14 @@ pub(super) fn gate_failed(services: &Services, error: GateError) -> Response {
     page::fault(services, fault)
 }
 
-async fn to_partner(services: &Services, partner: &EntityId, request_id: &str, relay: TransactionId) -> Response {
-    let outgoing = match services.federation.start(partner, request_id, relay).await {
+async fn to_partner(
+    services: &Services,
+    partner: &EntityId,
+    request_id: &str,
+    relay: TransactionId,
+    force: bool,
+) -> Response {
+    let outgoing = match services.federation.start(partner, request_id, relay, force).await {
         Ok(outgoing) => outgoing,
         Err(error) => return gate_failed(services, error),
     };

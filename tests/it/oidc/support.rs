@@ -470,8 +470,15 @@ struct Partner {
 
 #[async_trait]
 impl FederationGate for Partner {
-    async fn start(&self, partner: &EntityId, request_id: &str, relay: TransactionId) -> Result<Outgoing, GateError> {
+    async fn start(
+        &self,
+        partner: &EntityId,
+        request_id: &str,
+        relay: TransactionId,
+        force: bool,
+    ) -> Result<Outgoing, GateError> {
         assert_eq!(partner.as_str(), PARTNER);
+        assert!(!force, "nobody asked for a new proof");
         let fields = vec![("SAMLRequest", request_id.to_owned()), ("RelayState", relay.to_string())];
         Ok(Outgoing::Form { action: "https://idp.fed.example/sso".into(), fields })
     }
@@ -491,6 +498,7 @@ impl FederationGate for Partner {
             source_anchor: SourceAnchor::from_stored("ZmF5".into()),
             upn: FAY.parse::<Upn>().expect("a upn"),
             amr: vec!["fed".into()],
+            authenticated_at: self.clock.now(),
             assertion: format!("assertion-{request_id}"),
             valid_until: self.clock.now() + Duration::from_secs(60),
         })

@@ -204,6 +204,10 @@ async fn while_the_directory_is_down_all_refused_look_alike() {
     *world.hashes.unavailable.lock().expect("the hashes") = Some(UnavailableCause::CredentialUnreadable);
     assert_eq!(world.right("ada").await.notice(), Some(Notice::Refused));
     assert_eq!(world.last_reason().await, "backup-credential-unreadable");
+    *world.hashes.unavailable.lock().expect("the hashes") = Some(UnavailableCause::Overloaded);
+    for name in ["ada", "ghost", "hashless", "keeper", "off"] {
+        assert_eq!(world.right(name).await.notice(), Some(Notice::TryAgain), "{name}");
+    }
 }
 
 #[tokio::test]

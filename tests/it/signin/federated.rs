@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landbridge::identity::{AuthenticationMethod, SourceAnchor};
-use landbridge::signin::{FederatedIdentity, SignInError, Step, TransactionHandle, TransactionLost};
+use landbridge::signin::{FederatedIdentity, ProofDemand, SignInError, Step, TransactionHandle, TransactionLost};
 use landbridge::store::tenant::DomainChange;
 
 use super::world::*;
@@ -12,6 +12,7 @@ pub const PARTNER: &str = "https://idp.partner.example/metadata";
 
 on_both_engines! {
     a_partners_user_signs_in,
+    a_partner_that_does_not_ask_again_signs_nobody_in_who_must_prove_anew,
     an_assertion_is_taken_once,
     an_assertion_is_remembered_by_the_databases_time,
     an_assertion_that_differs_in_one_point_signs_nobody_in,
@@ -38,16 +39,21 @@ pub fn vouch_for(name: &str, of: &str, request_id: &str) -> FederatedIdentity {
         source_anchor: SourceAnchor::from_stored(anchor(name)),
         upn: format!("{name}@{of}").parse().expect("a upn"),
         amr: vec!["pwd".to_owned()],
+        authenticated_at: NOW,
         assertion: format!("assertion for {request_id}"),
         valid_until: NOW + HOUR,
     }
 }
 
 async fn sent_to_the_partner(world: &World) -> (TransactionHandle, String) {
-    let begun = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+    sent_with(world, ProofDemand::default()).await
+}
+
+async fn sent_with(world: &World, proof: ProofDemand) -> (TransactionHandle, String) {
+    let begun = world.sign_in.begin(demanding(proof), &stranger(), None).await.expect("a transaction");
     match world.sign_in.identify(&begun.handle, "fay@partner.example", &stranger()).await.expect("a step") {
-        Step::AwaitAssertion { request_id, partner, .. } => {
-            assert_eq!(partner.as_str(), PARTNER);
+        Step::AwaitAssertion { request_id, partner, force, .. } => {
+            assert_eq!((partner.as_str(), force), (PARTNER, proof != ProofDemand::default()));
             (begun.handle, request_id)
         }
         other => panic!("{other:?}"),
@@ -70,6 +76,32 @@ async fn a_partners_user_signs_in(world: World) {
         other => panic!("{other:?}"),
     }
     assert_eq!(world.last_record().await.outcome, "success");
+}
+
+async fn a_partner_that_does_not_ask_again_signs_nobody_in_who_must_prove_anew(world: World) {
+    world.known("fay", "partner.example").await;
+    federate(&world).await;
+    let hour_ago = NOW - HOUR;
+    let rows = [
+        (ProofDemand { fresh: true, max_age: None }, hour_ago, Some("federation.proof_not_fresh")),
+        (ProofDemand { fresh: true, max_age: None }, NOW, None),
+        (ProofDemand { fresh: false, max_age: Some(600) }, hour_ago, Some("federation.proof_too_old")),
+        (ProofDemand { fresh: false, max_age: Some(7200) }, hour_ago, None),
+        (ProofDemand::default(), hour_ago, None),
+    ];
+    for (demand, proved, refused) in rows {
+        let (handle, request_id) = sent_with(&world, demand).await;
+        let identity = FederatedIdentity { authenticated_at: proved, ..vouch("fay", &request_id) };
+        let taken = world.sign_in.assertion(&handle, identity, &stranger()).await;
+        match (taken, refused) {
+            // The proof is as old as the partner says, whenever it arrives.
+            (Ok(Step::Complete { session, .. }), None) => assert_eq!(session.auth_time, proved, "{demand:?}"),
+            (Err(SignInError::AssertionRefused), Some(code)) => {
+                assert_eq!(world.last_record().await.reason.as_deref(), Some(code));
+            }
+            (other, _) => panic!("{demand:?} {proved:?}: {other:?}"),
+        }
+    }
 }
 
 async fn an_assertion_is_remembered_by_the_databases_time(world: World) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use landbridge::identity::UnavailableCause;
 use landbridge::identity::{AccountState, AuthenticationMethod, FailoverMode, PasswordShape, PlainPassword, Refusal};
-use landbridge::signin::{Notice, SignInError, Step};
+use landbridge::signin::{Notice, ProofDemand, SignInError, Step};
 
 use super::scripted::Bind;
 use super::world::*;
@@ -32,12 +32,12 @@ async fn a_synchronised_hash_signs_in_and_the_session_is_found_again(world: Worl
     // The session answers the next application without a password, and notes it.
     let begun = world.sign_in.begin(request(), &stranger(), Some(signed_in.cookie())).await.expect("a step");
     assert!(matches!(begun.step, Step::Complete { cookie: None, .. }));
-    let forced = landbridge::signin::SignInRequest { force: true, ..request() };
+    let forced = demanding(ProofDemand { fresh: true, max_age: None });
     let begun = world.sign_in.begin(forced, &stranger(), Some(signed_in.cookie())).await.expect("a step");
     assert!(matches!(begun.step, Step::AwaitIdentifier { .. }));
     world.clock.advance(Duration::from_secs(61));
     for (max_age, answers) in [(61, true), (60, false)] {
-        let request = landbridge::signin::SignInRequest { max_age: Some(max_age), ..request() };
+        let request = demanding(ProofDemand { fresh: false, max_age: Some(max_age) });
         let begun = world.sign_in.begin(request, &stranger(), Some(signed_in.cookie())).await.expect("a step");
         assert_eq!(matches!(begun.step, Step::Complete { .. }), answers, "{max_age}");
     }

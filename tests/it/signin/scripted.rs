@@ -223,7 +223,13 @@ impl HashCheck for ScriptedHashes {
     async fn check(&self, source: Option<&CredentialSource>, password: &PlainPassword, _: Admission) -> HashAnswer {
         let Some(source) = source else {
             self.dummies.fetch_add(1, Ordering::SeqCst);
-            let answer = Answer::Verdict(Verdict::Refused(Refusal::UnknownUser));
+            // Nobody's chain waits for the same places as everybody's.
+            let full =
+                self.unavailable.lock().expect("the hashes").filter(|cause| *cause == UnavailableCause::Overloaded);
+            let answer = match full {
+                Some(cause) => Answer::Unavailable(Unavailable { cause, wire: Wire::NothingSent, server: None }),
+                None => Answer::Verdict(Verdict::Refused(Refusal::UnknownUser)),
+            };
             return HashAnswer { answer, credential_version: None };
         };
         self.checks.fetch_add(1, Ordering::SeqCst);

@@ -11,8 +11,8 @@ use landbridge::identity::{
 };
 use landbridge::signin::store::{Alerts, RaisedAlert};
 use landbridge::signin::{
-    BarredGroups, Browser, LockoutSettings, Notice, Parts, ProtocolRequest, Session, Settings, SignIn, SignInError,
-    SignInKey, SignInRequest, Step, TransactionHandle,
+    BarredGroups, Browser, LockoutSettings, Notice, Parts, ProofDemand, ProtocolRequest, Session, Settings, SignIn,
+    SignInError, SignInKey, SignInRequest, Step, TransactionHandle,
 };
 use landbridge::store::signin::{SignInTables, SignInTenant};
 use landbridge::store::tenant::{DomainChange, NewVerification, TenantOptions, TenantStore};
@@ -398,6 +398,13 @@ pub fn request() -> SignInRequest {
         client,
         body: serde_json::json!({ "nonce": AttemptId::random().to_string() }),
         redirect_origin: "https://app.example".to_owned(),
+        proof: ProofDemand::default(),
     };
-    SignInRequest { protocol, login_hint: None, domain_hint: None, force: false, max_age: None }
+    SignInRequest { protocol, login_hint: None, domain_hint: None }
+}
+
+/// A request that demands something of the proof.
+pub fn demanding(proof: ProofDemand) -> SignInRequest {
+    let plain = request();
+    SignInRequest { protocol: ProtocolRequest { proof, ..plain.protocol }, ..plain }
 }
