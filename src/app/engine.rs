@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::directories::{ldap_connector, ldap_target};
 use super::gateway::StartError;
 use super::lease_keeper::LeaseKeeper;
+use super::schedule;
 use crate::config::{self, Settings, SystemSettings};
 use crate::connectors::files::FileSource;
 use crate::connectors::ldap::LdapConnector;
@@ -53,7 +54,7 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
     let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
     let tenant = Arc::new(ground.tenant.clone());
     connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
-    Ok(Runner::new(RunnerParts {
+    let mut runner = Runner::new(RunnerParts {
         store: Arc::new(SqlEngine::new(ground.engine.clone())),
         lease: ground.keeper.clone(),
         activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
@@ -61,7 +62,9 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
         guard: GuardSettings::default(),
         clock: ground.clock.clone(),
         events: Arc::new(AuditedRuns::new(ground.audit.clone())),
-    }))
+    });
+    schedule::equip(&mut runner, &settings.sync)?;
+    Ok(runner)
 }
 
 fn disabled(test: &Option<config::DisabledTest>) -> Result<Vec<DisabledTest>, StartError> {

@@ -17,6 +17,7 @@ use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
 use super::ring_keeper::RingKeeper;
+use super::schedule::{self, SuspensionWatch};
 use super::sealing::RingSealer;
 use super::{metrics, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -43,7 +44,6 @@ use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{SignInTables, SignInTenant};
 use crate::store::tenant::{TenantOptions, TenantStore};
 use crate::store::{AuditLog, StoreError};
-use crate::sync::scheduler::{Scheduler, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::agents_drain::AgentsDrain;
 use crate::web::admin::agents_list::AgentsList;
@@ -236,11 +236,15 @@ impl Gateway {
             clock: &clock,
         };
         let runner = Arc::new(engine::runner(&settings, &ground)?);
-        let scheduler = Scheduler::new(
-            runner.clone(),
-            SchedulerSettings { interval: settings.sync.interval, enabled: settings.sync.scheduled },
-        );
-        tasks.spawn_on(schedule(scheduler, stop.clone()), background.handle());
+        let (scheduler, handle, suspensions) = schedule::scheduler(&runner, &settings.sync, &db)?;
+        tasks.spawn_on(schedule::run(scheduler, stop.clone()), background.handle());
+        let watch = SuspensionWatch {
+            runner: runner.clone(),
+            suspensions: suspensions.clone(),
+            alerts: tables.clone(),
+            patience: settings.sync.suspension_alert,
+        };
+        tasks.spawn_on(watch.run(stop.clone()), background.handle());
 
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
@@ -259,8 +263,13 @@ impl Gateway {
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
         });
-        let sync_desk =
-            Arc::new(SyncDesk { runner, rules: settings.sync.rules.clone(), background: background.handle().clone() });
+        let sync_desk = Arc::new(SyncDesk {
+            runner,
+            scheduler: handle,
+            suspensions,
+            rules: settings.sync.rules.clone(),
+            background: background.handle().clone(),
+        });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
@@ -303,6 +312,7 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
+        let routes = schedule::operations(routes, &sync_desk);
         let routes = match &settings.agents {
             Some(section) => {
                 let running = (&tasks, &served);
@@ -489,16 +499,6 @@ fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseC
         engine: Arc::new(XmlSecEngine),
         clock: clock.clone(),
     })
-}
-
-/// Runs the scheduler until the stop; a cycle under way is finished.
-async fn schedule(scheduler: Scheduler, stop: CancellationToken) {
-    let (ended, watched) = tokio::sync::watch::channel(false);
-    let relay = async {
-        stop.cancelled().await;
-        ended.send_replace(true);
-    };
-    tokio::join!(scheduler.run(watched), relay);
 }
 
 async fn listen(

@@ -19,6 +19,7 @@ mod password_sync;
 mod rules;
 mod serve;
 mod sync;
+mod sync_following;
 mod user;
 
 pub use args::{Args, Command};

@@ -11,7 +11,8 @@ use super::connector::{ConnectorSettings, Reach};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
-use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
+use super::sync::SyncSettings;
 use super::systems::{Connectors, SystemSettings};
 
 /// Settings that are valid as a whole.
@@ -126,6 +127,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
         root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
     }
+    sync.check_connectors(&root, &order);
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(root.source().warnings());
     root.finish();

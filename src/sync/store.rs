@@ -9,7 +9,7 @@ use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
 use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
-use super::run::{RunRecord, StepRecord};
+use super::run::{NewRun, RunRecord, StepRecord};
 use super::space::{
     ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed,
 };
@@ -251,9 +251,13 @@ pub trait Runs: Send + Sync {
     async fn mark(&self, name: &str) -> StoreResult<Option<i64>>;
     async fn set_mark(&self, epoch: LeaseEpoch, name: &str, value: i64) -> StoreResult<()>;
     /// The number of the new run.
-    async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64>;
+    async fn begin_run(&self, epoch: LeaseEpoch, run: &NewRun) -> StoreResult<i64>;
     async fn end_run(&self, epoch: LeaseEpoch, run: &RunRecord) -> StoreResult<()>;
     async fn record_step(&self, epoch: LeaseEpoch, run: i64, step: &StepRecord) -> StoreResult<()>;
+    /// Forgets the runs that began before `before`, but not the newest one.
+    async fn purge_runs(&self, epoch: LeaseEpoch, before: Timestamp) -> StoreResult<()>;
+    async fn one_run(&self, number: i64) -> StoreResult<Option<(RunRecord, Vec<StepRecord>)>>;
+    /// The newest runs, newest first.
     async fn last_runs(&self, limit: usize) -> StoreResult<Vec<(RunRecord, Vec<StepRecord>)>>;
     async fn all_problems(&self, limit: usize) -> StoreResult<Vec<ObjectProblem>>;
     /// Objects and pending exports by connector, for status.

@@ -1,6 +1,7 @@
 //! Sync stories on SQLite and PostgreSQL: what happens in the directory, and what the target then holds.
 
 mod rule_flows;
+mod runs;
 mod scripted;
 mod world;
 

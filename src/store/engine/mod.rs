@@ -11,8 +11,10 @@ mod links;
 mod runs;
 mod session;
 mod spaces;
+mod suspension;
 mod synchronisation;
 
 pub use activation::SqlActivations;
 pub use events::AuditedRuns;
 pub use session::SqlEngine;
+pub use suspension::SqlSuspensions;

@@ -7,8 +7,11 @@ use super::{AdminSession, Operation, OperationError, Right};
 use crate::identity::Timestamp;
 use crate::sync::activation::differing;
 use crate::sync::guard::Hold;
+use crate::sync::maintenance::{OpenWindow, Suspension, open_windows};
 use crate::sync::problem::ObjectProblem;
+use crate::sync::profile::Profile;
 use crate::sync::run::{RunRecord, StepRecord};
+use crate::sync::scheduler::Activity;
 use crate::sync::source_import::{ImportOutlook, outlook};
 use crate::sync::store::Figures;
 
@@ -47,8 +50,23 @@ pub struct ActiveRules {
     pub differing: Vec<String>,
 }
 
+/// What runs by itself here, and what holds it back.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Schedule {
+    pub activity: Activity,
+    pub suspension: Option<Suspension>,
+    pub open_windows: Vec<OpenWindow>,
+    /// Nothing is exported.
+    pub staging: bool,
+    /// Whether this node holds the engine lease.
+    pub engine_here: bool,
+    /// Names of all run profiles.
+    pub profiles: Vec<String>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Response {
+    pub schedule: Schedule,
     pub rules: Option<ActiveRules>,
     pub runs: Vec<Run>,
     pub connectors: Vec<ConnectorFigures>,
@@ -84,6 +102,7 @@ impl Operation for SyncStatus {
         }
         let runs = store.last_runs(request.runs.clamp(1, 100) as usize).await.map_err(internal)?;
         Ok(Response {
+            schedule: schedule(desk).await?,
             rules: active.map(|active| ActiveRules {
                 number: active.number,
                 at: active.at,
@@ -96,4 +115,18 @@ impl Operation for SyncStatus {
             holds: store.holds().await.map_err(internal)?,
         })
     }
+}
+
+async fn schedule(desk: &SyncDesk) -> Result<Schedule, OperationError> {
+    let (runner, now) = (&desk.runner, desk.runner.clock.now());
+    let suspension = desk.suspensions.suspension().await.map_err(|error| OperationError::internal(&error))?;
+    let shipped = Profile::ALL.into_iter().map(|profile| profile.code().to_owned());
+    Ok(Schedule {
+        activity: desk.scheduler.activity(),
+        suspension: suspension.filter(|suspension| suspension.in_force(now)),
+        open_windows: open_windows(&runner.windows, now),
+        staging: runner.staging,
+        engine_here: runner.lease.held().is_some(),
+        profiles: shipped.chain(runner.profiles.iter().map(|profile| profile.name().to_owned())).collect(),
+    })
 }

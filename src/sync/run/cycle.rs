@@ -1,0 +1,267 @@
+//! One run: takes the steps of its profile, and records each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Progress, ProgressSink, RunError, RunOutcome, Runner, StepRecord};
+use crate::identity::{ConnectorName, Timestamp};
+use crate::sync::connector::Connector;
+use crate::sync::export::ExportError;
+use crate::sync::guard::Hold;
+use crate::sync::lease::{HeldLease, LeaseError};
+use crate::sync::maintenance::{HeldBack, open_windows};
+use crate::sync::profile::{RunProfile, Step, StepKind};
+use crate::sync::rule::RuleSet;
+
+/// The step before those of the profile.
+pub(super) const READ_BACK: &str = "read-back";
+
+/// What the connector to the gateway's own directory says it is.
+const TENANT_KIND: &str = "tenant";
+
+/// A run under way.
+pub(super) struct Cycle<'a> {
+    pub runner: &'a Runner,
+    pub rules: &'a RuleSet,
+    pub lease: HeldLease,
+    /// The version of the rules.
+    pub activation: i64,
+    pub progress: ProgressSink,
+    run: i64,
+    anyway: bool,
+    outcome: RunOutcome,
+    /// An import lost too much.
+    import_held: bool,
+    /// Targets that could not be exported to: what is in doubt there is read back first, by the next run.
+    failed_exports: BTreeSet<ConnectorName>,
+    doing: Option<Doing>,
+    steps: Vec<StepRecord>,
+}
+
+/// A step that has begun and is not recorded yet.
+struct Doing {
+    connector: String,
+    kind: &'static str,
+    since: Timestamp,
+}
+
+/// Whether a run goes on after a step.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Step,
+    End,
+}
+
+impl<'a> Cycle<'a> {
+    pub fn new(
+        runner: &'a Runner,
+        rules: &'a RuleSet,
+        lease: HeldLease,
+        run: i64,
+        activation: i64,
+        anyway: bool,
+        progress: ProgressSink,
+    ) -> Self {
+        Self {
+            runner,
+            rules,
+            lease,
+            activation,
+            progress,
+            run,
+            anyway,
+            outcome: RunOutcome::Completed,
+            import_held: false,
+            failed_exports: BTreeSet::new(),
+            doing: None,
+            steps: Vec::new(),
+        }
+    }
+
+    pub fn into_steps(self) -> Vec<StepRecord> {
+        self.steps
+    }
+
+    pub async fn run(&mut self, profile: &RunProfile) -> Result<RunOutcome, RunError> {
+        let ended = self.take_all(profile).await;
+        if let (Err(RunError::Lease(LeaseError::Cancelled)), Some(doing)) = (&ended, self.doing.take()) {
+            self.record(&doing.connector, doing.kind, doing.since, RunOutcome::Cancelled, &[], None).await?;
+        }
+        ended.map(|()| self.outcome)
+    }
+
+    async fn take_all(&mut self, profile: &RunProfile) -> Result<(), RunError> {
+        // What a run that was cut off left in doubt is told apart before anything is concluded or sent.
+        for target in self.targets(None) {
+            let settled = self.settle(&*target).await?;
+            self.worsen(settled);
+        }
+        for step in profile.steps() {
+            self.lease.check()?;
+            if self.take(step).await? == Next::End {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<Next, RunError> {
+        let named = step.connector.as_ref();
+        match step.kind {
+            StepKind::DeltaImport | StepKind::FullImport => {
+                for source in self.sources(named) {
+                    let imported = self.import(&*source, step.kind == StepKind::DeltaImport).await?;
+                    self.import_held |= imported == RunOutcome::Held;
+                    self.worsen(imported);
+                }
+            }
+            // A directory that lost too much is looked at before anything is concluded from it.
+            StepKind::DeltaSync | StepKind::FullSync if self.import_held => return Ok(Next::End),
+            StepKind::DeltaSync | StepKind::FullSync => self.synchronise(step.kind == StepKind::FullSync).await?,
+            StepKind::Export => {
+                let deferred = self.deferred();
+                for target in self.targets(named) {
+                    let exported = match &deferred {
+                        Some(reason) => self.defer(target.name(), reason).await?,
+                        None => self.export(&*target).await?,
+                    };
+                    if exported == RunOutcome::Failed {
+                        self.failed_exports.insert(target.name().clone());
+                    }
+                    self.worsen(exported);
+                }
+            }
+            StepKind::Confirm => {
+                for target in self.targets(named) {
+                    if !self.failed_exports.contains(target.name()) {
+                        let confirmed = self.confirm(&*target).await?;
+                        self.worsen(confirmed);
+                    }
+                }
+            }
+        }
+        Ok(Next::Step)
+    }
+
+    /// The sources, or the one of that name, in the order of the settings.
+    fn sources(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
+        self.connectors(named).filter(|connector| !connector.capabilities().exports).collect()
+    }
+
+    /// The targets, or the one of that name: those that anchors are written back to, the tenant, the others.
+    fn targets(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
+        let mut targets: Vec<_> = self.connectors(named).filter(|connector| connector.capabilities().exports).collect();
+        targets.sort_by_key(|target| {
+            let tenant = target.capabilities().kind == TENANT_KIND;
+            match (self.rules.writes_anchors_back(target.name()), tenant) {
+                (true, false) => 0,
+                (_, true) => 1,
+                (false, false) => 2,
+            }
+        });
+        targets
+    }
+
+    fn connectors(&self, named: Option<&ConnectorName>) -> impl Iterator<Item = Arc<dyn Connector>> {
+        let all = self.runner.connectors.iter();
+        all.filter(move |connector| named.is_none_or(|named| named == connector.name())).cloned()
+    }
+
+    /// Why nothing may be exported now.
+    fn deferred(&self) -> Option<String> {
+        if self.runner.staging {
+            return Some("staging mode exports nothing".to_owned());
+        }
+        let open = open_windows(&self.runner.windows, self.runner.clock.now());
+        let window = open.into_iter().find(|window| window.holds == HeldBack::Exports && !self.anyway)?;
+        Some(format!("maintenance window {} until {}", window.name, window.until))
+    }
+
+    async fn defer(&mut self, target: &ConnectorName, reason: &str) -> Result<RunOutcome, RunError> {
+        let started = self.begin(target.as_str(), StepKind::Export.code());
+        let detail = Some(reason.to_owned());
+        self.record(target.as_str(), StepKind::Export.code(), started, RunOutcome::Deferred, &[], detail).await?;
+        // What waits for its time is nothing to look at.
+        Ok(RunOutcome::Completed)
+    }
+
+    /// Held outranks failed outranks completed.
+    fn worsen(&mut self, other: RunOutcome) {
+        if self.outcome != RunOutcome::Held && other != RunOutcome::Completed {
+            self.outcome = other;
+        }
+    }
+
+    /// Tells that a step begins; its record follows.
+    pub(super) fn begin(&mut self, connector: &str, kind: &'static str) -> Timestamp {
+        let since = self.runner.clock.now();
+        self.doing = Some(Doing { connector: connector.to_owned(), kind, since });
+        (self.progress)(Progress { run: 0, step: kind.to_owned(), connector: connector.to_owned(), done: 0 });
+        since
+    }
+
+    /// Keeps the time of a hold that goes on, and tells of new ones.
+    pub(super) async fn hold(&mut self, target: &str, mut holds: Vec<Hold>) -> Result<(), RunError> {
+        let before: Vec<Hold> = self.runner.store.holds().await?.into_iter().filter(|h| h.target == target).collect();
+        if before.is_empty() && holds.is_empty() {
+            return Ok(());
+        }
+        for hold in &mut holds {
+            if let Some(earlier) = before.iter().find(|earlier| earlier.kind == hold.kind) {
+                hold.since = earlier.since;
+            }
+        }
+        let new: Vec<Hold> =
+            holds.iter().filter(|hold| !before.iter().any(|b| b.digest == hold.digest)).cloned().collect();
+        self.runner.store.put_holds(self.lease.epoch, target, holds).await?;
+        if !new.is_empty() {
+            self.runner.events.held(&new).await;
+        }
+        Ok(())
+    }
+
+    /// A step that failed for the connector's sake ends alone; one that failed for ours ends the run.
+    pub(super) async fn failed(
+        &mut self,
+        connector: &ConnectorName,
+        kind: &'static str,
+        started: Timestamp,
+        error: ExportError,
+    ) -> Result<RunOutcome, RunError> {
+        match error {
+            ExportError::Lease(error) => Err(error.into()),
+            ExportError::Store(error) => Err(error.into()),
+            ExportError::Connector(error) => {
+                let detail = Some(error.to_string());
+                self.record(connector.as_str(), kind, started, RunOutcome::Failed, &[], detail).await?;
+                Ok(RunOutcome::Failed)
+            }
+        }
+    }
+
+    pub(super) async fn record(
+        &mut self,
+        connector: &str,
+        kind: &str,
+        started_at: Timestamp,
+        outcome: RunOutcome,
+        counters: &[(&str, i64)],
+        detail: Option<String>,
+    ) -> Result<(), RunError> {
+        self.doing = None;
+        let step = StepRecord {
+            ordinal: self.steps.len() as i64 + 1,
+            connector: connector.to_owned(),
+            kind: kind.to_owned(),
+            started_at,
+            ended_at: self.runner.clock.now(),
+            outcome,
+            counters: counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            detail,
+        };
+        self.runner.store.record_step(self.lease.epoch, self.run, &step).await?;
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
