@@ -1,6 +1,5 @@
 //! A running gateway: builds every room from the settings, spawns its tasks, and stops them in order.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,12 +139,7 @@ impl Gateway {
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
-        let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
-        let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
-        let registered: BTreeMap<_, _> = directories
-            .chain(sources.filter(|(_, domains)| !domains.is_empty()))
-            .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
-            .collect();
+        let registered = engine::registrations(&settings, &tenant, &installation.engine).await?;
         for domain in tenant.register_connectors(registered).await? {
             tracing::info!(%domain, "the connectors of a domain changed");
             tenant.recalculate(&domain).await?;
@@ -155,7 +149,7 @@ impl Gateway {
             tenant.recalculate(&domain).await?;
         }
 
-        let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone());
+        let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone(), settings.sync.lease);
         keeper.renew().await;
         tasks.spawn({
             let (keeper, stop) = (keeper.clone(), stop.clone());

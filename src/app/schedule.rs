@@ -17,6 +17,7 @@ use crate::sync::profile::{RunProfile, Step, StepKind};
 use crate::sync::run::Runner;
 use crate::sync::scheduler::{Scheduler, SchedulerHandle, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
+use crate::web::admin::connector_remove::{ConnectorPreviewRemoval, ConnectorRemove};
 use crate::web::admin::sync_cancel::SyncCancel;
 use crate::web::admin::sync_desk::SyncDesk;
 use crate::web::admin::sync_progress::SyncProgress;
@@ -89,6 +90,8 @@ pub fn operations(routes: AdminRoutes, desk: &Arc<SyncDesk>) -> AdminRoutes {
         .with::<SyncSuspend>(desk)
         .with::<SyncResume>(desk)
         .with::<SyncRuns>(desk)
+        .with::<ConnectorPreviewRemoval>(desk)
+        .with::<ConnectorRemove>(desk)
 }
 
 /// Between two looks at the suspension.

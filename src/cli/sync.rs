@@ -111,9 +111,10 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
             let request = sync_suspend::Request { until: *until, reason: reason.clone() };
             let answer = client.call::<SyncSuspend>(&request).await?;
             output.show(&answer, |answer| {
-                let running = answer.running.as_ref().map(|running| {
-                    format!("\n{} goes on to its end; `sync cancel` ends it", show_running(running))
-                });
+                let running = answer
+                    .running
+                    .as_ref()
+                    .map(|running| format!("\n{} goes on to its end; `sync cancel` ends it", show_running(running)));
                 format!("{}{}", show_suspension(&answer.suspension), running.unwrap_or_default())
             });
         }
@@ -220,7 +221,7 @@ fn show_schedule(schedule: &sync_status::Schedule) -> String {
     text
 }
 
-fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
+pub(super) fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
     let rows = steps.iter().map(|step| {
         let counters = step.counters.iter().map(|(name, number)| format!("{number} {name}"));
         [
@@ -232,8 +233,14 @@ fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
         ]
     });
     let detail = run.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let head =
-        format!("run {} ({}, rules version {}, by {}): {}{detail}", run.number, run.profile, run.rules, run.by, run.outcome.code());
+    let head = format!(
+        "run {} ({}, rules version {}, by {}): {}{detail}",
+        run.number,
+        run.profile,
+        run.rules,
+        run.by,
+        run.outcome.code()
+    );
     format!("{head}\n{}", table(["CONNECTOR", "STEP", "OUTCOME", "NUMBERS", "DETAIL"], rows))
 }
 
@@ -305,7 +312,10 @@ fn show_status(status: &sync_status::Response) -> String {
             figures.joined.to_string(),
             pending.iter().sum::<i64>().to_string(),
             figures.failed.to_string(),
-            connector.import.as_ref().map(show_outlook).unwrap_or_default(),
+            match connector.missing {
+                true => "not in the settings".to_owned(),
+                false => connector.import.as_ref().map(show_outlook).unwrap_or_default(),
+            },
         ]
     });
     text.push_str(&table(["CONNECTOR", "OBJECTS", "JOINED", "PENDING", "FAILED", "NEXT IMPORT"], figures));

@@ -40,6 +40,7 @@ const ENGINE: &[Migration] = migrations!("engine":
     3 "0003_delta_import",
     4 "0004_link_indexes",
     5 "0005_run_history",
+    6 "0006_known_connectors",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

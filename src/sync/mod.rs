@@ -19,6 +19,7 @@ pub mod metaverse;
 pub mod problem;
 pub mod profile;
 pub mod read_ahead;
+pub mod removal;
 pub mod rule;
 pub mod run;
 pub mod scheduler;

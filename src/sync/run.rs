@@ -18,15 +18,16 @@ pub use preview::{Preview, PreviewChange, TargetPreview};
 pub use record::{NewRun, RunEvents, RunOutcome, RunRecord, StepRecord};
 
 use super::activation::{self, ActivationError, Activations};
-use super::connector::Connector;
+use super::connector::{Capabilities, Connector};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY};
 use super::lease::{Cancellation, EngineLease, HeldLease, LeaseError};
 use super::maintenance::MaintenanceWindow;
 pub use super::profile::Profile;
 use super::profile::RunProfile;
+use super::removal::{Removal, RemovalPreview, mark_gone, with_missing};
 use super::rule::{RuleSet, RunFacts};
 use super::store::{EngineStore, EngineStoreError};
-use super::synchronise::{AsyncTick, Counters};
+use super::synchronise::{AsyncTick, Counters, Extent};
 use crate::identity::{Clock, ConnectorName};
 use cycle::Cycle;
 
@@ -42,6 +43,18 @@ pub enum RunError {
     Store(#[from] EngineStoreError),
     #[error("no such hold, or its changes are others by now")]
     NoSuchHold,
+    #[error("{what}: there is nothing of that")]
+    NothingToRemove { what: String },
+    #[error("the gateway's own directory cannot be removed")]
+    TenantStays,
+    #[error("{connector} takes exports: it is removed as a whole")]
+    TargetType { connector: ConnectorName },
+    #[error(
+        "the settings name {connector}: take it out of them and start again first; it keeps what it contributes meanwhile"
+    )]
+    StillConfigured { connector: ConnectorName },
+    #[error("the guard would hold {}", .0.held())]
+    WouldBeHeld(Box<Preview>),
 }
 
 /// Told while a run goes on.
@@ -80,6 +93,9 @@ pub struct Runner {
 
 /// How long runs are remembered where nothing else is said.
 pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What the connector to the gateway's own directory says it is.
+pub const TENANT_KIND: &str = "tenant";
 
 /// On whose behalf scheduled runs are.
 pub const SCHEDULE: &str = "schedule";
@@ -137,8 +153,13 @@ impl Runner {
         progress: ProgressSink,
     ) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let profile = profile.into();
-        let request =
-            RunRequest { profile, by: SCHEDULE.to_owned(), anyway: false, cancellation: Cancellation::default(), progress };
+        let request = RunRequest {
+            profile,
+            by: SCHEDULE.to_owned(),
+            anyway: false,
+            cancellation: Cancellation::default(),
+            progress,
+        };
         self.carry_out(request).await
     }
 
@@ -148,15 +169,26 @@ impl Runner {
     pub async fn carry_out(&self, request: RunRequest) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let _gate = self.gate.lock().await;
         let RunRequest { profile, by, anyway, cancellation, progress } = request;
-        let (activation, rules) = self.rules().await?;
+        self.record(Work::Profile { profile: &profile, anyway }, by, cancellation, progress).await
+    }
+
+    async fn record(
+        &self,
+        work: Work<'_>,
+        by: String,
+        cancellation: Cancellation,
+        progress: ProgressSink,
+    ) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
         let lease = HeldLease::cancellable(self.lease.clone(), cancellation.clone())?;
+        self.remember_connectors(&lease).await?;
+        let (activation, rules) = self.rules().await?;
         let started_at = self.clock.now();
-        let new = NewRun { profile: profile.name().to_owned(), rules: activation, by, at: started_at };
+        let new = NewRun { profile: work.name(), rules: activation, by, at: started_at };
         let number = self.store.begin_run(lease.epoch, &new).await?;
         self.store.purge_runs(lease.epoch, started_at - self.retention).await?;
         let progress: ProgressSink = Arc::new(move |told: Progress| progress(Progress { run: number, ..told }));
-        let mut cycle = Cycle::new(self, &rules, lease.clone(), number, activation, anyway, progress);
-        let ended = cycle.run(&profile).await;
+        let mut cycle = Cycle::new(self, &rules, lease.clone(), number, activation, progress);
+        let ended = cycle.run(work).await;
         let (outcome, detail) = match &ended {
             Ok(outcome) => (*outcome, None),
             Err(RunError::Lease(LeaseError::Cancelled)) => {
@@ -200,16 +232,69 @@ impl Runner {
         Ok(hold)
     }
 
+    /// What a removal would do, without committing anything.
+    pub async fn preview_removal(&self, removal: &Removal) -> Result<RemovalPreview, RunError> {
+        let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
+        self.removal_preview(removal).await
+    }
+
+    async fn removal_preview(&self, removal: &Removal) -> Result<RemovalPreview, RunError> {
+        let outlook = removal.outlook(self).await?;
+        if outlook.target {
+            return Ok(outlook);
+        }
+        let lease = HeldLease::begin(self.lease.clone())?;
+        let (_, rules) = self.rules().await?;
+        let scratch = self.store.scratch().await?;
+        mark_gone(&*scratch, &lease, removal).await?;
+        let preview = self.preview_on(&*scratch, &rules, &lease, Extent::Delta).await?;
+        Ok(RemovalPreview { preview, ..outlook })
+    }
+
+    /// Takes a connector that the settings no longer name, or one type of its objects, out of the metaverse. What follows
+    /// from it leaves with the next runs.
+    pub async fn remove(
+        &self,
+        removal: &Removal,
+        by: &str,
+        even_if_held: bool,
+    ) -> Result<(RunRecord, Vec<StepRecord>), RunError> {
+        let _gate = self.gate.lock().await;
+        let RemovalPreview { configured, preview, target, .. } = self.removal_preview(removal).await?;
+        if configured && removal.object_type.is_none() {
+            return Err(RunError::StillConfigured { connector: removal.connector.clone() });
+        }
+        if !even_if_held && !preview.held().is_empty() {
+            return Err(RunError::WouldBeHeld(Box::new(preview)));
+        }
+        let work = Work::Removal { removal, target };
+        self.record(work, by.to_owned(), Cancellation::default(), Arc::new(|_| {})).await
+    }
+
     /// The activated rules, bound to the connectors, with their version.
     pub async fn rules(&self) -> Result<(i64, RuleSet), RunError> {
         let (activation, rules) = activation::activated(&*self.activations).await?;
-        Ok((activation.number, self.bind(rules)))
+        Ok((activation.number, self.bind(rules).await?))
     }
 
-    pub fn bind(&self, rules: RuleSet) -> RuleSet {
+    /// `rules` for the connectors of the settings, and for those that are missing there and keep what they contribute.
+    pub async fn bind(&self, rules: RuleSet) -> Result<RuleSet, RunError> {
         let facts = RunFacts::new(self.clock.now(), StdRng::from_rng(&mut rand::rng()));
-        let connectors = self.connectors.iter().map(|c| (c.name().clone(), c.capabilities()));
-        rules.for_connectors(connectors).for_run(facts)
+        let connectors = with_missing(self.configured(), &self.store.known_connectors().await?);
+        Ok(rules.for_connectors(connectors).for_run(facts))
+    }
+
+    fn configured(&self) -> Vec<(ConnectorName, Capabilities)> {
+        self.connectors.iter().map(|connector| (connector.name().clone(), connector.capabilities())).collect()
+    }
+
+    async fn remember_connectors(&self, lease: &HeldLease) -> Result<(), RunError> {
+        let known = self.store.known_connectors().await?;
+        let all = with_missing(self.configured(), &known);
+        if all != known {
+            self.store.put_known_connectors(lease.epoch, &all).await?;
+        }
+        Ok(())
     }
 
     async fn judge(
@@ -221,6 +306,23 @@ impl Runner {
         let tally = store.tally(target, now - MEMORY).await?;
         let released = store.released(target.as_str()).await?;
         Ok((self.guard.judge(target.as_str(), &tally, &released, now), released))
+    }
+}
+
+/// What a run does.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Profile { profile: &'a RunProfile, anyway: bool },
+    Removal { removal: &'a Removal, target: bool },
+}
+
+impl Work<'_> {
+    /// What it is remembered as.
+    fn name(&self) -> String {
+        match self {
+            Self::Profile { profile, .. } => profile.name().to_owned(),
+            Self::Removal { removal, .. } => removal.run_name(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
-use super::connector::{KnownBase, Watermark};
+use super::connector::{Capabilities, KnownBase, Watermark};
 use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
 use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
@@ -82,7 +82,7 @@ pub enum LinkChange {
 
 /// The engine's tables, by role. Every write carries the epoch of the lease and is refused when a newer one has written.
 #[async_trait::async_trait]
-pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs {
+pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs + KnownConnectors {
     /// A view whose writes are seen by its own reads alone, and vanish with it.
     async fn scratch(&self) -> StoreResult<Arc<dyn EngineStore>>;
 
@@ -262,6 +262,25 @@ pub trait Runs: Send + Sync {
     async fn all_problems(&self, limit: usize) -> StoreResult<Vec<ObjectProblem>>;
     /// Objects and pending exports by connector, for status.
     async fn figures(&self, connector: &ConnectorName) -> StoreResult<Figures>;
+}
+
+/// Connectors by their spaces, which outlast an absence from the settings.
+#[async_trait::async_trait]
+pub trait KnownConnectors: Send + Sync {
+    /// Those that have run and were not removed, in the order that breaks ties.
+    async fn known_connectors(&self) -> StoreResult<Vec<(ConnectorName, Capabilities)>>;
+    /// Replaces them.
+    async fn put_known_connectors(
+        &self,
+        epoch: LeaseEpoch,
+        connectors: &[(ConnectorName, Capabilities)],
+    ) -> StoreResult<()>;
+    /// Objects of the space that a metaverse object holds.
+    async fn contributions(&self, connector: &ConnectorName) -> StoreResult<i64>;
+    /// The next import of the connector is full.
+    async fn forget_watermark(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<()>;
+    /// Drops a space, and all that is kept under the connector's name.
+    async fn drop_space(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<()>;
 }
 
 /// Counts of one connector space.

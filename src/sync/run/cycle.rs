@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Progress, ProgressSink, RunError, RunOutcome, Runner, StepRecord};
+use super::{Progress, ProgressSink, RunError, RunOutcome, Runner, StepRecord, TENANT_KIND, Work};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::connector::Connector;
 use crate::sync::export::ExportError;
@@ -15,9 +15,6 @@ use crate::sync::rule::RuleSet;
 
 /// The step before those of the profile.
 pub(super) const READ_BACK: &str = "read-back";
-
-/// What the connector to the gateway's own directory says it is.
-const TENANT_KIND: &str = "tenant";
 
 /// A run under way.
 pub(super) struct Cycle<'a> {
@@ -59,7 +56,6 @@ impl<'a> Cycle<'a> {
         lease: HeldLease,
         run: i64,
         activation: i64,
-        anyway: bool,
         progress: ProgressSink,
     ) -> Self {
         Self {
@@ -69,7 +65,7 @@ impl<'a> Cycle<'a> {
             activation,
             progress,
             run,
-            anyway,
+            anyway: false,
             outcome: RunOutcome::Completed,
             import_held: false,
             failed_exports: BTreeSet::new(),
@@ -82,8 +78,14 @@ impl<'a> Cycle<'a> {
         self.steps
     }
 
-    pub async fn run(&mut self, profile: &RunProfile) -> Result<RunOutcome, RunError> {
-        let ended = self.take_all(profile).await;
+    pub async fn run(&mut self, work: Work<'_>) -> Result<RunOutcome, RunError> {
+        let ended = match work {
+            Work::Profile { profile, anyway } => {
+                self.anyway = anyway;
+                self.take_all(profile).await
+            }
+            Work::Removal { removal, target } => self.remove(removal, target).await,
+        };
         if let (Err(RunError::Lease(LeaseError::Cancelled)), Some(doing)) = (&ended, self.doing.take()) {
             self.record(&doing.connector, doing.kind, doing.since, RunOutcome::Cancelled, &[], None).await?;
         }
@@ -186,7 +188,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// Held outranks failed outranks completed.
-    fn worsen(&mut self, other: RunOutcome) {
+    pub(super) fn worsen(&mut self, other: RunOutcome) {
         if self.outcome != RunOutcome::Held && other != RunOutcome::Completed {
             self.outcome = other;
         }
@@ -264,4 +266,3 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 }
-

@@ -39,23 +39,41 @@ pub struct PreviewChange {
 /// Changes that a preview lists at most; the figures count all.
 const LISTED: usize = 500;
 
+impl Preview {
+    /// What the guard would hold, as text; empty when nothing.
+    pub fn held(&self) -> String {
+        let holds = self.targets.iter().flat_map(|target| &target.holds);
+        holds.map(|hold| format!("{} {}", hold.outstanding, hold.kind)).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Runner {
     /// What a run would export, without committing anything. `rules` are those to try; none: the activated ones.
     pub async fn preview(&self, rules: Option<RuleSet>) -> Result<Preview, RunError> {
         let _gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
         let rules = match rules {
-            Some(rules) => self.bind(rules),
+            Some(rules) => self.bind(rules).await?,
             None => self.rules().await?.1,
         };
         let lease = HeldLease::begin(self.lease.clone())?;
         let scratch = self.store.scratch().await?;
-        let mut tick = Tick { lease: &lease, step: "preview", progress: None };
-        synchronise::run::<RunError>(&*scratch, &rules, lease.epoch, Extent::Full, &mut tick).await?;
+        self.preview_on(&*scratch, &rules, &lease, Extent::Full).await
+    }
+
+    /// What a run would export once the overlay `scratch` is synchronised.
+    pub(super) async fn preview_on(
+        &self,
+        scratch: &dyn EngineStore,
+        rules: &RuleSet,
+        lease: &HeldLease,
+        extent: Extent,
+    ) -> Result<Preview, RunError> {
+        let mut tick = Tick { lease, step: "preview", progress: None };
+        synchronise::run::<RunError>(scratch, rules, lease.epoch, extent, &mut tick).await?;
         let mut preview = Preview::default();
         for target in rules.targets() {
-            preview.targets.push(self.preview_of(&*scratch, target).await?);
+            preview.targets.push(self.preview_of(scratch, target).await?);
         }
-        drop(scratch);
         Ok(preview)
     }
 

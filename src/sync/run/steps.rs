@@ -9,11 +9,16 @@ use crate::sync::confirm::{ConfirmCounters, Confirmer};
 use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use crate::sync::export::{ExportCounters, ExportError, Exporter, settle_doubt};
 use crate::sync::profile::StepKind;
+use crate::sync::removal::{Removal, mark_gone};
 use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
 use crate::sync::synchronise::{self, Extent};
 
 /// The mark that keeps the version of the rules by which every object was synchronised.
 const SYNCHRONISED_BY: &str = "synchronised-by";
+
+/// The steps of a removal.
+const REMOVE: &str = "remove";
+const DROP: &str = "drop-space";
 
 impl Cycle<'_> {
     pub(super) async fn settle(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
@@ -171,5 +176,32 @@ impl Cycle<'_> {
         let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.record(name.as_str(), kind, started, RunOutcome::Completed, &counters, None).await?;
         Ok(RunOutcome::Completed)
+    }
+
+    /// Takes what `removal` names out of the metaverse, then drops what is left of the space.
+    pub(super) async fn remove(&mut self, removal: &Removal, target: bool) -> Result<(), RunError> {
+        let store = &*self.runner.store;
+        let name = &removal.connector;
+        if !target {
+            let started = self.begin(name.as_str(), REMOVE);
+            let marked = mark_gone(store, &self.lease, removal).await?;
+            let counters = [("objects", marked)];
+            self.record(name.as_str(), REMOVE, started, RunOutcome::Completed, &counters, None).await?;
+            self.synchronise(false).await?;
+        }
+        if removal.object_type.is_some() {
+            // A type that the settings still name is read again, and back.
+            return Ok(store.forget_watermark(self.lease.epoch, name).await?);
+        }
+        let started = self.begin(name.as_str(), DROP);
+        let left = if target { 0 } else { store.contributions(name).await? };
+        if left > 0 {
+            let detail = Some(format!("{left} objects are still held by the metaverse; the space is kept"));
+            self.record(name.as_str(), DROP, started, RunOutcome::Failed, &[], detail).await?;
+            self.worsen(RunOutcome::Failed);
+            return Ok(());
+        }
+        store.drop_space(self.lease.epoch, name).await?;
+        self.record(name.as_str(), DROP, started, RunOutcome::Completed, &[], None).await
     }
 }

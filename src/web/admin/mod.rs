@@ -13,6 +13,7 @@ pub mod audit_tail;
 pub mod audit_verify;
 pub mod client_add;
 pub mod client_list;
+pub mod connector_remove;
 pub mod domain_add;
 pub mod domain_list;
 pub mod domain_set_failover;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{Kind, OperationError};
 use crate::sync::activation::{ActivationError, read_folder};
-use crate::sync::rule::RuleSource;
 use crate::sync::lease::LeaseError;
 use crate::sync::maintenance::Suspensions;
+use crate::sync::rule::RuleSource;
 use crate::sync::run::{RunError, Runner};
 use crate::sync::scheduler::{Refusal, SchedulerHandle};
 
@@ -58,7 +58,10 @@ fn told(error: &RunError) -> OperationError {
             OperationError::refused(format!("{error}: another node runs synchronisation, ask there"))
         }
         RunError::Busy | RunError::Lease(_) => OperationError::refused(error.to_string()),
-        RunError::NoSuchHold => OperationError::not_found(error.to_string()),
+        RunError::NoSuchHold | RunError::NothingToRemove { .. } => OperationError::not_found(error.to_string()),
+        RunError::TenantStays | RunError::TargetType { .. } => OperationError::invalid(error.to_string()),
+        RunError::StillConfigured { .. } => OperationError::refused(error.to_string()),
+        RunError::WouldBeHeld(preview) => OperationError::refused(error.to_string()).with_detail(preview),
         RunError::Rules(error) => refused_rules(error),
         RunError::Store(error) => {
             let told = OperationError::internal(error);

@@ -37,6 +37,8 @@ pub struct Run {
 pub struct ConnectorFigures {
     pub connector: String,
     pub figures: Figures,
+    /// The settings name it no longer; it keeps what it contributes until it is removed.
+    pub missing: bool,
     /// Of sources: how the next cycle imports, and when everything is read again.
     pub import: Option<ImportOutlook>,
 }
@@ -98,7 +100,15 @@ impl Operation for SyncStatus {
                 true => None,
                 false => Some(outlook(&**store, connector.as_ref()).await.map_err(internal)?),
             };
-            connectors.push(ConnectorFigures { connector: connector.name().to_string(), figures, import });
+            let connector = connector.name().to_string();
+            connectors.push(ConnectorFigures { connector, figures, missing: false, import });
+        }
+        for (name, _) in store.known_connectors().await.map_err(internal)? {
+            if desk.runner.connectors.iter().all(|connector| *connector.name() != name) {
+                let figures = store.figures(&name).await.map_err(internal)?;
+                let connector = name.to_string();
+                connectors.push(ConnectorFigures { connector, figures, missing: true, import: None });
+            }
         }
         let runs = store.last_runs(request.runs.clamp(1, 100) as usize).await.map_err(internal)?;
         Ok(Response {

@@ -199,6 +199,8 @@ pub struct TargetState {
     pub changes: usize,
     /// Source anchors whose changes are refused.
     pub refuse: BTreeSet<String>,
+    /// What it says it is; `tenant` when nothing.
+    kind: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +217,11 @@ impl Target {
 
     pub fn break_next(&self, how: Break) {
         self.state.lock().expect("lock").next = how;
+    }
+
+    /// What the target says it is from now on.
+    pub fn call_it(&self, kind: &'static str) {
+        self.state.lock().expect("lock").kind = Some(kind);
     }
 
     /// How many changes arrived since the last time.
@@ -325,7 +332,7 @@ impl Connector for Target {
         Capabilities {
             identity: vec!["sourceAnchor".into()],
             unique: vec!["userPrincipalName".into()],
-            ..Capabilities::target("tenant", "sourceAnchor")
+            ..Capabilities::target(self.state.lock().expect("lock").kind.unwrap_or("tenant"), "sourceAnchor")
         }
     }
 
