@@ -28,6 +28,8 @@ pub struct SyncSettings {
     pub scheduled_profile: String,
     /// Between two passes of the password channel.
     pub password_interval: Duration,
+    /// How long the engine lease holds without renewal: another node takes over within this time.
+    pub lease: Duration,
     /// Nothing is exported.
     pub staging: bool,
     /// How long runs are remembered.
@@ -105,6 +107,7 @@ impl SyncSettings {
             interval: table.duration("interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
             scheduled_profile: table.text("scheduled_profile").map_or_else(|| "delta".to_owned(), Into::into),
             password_interval: table.duration("password_interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
+            lease: table.duration("lease", 5 * SECOND..=10 * MINUTE).unwrap_or(30 * SECOND),
             staging: table.flag("staging").unwrap_or(false),
             run_retention: table.duration("run_retention", HOUR..=3650 * DAY).unwrap_or(7 * DAY),
             suspension_alert: table.duration("suspension_alert", MINUTE..=365 * DAY).unwrap_or(DAY),
@@ -129,7 +132,8 @@ impl SyncSettings {
         for profile in &self.profiles {
             let named = profile.steps.iter().filter_map(|step| step.connector.as_ref());
             for unknown in named.filter(|name| name.as_str() != "tenant" && !connectors.contains(name)) {
-                let what = format!("the run profile {} names the connector {unknown}, which there is not", profile.name);
+                let what =
+                    format!("the run profile {} names the connector {unknown}, which there is not", profile.name);
                 root.complain("sync", what, "name one of [[connectors]], or tenant");
             }
         }
