@@ -292,6 +292,41 @@ bases = ["dc=example,dc=org"]
     }
 
     #[test]
+    fn run_profiles_and_windows_are_read_and_what_is_wrong_with_them_is_told_with_its_line() {
+        const SYNC: &str = "[sync]\nscheduled_profile = \"own\"\n[[sync.profile]]\nname = \"own\"\n\
+                            steps = [{ step = \"full-import\", connector = \"corp\" }, \"delta-sync\", \"export\"]\n\
+                            [[sync.maintenance]]\nname = \"payroll\"\ndays = [\"fri\"]\nfrom = \"22:00\"\nto = \"04:00\"\n\
+                            time_zone = \"Europe/Berlin\"\nholds = \"cycles\"\n";
+        let dir = tempfile::tempdir().expect("a folder");
+        let with = |sync: &str| load(&write(dir.path(), &format!("{sync}{GOOD}")));
+        let sync = with(SYNC).expect("valid").sync;
+        assert_eq!((sync.profiles[0].name.as_str(), sync.profiles[0].steps.len()), ("own", 3));
+        assert_eq!(sync.windows[0].when.to_string(), "fri 22:00 to 04:00 Europe/Berlin");
+        let refused = [
+            ("scheduled_profile = \"own\"", "scheduled_profile = \"owl\"", "sync.scheduled_profile", 2),
+            ("name = \"own\"", "name = \"full\"", "sync.profile[0].name", 4),
+            ("\"delta-sync\"", "\"delta\"", "sync.profile[0].steps", 5),
+            (
+                "\"delta-sync\"",
+                "{ step = \"full-sync\", connector = \"corp\" }",
+                "sync.profile[0].steps[1].connector",
+                5,
+            ),
+            ("connector = \"corp\"", "connector = \"lab\"", "sync", 1),
+            ("connector = \"corp\"", "konnector = \"corp\"", "sync.profile[0].steps[0].konnector", 5),
+            ("\"fri\"", "\"friday\"", "sync.maintenance[0].days", 8),
+            ("22:00", "25:00", "sync.maintenance[0].from", 9),
+            ("Europe/Berlin", "Berlin", "sync.maintenance[0].time_zone", 11),
+            ("\"cycles\"", "\"everything\"", "sync.maintenance[0].holds", 12),
+        ];
+        for (right, wrong, key, line) in refused {
+            let problems = with(&SYNC.replacen(right, wrong, 1)).expect_err(wrong).0;
+            let told = problems.iter().find(|problem| problem.key == key);
+            assert_eq!(told.map(|problem| problem.line), Some(line), "{wrong}: {problems:#?}");
+        }
+    }
+
+    #[test]
     fn a_secret_given_inline_is_an_unknown_key() {
         let dir = tempfile::tempdir().expect("a folder");
         let text = GOOD.replace("bind_password_file = \"bind-password\"", "bind_password = \"hunter2\"");

@@ -112,11 +112,12 @@ impl Site {
             resources.iter().map(|group| (text(group, "id"), text(group, "displayName"))).collect();
         for group in &resources {
             let members = group["members"].as_array().cloned().unwrap_or_default();
+            // This service keeps the ids of deleted people in its groups; they name nobody.
             let name_of = |member: &Value| {
                 let id = text(member, "value");
-                keys.get(&id).or_else(|| names.get(&id)).cloned().unwrap_or(id)
+                keys.get(&id).or_else(|| names.get(&id)).cloned()
             };
-            let mut members: Vec<String> = members.iter().map(name_of).collect();
+            let mut members: Vec<String> = members.iter().filter_map(name_of).collect();
             members.sort();
             let name = text(group, "displayName");
             assert_eq!(groups.insert(name.clone(), members), None, "{name} is at the service twice");
