@@ -21,6 +21,7 @@ use crate::store::{AuditLog, Database};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
+use crate::sync::lease::Turn;
 use crate::sync::run::{Runner, RunnerParts};
 use crate::sync::store::KnownConnectors as _;
 
@@ -39,18 +40,21 @@ pub const TENANT: &str = "tenant";
 
 /// The engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartError> {
+    let turn = Turn::of(ground.keeper.clone());
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
-        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
+        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?).within(turn.clone())));
     }
     for system in &settings.systems {
         connectors.push(match system {
             SystemSettings::File(file) => Arc::new(FileSource::new(file.clone(), disabled(&file.disabled)?)),
             SystemSettings::Sql(sql) => Arc::new(SqlSource::new(sql.clone(), disabled(&sql.disabled)?)),
-            SystemSettings::LdapTarget(directory) => Arc::new(LdapTarget::new(ldap_target(directory)?)),
+            SystemSettings::LdapTarget(directory) => {
+                Arc::new(LdapTarget::new(ldap_target(directory)?).within(turn.clone()))
+            }
             SystemSettings::Scim(scim) => {
                 let target = ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?;
-                Arc::new(target.under(ground.keeper.clone()))
+                Arc::new(target.within(turn.clone()))
             }
         });
     }

@@ -65,3 +65,30 @@ impl HeldLease {
         if self.cancellation.asked_by().is_some() { Err(LeaseError::Cancelled) } else { Ok(()) }
     }
 }
+
+/// Whose turn it is, for connectors: asked before every single change. A process that was frozen in the middle of a batch
+/// finds its turn over when it goes on.
+#[derive(Clone, Default)]
+pub struct Turn(Option<Arc<dyn EngineLease>>);
+
+impl Turn {
+    /// Turns that `lease` grants; without one, every turn is.
+    pub fn of(lease: Arc<dyn EngineLease>) -> Self {
+        Self(Some(lease))
+    }
+
+    /// Before a batch.
+    pub fn begin(&self) -> Result<TakenTurn, LeaseError> {
+        Ok(TakenTurn(self.0.clone().map(HeldLease::begin).transpose()?))
+    }
+}
+
+/// The turn of one batch.
+#[derive(Default)]
+pub struct TakenTurn(Option<HeldLease>);
+
+impl TakenTurn {
+    pub fn check(&self) -> Result<(), LeaseError> {
+        self.0.as_ref().map_or(Ok(()), HeldLease::check)
+    }
+}

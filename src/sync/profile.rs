@@ -127,7 +127,8 @@ impl RunProfile {
             let found = connectors.iter().find(|connector| connector.name() == named);
             let connector = named.clone();
             let Some(found) = found else { return Err(ProfileFault::NoConnector { profile: profile(), connector }) };
-            let target = found.capabilities().exports;
+            let capabilities = found.capabilities();
+            let (target, written) = (capabilities.exports, capabilities.exports || capabilities.writes_back);
             match kind {
                 StepKind::DeltaSync | StepKind::FullSync => {
                     return Err(ProfileFault::SynchronisesOne { profile: profile() });
@@ -135,7 +136,10 @@ impl RunProfile {
                 StepKind::DeltaImport | StepKind::FullImport if target => {
                     return Err(ProfileFault::NotASource { profile: profile(), connector });
                 }
-                StepKind::Export | StepKind::Confirm if !target => {
+                StepKind::Export if !written => {
+                    return Err(ProfileFault::NotATarget { profile: profile(), connector });
+                }
+                StepKind::Confirm if !target => {
                     return Err(ProfileFault::NotATarget { profile: profile(), connector });
                 }
                 StepKind::DeltaImport | StepKind::FullImport | StepKind::Export | StepKind::Confirm => {}

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::resource::{EXTERNAL_ID, ResourceKind};
 use crate::config::ScimTargetSettings;
 use crate::identity::causes;
-use crate::sync::lease::HeldLease;
+use crate::sync::lease::TakenTurn;
 
 /// Bytes of one answer: a page of groups with all their members fits.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
@@ -63,19 +63,17 @@ impl Failure {
 /// still change anything.
 pub struct Patience {
     left: Mutex<Duration>,
-    lease: Option<HeldLease>,
+    turn: TakenTurn,
 }
 
 impl Patience {
-    /// The same for a call that changes something under `lease`. A process that was frozen in the middle of a batch asks
-    /// before every change whether its turn is over.
-    pub fn under(self, lease: Option<HeldLease>) -> Self {
-        Self { lease, ..self }
+    /// The same for a call that changes something.
+    pub fn within(self, turn: TakenTurn) -> Self {
+        Self { turn, ..self }
     }
 
     fn may_change(&self) -> Result<(), Failure> {
-        let check = self.lease.as_ref().map_or(Ok(()), HeldLease::check);
-        check.map_err(|error| Failure::Unreachable(error.to_string()))
+        self.turn.check().map_err(|error| Failure::Unreachable(error.to_string()))
     }
 
     /// Takes `wait` from what is left.
@@ -120,7 +118,7 @@ impl ScimClient {
     }
 
     pub fn patience(&self) -> Patience {
-        Patience { left: Mutex::new(self.longest_wait), lease: None }
+        Patience { left: Mutex::new(self.longest_wait), turn: TakenTurn::default() }
     }
 
     fn address(&self, kind: ResourceKind, id: Option<&str>) -> url::Url {

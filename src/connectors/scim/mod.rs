@@ -21,7 +21,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage,
     ImportRequest, ImportStream, ImportedObject, LinkTarget, ReadBack,
 };
-use crate::sync::lease::{EngineLease, HeldLease};
+use crate::sync::lease::Turn;
 
 /// Changes per batch: what leaves within seconds of a check of the engine's lease.
 const BATCH: usize = 50;
@@ -36,18 +36,18 @@ pub struct ScimTarget {
     name: ConnectorName,
     client: Arc<ScimClient>,
     page_size: usize,
-    lease: Option<Arc<dyn EngineLease>>,
+    turn: Turn,
 }
 
 impl ScimTarget {
     pub fn new(settings: &ScimTargetSettings) -> Result<Self, ClientError> {
         let client = Arc::new(ScimClient::new(settings)?);
-        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize, lease: None })
+        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize, turn: Turn::default() })
     }
 
-    /// The same, asking `lease` before every change.
-    pub fn under(self, lease: Arc<dyn EngineLease>) -> Self {
-        Self { lease: Some(lease), ..self }
+    /// The same, changing something in its turn alone.
+    pub fn within(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 
     fn whole(&self, failure: Failure) -> ConnectorError {
@@ -240,9 +240,8 @@ impl Connector for ScimTarget {
     }
 
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let lease = self.lease.clone().map(HeldLease::begin).transpose();
-        let lease = lease.map_err(|error| self.whole(Failure::Unreachable(error.to_string())))?;
-        let patience = self.client.patience().under(lease);
+        let turn = self.turn.begin().map_err(|error| self.whole(Failure::Unreachable(error.to_string())))?;
+        let patience = self.client.patience().within(turn);
         let mut keys: BTreeMap<ResourceKind, BTreeSet<&str>> = BTreeMap::new();
         for change in &batch {
             if let (Some(kind), ExportOperation::Add { attributes }) =

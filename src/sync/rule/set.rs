@@ -184,14 +184,6 @@ impl RuleSet {
         }
     }
 
-    /// Whether rules take the source anchor of a connector's objects and write it back to them.
-    pub fn writes_anchors_back(&self, connector: &ConnectorName) -> bool {
-        let anchor = Attribute::from(names::SOURCE_ANCHOR);
-        let of = |direction| self.rules.iter().filter(move |r| r.direction == direction && self.is_for(r, connector));
-        let reads = of(Direction::Inbound).flat_map(|rule| &rule.flows).any(|flow| flow.target == anchor);
-        reads && of(Direction::Outbound).flat_map(|rule| &rule.flows).any(|flow| flow.reads().contains(&&anchor))
-    }
-
     /// Attributes of a target type that rules write; others are none of our business. What is applied once is not among
     /// them, and links are not.
     pub fn managed(&self, connector: &ConnectorName, space_type: &str) -> impl Iterator<Item = &Attribute> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Progress, ProgressSink, RunError, RunOutcome, Runner, StepRecord, TENANT_KIND, Work};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::connector::Connector;
-use crate::sync::export::ExportError;
+use crate::sync::export::{ExportError, Part};
 use crate::sync::guard::Hold;
 use crate::sync::lease::{HeldLease, LeaseError};
 use crate::sync::maintenance::{HeldBack, open_windows};
@@ -15,6 +15,11 @@ use crate::sync::rule::RuleSet;
 
 /// The step before those of the profile.
 pub(super) const READ_BACK: &str = "read-back";
+
+/// The mark of a target's first import.
+pub(super) fn looked_at(target: &ConnectorName) -> String {
+    format!("full-import:{target}")
+}
 
 /// A run under way.
 pub(super) struct Cycle<'a> {
@@ -31,6 +36,8 @@ pub(super) struct Cycle<'a> {
     import_held: bool,
     /// Targets that could not be exported to: what is in doubt there is read back first, by the next run.
     failed_exports: BTreeSet<ConnectorName>,
+    /// Updates that were accepted so far.
+    pub exported: i64,
     doing: Option<Doing>,
     steps: Vec<StepRecord>,
 }
@@ -69,6 +76,7 @@ impl<'a> Cycle<'a> {
             outcome: RunOutcome::Completed,
             import_held: false,
             failed_exports: BTreeSet::new(),
+            exported: 0,
             doing: None,
             steps: Vec::new(),
         }
@@ -94,8 +102,8 @@ impl<'a> Cycle<'a> {
 
     async fn take_all(&mut self, profile: &RunProfile) -> Result<(), RunError> {
         // What a run that was cut off left in doubt is told apart before anything is concluded or sent.
-        for target in self.targets(None) {
-            let settled = self.settle(&*target).await?;
+        for written in self.targets(None).into_iter().chain(self.written_back(None)) {
+            let settled = self.settle(&*written).await?;
             self.worsen(settled);
         }
         for step in profile.steps() {
@@ -119,20 +127,23 @@ impl<'a> Cycle<'a> {
             }
             // A directory that lost too much is looked at before anything is concluded from it.
             StepKind::DeltaSync | StepKind::FullSync if self.import_held => return Ok(Next::End),
-            StepKind::DeltaSync | StepKind::FullSync => self.synchronise(step.kind == StepKind::FullSync).await?,
-            StepKind::Export => {
-                let deferred = self.deferred();
-                for target in self.targets(named) {
-                    let exported = match &deferred {
-                        Some(reason) => self.defer(target.name(), reason).await?,
-                        None => self.export(&*target).await?,
-                    };
-                    if exported == RunOutcome::Failed {
-                        self.failed_exports.insert(target.name().clone());
+            StepKind::DeltaSync | StepKind::FullSync => {
+                for target in self.targets(None) {
+                    if self.is_unknown(&*target).await? {
+                        let confirmed = self.confirm(&*target).await?;
+                        self.worsen(confirmed);
                     }
-                    self.worsen(exported);
                 }
+                self.synchronise(step.kind == StepKind::FullSync).await?;
             }
+            StepKind::Export => match self.deferred() {
+                Some(reason) => {
+                    for written in self.targets(named).into_iter().chain(self.written_back(named)) {
+                        self.defer(written.name(), &reason).await?;
+                    }
+                }
+                None => self.export_in_order(named).await?,
+            },
             StepKind::Confirm => {
                 for target in self.targets(named) {
                     if !self.failed_exports.contains(target.name()) {
@@ -145,22 +156,61 @@ impl<'a> Cycle<'a> {
         Ok(Next::Step)
     }
 
+    /// Source anchors that are kept in the sources themselves, for which targets wait; targets; whatever else is written
+    /// back. Imports confirm what was written back.
+    async fn export_in_order(&mut self, named: Option<&ConnectorName>) -> Result<(), RunError> {
+        let written_back = self.written_back(named);
+        let mut anchored = false;
+        for source in &written_back {
+            let anchors = self.rules.anchor_attributes(source.name());
+            if !anchors.is_empty() {
+                let before = self.exported;
+                let exported = self.export(&**source, Part::Touching(anchors)).await?;
+                self.worsen(exported);
+                anchored |= self.exported > before;
+            }
+        }
+        if anchored {
+            self.synchronise(false).await?;
+        }
+        for target in self.targets(named) {
+            if self.is_unknown(&*target).await? {
+                continue;
+            }
+            let exported = self.export(&*target, Part::All).await?;
+            if exported == RunOutcome::Failed {
+                self.failed_exports.insert(target.name().clone());
+            }
+            self.worsen(exported);
+        }
+        for source in &written_back {
+            let exported = self.export(&**source, Part::All).await?;
+            self.worsen(exported);
+        }
+        Ok(())
+    }
+
+    /// A target of which no import came to its end yet: what it holds must be adopted, not added again. One that tells its
+    /// changes finds its objects by itself.
+    async fn is_unknown(&self, target: &dyn Connector) -> Result<bool, RunError> {
+        let follows = target.capabilities().delta.is_some();
+        Ok(!follows && self.runner.store.mark(&looked_at(target.name())).await?.is_none())
+    }
+
     /// The sources, or the one of that name, in the order of the settings.
     fn sources(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
         self.connectors(named).filter(|connector| !connector.capabilities().exports).collect()
     }
 
-    /// The targets, or the one of that name: those that anchors are written back to, the tenant, the others.
+    /// Sources that take updates of their own objects, or the one of that name.
+    fn written_back(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
+        self.sources(named).into_iter().filter(|source| source.capabilities().writes_back).collect()
+    }
+
+    /// The targets, or the one of that name: the tenant before the others.
     fn targets(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
         let mut targets: Vec<_> = self.connectors(named).filter(|connector| connector.capabilities().exports).collect();
-        targets.sort_by_key(|target| {
-            let tenant = target.capabilities().kind == TENANT_KIND;
-            match (self.rules.writes_anchors_back(target.name()), tenant) {
-                (true, false) => 0,
-                (_, true) => 1,
-                (false, false) => 2,
-            }
-        });
+        targets.sort_by_key(|target| target.capabilities().kind != TENANT_KIND);
         targets
     }
 
@@ -179,12 +229,11 @@ impl<'a> Cycle<'a> {
         Some(format!("maintenance window {} until {}", window.name, window.until))
     }
 
-    async fn defer(&mut self, target: &ConnectorName, reason: &str) -> Result<RunOutcome, RunError> {
+    /// What waits for its time is nothing to look at.
+    async fn defer(&mut self, target: &ConnectorName, reason: &str) -> Result<(), RunError> {
         let started = self.begin(target.as_str(), StepKind::Export.code());
         let detail = Some(reason.to_owned());
-        self.record(target.as_str(), StepKind::Export.code(), started, RunOutcome::Deferred, &[], detail).await?;
-        // What waits for its time is nothing to look at.
-        Ok(RunOutcome::Completed)
+        self.record(target.as_str(), StepKind::Export.code(), started, RunOutcome::Deferred, &[], detail).await
     }
 
     /// Held outranks failed outranks completed.

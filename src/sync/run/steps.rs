@@ -1,13 +1,11 @@
 //! The steps of a run, each recorded with what it did.
 
-use std::collections::BTreeMap;
-
-use super::cycle::{Cycle, READ_BACK};
+use super::cycle::{Cycle, READ_BACK, looked_at};
 use super::{Progress, RunError, RunOutcome, Tick};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::confirm::{ConfirmCounters, Confirmer};
 use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
-use crate::sync::export::{ExportCounters, ExportError, Exporter, settle_doubt};
+use crate::sync::export::{ExportCounters, ExportError, Exporter, Part, settle_doubt};
 use crate::sync::profile::StepKind;
 use crate::sync::removal::{Removal, mark_gone};
 use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
@@ -97,7 +95,7 @@ impl Cycle<'_> {
         Ok(runner.store.set_mark(self.lease.epoch, SYNCHRONISED_BY, self.activation).await?)
     }
 
-    pub(super) async fn export(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
+    pub(super) async fn export(&mut self, target: &dyn Connector, part: Part) -> Result<RunOutcome, RunError> {
         let runner = self.runner;
         let (name, kind) = (target.name(), StepKind::Export.code());
         let started = self.begin(name.as_str(), kind);
@@ -118,12 +116,14 @@ impl Cycle<'_> {
             connector: target,
             lease: &self.lease,
             clock: &*runner.clock,
+            part,
             released,
             progress: &self.progress,
             counters: ExportCounters::default(),
         };
         let exported = exporter.run().await;
         let c = exporter.counters;
+        self.exported += c.updates;
         if let Err(error) = exported {
             return self.failed(name, kind, started, error).await;
         }
@@ -156,7 +156,8 @@ impl Cycle<'_> {
             watermark: None,
         };
         let read: Result<(), ExportError> = async {
-            let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted: BTreeMap::new() }).await?;
+            let wanted = self.rules.wanted(name);
+            let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted }).await?;
             while let Some(page) = stream.next_page().await? {
                 confirmer.page(page).await?;
                 self.lease.check()?;
@@ -172,6 +173,9 @@ impl Cycle<'_> {
         let c = confirmer.counters.clone();
         if let Err(error) = read {
             return self.failed(name, kind, started, error).await;
+        }
+        if full {
+            runner.store.set_mark(self.lease.epoch, &looked_at(name), started.millis()).await?;
         }
         let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.record(name.as_str(), kind, started, RunOutcome::Completed, &counters, None).await?;

@@ -1,5 +1,5 @@
-//! `serve` is killed at random moments of a cycle that exports to the tenant and to a SCIM service, while people sign in: the
-//! next cycle comes to the state of a gateway that was never disturbed. Nobody is made twice, no change is lost.
+//! `serve` is killed at random moments of a cycle that exports to the tenant, to a SCIM service and to an LDAP directory, while
+//! people sign in: the next cycle comes to the state of a gateway that was never disturbed. Nobody is made twice, no change is lost.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,8 +14,9 @@ use super::{BETA, CHANGED, LATEST_KILL, Log, PEOPLE, Round, SEED, kills, newest_
 use crate::support::directory::{ALPHA, Directory, People, line};
 use crate::support::gateway::Gateway;
 use crate::support::postgres::Postgres;
+use crate::support::process::{make_private, temp_dir};
 use crate::support::scim::Scim;
-use crate::support::slapd::{self, Slapd};
+use crate::support::slapd::{SUFFIX, Slapd};
 use crate::support::visitor::Visitor;
 
 /// Kills for each store in a usual run.
@@ -28,10 +29,12 @@ fn example(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/connectors/examples").join(name)
 }
 
-/// A gateway over a directory, with a service of its own to export to.
+/// A gateway over a directory, with a service and a directory of its own to export to.
 pub(super) struct Site {
     pub gateway: Gateway,
     pub scim: Scim,
+    pub pages: Slapd,
+    _dir: tempfile::TempDir,
 }
 
 /// What targets hold, without what differs between two gateways.
@@ -43,20 +46,46 @@ struct State {
     people: BTreeMap<String, String>,
     /// External ids of members by display name.
     groups: BTreeMap<String, Vec<String>>,
+    /// The entries of the directory, without their ids.
+    pages: Vec<Vec<String>>,
 }
 
-/// Who is who in the targets: oids and SCIM ids by source anchor.
-type Identities = BTreeMap<String, (String, String)>;
+/// Who is who in the targets: oids, SCIM ids and entry ids by source anchor.
+type Identities = BTreeMap<String, [String; 3]>;
+
+/// A connector to `pages`, and rules for it.
+fn exports_to(pages: &Slapd, dir: &Path) -> (String, std::path::PathBuf) {
+    let secret = dir.join("pages.secret");
+    std::fs::write(&secret, pages.admin_password()).expect("a secret file");
+    make_private(&secret);
+    let section = format!(
+        "[[connectors]]\nkind = \"ldap-target\"\nname = \"pages\"\ndialect = \"openldap\"\nservers = [\"{}\"]\n\
+         ca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"{}\"\n\
+         bases = [\"ou=people,{SUFFIX}\", \"ou=groups,{SUFFIX}\"]\n\
+         attributes = [\"uid\", \"cn\", \"sn\", \"givenName\", \"mail\"]\nplaceholder_member = \"cn=nobody,{SUFFIX}\"\n",
+        pages.ldaps_url(),
+        pages.ca_file().display(),
+        pages.admin_dn(),
+        secret.display(),
+    );
+    let rules = std::fs::read_to_string(example("401-ldap-target.toml")).expect("the example");
+    let file = dir.join("401-ldap-target.toml");
+    std::fs::write(&file, rules.replace("dc=pages,dc=example", SUFFIX)).expect("a rule file");
+    (section, file)
+}
 
 impl Site {
     /// `sync_line`: a line for `[sync]`.
     pub fn open(slapd: &Slapd, store: Option<&str>, sync_line: &str) -> Self {
-        let scim = Scim::start();
+        let (scim, pages, dir) = (Scim::start(), Slapd::builder().start(), temp_dir("pages"));
+        let (section, rules) = exports_to(&pages, dir.path());
         let mut builder = Gateway::builder()
             .slapd("corp", slapd, &[ALPHA, BETA], "")
             .sync_line(sync_line)
             .section(&scim.settings("app"))
-            .rules(&example("400-scim.toml"));
+            .section(&section)
+            .rules(&example("400-scim.toml"))
+            .rules(&rules);
         if let Some(url) = store {
             builder = builder.store(url);
         }
@@ -67,7 +96,7 @@ impl Site {
             gateway.cli(&["domain", "set-method", domain, "phs", "--force"]);
         }
         gateway.cli(&["rules", "activate"]);
-        let site = Self { gateway, scim };
+        let site = Self { gateway, scim, pages, _dir: dir };
         site.cycle("full");
         site.gateway.cli(&["password-sync", "run"]);
         site
@@ -85,6 +114,29 @@ impl Site {
             .sum()
     }
 
+    /// What the directory holds; its ids go to `identities`.
+    fn entries(&self, identities: &mut Identities) -> Vec<Vec<String>> {
+        let people = self.pages.entries(
+            &format!("ou=people,{SUFFIX}"),
+            "inetOrgPerson",
+            &["uid", "cn", "sn", "givenName", "mail", "entryUUID"],
+        );
+        let groups = self.pages.entries(&format!("ou=groups,{SUFFIX}"), "groupOfNames", &["cn", "member"]);
+        let mut entries = groups;
+        for mut entry in people {
+            let value = |lines: &[String], name: &str| {
+                let line = lines.iter().find_map(|line| line.strip_prefix(name));
+                line.expect("every entry has one").trim().to_owned()
+            };
+            let (uid, id) = (value(&entry, "uid:"), value(&entry, "entryUUID:"));
+            identities.entry(uid).or_default()[2] = id;
+            entry.retain(|line| !line.starts_with("entryUUID:"));
+            entries.push(entry);
+        }
+        entries.sort();
+        entries
+    }
+
     async fn state(&self) -> (State, Identities) {
         let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let (mut tenant, mut identities) = (BTreeMap::new(), Identities::new());
@@ -93,7 +145,7 @@ impl Site {
             let (anchor, oid) = (text(user, "source_anchor"), text(user, "oid"));
             let told = format!("{} {} {}", text(user, "upn"), text(user, "display_name"), user["account_enabled"]);
             assert_eq!(tenant.insert(anchor.clone(), told), None, "{anchor} is in the tenant twice");
-            identities.insert(anchor, (oid, String::new()));
+            identities.entry(anchor).or_default()[0] = oid;
         }
         let (mut people, mut keys) = (BTreeMap::new(), BTreeMap::new());
         for user in self.scim.resources("Users").await {
@@ -103,7 +155,7 @@ impl Site {
                 told.as_object_mut().expect("a resource").remove(own);
             }
             assert_eq!(people.insert(key.clone(), told.to_string()), None, "{key} is at the service twice");
-            identities.entry(key.clone()).or_default().1 = id.clone();
+            identities.entry(key.clone()).or_default()[1].clone_from(&id);
             keys.insert(id, key);
         }
         let mut groups = BTreeMap::new();
@@ -122,7 +174,8 @@ impl Site {
             let name = text(group, "displayName");
             assert_eq!(groups.insert(name.clone(), members), None, "{name} is at the service twice");
         }
-        (State { tenant, people, groups }, identities)
+        let pages = tokio::task::block_in_place(|| self.entries(&mut identities));
+        (State { tenant, people, groups, pages }, identities)
     }
 }
 
@@ -136,7 +189,7 @@ pub(super) fn directory() -> Directory {
 
 /// What a round changes besides names: somebody comes, into one group and out of it again; sometimes somebody goes.
 fn churn(slapd: &Slapd, directory: &Directory, round: usize) {
-    let people = format!("ou=people,{}", slapd::SUFFIX);
+    let people = format!("ou=people,{}", SUFFIX);
     let (group, other) = (&directory.groups[round % GROUPS], &directory.groups[(round + 1) % GROUPS]);
     let newcomer = |round: usize| format!("uid=k{round},{people}");
     let mut ldif = String::new();
@@ -195,8 +248,14 @@ async fn survives_kills(store: &str, url: Option<String>) {
             assert_eq!(before, identity, "{store}, round {round}: {anchor} is who it was");
         }
         let changed = (0..CHANGED).map(|index| &staying[(round * CHANGED + index) % staying.len()]);
+        let at_pages = state.pages.iter().filter(|entry| entry.contains(&format!("givenName: Round {round}"))).count();
         let renamed = state.people.values().filter(|person| person.contains(&format!("\"Round {round}\""))).count();
-        assert_eq!(renamed, changed.count(), "{store}, round {round}: every change has arrived: {state:#?}");
+        let expected = changed.count();
+        assert_eq!(
+            (renamed, at_pages),
+            (expected, expected),
+            "{store}, round {round}: changes have arrived: {state:#?}"
+        );
         let newcomer = state.groups.get(&directory.groups[round % GROUPS].cn).expect("the group").len();
         assert!(newcomer > 0, "{store}, round {round}");
     }
