@@ -5,6 +5,7 @@ pub mod agents;
 pub mod app;
 #[cfg(feature = "gateway")]
 pub mod audit;
+pub mod calendar;
 #[cfg(feature = "gateway")]
 pub mod cli;
 pub mod config;

@@ -1,10 +1,12 @@
 //! The sync engine as the settings describe it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::directories::{ldap_connector, ldap_target};
 use super::gateway::StartError;
 use super::lease_keeper::LeaseKeeper;
+use super::schedule;
 use crate::config::{self, Settings, SystemSettings};
 use crate::connectors::files::FileSource;
 use crate::connectors::ldap::LdapConnector;
@@ -12,14 +14,16 @@ use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
 use crate::connectors::tenant::TenantConnector;
-use crate::identity::{Clock, ConnectorName};
+use crate::identity::{Clock, ConnectorName, DomainName};
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
+use crate::sync::lease::Turn;
 use crate::sync::run::{Runner, RunnerParts};
+use crate::sync::store::KnownConnectors as _;
 
 /// What the engine is built on.
 pub struct Ground<'a> {
@@ -36,16 +40,22 @@ pub const TENANT: &str = "tenant";
 
 /// The engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartError> {
+    let turn = Turn::of(ground.keeper.clone());
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
-        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
+        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?).within(turn.clone())));
     }
     for system in &settings.systems {
         connectors.push(match system {
             SystemSettings::File(file) => Arc::new(FileSource::new(file.clone(), disabled(&file.disabled)?)),
             SystemSettings::Sql(sql) => Arc::new(SqlSource::new(sql.clone(), disabled(&sql.disabled)?)),
-            SystemSettings::LdapTarget(directory) => Arc::new(LdapTarget::new(ldap_target(directory)?)),
-            SystemSettings::Scim(scim) => Arc::new(ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?),
+            SystemSettings::LdapTarget(directory) => {
+                Arc::new(LdapTarget::new(ldap_target(directory)?).within(turn.clone()))
+            }
+            SystemSettings::Scim(scim) => {
+                let target = ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?;
+                Arc::new(target.within(turn.clone()))
+            }
         });
     }
     let place = |name: &ConnectorName| settings.order.iter().position(|other| other == name);
@@ -53,7 +63,7 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
     let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
     let tenant = Arc::new(ground.tenant.clone());
     connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
-    Ok(Runner::new(RunnerParts {
+    let mut runner = Runner::new(RunnerParts {
         store: Arc::new(SqlEngine::new(ground.engine.clone())),
         lease: ground.keeper.clone(),
         activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
@@ -61,7 +71,33 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
         guard: GuardSettings::default(),
         clock: ground.clock.clone(),
         events: Arc::new(AuditedRuns::new(ground.audit.clone())),
-    }))
+    });
+    schedule::equip(&mut runner, &settings.sync)?;
+    Ok(runner)
+}
+
+/// The domains that each connector may speak for, as the settings say. One that is missing there keeps its own for as long as
+/// its space is kept: nobody's name changes because a connector is out of the settings for a while.
+pub async fn registrations(
+    settings: &Settings,
+    tenant: &TenantStore,
+    engine: &Database,
+) -> Result<BTreeMap<ConnectorName, BTreeSet<DomainName>>, StartError> {
+    let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
+    let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
+    let mut registered: BTreeMap<ConnectorName, BTreeSet<DomainName>> = directories
+        .chain(sources.filter(|(_, domains)| !domains.is_empty()))
+        .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
+        .collect();
+    let known = SqlEngine::new(engine.clone()).known_connectors().await.map_err(StartError::part("connectors"))?;
+    for (connector, domains) in tenant.registered_connectors().await? {
+        let missing = !settings.order.contains(&connector) && known.iter().any(|(name, _)| *name == connector);
+        if missing {
+            tracing::warn!(%connector, "a connector is not in the settings any more; it keeps what it contributes");
+            registered.insert(connector, domains);
+        }
+    }
+    Ok(registered)
 }
 
 fn disabled(test: &Option<config::DisabledTest>) -> Result<Vec<DisabledTest>, StartError> {

@@ -1,6 +1,5 @@
 //! A running gateway: builds every room from the settings, spawns its tasks, and stops them in order.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
 use super::ring_keeper::RingKeeper;
+use super::schedule::{self, SuspensionWatch};
 use super::sealing::RingSealer;
 use super::{metrics, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -43,7 +43,6 @@ use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{SignInTables, SignInTenant};
 use crate::store::tenant::{TenantOptions, TenantStore};
 use crate::store::{AuditLog, StoreError};
-use crate::sync::scheduler::{Scheduler, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::agents_drain::AgentsDrain;
 use crate::web::admin::agents_list::AgentsList;
@@ -140,12 +139,7 @@ impl Gateway {
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
-        let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
-        let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
-        let registered: BTreeMap<_, _> = directories
-            .chain(sources.filter(|(_, domains)| !domains.is_empty()))
-            .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
-            .collect();
+        let registered = engine::registrations(&settings, &tenant, &installation.engine).await?;
         for domain in tenant.register_connectors(registered).await? {
             tracing::info!(%domain, "the connectors of a domain changed");
             tenant.recalculate(&domain).await?;
@@ -155,7 +149,7 @@ impl Gateway {
             tenant.recalculate(&domain).await?;
         }
 
-        let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone());
+        let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone(), settings.sync.lease);
         keeper.renew().await;
         tasks.spawn({
             let (keeper, stop) = (keeper.clone(), stop.clone());
@@ -236,11 +230,15 @@ impl Gateway {
             clock: &clock,
         };
         let runner = Arc::new(engine::runner(&settings, &ground)?);
-        let scheduler = Scheduler::new(
-            runner.clone(),
-            SchedulerSettings { interval: settings.sync.interval, enabled: settings.sync.scheduled },
-        );
-        tasks.spawn_on(schedule(scheduler, stop.clone()), background.handle());
+        let (scheduler, handle, suspensions) = schedule::scheduler(&runner, &settings.sync, &db)?;
+        tasks.spawn_on(schedule::run(scheduler, stop.clone()), background.handle());
+        let watch = SuspensionWatch {
+            runner: runner.clone(),
+            suspensions: suspensions.clone(),
+            alerts: tables.clone(),
+            patience: settings.sync.suspension_alert,
+        };
+        tasks.spawn_on(watch.run(stop.clone()), background.handle());
 
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
@@ -259,8 +257,13 @@ impl Gateway {
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
         });
-        let sync_desk =
-            Arc::new(SyncDesk { runner, rules: settings.sync.rules.clone(), background: background.handle().clone() });
+        let sync_desk = Arc::new(SyncDesk {
+            runner,
+            scheduler: handle,
+            suspensions,
+            rules: settings.sync.rules.clone(),
+            background: background.handle().clone(),
+        });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
@@ -303,6 +306,7 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
+        let routes = schedule::operations(routes, &sync_desk);
         let routes = match &settings.agents {
             Some(section) => {
                 let running = (&tasks, &served);
@@ -489,16 +493,6 @@ fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseC
         engine: Arc::new(XmlSecEngine),
         clock: clock.clone(),
     })
-}
-
-/// Runs the scheduler until the stop; a cycle under way is finished.
-async fn schedule(scheduler: Scheduler, stop: CancellationToken) {
-    let (ended, watched) = tokio::sync::watch::channel(false);
-    let relay = async {
-        stop.cancelled().await;
-        ended.send_replace(true);
-    };
-    tokio::join!(scheduler.run(watched), relay);
 }
 
 async fn listen(

@@ -12,21 +12,21 @@ use crate::password_sync::EngineEpoch;
 use crate::store::Database;
 use crate::store::lease::{self, Lease};
 
-/// How long the lease holds without renewal: after a node's death another takes over within this time.
-const LENGTH: Duration = Duration::from_secs(30);
-/// Between two renewals, or two tries to take the lease.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// Renewals, or tries to take the lease, within its length: half of them may fail before exports stop.
+const RENEWALS: u32 = 6;
 
 /// The keeper; its task ends with `run`.
 pub struct LeaseKeeper {
     db: Database,
     node: NodeId,
+    length: Duration,
     held: watch::Sender<Option<Lease>>,
 }
 
 impl LeaseKeeper {
-    pub fn new(db: Database, node: NodeId) -> Arc<Self> {
-        Arc::new(Self { db, node, held: watch::Sender::new(None) })
+    /// `length`: how long the lease holds without renewal; after a node's death another takes over within this time.
+    pub fn new(db: Database, node: NodeId, length: Duration) -> Arc<Self> {
+        Arc::new(Self { db, node, length, held: watch::Sender::new(None) })
     }
 
     /// The lease as it is held now; stale ones count as lost.
@@ -45,7 +45,7 @@ impl LeaseKeeper {
                     Err(error)
                 }
             },
-            None => lease::acquire(&self.db, &self.node, LENGTH).await,
+            None => lease::acquire(&self.db, &self.node, self.length).await,
         };
         match outcome {
             Ok(lease) => {
@@ -57,7 +57,7 @@ impl LeaseKeeper {
 
     /// Keeps the lease until `stop`, then gives it back.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut renewal = tokio::time::interval(RENEWAL);
+        let mut renewal = tokio::time::interval(self.length / RENEWALS);
         renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -15,6 +15,7 @@ pub mod metrics;
 mod readiness;
 mod ring_keeper;
 mod saml_key;
+mod schedule;
 mod sealing;
 pub mod tls;
 

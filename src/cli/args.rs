@@ -56,6 +56,11 @@ pub enum Command {
         #[command(subcommand)]
         command: super::failover::FailoverCommand,
     },
+    /// Connected systems.
+    Connector {
+        #[command(subcommand)]
+        command: super::connector::ConnectorCommand,
+    },
     /// Import, synchronise, export.
     Sync {
         #[command(subcommand)]

@@ -9,6 +9,7 @@ mod audit;
 mod check_config;
 mod client;
 mod client_command;
+mod connector;
 mod demo;
 mod domain;
 mod failover;
@@ -19,6 +20,7 @@ mod password_sync;
 mod rules;
 mod serve;
 mod sync;
+mod sync_following;
 mod user;
 
 pub use args::{Args, Command};
@@ -51,6 +53,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
         Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
+        Command::Connector { command } => connector::run(&connect(args)?, command, output).await,
         Command::Sync { command } => sync::run(&connect(args)?, command, output).await,
         Command::Rules { command } => rules::run(args, command, output).await,
         Command::Guard { command } => sync::guard(&connect(args)?, command, output).await,

@@ -1,25 +1,62 @@
 //! `landbridge sync|guard`.
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use super::output::table;
+use super::sync_following::{following, queued, show_running};
 use super::{Client, Output};
+use crate::identity::Timestamp;
 use crate::sync::guard::Hold;
-use crate::sync::run::{Preview, Profile, RunOutcome, RunRecord, StepRecord};
+use crate::sync::maintenance::{HeldBack, Suspension};
+use crate::sync::run::{Preview, RunOutcome, RunRecord, StepRecord};
+use crate::sync::scheduler::Admission;
 use crate::sync::source_import::ImportOutlook;
 use crate::web::admin::guard_release::{self, GuardRelease};
 use crate::web::admin::guard_show::{self, GuardShow};
+use crate::web::admin::sync_cancel::{self, SyncCancel};
 use crate::web::admin::sync_preview::{self, SyncPreview};
+use crate::web::admin::sync_resume::{self, SyncResume};
 use crate::web::admin::sync_run::{self, SyncRun};
+use crate::web::admin::sync_runs::{self, SyncRuns};
 use crate::web::admin::sync_status::{self, SyncStatus};
+use crate::web::admin::sync_suspend::{self, SyncSuspend};
 
 #[derive(Debug, Subcommand)]
 pub enum SyncCommand {
     /// Import, synchronise and export now, and wait for the end.
     Run {
-        /// delta: import what changed; cycle: import everything; full: synchronise everything too; staging: export nothing.
-        #[arg(long, value_enum, default_value_t = ProfileWord::Delta)]
-        profile: ProfileWord,
+        /// delta: import what changed; cycle: import everything; full: synchronise everything too; staging: export
+        /// nothing; or a run profile of the settings.
+        #[arg(long, default_value = "delta")]
+        profile: String,
+        /// Do not wait for the end of the run.
+        #[arg(long)]
+        no_wait: bool,
+        /// Although synchronisation is suspended or a maintenance window is open.
+        #[arg(long)]
+        anyway: bool,
+    },
+    /// End the run under way between two of its batches. What it did stands; the next run goes on from there.
+    Cancel,
+    /// Let no run begin by itself any more, on any node. A run under way goes on to its end.
+    Suspend {
+        /// When it ends by itself, such as 2026-03-01T06:00:00Z.
+        #[arg(long, value_parser = instant)]
+        until: Option<Timestamp>,
+        /// For people who wonder.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let runs begin by themselves again.
+    Resume,
+    /// List the runs that are remembered.
+    Runs {
+        /// Newest runs to show.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Show this run alone, with its steps.
+        #[arg(long)]
+        run: Option<i64>,
     },
     /// Show what a run would export, and change nothing.
     Preview {
@@ -48,27 +85,49 @@ pub enum GuardCommand {
     },
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ProfileWord {
-    Delta,
-    Cycle,
-    Full,
-    Staging,
+fn instant(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse_rfc3339(text).ok_or("give date and time with a zone, such as 2026-03-01T06:00:00Z")
 }
 
 pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output) -> anyhow::Result<()> {
     match command {
-        SyncCommand::Run { profile } => {
-            output.note("synchronising ...");
-            let profile = match profile {
-                ProfileWord::Delta => Profile::Delta,
-                ProfileWord::Cycle => Profile::Cycle,
-                ProfileWord::Full => Profile::Full,
-                ProfileWord::Staging => Profile::Staging,
+        SyncCommand::Run { profile, no_wait, anyway } => {
+            let request = sync_run::Request { profile: profile.clone(), wait: !no_wait, anyway: *anyway };
+            let answer = match no_wait {
+                true => client.call::<SyncRun>(&request).await?,
+                false => following(client, output, client.call::<SyncRun>(&request)).await?,
             };
-            let answer = client.call::<SyncRun>(&sync_run::Request { profile }).await?;
-            output.show(&answer, |answer| show_run(&answer.run, &answer.steps));
-            anyhow::ensure!(answer.run.outcome != RunOutcome::Failed, "run {} failed", answer.run.number);
+            output.show(&answer, show_answer);
+            if let Some(run) = &answer.run {
+                let ended = !matches!(run.outcome, RunOutcome::Failed | RunOutcome::Cancelled);
+                anyhow::ensure!(ended, "run {} was not carried out to its end: {}", run.number, run.outcome.code());
+            }
+        }
+        SyncCommand::Cancel => {
+            let running = client.call::<SyncCancel>(&sync_cancel::Request {}).await?;
+            output.show(&running, |running| format!("{} ends after its present batch", show_running(running)));
+        }
+        SyncCommand::Suspend { until, reason } => {
+            let request = sync_suspend::Request { until: *until, reason: reason.clone() };
+            let answer = client.call::<SyncSuspend>(&request).await?;
+            output.show(&answer, |answer| {
+                let running = answer
+                    .running
+                    .as_ref()
+                    .map(|running| format!("\n{} goes on to its end; `sync cancel` ends it", show_running(running)));
+                format!("{}{}", show_suspension(&answer.suspension), running.unwrap_or_default())
+            });
+        }
+        SyncCommand::Resume => {
+            let ended = client.call::<SyncResume>(&sync_resume::Request {}).await?;
+            output.show(&ended, |ended| format!("resumed; {}", show_suspension(ended)));
+        }
+        SyncCommand::Runs { limit, run } => {
+            let runs = client.call::<SyncRuns>(&sync_runs::Request { limit: *limit, run: *run }).await?;
+            output.show(&runs, |runs| match (run, runs.as_slice()) {
+                (Some(_), [one]) => show_run(&one.run, &one.steps),
+                (_, runs) => show_runs(runs),
+            });
         }
         SyncCommand::Preview { files } => {
             let preview = client.call::<SyncPreview>(&sync_preview::Request { files: *files }).await?;
@@ -105,7 +164,64 @@ pub(super) async fn guard(client: &Client, command: &GuardCommand, output: &Outp
     Ok(())
 }
 
-fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
+fn show_answer(answer: &sync_run::Response) -> String {
+    match (&answer.run, &answer.admission) {
+        (Some(run), _) => show_run(run, &answer.steps),
+        (None, Admission::Begun) => "the run has begun; `sync status` shows it".to_owned(),
+        (None, Admission::Queued { behind }) => queued(*behind),
+    }
+}
+
+fn show_runs(runs: &[sync_status::Run]) -> String {
+    let rows = runs.iter().map(|sync_status::Run { run, .. }| {
+        let took = run.ended_at.map(|ended| format!("{:.1} s", ended.since(run.started_at).as_secs_f64()));
+        [
+            run.number.to_string(),
+            run.profile.clone(),
+            run.started_at.rfc3339(),
+            took.unwrap_or_default(),
+            run.outcome.code().to_owned(),
+            run.by.clone(),
+            run.detail.clone().unwrap_or_default(),
+        ]
+    });
+    table(["RUN", "PROFILE", "STARTED", "TOOK", "OUTCOME", "BY", "DETAIL"], rows)
+}
+
+fn show_suspension(suspension: &Suspension) -> String {
+    let until = suspension.until.map_or_else(|| "until it is resumed".to_owned(), |until| format!("until {until}"));
+    let reason = suspension.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("suspended {until}, since {} by {}{reason}", suspension.since, suspension.by)
+}
+
+fn show_schedule(schedule: &sync_status::Schedule) -> String {
+    let activity = &schedule.activity;
+    let mut text = match (&activity.running, activity.next) {
+        (Some(running), _) => format!("{} is under way\n", show_running(running)),
+        (None, _) if !schedule.engine_here => "another node holds the engine lease\n".to_owned(),
+        (None, Some(next)) => format!("the next cycle begins {next}\n"),
+        (None, None) => "no cycle begins by itself\n".to_owned(),
+    };
+    if !activity.waiting.is_empty() {
+        text.push_str(&format!("waiting: {}\n", activity.waiting.join(", ")));
+    }
+    if let Some(suspension) = &schedule.suspension {
+        text.push_str(&format!("{}\n", show_suspension(suspension)));
+    }
+    for window in &schedule.open_windows {
+        let held = match window.holds {
+            HeldBack::Exports => "exports",
+            HeldBack::Cycles => "cycles",
+        };
+        text.push_str(&format!("maintenance window {} holds {held} back until {}\n", window.name, window.until));
+    }
+    if schedule.staging {
+        text.push_str("staging mode: nothing is exported\n");
+    }
+    text
+}
+
+pub(super) fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
     let rows = steps.iter().map(|step| {
         let counters = step.counters.iter().map(|(name, number)| format!("{number} {name}"));
         [
@@ -117,8 +233,14 @@ fn show_run(run: &RunRecord, steps: &[StepRecord]) -> String {
         ]
     });
     let detail = run.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let head =
-        format!("run {} ({}, rules version {}): {}{detail}", run.number, run.profile, run.rules, run.outcome.code());
+    let head = format!(
+        "run {} ({}, rules version {}, by {}): {}{detail}",
+        run.number,
+        run.profile,
+        run.rules,
+        run.by,
+        run.outcome.code()
+    );
     format!("{head}\n{}", table(["CONNECTOR", "STEP", "OUTCOME", "NUMBERS", "DETAIL"], rows))
 }
 
@@ -180,6 +302,7 @@ fn show_status(status: &sync_status::Response) -> String {
     if let Some(rules) = status.rules.as_ref().filter(|rules| !rules.differing.is_empty()) {
         text.push_str(&format!("files that differ from it: {}\n", rules.differing.join(", ")));
     }
+    text.push_str(&show_schedule(&status.schedule));
     let figures = status.connectors.iter().map(|connector| {
         let figures = &connector.figures;
         let pending = [figures.pending_adds, figures.pending_updates, figures.pending_deletes, figures.pending_links];
@@ -189,7 +312,10 @@ fn show_status(status: &sync_status::Response) -> String {
             figures.joined.to_string(),
             pending.iter().sum::<i64>().to_string(),
             figures.failed.to_string(),
-            connector.import.as_ref().map(show_outlook).unwrap_or_default(),
+            match connector.missing {
+                true => "not in the settings".to_owned(),
+                false => connector.import.as_ref().map(show_outlook).unwrap_or_default(),
+            },
         ]
     });
     text.push_str(&table(["CONNECTOR", "OBJECTS", "JOINED", "PENDING", "FAILED", "NEXT IMPORT"], figures));

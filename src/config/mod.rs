@@ -17,6 +17,7 @@ mod secret;
 mod settings;
 mod signin;
 mod sql;
+mod sync;
 mod systems;
 mod words;
 
@@ -30,6 +31,7 @@ pub use problem::{Problem, Problems};
 pub use replication::{ReplicationSettings, ReplicationSignIn};
 pub use scim::ScimTargetSettings;
 pub use settings::{Settings, admin_socket, load, load_agent, rules_folder};
-pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
 pub use sql::{DeletedTest, SourceDatabase, SqlName, SqlRows, SqlSourceSettings, SqlType, SqlValues};
+pub use sync::{RunProfileSettings, RunStep, RunStepKind, SyncSettings, WindowHolds, WindowSettings};
 pub use systems::{ReferenceColumn, ReferenceTarget, SystemSettings};

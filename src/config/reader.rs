@@ -57,6 +57,12 @@ impl Source {
     }
 }
 
+/// An item of [`Table::texts_or_tables`].
+pub(super) enum TextOrTable<'a> {
+    Text(Cow<'a, str>),
+    Table(Table<'a>),
+}
+
 /// A table of the file. When it is dropped by [`finish`](Self::finish), keys that nobody asked for are reported.
 pub(super) struct Table<'a> {
     source: &'a Source,
@@ -206,6 +212,32 @@ impl<'a> Table<'a> {
                     Err(error) => self.source.report(at, &self.key(name), format!("`{text}`: {error}"), remedy),
                 },
                 _ => self.source.report(at, &self.key(name), "a text is expected", remedy),
+            }
+        }
+        list
+    }
+
+    /// A list in which a text stands for a table with that text alone: `[step, {...}]` under `name`.
+    pub(super) fn texts_or_tables(&self, name: &'static str, remedy: &str) -> Vec<TextOrTable<'a>> {
+        let items = match self.value(name).map(Spanned::get_ref) {
+            None => return Vec::new(),
+            Some(DeValue::Array(items)) => items,
+            Some(_) => {
+                self.complain(name, "a list is expected", remedy);
+                return Vec::new();
+            }
+        };
+        let mut list = Vec::new();
+        for (i, item) in items.iter().enumerate() {
+            let (at, path) = (item.span().start, format!("{}[{i}]", self.key(name)));
+            match item.get_ref() {
+                DeValue::String(text) => list.push(TextOrTable::Text(text.clone())),
+                DeValue::Table(table) => {
+                    let table = Some(table);
+                    let asked = RefCell::default();
+                    list.push(TextOrTable::Table(Table { source: self.source, table, at, path, asked }));
+                }
+                _ => self.source.report(Some(at), &path, "a text or a table is expected", remedy),
             }
         }
         list

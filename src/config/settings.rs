@@ -11,7 +11,8 @@ use super::connector::{ConnectorSettings, Reach};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
-use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, SyncSettings, TokenSettings};
+use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
+use super::sync::SyncSettings;
 use super::systems::{Connectors, SystemSettings};
 
 /// Settings that are valid as a whole.
@@ -126,6 +127,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
         root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
     }
+    sync.check_connectors(&root, &order);
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(root.source().warnings());
     root.finish();
@@ -287,6 +289,41 @@ bases = ["dc=example,dc=org"]
         let text = GOOD.replace("example.landbridge.internal", &long);
         let problems = load(&write(dir.path(), &text)).expect_err("invalid").0;
         assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["gateway.initial_domain"]);
+    }
+
+    #[test]
+    fn run_profiles_and_windows_are_read_and_what_is_wrong_with_them_is_told_with_its_line() {
+        const SYNC: &str = "[sync]\nscheduled_profile = \"own\"\n[[sync.profile]]\nname = \"own\"\n\
+                            steps = [{ step = \"full-import\", connector = \"corp\" }, \"delta-sync\", \"export\"]\n\
+                            [[sync.maintenance]]\nname = \"payroll\"\ndays = [\"fri\"]\nfrom = \"22:00\"\nto = \"04:00\"\n\
+                            time_zone = \"Europe/Berlin\"\nholds = \"cycles\"\n";
+        let dir = tempfile::tempdir().expect("a folder");
+        let with = |sync: &str| load(&write(dir.path(), &format!("{sync}{GOOD}")));
+        let sync = with(SYNC).expect("valid").sync;
+        assert_eq!((sync.profiles[0].name.as_str(), sync.profiles[0].steps.len()), ("own", 3));
+        assert_eq!(sync.windows[0].when.to_string(), "fri 22:00 to 04:00 Europe/Berlin");
+        let refused = [
+            ("scheduled_profile = \"own\"", "scheduled_profile = \"owl\"", "sync.scheduled_profile", 2),
+            ("name = \"own\"", "name = \"full\"", "sync.profile[0].name", 4),
+            ("\"delta-sync\"", "\"delta\"", "sync.profile[0].steps", 5),
+            (
+                "\"delta-sync\"",
+                "{ step = \"full-sync\", connector = \"corp\" }",
+                "sync.profile[0].steps[1].connector",
+                5,
+            ),
+            ("connector = \"corp\"", "connector = \"lab\"", "sync", 1),
+            ("connector = \"corp\"", "konnector = \"corp\"", "sync.profile[0].steps[0].konnector", 5),
+            ("\"fri\"", "\"friday\"", "sync.maintenance[0].days", 8),
+            ("22:00", "25:00", "sync.maintenance[0].from", 9),
+            ("Europe/Berlin", "Berlin", "sync.maintenance[0].time_zone", 11),
+            ("\"cycles\"", "\"everything\"", "sync.maintenance[0].holds", 12),
+        ];
+        for (right, wrong, key, line) in refused {
+            let problems = with(&SYNC.replacen(right, wrong, 1)).expect_err(wrong).0;
+            let told = problems.iter().find(|problem| problem.key == key);
+            assert_eq!(told.map(|problem| problem.line), Some(line), "{wrong}: {problems:#?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! `[signin]`, `[lockout]`, `[failover]`, `[tokens]`, `[sync]`: how long things last and where limits lie.
+//! `[signin]`, `[lockout]`, `[failover]`, `[tokens]`: how long things last and where limits lie.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Table;
@@ -101,35 +100,6 @@ impl TokenSettings {
             access_token_lifetime: table.duration("access_token_lifetime", MINUTE..=DAY).unwrap_or(15 * MINUTE),
             refresh_token_lifetime: table.duration("refresh_token_lifetime", HOUR..=365 * DAY).unwrap_or(30 * DAY),
         };
-        table.finish();
-        settings
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct SyncSettings {
-    /// The folder of the sync rule files.
-    pub rules: PathBuf,
-    /// Whether the engine runs by itself; `sync run` works either way.
-    pub scheduled: bool,
-    pub interval: Duration,
-    /// Between two passes of the password channel.
-    pub password_interval: Duration,
-}
-
-impl SyncSettings {
-    pub(super) fn read(table: Table<'_>) -> Self {
-        let folder = table.source().folder();
-        let settings = Self {
-            rules: table.path("rules").unwrap_or_else(|| folder.join("rules")),
-            scheduled: table.flag("scheduled").unwrap_or(true),
-            interval: table.duration("interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
-            password_interval: table.duration("password_interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
-        };
-        if !settings.rules.is_dir() {
-            let what = format!("there is no folder {}", settings.rules.display());
-            table.complain("rules", what, "create it; config/rules in the source tree has the shipped rules");
-        }
         table.finish();
         settings
     }

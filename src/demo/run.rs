@@ -94,7 +94,7 @@ pub async fn run(options: DemoOptions, say: impl Fn(&str)) -> anyhow::Result<()>
         desk.call::<DomainVerify>(&domain_verify::Request { name, vouched: true }).await?;
     }
     desk.call::<RulesActivate>(&rules_activate::Request { even_if_held: false }).await?;
-    desk.call::<SyncRun>(&sync_run::Request { profile: Profile::Full }).await?;
+    desk.call::<SyncRun>(&sync_run::Request::waiting(Profile::Full.code())).await?;
     desk.call::<PasswordSyncRun>(&password_sync_run::Request { connector: None }).await?;
 
     say("starting the federation partner ...");

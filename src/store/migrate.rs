@@ -31,6 +31,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     6 "0006_audit",
     7 "0007_housekeeping",
     8 "0008_agents",
+    9 "0009_sync_suspension",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":
@@ -38,6 +39,8 @@ const ENGINE: &[Migration] = migrations!("engine":
     2 "0002_space",
     3 "0003_delta_import",
     4 "0004_link_indexes",
+    5 "0005_run_history",
+    6 "0006_known_connectors",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attribute::{Attributes, canonical};
-use super::connector::{ImportPage, ImportedObject, LinkReport, Reference};
+use super::connector::{ImportPage, ImportedObject, LinkReport, Reference, Watermark};
 use super::export::holds;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
@@ -29,6 +29,10 @@ pub struct Confirmer<'a> {
     pub epoch: LeaseEpoch,
     pub seen: HashSet<ObjectId>,
     pub counters: ConfirmCounters,
+    /// Everything is read: what is not shown is gone.
+    pub full: bool,
+    /// Of a full read; committed when what is gone is so in the space.
+    pub watermark: Option<(ConnectorName, Watermark)>,
 }
 
 impl Confirmer<'_> {
@@ -75,13 +79,29 @@ impl Confirmer<'_> {
         }
         self.links(&page.links).await?;
         let watermark = page.watermark.map(|watermark| (self.connector.clone(), watermark));
-        self.store.confirm(self.epoch, confirmed, watermark).await?;
+        // A watermark covers what is gone, too: it is committed after that.
+        let (now, later) = match self.full {
+            true => {
+                self.watermark = watermark.or(self.watermark.take());
+                (None, None)
+            }
+            false if page.deleted.is_empty() => (watermark, None),
+            false => (None, watermark),
+        };
+        self.store.confirm(self.epoch, confirmed, now).await?;
         if !page.deleted.is_empty() {
             let heads = self.store.heads_by_anchor(&self.connector, &page.deleted).await?;
             let ids: Vec<ObjectId> = heads.into_iter().map(|head| head.id).collect();
             self.gone(&ids).await?;
         }
-        Ok(())
+        self.settle(later).await
+    }
+
+    async fn settle(&mut self, watermark: Option<(ConnectorName, Watermark)>) -> StoreResult<()> {
+        if watermark.is_none() {
+            return Ok(());
+        }
+        self.store.confirm(self.epoch, Vec::new(), watermark).await
     }
 
     /// Links that the target tells one by one.
@@ -124,7 +144,7 @@ impl Confirmer<'_> {
         let mut after = ObjectId(0);
         loop {
             let heads = self.store.heads_after(&self.connector, after, 5000).await?;
-            let Some(last) = heads.last() else { return Ok(()) };
+            let Some(last) = heads.last() else { break };
             after = last.id;
             let gone: Vec<ObjectId> = heads
                 .iter()
@@ -133,6 +153,8 @@ impl Confirmer<'_> {
                 .collect();
             self.gone(&gone).await?;
         }
+        let watermark = self.watermark.take();
+        self.settle(watermark).await
     }
 
     fn holds(&self, image: &Attributes, changes: &Attributes) -> bool {

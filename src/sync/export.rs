@@ -9,6 +9,8 @@ use super::connector::{
 use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
 use super::lease::{HeldLease, LeaseError};
 use super::problem::{Problem, ProblemCode};
+use super::profile::StepKind;
+use super::run::{Progress, ProgressSink};
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceObject, Unconfirmed};
 use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported, LinkEnd};
 use crate::identity::{Clock, ConnectorName, Timestamp};
@@ -67,6 +69,7 @@ pub struct Exporter<'a> {
     pub part: Part,
     /// Items that pass by a release; consumed as they leave.
     pub released: BTreeSet<GuardItem>,
+    pub progress: &'a ProgressSink,
     pub counters: ExportCounters,
 }
 
@@ -100,6 +103,13 @@ impl Exporter<'_> {
 
     fn name(&self) -> &ConnectorName {
         self.connector.name()
+    }
+
+    fn tell_progress(&self) {
+        let c = &self.counters;
+        let done = (c.adds + c.updates + c.deletes + c.links).unsigned_abs();
+        let step = StepKind::Export.code().to_owned();
+        (self.progress)(Progress { run: 0, step, connector: self.name().to_string(), done });
     }
 
     fn largest_batch(&self) -> usize {
@@ -202,6 +212,7 @@ impl Exporter<'_> {
         }
         let (entries, consumed) = ledger.entries(self.name(), self.clock.now());
         self.store.record_exported(self.lease.epoch, exported, entries).await?;
+        self.tell_progress();
         self.consume(consumed).await
     }
 
@@ -327,6 +338,7 @@ impl Exporter<'_> {
         if !failed.is_empty() {
             self.store.record_exported(self.lease.epoch, failed, Vec::new()).await?;
         }
+        self.tell_progress();
         self.consume(consumed).await
     }
 }

@@ -8,6 +8,7 @@ use super::export::ExportError;
 use super::guard::{GuardItem, Hold, Tally, kind};
 use super::import::{Coverage, Importer};
 use super::lease::HeldLease;
+use super::profile::StepKind;
 use super::read_ahead::ReadAhead;
 use super::rule::RuleSet;
 use super::run::{Progress, ProgressSink, Runner};
@@ -138,6 +139,10 @@ impl SourceImport<'_> {
 
     async fn read(&self, mode: ImportMode, importer: &mut Importer<'_>) -> Result<(), ExportError> {
         let name = self.source.name();
+        let step = match &mode {
+            ImportMode::Full => StepKind::FullImport.code(),
+            ImportMode::Delta { .. } | ImportMode::Selected { .. } => StepKind::DeltaImport.code(),
+        };
         let request =
             ImportRequest { mode, bases: self.runner.store.bases(name).await?, wanted: self.rules.wanted(name) };
         let mut pages = ReadAhead::start(name.clone(), self.source.import(request).await?);
@@ -145,7 +150,8 @@ impl SourceImport<'_> {
             importer.page(page).await?;
             self.lease.check()?;
             (self.progress)(Progress {
-                step: "import".into(),
+                run: 0,
+                step: step.into(),
                 connector: name.to_string(),
                 done: importer.counters.read,
             });

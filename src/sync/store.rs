@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
-use super::connector::{KnownBase, Watermark};
+use super::connector::{Capabilities, KnownBase, Watermark};
 use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
 use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
-use super::run::{RunRecord, StepRecord};
+use super::run::{NewRun, RunRecord, StepRecord};
 use super::space::{
     ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed,
 };
@@ -82,7 +82,7 @@ pub enum LinkChange {
 
 /// The engine's tables, by role. Every write carries the epoch of the lease and is refused when a newer one has written.
 #[async_trait::async_trait]
-pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs {
+pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs + KnownConnectors {
     /// A view whose writes are seen by its own reads alone, and vanish with it.
     async fn scratch(&self) -> StoreResult<Arc<dyn EngineStore>>;
 
@@ -251,13 +251,36 @@ pub trait Runs: Send + Sync {
     async fn mark(&self, name: &str) -> StoreResult<Option<i64>>;
     async fn set_mark(&self, epoch: LeaseEpoch, name: &str, value: i64) -> StoreResult<()>;
     /// The number of the new run.
-    async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64>;
+    async fn begin_run(&self, epoch: LeaseEpoch, run: &NewRun) -> StoreResult<i64>;
     async fn end_run(&self, epoch: LeaseEpoch, run: &RunRecord) -> StoreResult<()>;
     async fn record_step(&self, epoch: LeaseEpoch, run: i64, step: &StepRecord) -> StoreResult<()>;
+    /// Forgets the runs that began before `before`, but not the newest one.
+    async fn purge_runs(&self, epoch: LeaseEpoch, before: Timestamp) -> StoreResult<()>;
+    async fn one_run(&self, number: i64) -> StoreResult<Option<(RunRecord, Vec<StepRecord>)>>;
+    /// The newest runs, newest first.
     async fn last_runs(&self, limit: usize) -> StoreResult<Vec<(RunRecord, Vec<StepRecord>)>>;
     async fn all_problems(&self, limit: usize) -> StoreResult<Vec<ObjectProblem>>;
     /// Objects and pending exports by connector, for status.
     async fn figures(&self, connector: &ConnectorName) -> StoreResult<Figures>;
+}
+
+/// Connectors by their spaces, which outlast an absence from the settings.
+#[async_trait::async_trait]
+pub trait KnownConnectors: Send + Sync {
+    /// Those that have run and were not removed, in the order that breaks ties.
+    async fn known_connectors(&self) -> StoreResult<Vec<(ConnectorName, Capabilities)>>;
+    /// Replaces them.
+    async fn put_known_connectors(
+        &self,
+        epoch: LeaseEpoch,
+        connectors: &[(ConnectorName, Capabilities)],
+    ) -> StoreResult<()>;
+    /// Objects of the space that a metaverse object holds.
+    async fn contributions(&self, connector: &ConnectorName) -> StoreResult<i64>;
+    /// The next import of the connector is full.
+    async fn forget_watermark(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<()>;
+    /// Drops a space, and all that is kept under the connector's name.
+    async fn drop_space(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<()>;
 }
 
 /// Counts of one connector space.

@@ -1,6 +1,9 @@
 //! `serve` is killed at random moments while people sign in and a sync runs; whatever it had answered is still true. So
 //! it is after a power cut: on a disk that forgets whatever was not synced.
 
+mod convergence;
+mod frozen;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,8 @@
 //! Sync stories on SQLite and PostgreSQL: what happens in the directory, and what the target then holds.
 
+mod removal;
 mod rule_flows;
+mod runs;
 mod scripted;
 mod world;
 

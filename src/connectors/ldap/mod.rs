@@ -37,6 +37,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportResult, ImportMode, ImportPage,
     ImportRequest, ImportStream, ImportedObject, ReadBack, Watermark,
 };
+use crate::sync::lease::Turn;
 
 /// Pages that may wait for the engine.
 const PAGES_AHEAD: usize = 4;
@@ -45,11 +46,17 @@ const PAGES_AHEAD: usize = 4;
 pub struct LdapConnector {
     settings: LdapConnectorSettings,
     clocks: Arc<ServerClocks>,
+    turn: Turn,
 }
 
 impl LdapConnector {
     pub fn new(settings: LdapConnectorSettings) -> Self {
-        Self { settings, clocks: Arc::default() }
+        Self { settings, clocks: Arc::default(), turn: Turn::default() }
+    }
+
+    /// The same, changing something in its turn alone.
+    pub fn within(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 }
 
@@ -104,7 +111,7 @@ impl Connector for LdapConnector {
     }
 
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        writeback::export(&self.settings, batch).await
+        writeback::export(&self.settings, &self.turn, batch).await
     }
 
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {

@@ -8,6 +8,7 @@ use super::writable::{Failure, Writable, judge, refused, told};
 use crate::identity::{DistinguishedName, causes};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
 use crate::sync::connector::{ConnectorError, ExportChange, ExportOperation, ExportResult, ImportedObject, ReadBack};
+use crate::sync::lease::Turn;
 
 /// Changes per batch: what leaves within seconds of a check of the engine's lease.
 pub(super) const BATCH: usize = 100;
@@ -17,16 +18,19 @@ const CHUNK: usize = 50;
 /// Carries out a batch of updates, one after the other.
 pub(super) async fn export(
     settings: &LdapConnectorSettings,
+    turn: &Turn,
     batch: Vec<ExportChange>,
 ) -> Result<Vec<ExportResult>, ConnectorError> {
     let Some(writable) = &settings.writeback else {
         return Err(ConnectorError::Unsupported { connector: settings.name.clone(), what: "export" });
     };
     let unreachable = |reason| ConnectorError::Unreachable { connector: settings.name.clone(), reason };
+    let turn = turn.begin().map_err(|error| unreachable(error.to_string()))?;
     let mut connection = settings.servers().connect().await?;
     let names = names(settings, &mut connection, &batch).await.map_err(|error| unreachable(causes(&error)))?;
     let mut results = Vec::with_capacity(batch.len());
     for change in &batch {
+        turn.check().map_err(|error| unreachable(error.to_string()))?;
         let outcome = carry_out(writable, &mut connection, &names, change).await;
         results.push(told(outcome.map(|()| None)).map_err(unreachable)?);
     }

@@ -22,6 +22,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest,
     ImportStream, ImportedObject, ReadBack,
 };
+use crate::sync::lease::Turn;
 
 /// The attribute by which rules name an entry.
 pub(super) const DN: &str = "dn";
@@ -33,11 +34,17 @@ const CHUNK: usize = 50;
 
 pub struct LdapTarget {
     settings: LdapTargetSettings,
+    turn: Turn,
 }
 
 impl LdapTarget {
     pub fn new(settings: LdapTargetSettings) -> Self {
-        Self { settings }
+        Self { settings, turn: Turn::default() }
+    }
+
+    /// The same, changing something in its turn alone.
+    pub fn within(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 
     fn unreachable(&self, reason: String) -> ConnectorError {
@@ -190,11 +197,13 @@ impl Connector for LdapTarget {
     }
 
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+        let turn = self.turn.begin().map_err(|error| self.unreachable(error.to_string()))?;
         let mut connection = self.settings.servers().connect().await?;
         let names = self.names(&mut connection, &batch).await;
         let mut names = names.map_err(|error| self.unreachable(causes(&error)))?;
         let mut results = Vec::with_capacity(batch.len());
         for change in &batch {
+            turn.check().map_err(|error| self.unreachable(error.to_string()))?;
             let outcome = self.carry_out(&mut connection, &mut names, change).await;
             results.push(told(outcome).map_err(|reason| self.unreachable(reason))?);
         }

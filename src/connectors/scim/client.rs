@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::resource::{EXTERNAL_ID, ResourceKind};
 use crate::config::ScimTargetSettings;
 use crate::identity::causes;
+use crate::sync::lease::TakenTurn;
 
 /// Bytes of one answer: a page of groups with all their members fits.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
@@ -58,13 +59,26 @@ impl Failure {
     }
 }
 
-/// How long one export may still wait because the service asks it to.
-pub struct Patience(Mutex<Duration>);
+/// What the requests of one call may do: how long they may still wait because the service asks them to, and whether they may
+/// still change anything.
+pub struct Patience {
+    left: Mutex<Duration>,
+    turn: TakenTurn,
+}
 
 impl Patience {
+    /// The same for a call that changes something.
+    pub fn within(self, turn: TakenTurn) -> Self {
+        Self { turn, ..self }
+    }
+
+    fn may_change(&self) -> Result<(), Failure> {
+        self.turn.check().map_err(|error| Failure::Unreachable(error.to_string()))
+    }
+
     /// Takes `wait` from what is left.
     fn take(&self, wait: Duration) -> Option<Duration> {
-        let mut left = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *left = left.checked_sub(wait)?;
         Some(wait)
     }
@@ -104,7 +118,7 @@ impl ScimClient {
     }
 
     pub fn patience(&self) -> Patience {
-        Patience(Mutex::new(self.longest_wait))
+        Patience { left: Mutex::new(self.longest_wait), turn: TakenTurn::default() }
     }
 
     fn address(&self, kind: ResourceKind, id: Option<&str>) -> url::Url {
@@ -183,6 +197,9 @@ impl ScimClient {
         patience: &Patience,
     ) -> Result<Json, Failure> {
         loop {
+            if method != Method::GET {
+                patience.may_change()?;
+            }
             let mut request = self.http.request(method.clone(), url.clone());
             if let Some(body) = body {
                 request = request.header(header::CONTENT_TYPE, MEDIA_TYPE).body(body.to_string());

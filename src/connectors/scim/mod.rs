@@ -7,6 +7,7 @@ mod client;
 mod resource;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use serde_json::{Value as Json, json};
@@ -20,6 +21,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage,
     ImportRequest, ImportStream, ImportedObject, LinkTarget, ReadBack,
 };
+use crate::sync::lease::Turn;
 
 /// Changes per batch: what leaves within seconds of a check of the engine's lease.
 const BATCH: usize = 50;
@@ -32,14 +34,20 @@ const MEMBERS: usize = 500;
 
 pub struct ScimTarget {
     name: ConnectorName,
-    client: std::sync::Arc<ScimClient>,
+    client: Arc<ScimClient>,
     page_size: usize,
+    turn: Turn,
 }
 
 impl ScimTarget {
     pub fn new(settings: &ScimTargetSettings) -> Result<Self, ClientError> {
-        let client = std::sync::Arc::new(ScimClient::new(settings)?);
-        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize })
+        let client = Arc::new(ScimClient::new(settings)?);
+        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize, turn: Turn::default() })
+    }
+
+    /// The same, changing something in its turn alone.
+    pub fn within(self, turn: Turn) -> Self {
+        Self { turn, ..self }
     }
 
     fn whole(&self, failure: Failure) -> ConnectorError {
@@ -232,7 +240,8 @@ impl Connector for ScimTarget {
     }
 
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let patience = self.client.patience();
+        let turn = self.turn.begin().map_err(|error| self.whole(Failure::Unreachable(error.to_string())))?;
+        let patience = self.client.patience().within(turn);
         let mut keys: BTreeMap<ResourceKind, BTreeSet<&str>> = BTreeMap::new();
         for change in &batch {
             if let (Some(kind), ExportOperation::Add { attributes }) =
@@ -299,7 +308,7 @@ impl Connector for ScimTarget {
 /// A read of all users, then of all groups.
 struct Reading {
     connector: ConnectorName,
-    client: std::sync::Arc<ScimClient>,
+    client: Arc<ScimClient>,
     page_size: usize,
     patience: Patience,
     /// Those still to be read; the first is under way.

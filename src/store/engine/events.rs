@@ -41,14 +41,15 @@ impl RunEvents for AuditedRuns {
             return;
         }
         let outcome = match run.outcome {
-            RunOutcome::Completed | RunOutcome::Running => Outcome::Success,
-            RunOutcome::Held => Outcome::Refused,
+            RunOutcome::Completed | RunOutcome::Running | RunOutcome::Deferred => Outcome::Success,
+            RunOutcome::Held | RunOutcome::Cancelled => Outcome::Refused,
             RunOutcome::Failed => Outcome::Failed,
         };
         let mut event = Event::new(EventKind::SyncRun, outcome, system())
             .about(run.number)
             .with("profile", run.profile.as_str())
             .with("rules", run.rules)
+            .with("by", run.by.as_str())
             .with("exported", exported);
         if let Some(detail) = &run.detail {
             event = event.because(detail.clone());

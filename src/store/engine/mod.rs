@@ -2,6 +2,7 @@
 //! first checks the epoch of the lease (design D3, D16).
 
 mod activation;
+mod connectors;
 mod decode;
 mod dump;
 mod events;
@@ -11,8 +12,10 @@ mod links;
 mod runs;
 mod session;
 mod spaces;
+mod suspension;
 mod synchronisation;
 
 pub use activation::SqlActivations;
 pub use events::AuditedRuns;
 pub use session::SqlEngine;
+pub use suspension::SqlSuspensions;

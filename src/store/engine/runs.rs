@@ -7,12 +7,11 @@ use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
 use crate::store::statement::Statement;
 use crate::sync::problem::{ObjectProblem, Problem, ProblemCode};
-use crate::sync::run::{RunOutcome, RunRecord, StepRecord};
+use crate::sync::run::{NewRun, RunOutcome, RunRecord, StepRecord};
 use crate::sync::space::ObjectId;
 use crate::sync::store::{EngineStore, Figures, Runs, StoreResult};
 
-/// Runs that are kept.
-const KEPT_RUNS: i64 = 2000;
+const RUN: &str = "SELECT id, profile, rules, asked_by, started_at, ended_at, outcome, detail FROM sync_run";
 
 #[async_trait::async_trait]
 impl Runs for SqlEngine {
@@ -28,7 +27,7 @@ impl Runs for SqlEngine {
         self.write(epoch, vec![Statement::new(sql, vec![name.into(), value.into()])]).await.map(drop)
     }
 
-    async fn begin_run(&self, epoch: LeaseEpoch, profile: &str, rules: i64, at: Timestamp) -> StoreResult<i64> {
+    async fn begin_run(&self, epoch: LeaseEpoch, new: &NewRun) -> StoreResult<i64> {
         let next = Statement::new(
             "INSERT INTO engine_counter (name, value) VALUES ('run', 1) \
              ON CONFLICT (name) DO UPDATE SET value = engine_counter.value + 1 RETURNING value",
@@ -36,27 +35,38 @@ impl Runs for SqlEngine {
         );
         let rows = self.write(epoch, vec![next]).await?;
         let run = count(&rows);
-        let args =
-            vec![run.into(), profile.into(), rules.into(), at.millis().into(), RunOutcome::Running.code().into()];
+        let args = vec![
+            run.into(),
+            new.profile.as_str().into(),
+            new.rules.into(),
+            new.by.as_str().into(),
+            new.at.millis().into(),
+            RunOutcome::Running.code().into(),
+        ];
         let begin = Statement::new(
-            "INSERT INTO sync_run (id, profile, rules, started_at, outcome) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO sync_run (id, profile, rules, asked_by, started_at, outcome) VALUES ($1, $2, $3, $4, $5, $6)",
             args,
         );
         // A run that a crash cut off is told as such by the next one.
         let cut = Statement::new(
             "UPDATE sync_run SET outcome = 'failed', detail = 'the process ended', ended_at = $2 \
              WHERE outcome = 'running' AND id < $1",
-            vec![run.into(), at.millis().into()],
+            vec![run.into(), new.at.millis().into()],
         );
-        let old = vec![(run - KEPT_RUNS).into()];
-        let purge = Statement::new("DELETE FROM sync_run WHERE id <= $1", old.clone());
-        let purge_steps = Statement::new("DELETE FROM sync_step WHERE run <= $1", old);
         let forget = Statement::new(
             "DELETE FROM guard_ledger WHERE at < $1",
-            vec![(at - crate::sync::guard::MEMORY).millis().into()],
+            vec![(new.at - crate::sync::guard::MEMORY).millis().into()],
         );
-        self.write(epoch, vec![cut, begin, purge, purge_steps, forget]).await?;
+        self.write(epoch, vec![cut, begin, forget]).await?;
         Ok(run)
+    }
+
+    async fn purge_runs(&self, epoch: LeaseEpoch, before: Timestamp) -> StoreResult<()> {
+        let old = "SELECT id FROM sync_run WHERE started_at < $1 AND id < (SELECT MAX(id) FROM sync_run)";
+        let purge = |sql: String| Statement::new(sql, vec![before.millis().into()]);
+        let steps = purge(format!("DELETE FROM sync_step WHERE run IN ({old})"));
+        let runs = purge(format!("DELETE FROM sync_run WHERE id IN ({old})"));
+        self.write(epoch, vec![steps, runs]).await.map(drop)
     }
 
     async fn end_run(&self, epoch: LeaseEpoch, run: &RunRecord) -> StoreResult<()> {
@@ -88,40 +98,12 @@ impl Runs for SqlEngine {
     }
 
     async fn last_runs(&self, limit: usize) -> StoreResult<Vec<(RunRecord, Vec<StepRecord>)>> {
-        let sql = "SELECT id, profile, rules, started_at, ended_at, outcome, detail FROM sync_run \
-                   ORDER BY id DESC LIMIT $1";
-        let mut runs = Vec::new();
-        for row in self.rows("reading runs", Statement::new(sql, vec![(limit as i64).into()])).await?.iter() {
-            let run = RunRecord {
-                number: row.get("id"),
-                profile: row.get("profile"),
-                rules: row.get("rules"),
-                started_at: Timestamp::from_millis(row.get("started_at")),
-                ended_at: row.get::<Option<i64>, _>("ended_at").map(Timestamp::from_millis),
-                outcome: decode::code(row, "outcome", RunOutcome::from_code)?,
-                detail: row.get("detail"),
-            };
-            let sql = "SELECT ordinal, connector, kind, started_at, ended_at, outcome, counters, detail FROM sync_step \
-                       WHERE run = $1 ORDER BY ordinal";
-            let rows = self.rows("reading run steps", Statement::new(sql, vec![run.number.into()])).await?;
-            let steps = rows
-                .iter()
-                .map(|row| {
-                    Ok(StepRecord {
-                        ordinal: row.get("ordinal"),
-                        connector: row.get("connector"),
-                        kind: row.get("kind"),
-                        started_at: Timestamp::from_millis(row.get("started_at")),
-                        ended_at: Timestamp::from_millis(row.get("ended_at")),
-                        outcome: decode::code(row, "outcome", RunOutcome::from_code)?,
-                        counters: decode::json(row, "counters")?,
-                        detail: row.get("detail"),
-                    })
-                })
-                .collect::<StoreResult<Vec<_>>>()?;
-            runs.push((run, steps));
-        }
-        Ok(runs)
+        let sql = format!("{RUN} ORDER BY id DESC LIMIT $1");
+        self.runs(Statement::new(sql, vec![(limit as i64).into()])).await
+    }
+
+    async fn one_run(&self, number: i64) -> StoreResult<Option<(RunRecord, Vec<StepRecord>)>> {
+        Ok(self.runs(Statement::new(format!("{RUN} WHERE id = $1"), vec![number.into()])).await?.pop())
     }
 
     async fn all_problems(&self, limit: usize) -> StoreResult<Vec<ObjectProblem>> {
@@ -182,6 +164,47 @@ impl Runs for SqlEngine {
             }
         }
         Ok(figures)
+    }
+}
+
+impl SqlEngine {
+    async fn runs(&self, statement: Statement) -> StoreResult<Vec<(RunRecord, Vec<StepRecord>)>> {
+        let mut runs = Vec::new();
+        for row in self.rows("reading runs", statement).await?.iter() {
+            let run = RunRecord {
+                number: row.get("id"),
+                profile: row.get("profile"),
+                rules: row.get("rules"),
+                by: row.get("asked_by"),
+                started_at: Timestamp::from_millis(row.get("started_at")),
+                ended_at: row.get::<Option<i64>, _>("ended_at").map(Timestamp::from_millis),
+                outcome: decode::code(row, "outcome", RunOutcome::from_code)?,
+                detail: row.get("detail"),
+            };
+            let steps = self.steps_of(run.number).await?;
+            runs.push((run, steps));
+        }
+        Ok(runs)
+    }
+
+    async fn steps_of(&self, run: i64) -> StoreResult<Vec<StepRecord>> {
+        let sql = "SELECT ordinal, connector, kind, started_at, ended_at, outcome, counters, detail FROM sync_step \
+                   WHERE run = $1 ORDER BY ordinal";
+        let rows = self.rows("reading run steps", Statement::new(sql, vec![run.into()])).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(StepRecord {
+                    ordinal: row.get("ordinal"),
+                    connector: row.get("connector"),
+                    kind: row.get("kind"),
+                    started_at: Timestamp::from_millis(row.get("started_at")),
+                    ended_at: Timestamp::from_millis(row.get("ended_at")),
+                    outcome: decode::code(row, "outcome", RunOutcome::from_code)?,
+                    counters: decode::json(row, "counters")?,
+                    detail: row.get("detail"),
+                })
+            })
+            .collect()
     }
 }
 

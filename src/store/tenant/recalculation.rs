@@ -72,6 +72,20 @@ impl TenantStore {
         Ok(changed)
     }
 
+    /// The domains that each connector may speak for.
+    pub async fn registered_connectors(&self) -> Result<BTreeMap<ConnectorName, BTreeSet<DomainName>>, StoreError> {
+        let rows = sqlx::query("SELECT connector, domain FROM connector_domain")
+            .fetch_all(self.db.read())
+            .await
+            .map_err(StoreError::doing("reading the connectors' domains"))?;
+        let mut registered: BTreeMap<ConnectorName, BTreeSet<DomainName>> = BTreeMap::new();
+        for row in &rows {
+            let connector = parse("connector_domain", "connector", row.get("connector"))?;
+            registered.entry(connector).or_default().insert(parse("connector_domain", "domain", row.get("domain"))?);
+        }
+        Ok(registered)
+    }
+
     /// Calculates the effective names of all users whose on-premises name has this suffix, in short transactions, and
     /// returns how many were looked at and what there is to warn of. Sessions go on. May be repeated.
     pub async fn recalculate(&self, name: &DomainName) -> Result<(u64, Vec<ExportWarning>), StoreError> {

@@ -47,10 +47,9 @@ impl Operation for RulesActivate {
             Err(RunError::Lease(_)) => None,
             Err(error) => return Err(refused_run(error)),
         };
-        let holds = preview.iter().flat_map(|preview| &preview.targets).flat_map(|target| &target.holds);
-        let held: Vec<String> = holds.map(|hold| format!("{} {}", hold.outstanding, hold.kind)).collect();
+        let held = preview.as_ref().map(Preview::held).unwrap_or_default();
         if !held.is_empty() && !request.even_if_held {
-            let message = format!("with these rules the guard would hold: {}", held.join(", "));
+            let message = format!("with these rules the guard would hold: {held}");
             return Err(OperationError::refused(message).with_detail(preview));
         }
         let activation = activate(&*desk.runner.activations, sources, admin.principal()).await;

@@ -5,13 +5,19 @@ use std::sync::Arc;
 
 use super::{Kind, OperationError};
 use crate::sync::activation::{ActivationError, read_folder};
+use crate::sync::lease::LeaseError;
+use crate::sync::maintenance::Suspensions;
 use crate::sync::rule::RuleSource;
 use crate::sync::run::{RunError, Runner};
+use crate::sync::scheduler::{Refusal, SchedulerHandle};
 
 /// What sync, rules and guard operations work on.
 #[derive(Clone)]
 pub struct SyncDesk {
     pub runner: Arc<Runner>,
+    /// Runs go through it, one after the other.
+    pub scheduler: SchedulerHandle,
+    pub suspensions: Arc<dyn Suspensions>,
     /// The folder of the rule files.
     pub rules: PathBuf,
     /// Where runs are carried out.
@@ -43,13 +49,32 @@ pub(super) fn refused_rules(error: &ActivationError) -> OperationError {
 }
 
 pub(super) fn refused_run(error: RunError) -> OperationError {
+    told(&error)
+}
+
+fn told(error: &RunError) -> OperationError {
     match error {
+        RunError::Lease(LeaseError::NotHeld) => {
+            OperationError::refused(format!("{error}: another node runs synchronisation, ask there"))
+        }
         RunError::Busy | RunError::Lease(_) => OperationError::refused(error.to_string()),
-        RunError::NoSuchHold => OperationError::not_found(error.to_string()),
-        RunError::Rules(error) => refused_rules(&error),
+        RunError::NoSuchHold | RunError::NothingToRemove { .. } => OperationError::not_found(error.to_string()),
+        RunError::TenantStays | RunError::TargetType { .. } => OperationError::invalid(error.to_string()),
+        RunError::StillConfigured { .. } => OperationError::refused(error.to_string()),
+        RunError::WouldBeHeld(preview) => OperationError::refused(error.to_string()).with_detail(preview),
+        RunError::Rules(error) => refused_rules(error),
         RunError::Store(error) => {
-            let told = OperationError::internal(&error);
+            let told = OperationError::internal(error);
             OperationError::new(Kind::Internal, told.message)
         }
+    }
+}
+
+pub(super) fn refused_order(refusal: &Refusal) -> OperationError {
+    match refusal {
+        Refusal::Suspended(_) | Refusal::Window(_) => OperationError::refused(refusal.to_string()),
+        Refusal::Stopping => OperationError::new(Kind::Unavailable, refusal.to_string()),
+        Refusal::Panicked(_) => OperationError::internal(refusal),
+        Refusal::Run(error) => told(error),
     }
 }

@@ -1,24 +1,43 @@
-//! `sync.run`: one cycle, waited for to its end.
-
-use std::sync::Arc;
+//! `sync.run`: a run, begun at once or queued behind the one under way; waited for to its end, or not.
 
 use serde::{Deserialize, Serialize};
 
-use super::sync_desk::{SyncDesk, refused_run};
+use super::sync_desk::{SyncDesk, refused_order};
 use super::{AdminSession, Operation, OperationError, Right};
-use crate::sync::run::{Profile, RunRecord, StepRecord};
+use crate::sync::run::{RunRecord, StepRecord};
+use crate::sync::scheduler::{Admission, Order, Refusal};
 
 pub struct SyncRun;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    pub profile: Profile,
+    /// The name of a run profile.
+    pub profile: String,
+    /// Answer when the run has ended; otherwise as soon as it is begun or queued.
+    #[serde(default = "yes")]
+    pub wait: bool,
+    /// Although synchronisation is suspended or a maintenance window is open.
+    #[serde(default)]
+    pub anyway: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Request {
+    /// Runs `profile` and waits for its end.
+    pub fn waiting(profile: impl Into<String>) -> Self {
+        Self { profile: profile.into(), wait: true, anyway: false }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Response {
-    pub run: RunRecord,
+    pub admission: Admission,
+    /// The run, when it was waited for.
+    pub run: Option<RunRecord>,
     pub steps: Vec<StepRecord>,
 }
 
@@ -31,21 +50,23 @@ impl Operation for SyncRun {
     type Gateway = SyncDesk;
 
     fn subject(request: &Request) -> Option<String> {
-        Some(request.profile.code().to_owned())
+        Some(request.profile.clone())
     }
 
-    async fn run(desk: &SyncDesk, _: &AdminSession, request: Request) -> Result<Response, OperationError> {
-        // The run is a task of its own: a caller that goes away must not leave it half done.
-        let runner = desk.runner.clone();
-        let run = desk.background.spawn(async move {
-            let progress = |progress: crate::sync::run::Progress| {
-                tracing::debug!(step = progress.step, connector = progress.connector, done = progress.done, "sync");
-            };
-            runner.run(request.profile, Arc::new(progress)).await
-        });
-        match run.await {
-            Ok(ended) => ended.map(|(run, steps)| Response { run, steps }).map_err(refused_run),
-            Err(error) => Err(OperationError::internal(&error)),
+    async fn run(desk: &SyncDesk, admin: &AdminSession, request: Request) -> Result<Response, OperationError> {
+        let Some(profile) = desk.runner.profile(&request.profile) else {
+            let message = format!("there is no run profile {}; `sync status` lists them", request.profile);
+            return Err(OperationError::not_found(message));
+        };
+        let order = Order { profile, by: admin.principal().to_owned(), anyway: request.anyway };
+        let (admission, end) = desk.scheduler.order(order).await.map_err(|refusal| refused_order(&refusal))?;
+        if !request.wait {
+            return Ok(Response { admission, run: None, steps: Vec::new() });
         }
+        let (run, steps) = match end.await {
+            Ok(ended) => ended.map_err(|refusal| refused_order(&refusal))?,
+            Err(_) => return Err(refused_order(&Refusal::Stopping)),
+        };
+        Ok(Response { admission, run: Some(run), steps })
     }
 }

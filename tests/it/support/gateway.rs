@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,6 +28,7 @@ pub struct Builder {
     store: Option<String>,
     hardening: Option<String>,
     sections: String,
+    sync: String,
     connectors: String,
     secrets: Vec<(String, String)>,
     scheduled: bool,
@@ -37,7 +39,7 @@ pub struct Builder {
 /// A gateway process; dropping it ends it.
 pub struct Gateway {
     dir: tempfile::TempDir,
-    pki: Pki,
+    pki: Arc<Pki>,
     host: String,
     port: u16,
     process: Option<Process>,
@@ -104,6 +106,13 @@ impl Builder {
         self
     }
 
+    /// A line for `[sync]`.
+    pub fn sync_line(mut self, line: &str) -> Self {
+        self.sync.push_str(line);
+        self.sync.push('\n');
+        self
+    }
+
     /// Lets engine and password channel run by themselves.
     pub fn scheduled(mut self) -> Self {
         self.scheduled = true;
@@ -155,17 +164,19 @@ impl Builder {
              listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
              initial_domain = \"initial.test\"\n{}\n[store]\nurl = \"{store}\"\nkey_ring = \"key-ring\"\n{hardening}\n\
              [admin]\nsocket = \"admin.sock\"\nprincipals = [{{ name = \"tester\", uid = {}, role = \"owner\" }}]\n\n\
-             [sync]\nrules = \"{}\"\nscheduled = {}\n\n{}\n{}",
+             [sync]\nrules = \"{}\"\nscheduled = {}\n{}\n{}\n{}",
             cert.cert_file.display(),
             cert.key_file.display(),
             self.settle,
             run(Command::new("id").arg("-u")).trim(),
             rules.display(),
             self.scheduled,
+            self.sync,
             self.sections,
             self.connectors,
         );
         std::fs::write(dir.path().join("landbridge.toml"), settings).expect("a settings file");
+        let pki = Arc::new(pki);
         let mut gateway =
             Gateway { dir, pki, host, port, process: None, log_filter: "info,sqlx=warn", environment: vec![] };
         gateway.cli(&["init"]);
@@ -198,6 +209,40 @@ impl Gateway {
 
     pub fn settings_file(&self) -> PathBuf {
         self.dir.path().join("landbridge.toml")
+    }
+
+    /// Another node over the same store and key ring, with the same settings.
+    pub fn beside(&self, node: &str) -> Self {
+        let dir = temp_dir("gateway");
+        let port = free_port();
+        for entry in std::fs::read_dir(self.dir.path()).expect("the gateway's folder") {
+            let path = entry.expect("a file").path();
+            if path.extension().is_some_and(|extension| extension == "secret") {
+                let copy = dir.path().join(path.file_name().expect("a name"));
+                std::fs::copy(&path, &copy).expect("a secret file");
+                make_private(&copy);
+            }
+        }
+        let text = std::fs::read_to_string(self.settings_file()).expect("the settings file");
+        let text = text
+            .replace("node = \"node1\"", &format!("node = \"{node}\""))
+            .replace(&format!("listen = \"127.0.0.1:{}\"", self.port), &format!("listen = \"127.0.0.1:{port}\""))
+            .replace("\"key-ring\"", &format!("\"{}\"", self.dir.path().join("key-ring").display()));
+        std::fs::write(dir.path().join("landbridge.toml"), text).expect("a settings file");
+        let (pki, host) = (self.pki.clone(), self.host.clone());
+        let mut beside =
+            Self { dir, pki, host, port, process: None, log_filter: self.log_filter, environment: Vec::new() };
+        beside.start_again();
+        beside
+    }
+
+    /// Stops `serve` from running (SIGSTOP), as a machine does that hangs.
+    pub fn freeze(&self) {
+        self.process.as_ref().expect("the gateway runs").signal(Signal::Stop);
+    }
+
+    pub fn thaw(&self) {
+        self.process.as_ref().expect("the gateway runs").signal(Signal::Continue);
     }
 
     /// Stops `serve`, changes the settings file and starts `serve` again.

@@ -356,6 +356,23 @@ impl Slapd {
         ));
     }
 
+    /// The entries below `base` of an object class, read as administrator: lines of LDIF, `dn` first, the others sorted.
+    #[track_caller]
+    pub fn entries(&self, base: &str, class: &str, attributes: &[&str]) -> Vec<Vec<String>> {
+        let admin = format!("cn=admin,{SUFFIX}");
+        let text = run(self
+            .client("ldapsearch")
+            .args(["-LLL", "-o", "ldif-wrap=no", "-D", &admin, "-w", ADMIN_PASSWORD])
+            .args(["-b", base, "-s", "sub", &format!("(objectClass={class})")])
+            .args(attributes));
+        let entry = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines[1..].sort();
+            lines
+        };
+        text.split("\n\n").map(str::trim).filter(|entry| !entry.is_empty()).map(entry).collect()
+    }
+
     /// The values of one attribute, read as administrator; values outside ASCII come as ldapsearch's base64.
     #[track_caller]
     pub fn values(&self, dn: &str, attribute: &str) -> Vec<String> {

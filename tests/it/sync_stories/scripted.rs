@@ -36,6 +36,17 @@ pub struct DirectoryState {
     pub entries: BTreeMap<String, ImportedObject>,
     pub next: Break,
     pub page: usize,
+    /// Imports wait for it.
+    gate: Option<Arc<tokio::sync::Semaphore>>,
+}
+
+/// While it lives, imports of the directory wait.
+pub struct Gate(Arc<tokio::sync::Semaphore>);
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Directory {
@@ -83,6 +94,13 @@ impl Directory {
     pub fn break_next(&self, how: Break) {
         self.state.lock().expect("lock").next = how;
     }
+
+    /// Lets imports wait until the gate is dropped.
+    pub fn hold_imports(&self) -> Gate {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        self.state.lock().expect("lock").gate = Some(gate.clone());
+        Gate(gate)
+    }
 }
 
 fn parse(dn: &str) -> DistinguishedName {
@@ -129,6 +147,11 @@ impl Connector for Directory {
     }
 
     async fn import(&self, _: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {
+        let gate = self.state.lock().expect("lock").gate.clone();
+        if let Some(gate) = gate {
+            // An error tells that it was closed for good: everybody may pass.
+            let _ = gate.acquire().await;
+        }
         let mut state = self.state.lock().expect("lock");
         let how = std::mem::take(&mut state.next);
         let rank = |object: &ImportedObject| match object.object_type.as_str() {
@@ -176,6 +199,8 @@ pub struct TargetState {
     pub changes: usize,
     /// Source anchors whose changes are refused.
     pub refuse: BTreeSet<String>,
+    /// What it says it is; `tenant` when nothing.
+    kind: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +217,11 @@ impl Target {
 
     pub fn break_next(&self, how: Break) {
         self.state.lock().expect("lock").next = how;
+    }
+
+    /// What the target says it is from now on.
+    pub fn call_it(&self, kind: &'static str) {
+        self.state.lock().expect("lock").kind = Some(kind);
     }
 
     /// How many changes arrived since the last time.
@@ -302,7 +332,7 @@ impl Connector for Target {
         Capabilities {
             identity: vec!["sourceAnchor".into()],
             unique: vec!["userPrincipalName".into()],
-            ..Capabilities::target("tenant", "sourceAnchor")
+            ..Capabilities::target(self.state.lock().expect("lock").kind.unwrap_or("tenant"), "sourceAnchor")
         }
     }
 
