@@ -125,7 +125,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         sync("sync.resume", json!({})),
         (
             "connector.preview-removal",
-            json!({ "removal": { "connector": "nobody", "object_type": null } }),
+            json!({ "removal": { "connector": "corp", "object_type": null } }),
             false,
             vec![SYNC_ADMIN],
         ),
@@ -220,7 +220,15 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
             Some(uid) => site.ask(*uid, name, &request),
             None => site.ask(0, name, &request),
         };
-        let refusals = ["guard.release", "partner.add", "agents.drain", "agents.revoke", "agents.token"];
+        let refusals = [
+            "guard.release",
+            "partner.add",
+            "agents.drain",
+            "agents.revoke",
+            "agents.token",
+            "sync.cancel",
+            "connector.remove",
+        ];
         assert_eq!(status == 200, !refusals.contains(&name), "{name}: {status} {answer}");
         let records = site.gateway.audit(1000);
         let records: Vec<&Value> =

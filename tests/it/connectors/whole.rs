@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::support::cutting_proxy::CuttingProxy;
 use crate::support::gateway::{Builder, Gateway};
 use crate::support::pki::Pki;
 use crate::support::postgres::Postgres;
@@ -209,6 +210,62 @@ fn people_follow_their_postgresql_tables() {
     let database = format!("url_file = \"{}\"\nca_file = \"{}\"", secret.display(), pki.ca_file().display());
     let gateway = start(Gateway::builder().section(&sql_settings(&database)).rules(&example("302-sql.toml")));
     people_follow_their_tables(&gateway, &execute);
+}
+
+#[test]
+fn a_database_that_breaks_off_changes_its_schema_or_goes_back_in_time_deletes_nobody() {
+    let dir = temp_dir("postgres-source");
+    let pki = Pki::new(&dir.path().join("pki"));
+    let postgres = Postgres::with_tls(&pki);
+    let url = postgres.fresh_database();
+    let execute = |sql: &str| drop(postgres.query(&url, sql));
+    TABLES.iter().chain(&ROWS).for_each(|sql| execute(sql));
+    let port: u16 = url.rsplit(':').next().and_then(|rest| rest.split('/').next()?.parse().ok()).expect("a port");
+    let proxy = CuttingProxy::to(port);
+    let secret = dir.path().join("hr.url");
+    std::fs::write(&secret, url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))).expect("a secret file");
+    crate::support::process::make_private(&secret);
+    let database = format!("url_file = \"{}\"\nca_file = \"{}\"", secret.display(), pki.ca_file().display());
+    let gateway = start(Gateway::builder().section(&sql_settings(&database)).rules(&example("302-sql.toml")));
+    run(&gateway);
+    let both = |ada: &str| names(&[("1", ada), ("2", "Bob")]);
+    let (mut told, mut cut) = ("Ada".to_owned(), 0);
+    for records in 1.. {
+        let name = format!("Ada {records}");
+        execute(&format!("UPDATE people SET name = '{name}' WHERE id = 1"));
+        proxy.cut_behind(records);
+        let cuts = proxy.cuts();
+        let whole = gateway.operator().run(&["sync", "run"]).is_some();
+        proxy.cut_behind(0);
+        if whole {
+            told = name;
+        }
+        assert_eq!(users(&gateway), both(&told), "cut behind {records}");
+        assert_eq!(groups_of(&gateway, "2"), ["Team"], "cut behind {records}");
+        if proxy.cuts() == cuts {
+            assert!(whole, "nothing was cut");
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 5, "{cut} cuts");
+
+    execute("ALTER TABLE people ADD COLUMN badge TEXT");
+    run(&gateway);
+    assert_eq!(users(&gateway), both(&told), "a column more changes nothing");
+    execute("ALTER TABLE people RENAME COLUMN id TO number");
+    run_fails(&gateway);
+    assert_eq!(users(&gateway), both(&told), "a key that is gone deletes nobody");
+    execute("ALTER TABLE people RENAME COLUMN number TO id");
+    execute("CREATE TABLE backup AS SELECT * FROM people");
+    execute("INSERT INTO people VALUES (3, 'Eve', 'eve@alpha.example', 'yes')");
+    execute("UPDATE people SET name = 'Lost' WHERE id = 1");
+    run(&gateway);
+    assert_eq!(users(&gateway), names(&[("1", "Lost"), ("2", "Bob"), ("3", "Eve")]));
+    execute("DELETE FROM people");
+    execute("INSERT INTO people SELECT * FROM backup");
+    run(&gateway);
+    assert_eq!(users(&gateway), both(&told), "as the backup has it: who came later is gone with it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

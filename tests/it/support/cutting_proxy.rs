@@ -71,6 +71,13 @@ fn serve(client: TcpStream, server: u16, state: &State) -> std::io::Result<()> {
         to_server.shutdown(Shutdown::Write).ok();
     });
     let (mut from_server, mut to_client) = (server.try_clone()?, client.try_clone()?);
+    let mut first = [0];
+    from_server.peek(&mut first)?;
+    if first == *b"S" {
+        // PostgreSQL agrees to TLS with one letter before it.
+        from_server.read_exact(&mut first)?;
+        to_client.write_all(&first)?;
+    }
     let mut records = 0;
     let ended = loop {
         let mut header = [0; 5];
