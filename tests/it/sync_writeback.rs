@@ -193,8 +193,8 @@ async fn an_anchor_is_written_back_before_its_person_is_added() {
             ("corp", "export"),
             ("", "delta-sync"),
             ("tenant", "export"),
-            ("tenant", "confirm"),
             ("corp", "export"),
+            ("tenant", "confirm"),
         ];
         assert_eq!(order, expected);
         assert_eq!(site.anchors().await, all());

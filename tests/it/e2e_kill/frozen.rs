@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng};
 use super::convergence::{Site, directory};
 use super::{SEED, rename_people};
 use crate::support::postgres::Postgres;
-use crate::support::slapd::Slapd;
+use crate::support::slapd::{SUFFIX, Slapd};
 use crate::support::wait::wait_until;
 
 /// The shortest that the settings allow.
@@ -74,7 +74,9 @@ async fn a_holder_of_the_lease_that_was_frozen_while_another_took_over_writes_no
         tokio::time::sleep(2 * LEASE).await;
         let taken = other.cli(&["sync", "run", "--profile", "full"]);
         assert_eq!(taken["run"]["outcome"], "completed", "round {round}: {taken:#}");
+        let at_pages = || site.pages.entries(SUFFIX, "*", &["entryCSN"]);
         let (before, at_service) = (written(postgres, &url), site.scim.resources("Users").await);
+        let entries = at_pages();
         holder.thaw();
         wait_until("the holder to know that its lease is gone", Duration::from_secs(20), || {
             (holder.cli(&["sync", "status"])["schedule"]["engine_here"] == false).then_some(())
@@ -85,6 +87,7 @@ async fn a_holder_of_the_lease_that_was_frozen_while_another_took_over_writes_no
         cut_short += usize::from(told.is_none());
         assert_eq!(written(postgres, &url), before, "round {round}: the database is what it was");
         assert_eq!(site.scim.resources("Users").await, at_service, "round {round}: so is the service");
+        assert_eq!(at_pages(), entries, "round {round}: and the directory");
         let renamed = at_service.iter().filter(|user| user.to_string().contains(&format!("\"Round {round}\""))).count();
         assert_eq!(renamed, super::CHANGED, "round {round}: the other has done the work");
         nodes = [other, holder];
