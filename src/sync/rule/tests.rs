@@ -1,5 +1,5 @@
 use super::*;
-use crate::sync::attribute::{Attributes, Value};
+use crate::sync::attribute::{Attribute, Attributes, Value};
 use crate::sync::connector::DisabledTest;
 
 fn flow(target: &str, kind: FlowKind) -> Flow {
