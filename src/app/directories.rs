@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::engine::disabled_test;
 use super::gateway::StartError;
-use crate::config::{ConnectorSettings, DeltaMethod, LdapTargetSettings, WritableAttributes};
-use crate::connectors::ldap::{DeltaChoice, LdapConnectorSettings, ObjectType, Writable};
+use crate::config::{ConnectorSettings, DeltaMethod, Dialect, LdapTargetSettings, WritableAttributes};
+use crate::connectors::ldap::{DeltaChoice, LdapConnectorSettings, Writable};
 use crate::connectors::ldap_target::{self, TargetType};
 use crate::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
 
@@ -54,16 +54,20 @@ fn entries(filter: &Option<String>, class: &str) -> Result<Filter, StartError> {
 }
 
 pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings, StartError> {
-    let object_type = |name: &str, filter| ObjectType {
-        name: name.to_owned(),
-        filter,
-        attributes: settings.attributes.clone(),
-        references: Vec::new(),
-        binary: BINARY.into_iter().map(str::to_owned).collect(),
+    let users = entries(&settings.user_filter, &settings.classes.user)?;
+    let groups = entries(&settings.group_filter, &settings.classes.group)?;
+    let (kind, mut types) = match settings.dialect {
+        Dialect::Openldap | Dialect::Ds389 => ("ldap", LdapConnectorSettings::types(users, groups)),
+        Dialect::ActiveDirectory => ("ad", LdapConnectorSettings::types_of_active_directory(&users, &groups)),
     };
+    for object_type in &mut types {
+        object_type.attributes.clone_from(&settings.attributes);
+        object_type.binary = BINARY.into_iter().map(str::to_owned).collect();
+    }
     let base = settings.bases.first().ok_or_else(|| StartError::part(WHAT)("the connector has no base"))?;
     Ok(LdapConnectorSettings {
         name: settings.name.clone(),
+        kind: kind.to_owned(),
         servers: servers(&settings.servers)?,
         trust: Trust::new(settings.ca_file.as_slice()).map_err(StartError::part(WHAT))?,
         account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
@@ -85,10 +89,7 @@ pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnect
             DeltaMethod::Timestamp => DeltaChoice::Timestamp,
             DeltaMethod::Off => DeltaChoice::Off,
         },
-        types: vec![
-            object_type("user", entries(&settings.user_filter, &settings.classes.user)?),
-            object_type("group", entries(&settings.group_filter, &settings.classes.group)?),
-        ],
+        types,
         disabled_when: vec![disabled_test(&settings.disabled)?],
         writeback: settings.export.as_ref().map(writable),
     })

@@ -41,6 +41,7 @@ const ENGINE: &[Migration] = migrations!("engine":
     4 "0004_link_indexes",
     5 "0005_run_history",
     6 "0006_known_connectors",
+    7 "0007_group_and_time_edges",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribute::{Attribute, Value};
 use super::space::ObjectId;
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, Timestamp};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -26,8 +26,10 @@ pub struct MvObject {
     pub object_type: String,
     /// The winning contribution of each attribute.
     pub attributes: Arc<BTreeMap<Attribute, Contribution>>,
-    /// Due for outbound synchronisation because a target changed.
+    /// Due for synchronisation because a target changed, or because its time has come.
     pub due: bool,
+    /// When its rules may say something else though nothing changes: they ask for the time.
+    pub review: Option<Timestamp>,
 }
 
 /// The values that won an attribute, with the rule and the object they came from.
@@ -47,7 +49,7 @@ pub struct Contribution {
 
 impl MvObject {
     pub fn new(id: MvId, object_type: &str) -> Self {
-        Self { id, object_type: object_type.to_owned(), attributes: Arc::default(), due: false }
+        Self { id, object_type: object_type.to_owned(), attributes: Arc::default(), due: false, review: None }
     }
 
     pub fn values(&self, attribute: &Attribute) -> &[Value] {

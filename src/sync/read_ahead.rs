@@ -1,11 +1,14 @@
 //! Reading ahead: the next page is read and digested while the engine stages the one before.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::attribute::{Attributes, canonical};
+use super::attribute::{Attribute, Attributes, Value, canonical};
 use super::connector::{ConnectorError, ImportPage, ImportStream, ImportedObject, Reference};
+use super::rule::count_of;
 use crate::identity::ConnectorName;
 
 /// A page with what is known of its objects before the space is asked.
@@ -15,10 +18,17 @@ pub struct ReadPage {
     pub digests: Vec<String>,
 }
 
-impl From<ImportPage> for ReadPage {
-    fn from(mut page: ImportPage) -> Self {
+/// The reference attributes that rules count, by object type.
+pub type Counted = BTreeMap<String, BTreeSet<Attribute>>;
+
+impl ReadPage {
+    pub fn of(mut page: ImportPage, counted: &Counted) -> Self {
         let digests = page.objects.iter_mut().map(|object| {
             object.attributes = canonical(std::mem::take(&mut object.attributes));
+            for name in counted.get(&object.object_type).into_iter().flatten() {
+                let count = object.references.get(name).map_or(0, Vec::len);
+                object.attributes.insert(count_of(name), vec![Value::text(count.to_string())]);
+            }
             digest(object, &object.attributes)
         });
         let digests = digests.collect();
@@ -37,13 +47,13 @@ pub struct ReadAhead {
 const AHEAD: usize = 1;
 
 impl ReadAhead {
-    pub fn start(connector: ConnectorName, mut stream: Box<dyn ImportStream>) -> Self {
+    pub fn start(connector: ConnectorName, mut stream: Box<dyn ImportStream>, counted: Counted) -> Self {
         let (sender, pages) = mpsc::channel(AHEAD);
         let reader = tokio::spawn(async move {
             while let Some(page) = stream.next_page().await.transpose() {
                 let ended = page.is_err();
                 // The engine may have given the import up: then nobody takes pages any more.
-                if sender.send(page.map(ReadPage::from)).await.is_err() || ended {
+                if sender.send(page.map(|page| ReadPage::of(page, &counted))).await.is_err() || ended {
                     return;
                 }
             }

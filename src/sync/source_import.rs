@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::connector::{Connector, ConnectorError, DeltaReports, ImportMode, ImportRequest, Watermark};
 use super::export::ExportError;
 use super::guard::{GuardItem, Hold, Tally, kind};
 use super::import::{Coverage, Importer};
 use super::lease::HeldLease;
 use super::profile::StepKind;
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{Counted, ReadAhead};
 use super::rule::RuleSet;
 use super::run::{Progress, ProgressSink, Runner};
 use super::space::{ObjectId, ObjectKind};
@@ -67,6 +69,22 @@ pub async fn outlook(store: &dyn EngineStore, source: &dyn Connector) -> StoreRe
     Ok(ImportOutlook { delta, last_full, full_due })
 }
 
+/// The mark of what was counted when everything was read last: what is to be counted else is known by a full import.
+fn counted_mark(connector: &ConnectorName) -> String {
+    format!("counted:{connector}")
+}
+
+fn digest(counted: &Counted) -> i64 {
+    let mut sha = Sha256::new();
+    for (of, names) in counted {
+        for name in names {
+            sha.update(format!("{of}:{};", name.as_str().to_ascii_lowercase()));
+        }
+    }
+    let digest = sha.finalize();
+    i64::from_be_bytes(std::array::from_fn(|i| digest[i]))
+}
+
 fn full_import_mark(connector: &ConnectorName) -> String {
     format!("full-import:{connector}")
 }
@@ -86,6 +104,10 @@ impl SourceImport<'_> {
         let store = &*self.runner.store;
         let Some(watermark) = store.watermark(self.source.name()).await? else { return Ok(Start::Full) };
         let Some(reports) = self.source.delta_since(&watermark) else { return Ok(Start::Full) };
+        let counted = self.rules.counted(self.source.name());
+        if !counted.is_empty() && store.mark(&counted_mark(self.source.name())).await? != Some(digest(&counted)) {
+            return Ok(Start::Full);
+        }
         if !reports.complete() {
             let last = store.mark(&full_import_mark(self.source.name())).await?.map(Timestamp::from_millis);
             let now = self.runner.clock.now();
@@ -117,6 +139,7 @@ impl SourceImport<'_> {
             importer.settle().await?;
             if coverage == Coverage::Full {
                 store.set_mark(self.lease.epoch, &full_import_mark(name), began.millis()).await?;
+                store.set_mark(self.lease.epoch, &counted_mark(name), digest(&self.rules.counted(name))).await?;
             }
             self.read_stale(&mut importer).await?;
         }
@@ -143,9 +166,9 @@ impl SourceImport<'_> {
             ImportMode::Full => StepKind::FullImport.code(),
             ImportMode::Delta { .. } | ImportMode::Selected { .. } => StepKind::DeltaImport.code(),
         };
-        let request =
-            ImportRequest { mode, bases: self.runner.store.bases(name).await?, wanted: self.rules.wanted(name) };
-        let mut pages = ReadAhead::start(name.clone(), self.source.import(request).await?);
+        let bases = self.runner.store.bases(name).await?;
+        let request = ImportRequest { mode, bases, wanted: self.rules.wanted(name) };
+        let mut pages = ReadAhead::start(name.clone(), self.source.import(request).await?, self.rules.counted(name));
         while let Some(page) = pages.next().await? {
             importer.page(page).await?;
             self.lease.check()?;

@@ -61,6 +61,16 @@ pub struct LinkEnd {
     pub there: bool,
 }
 
+/// A group that a scope names, and that was found.
+#[derive(Clone, Debug)]
+pub struct KeptGroup {
+    pub connector: ConnectorName,
+    /// As the rules write it, folded.
+    pub named: String,
+    pub anchor: String,
+    pub group: ObjectId,
+}
+
 /// What a confirming import shows of one object of a target space.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
@@ -135,12 +145,20 @@ pub trait Synchronisation: Send + Sync {
     async fn members(&self, mvs: &[MvId]) -> StoreResult<Vec<SpaceObject>>;
     async fn metaverse(&self, ids: &[MvId]) -> StoreResult<Vec<MvObject>>;
     async fn due_metaverse(&self, limit: usize) -> StoreResult<Vec<MvId>>;
+    /// Makes due whose rules may say something else by now; without a time, all whose rules ask for the time.
+    async fn review(&self, epoch: LeaseEpoch, until: Option<Timestamp>) -> StoreResult<()>;
     async fn by_join_key(&self, keys: &[JoinKey]) -> StoreResult<Vec<(JoinKey, MvId)>>;
     /// Objects of a target space that no metaverse object holds.
     async fn adoptable(&self, connector: &ConnectorName, keys: &[JoinKey]) -> StoreResult<Vec<SpaceObject>>;
     async fn staged(&self, objects: &[ObjectId]) -> StoreResult<Vec<PendingExport>>;
     async fn waits(&self, objects: &[ObjectId]) -> StoreResult<Vec<(ObjectId, JoinKey)>>;
     async fn problems(&self, objects: &[ObjectId]) -> StoreResult<Vec<(ObjectId, Problem)>>;
+    /// The groups that scopes name, found before: folded names and anchors.
+    async fn kept_groups(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, String)>>;
+    /// Keeps the groups that were `found` now, and makes due all their members, and of the other `groups` who came or left.
+    async fn follow_groups(&self, epoch: LeaseEpoch, found: Vec<KeptGroup>, groups: &[ObjectId]) -> StoreResult<()>;
+    /// Who of `members` is in which of `groups`.
+    async fn memberships(&self, groups: &[ObjectId], members: &[ObjectId]) -> StoreResult<Vec<(ObjectId, ObjectId)>>;
     async fn commit_sync(&self, epoch: LeaseEpoch, batch: SyncBatch, targets: &[ConnectorName]) -> StoreResult<()>;
 }
 

@@ -382,3 +382,72 @@ async fn an_entry_with_an_unreadable_name_is_told_and_stops_nobody_else() {
     assert_eq!(page.unreadable, ["no name at all"]);
     assert!(page.last);
 }
+
+/// An entry with values of one attribute.
+fn entry_with(dn: &str, attribute: &str, values: &[&str]) -> Vec<u8> {
+    let values: Vec<u8> = values.iter().flat_map(|value| element(4, value.as_bytes())).collect();
+    let attribute = element(0x30, &[element(4, attribute.as_bytes()), element(0x31, &values)].concat());
+    element(0x64, &[element(4, dn.as_bytes()), element(0x30, &attribute)].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_told_in_pieces_is_read_to_its_end_or_not_at_all() {
+    const GROUP: &str = "cn=g";
+    let pieces: [&[(&str, &[&str])]; 3] = [
+        // As Active Directory tells it: the plain name empty, the first piece beside it.
+        &[("member;range=0-1", &["a", "b"]), ("member;range=2-2", &["c"]), ("member;range=3-*", &["d"])],
+        // A piece that does not go on.
+        &[("member;range=0-1", &["a", "b"]), ("member;range=0-1", &["a", "b"])],
+        &[("member;Range=0-*", &["a"])],
+    ];
+    let read = async |pieces: &'static [(&str, &[&str])]| {
+        let server = Scripted::start(Door::Ldaps, Vec::new(), move |id, nth| {
+            let (attribute, values) = pieces[nth.min(pieces.len() - 1)];
+            [message(id, &[entry_with(GROUP, attribute, values)]), message(id, &[result(DONE, 0)])].concat()
+        })
+        .await;
+        let mut connection = server.open().await.expect("opens");
+        let entry = connection.read(&GROUP.parse().expect("a name"), vec!["member".to_owned()]).await;
+        let entry = connection.complete(entry.expect("read").expect("there")).await?;
+        Ok::<_, LdapError>((entry.texts("member").map(str::to_owned).collect::<Vec<_>>(), entry.attributes.len()))
+    };
+    assert_eq!(read(pieces[0]).await.expect("complete"), (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 1));
+    assert!(matches!(read(pieces[1]).await, Err(LdapError::Malformed { .. })));
+    assert_eq!(read(pieces[2]).await.expect("complete"), (vec!["a".to_owned()], 1));
+}
+
+/// A control with a value, as the list behind a message.
+fn control(oid: &str, value: &[u8]) -> Vec<u8> {
+    element(0xa0, &element(0x30, &[element(4, oid.as_bytes()), element(4, value)].concat()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_says_how_removals_were_told_and_is_refused_where_the_control_is_ignored() {
+    use landbridge::ldap::{Phase, SyncChange};
+    const STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
+    const DONE_CONTROL: &str = "1.3.6.1.4.1.4203.1.9.1.3";
+    let state = element(0x30, &[vec![0x0a, 1, 1], element(4, &[7; 16])].concat());
+    let changed = move |id| message(id, &[entry("uid=x"), control(STATE, &state)]);
+    let done = |id, deletes: bool| {
+        let flag = if deletes { vec![1, 1, 0xff] } else { Vec::new() };
+        message(id, &[result(DONE, 0), control(DONE_CONTROL, &element(0x30, &[element(4, b"c"), flag].concat()))])
+    };
+    for (deletes, phase) in [(true, Phase::Deletes), (false, Phase::Unclear)] {
+        let changed = changed.clone();
+        let script = move |id, _| [changed(id), done(id, deletes)].concat();
+        let server = Scripted::start(Door::Ldaps, Vec::new(), script).await;
+        let mut connection = server.open().await.expect("opens");
+        let mut refresh = connection.refresh(&everything("dc=example"), Some(b"old")).await.expect("begins");
+        assert!(matches!(refresh.next().await, Ok(Some(SyncChange::Entry { id, .. })) if id == [7; 16]));
+        assert_eq!(refresh.next().await.expect("ends"), None);
+        let end = refresh.end().expect("it has ended");
+        assert_eq!((end.cookie.as_deref(), end.phase), (Some(&b"c"[..]), phase));
+        assert!(!connection.is_closed());
+    }
+    let ignored = |id, _| [message(id, &[entry("uid=x")]), message(id, &[result(DONE, 0)])].concat();
+    let server = Scripted::start(Door::Ldaps, Vec::new(), ignored).await;
+    let mut connection = server.open().await.expect("opens");
+    let mut refresh = connection.refresh(&everything("dc=example"), None).await.expect("begins");
+    assert!(matches!(refresh.next().await, Err(LdapError::ControlIgnored { .. })));
+    assert!(connection.is_closed(), "given up in the middle");
+}

@@ -86,6 +86,7 @@ impl Site {
         let parse = |dn: &String| dn.parse().expect("a dn");
         let ldap = LdapConnector::new(LdapConnectorSettings {
             name: "corp".parse().expect("a name"),
+            kind: "ldap".to_owned(),
             servers: vec![self.slapd.ldaps_url().parse().expect("a url")],
             trust: Trust::new(&[self.slapd.ca_file()]).expect("a CA"),
             account: ServiceAccount {

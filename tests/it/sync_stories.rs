@@ -1,9 +1,55 @@
 //! Sync stories on SQLite and PostgreSQL: what happens in the directory, and what the target then holds.
+//!
+//! Most are data: see [`stories`]. The acceptance scenarios of the field (reference, section 4.8) have the number of their row.
+//!
+//! The compatibility traps of the reference's section 14, and what tests each (`NN` and `trap-NN` are stories):
+//!
+//! | Trap | Test |
+//! |---|---|
+//! | 1 operator precedence | `sync-expr`: `operators_bind_as_shipped_rules_need` |
+//! | 2 ISNOTBITSET and ISBITNOTSET, numbers as numbers | `rule::tests`: `both_spellings_of_a_bit_that_is_not_set_are_one_operator`, `absent_attributes_fail_positive_tests_and_pass_their_negations` |
+//! | 3 contraries on absent attributes | `rule::tests`: `absent_attributes_fail_positive_tests_and_pass_their_negations` |
+//! | 4 null and authoritative null | 14; [`rule_flows`] |
+//! | 5 cloudFiltered is true or nothing | 13, trap-05; `rule::shipped_tests` |
+//! | 6 joined once | trap-06 |
+//! | 7 projection needs a join value | trap-07 |
+//! | 8 imported values | 15; `sync-expr`: `imported_values_are_those_of_the_last_import` |
+//! | 9 base64 of a string and of bytes | `sync-expr`: `vectors_of_the_field` |
+//! | 10 case of source anchors | trap-10 |
+//! | 11 linked mailboxes contribute no anchor | 01, 02 |
+//! | 12 a contact becomes a user | 04 |
+//! | 13 a renamed container | edge-container; real servers: `sync_delta` |
+//! | 14 placeholder names, quarantine, release | `store_tenant`: `a_duplicate_is_quarantined_and_released_with_the_value`; `tenant::unique` |
+//! | 15 no obsolescence after a partial read | 20; `an_aborted_or_empty_read_obsoletes_nothing` |
+//! | 16 merged values keep the target's own | [`rule_flows`]: `merged_values_come_together_and_those_of_the_target_stay` |
+//! | 17 Item, ItemOrNull, Switch | `sync-expr`: `vectors_of_the_field`, `only_what_is_chosen_is_evaluated_and_every_condition` |
+//! | 18 a join rule without conditions | trap-18 |
+//! | 19 absent and empty | `sync-expr`: `null_is_nothing_false_and_equal_to_itself` |
+//! | 20 password eligibility | trap-20, 01 |
+//! | 21 several join rules | trap-21 |
+//! | 22 state is no postal address | trap-22 |
+//!
+//! The edges of delta synchronisation (design, section 4):
+//!
+//! | Edge | Story |
+//! |---|---|
+//! | a metaverse change -> who waits for that join value | 08, 09 |
+//! | a reference target joined, filtered or gone -> its referrers | edge-referrers, 02 |
+//! | membership of a group named in a scope -> its members | edge-scope-group |
+//! | a container -> its subtree | edge-container |
+//! | a contributor lost -> the remaining contributors | 01, 04 |
+//! | target facts read back | 15 |
+//! | time | edge-time |
+//! | rules or parameters -> full synchronisation | edge-rules, 14 |
 
+mod edges;
+mod entries;
 mod removal;
 mod rule_flows;
 mod runs;
 mod scripted;
+mod stage;
+mod stories;
 mod world;
 
 use landbridge::sync::attribute::Value;

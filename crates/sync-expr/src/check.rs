@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ast::{Ast, AstKind};
 use crate::cell::Cell;
+use crate::clock;
 use crate::error::{ErrorKind, Fault};
 use crate::function::{self, Body, Form, Function, Parameter, Shape, Special};
 use crate::kinds::Kinds;
@@ -33,10 +34,14 @@ pub(crate) struct Program {
     pub root: Node,
     pub attributes: Vec<Box<str>>,
     pub parameters: BTreeSet<Box<str>>,
+    /// Attributes, by index, whose values it reads.
+    pub read: BTreeSet<usize>,
     /// Attributes, by index, that `Select` or `Where` goes through value by value.
     pub swept: BTreeSet<usize>,
     pub variables: usize,
     pub random: bool,
+    /// It asks for the time.
+    pub timed: bool,
 }
 
 pub(crate) fn check(ast: &Ast) -> Result<Program, Fault> {
@@ -45,8 +50,9 @@ pub(crate) fn check(ast: &Ast) -> Result<Program, Fault> {
     if result.kinds == Kinds::DATE {
         return Err(date_result().at(root.at));
     }
-    let Checker { attributes, parameters, swept, most, random, .. } = checker;
-    Ok(Program { root, attributes, parameters, swept, variables: most, random })
+    let Checker { attributes, parameters, read, swept, most, random, .. } = checker;
+    let timed = clock::reads_clock(&root);
+    Ok(Program { root, attributes, parameters, read, swept, variables: most, random, timed })
 }
 
 pub(crate) fn date_result() -> Fault {
@@ -57,6 +63,7 @@ pub(crate) fn date_result() -> Fault {
 struct Checker {
     attributes: Vec<Box<str>>,
     parameters: BTreeSet<Box<str>>,
+    read: BTreeSet<usize>,
     swept: BTreeSet<usize>,
     sweeping: bool,
     scope: Vec<(String, Type)>,
@@ -82,6 +89,7 @@ impl Checker {
             AstKind::Authoritative => (Op::Authoritative, one(Kinds::NONE)),
             AstKind::Attribute(name) => {
                 let index = self.attribute(name);
+                self.read.insert(index);
                 (Op::Attribute(index), Type { kinds: Kinds::STORABLE, shape: Shape::Either })
             }
             AstKind::Parameter(name) => {
@@ -236,6 +244,7 @@ impl Checker {
             }
             Special::Imported => {
                 let index = self.attribute(attribute_name(function, &arguments[0])?);
+                self.read.insert(index);
                 (Op::Imported(index), Type { kinds: Kinds::STORABLE, shape: Shape::Either })
             }
             Special::Count => {

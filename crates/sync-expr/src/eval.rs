@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use crate::cell::{Cell, Data};
 use crate::check::{argument_name, mismatch};
+use crate::clock::is_order;
 use crate::dn;
 use crate::error::{ErrorKind, Fault};
 use crate::function::{Body, Form, Function};
@@ -67,6 +68,9 @@ impl<'a> Run<'a> {
             }
             Op::Binary(operator, operands) => {
                 let mut data = [self.evaluate(&operands[0])?, self.evaluate(&operands[1])?];
+                if let Some(watch) = self.watch.as_mut().filter(|_| is_order(*operator)) {
+                    watch.compared(self.context.now(), operands, &data);
+                }
                 self.side_by_side(node.at, &mut data, &mut |_, cells| binary(*operator, cells))
             }
             Op::If(parts) => {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::cell::{Cell, Data};
 use crate::check::{Program, check, date_result};
+use crate::clock::{self, NextChange, Watch};
 use crate::context::Context;
 use crate::error::{Error, Fault};
 use crate::eval::is_constant;
@@ -46,6 +47,12 @@ impl Expression {
         &self.program.attributes
     }
 
+    /// The attributes of which it asks nothing but how many values they have (`ValueCount`).
+    pub fn merely_counted_attributes(&self) -> impl Iterator<Item = &str> {
+        let counted = self.program.attributes.iter().enumerate().filter(|(i, _)| !self.program.read.contains(i));
+        counted.map(|(_, name)| &**name)
+    }
+
     /// The attributes whose values it goes through one by one, with `Select` or `Where`: such a flow costs all values
     /// of the attribute, not what changed.
     pub fn swept_attributes(&self) -> impl Iterator<Item = &str> {
@@ -60,6 +67,26 @@ impl Expression {
     /// Whether each evaluation may yield something else (`Guid`, `RandomNum`): only for flows that are applied once.
     pub fn is_apply_once_only(&self) -> bool {
         self.program.random
+    }
+
+    /// Whether it asks for the time.
+    pub fn reads_clock(&self) -> bool {
+        self.program.timed
+    }
+
+    /// When an evaluation on the same object may come out otherwise than one at the time of the context.
+    pub fn next_change(&self, context: &dyn Context) -> NextChange {
+        if !self.program.timed {
+            return NextChange::Never;
+        }
+        if clock::is_free(&self.program.root) {
+            return NextChange::Anytime;
+        }
+        let mut run = Run::new(context, &self.program.attributes, self.program.variables);
+        run.watch = Some(Watch::default());
+        // An error stands until one of the comparisons before it turns over.
+        drop(run.evaluate(&self.program.root));
+        run.watch.map_or(NextChange::Never, |watch| watch.next())
     }
 
     /// Evaluates the expression on one object.

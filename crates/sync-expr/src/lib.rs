@@ -44,6 +44,7 @@
 mod ast;
 mod cell;
 mod check;
+mod clock;
 mod context;
 mod dn;
 mod error;
@@ -60,6 +61,7 @@ mod run;
 mod token;
 mod value;
 
+pub use clock::NextChange;
 pub use context::Context;
 pub use dn::is_distinguished_name;
 pub use error::{Error, ErrorKind};

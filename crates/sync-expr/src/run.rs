@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use crate::cell::{Cell, Data};
+use crate::clock::Watch;
 use crate::context::Context;
 use crate::error::{ErrorKind, Fault};
 use crate::limits;
@@ -14,6 +15,8 @@ pub(crate) struct Run<'a> {
     pub context: &'a dyn Context,
     pub attributes: &'a [Box<str>],
     pub variables: Vec<Data<'a>>,
+    /// Of an evaluation that asks when it would come out otherwise.
+    pub watch: Option<Watch>,
     steps: u64,
     bytes: usize,
 }
@@ -23,7 +26,7 @@ pub(crate) struct Args<'c, 'a>(pub &'c mut [Cell<'a>]);
 
 impl<'a> Run<'a> {
     pub fn new(context: &'a dyn Context, attributes: &'a [Box<str>], variables: usize) -> Self {
-        Self { context, attributes, variables: vec![Data::NULL; variables], steps: 0, bytes: 0 }
+        Self { context, attributes, variables: vec![Data::NULL; variables], watch: None, steps: 0, bytes: 0 }
     }
 
     /// Counts work: one step and what is read.

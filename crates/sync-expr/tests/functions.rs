@@ -424,6 +424,10 @@ fn an_expression_tells_what_it_reads() {
     assert_eq!(expression.parameters().collect::<Vec<_>>(), ["limit"]);
     assert_eq!(expression.swept_attributes().collect::<Vec<_>>(), ["member"]);
     assert!(!expression.is_apply_once_only());
+    assert!(!expression.reads_clock());
+    assert_eq!(expression.merely_counted_attributes().count(), 0, "the members are read, too");
+    let counting = Expression::compile("IIF(ValueCount(\"member\") > 5, [mail], NULL)").expect("it compiles");
+    assert_eq!(counting.merely_counted_attributes().collect::<Vec<_>>(), ["member"]);
     assert_eq!(expression.text(), text);
     for random in ["Guid()", "IIF(False, CStr(RandomNum(1, 2)), NULL)"] {
         assert!(Expression::compile(random).is_ok_and(|e| e.is_apply_once_only()), "{random}");

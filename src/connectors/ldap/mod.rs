@@ -84,7 +84,7 @@ impl Connector for LdapConnector {
             server_incarnation: true,
             disabled_when: self.settings.disabled_when.clone(),
             parameters: self.settings.parameters(),
-            ..Capabilities::source("ldap")
+            ..Capabilities::source(&self.settings.kind)
         }
     }
 

@@ -19,6 +19,8 @@ pub const CONTAINER: &str = "container";
 #[derive(Clone, Debug)]
 pub struct LdapConnectorSettings {
     pub name: ConnectorName,
+    /// The word by which rules address it: `ldap`, or `ad`.
+    pub kind: String,
     /// Asked in this order; the first that answers serves the whole import. Deltas stay with the server that served the full
     /// import before them.
     pub servers: Vec<ServerUrl>,
@@ -135,10 +137,31 @@ impl LdapConnectorSettings {
 
     /// inetOrgPerson people and groupOfNames groups. What the rules read is added to it by every import.
     pub fn usual_types() -> Vec<ObjectType> {
-        vec![
-            ObjectType::plain("user", Filter::equal("objectClass", "inetOrgPerson")),
-            ObjectType::plain("group", Filter::equal("objectClass", "groupOfNames")),
+        Self::types(Filter::equal("objectClass", "inetOrgPerson"), Filter::equal("objectClass", "groupOfNames"))
+    }
+
+    /// What the rules of kind `ldap` know: people, then groups.
+    pub fn types(users: Filter, groups: Filter) -> Vec<ObjectType> {
+        vec![ObjectType::plain("user", users), ObjectType::plain("group", groups)]
+    }
+
+    /// What the rules of kind `ad` know of Active Directory: people come before whom groups refer to. A computer is a
+    /// user by its object classes, and here it is none.
+    pub fn types_of_active_directory(users: &Filter, groups: &Filter) -> Vec<ObjectType> {
+        let class = |name: &str| Filter::equal("objectClass", name);
+        let is_not = |name: &str| Filter::not(class(name));
+        let people = Filter::and([users.clone(), is_not("computer"), is_not("inetOrgPerson")]);
+        [
+            ("user", people),
+            ("inetOrgPerson", Filter::and([users.clone(), class("inetOrgPerson")])),
+            ("contact", class("contact")),
+            ("foreignSecurityPrincipal", class("foreignSecurityPrincipal")),
+            ("computer", class("computer")),
+            ("group", groups.clone()),
         ]
+        .into_iter()
+        .map(|(name, filter)| ObjectType::plain(name, filter))
+        .collect()
     }
 
     /// Adds what the rules read to what the settings list.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, Timestamp};
 use crate::store::StoreError;
 use crate::store::rows::Row;
 use crate::sync::attribute::Attribute;
@@ -72,6 +72,7 @@ pub fn mv_object(row: Row<'_>) -> StoreResult<MvObject> {
         object_type: row.get("object_type"),
         attributes: Arc::new(json(row, "attributes")?),
         due: row.get::<i64, _>("due") != 0,
+        review: row.get::<Option<i64>, _>("review_at").map(Timestamp::from_millis),
     })
 }
 

@@ -4,6 +4,7 @@ use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::store::audit::AuditLog;
 use crate::sync::guard::Hold;
 use crate::sync::run::{RunEvents, RunOutcome, RunRecord, StepRecord};
+use crate::sync::synchronise::DELTA_MISSED;
 
 /// Writes what the engine did to the audit log.
 #[derive(Clone, Debug)]
@@ -36,7 +37,8 @@ impl RunEvents for AuditedRuns {
         };
         let exported = sum("export");
         // A cycle that changed nothing every two minutes would bury everything else.
-        let idle = run.outcome == RunOutcome::Completed && exported == 0;
+        let missed: i64 = steps.iter().filter_map(|step| step.counters.get(DELTA_MISSED)).sum();
+        let idle = run.outcome == RunOutcome::Completed && exported == 0 && missed == 0;
         if idle {
             return;
         }
@@ -51,6 +53,9 @@ impl RunEvents for AuditedRuns {
             .with("rules", run.rules)
             .with("by", run.by.as_str())
             .with("exported", exported);
+        if missed > 0 {
+            event = event.with("delta_missed", missed);
+        }
         if let Some(detail) = &run.detail {
             event = event.because(detail.clone());
         }

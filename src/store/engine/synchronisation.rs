@@ -5,14 +5,15 @@ use super::decode::{self, EXPORT, OBJECT, to_json};
 use super::session::SqlEngine;
 use super::spaces::ids;
 use crate::identity::ConnectorName;
-use crate::identity::LeaseEpoch;
+use crate::identity::{LeaseEpoch, Timestamp};
 use crate::store::statement::{Arg, RowArgs, Statement, in_list, in_rows, insert, update};
 use crate::sync::change_set::SyncBatch;
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
+use crate::sync::rule::MEMBER;
 use crate::sync::space::{ObjectId, PendingExport, SpaceObject};
-use crate::sync::store::{StoreResult, Synchronisation, Walk};
+use crate::sync::store::{KeptGroup, StoreResult, Synchronisation, Walk};
 
 #[async_trait::async_trait]
 impl Synchronisation for SqlEngine {
@@ -40,7 +41,7 @@ impl Synchronisation for SqlEngine {
     }
 
     async fn metaverse(&self, wanted: &[MvId]) -> StoreResult<Vec<MvObject>> {
-        let sql = "SELECT id, object_type, attributes, due FROM mv_object WHERE id IN ({})";
+        let sql = "SELECT id, object_type, attributes, due, review_at FROM mv_object WHERE id IN ({})";
         let rows = self.all_rows("reading the metaverse", in_list(sql, &[], mv_ids(wanted))).await?;
         rows.iter().map(decode::mv_object).collect()
     }
@@ -49,6 +50,16 @@ impl Synchronisation for SqlEngine {
         let sql = "SELECT id FROM mv_object WHERE due = 1 ORDER BY id LIMIT $1";
         let rows = self.rows("reading the metaverse", Statement::new(sql, vec![(limit as i64).into()])).await?;
         Ok(rows.iter().map(|row| MvId(row.get(0))).collect())
+    }
+
+    async fn review(&self, epoch: LeaseEpoch, until: Option<Timestamp>) -> StoreResult<()> {
+        let mut sql = "UPDATE mv_object SET due = 1 WHERE due = 0 AND review_at IS NOT NULL".to_owned();
+        let mut args = Vec::new();
+        if let Some(until) = until {
+            sql += " AND review_at <= $1";
+            args.push(until.millis().into());
+        }
+        self.write(epoch, vec![Statement::new(sql, args)]).await.map(drop)
     }
 
     async fn by_join_key(&self, keys: &[JoinKey]) -> StoreResult<Vec<(JoinKey, MvId)>> {
@@ -87,6 +98,44 @@ impl Synchronisation for SqlEngine {
                 Ok((ObjectId(row.get("object")), Problem::new(code, row.get::<String, _>("detail"))))
             })
             .collect()
+    }
+
+    async fn kept_groups(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, String)>> {
+        let sql = "SELECT named, anchor FROM scope_group WHERE connector = $1";
+        let rows = self.rows("reading named groups", Statement::new(sql, vec![connector.as_str().into()])).await?;
+        Ok(rows.iter().map(|row| (row.get("named"), row.get("anchor"))).collect())
+    }
+
+    async fn follow_groups(&self, epoch: LeaseEpoch, found: Vec<KeptGroup>, groups: &[ObjectId]) -> StoreResult<()> {
+        let members = |which: &str| {
+            format!(
+                "UPDATE space_object SET due = 1 WHERE due = 0 AND kind = 'object' AND id IN \
+                 (SELECT target FROM space_link WHERE {which} attribute = '{MEMBER}' AND owner IN ({{}}))"
+            )
+        };
+        let all: Vec<ObjectId> = found.iter().map(|kept| kept.group).collect();
+        let rows = found
+            .into_iter()
+            .map(|kept| vec![kept.connector.as_str().into(), kept.named.into(), kept.anchor.into()])
+            .collect();
+        let mut statements = insert(
+            "scope_group (connector, named, anchor)",
+            rows,
+            "ON CONFLICT (connector, named) DO UPDATE SET anchor = excluded.anchor",
+        );
+        statements.extend(in_list(&members(""), &[], ids(&all)));
+        statements.extend(in_list(&members("due = 1 AND"), &[], ids(groups)));
+        self.write(epoch, statements).await.map(drop)
+    }
+
+    async fn memberships(&self, groups: &[ObjectId], members: &[ObjectId]) -> StoreResult<Vec<(ObjectId, ObjectId)>> {
+        let groups = groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT owner, target FROM space_link WHERE attribute = '{MEMBER}' AND state <> 'removed' \
+             AND owner IN ({groups}) AND target IN ({{}})"
+        );
+        let rows = self.all_rows("reading memberships", in_list(&sql, &[], ids(members))).await?;
+        Ok(rows.iter().map(|row| (ObjectId(row.get(0)), ObjectId(row.get(1)))).collect())
     }
 
     async fn commit_sync(&self, epoch: LeaseEpoch, batch: SyncBatch, _targets: &[ConnectorName]) -> StoreResult<()> {
@@ -179,12 +228,14 @@ fn metaverse(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<
             object.object_type.as_str().into(),
             to_json(&*object.attributes)?.into(),
             object.due.into(),
+            object.review.map(Timestamp::millis).into(),
         ]);
     }
     statements.extend(insert(
-        "mv_object (id, object_type, attributes, due)",
+        "mv_object (id, object_type, attributes, due, review_at)",
         rows,
-        "ON CONFLICT (id) DO UPDATE SET attributes = excluded.attributes, due = excluded.due",
+        "ON CONFLICT (id) DO UPDATE SET attributes = excluded.attributes, due = excluded.due, \
+         review_at = excluded.review_at",
     ));
     statements.extend(in_list("DELETE FROM mv_object WHERE id IN ({})", &[], mv_ids(&batch.mv_removed)));
     let key = |(key, mv): &(JoinKey, MvId)| vec![Arg::from(key.as_str()), mv.0.into()];

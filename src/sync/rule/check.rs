@@ -220,13 +220,22 @@ impl Checker {
         reads: &[String],
     ) -> Option<Clause> {
         let (at, table) = (clause.span().start, clause.get_ref());
-        if self.holds_links(direction, reads, &table.attribute) {
-            self.say(source, at, format!("`{}` holds references: a scope cannot see them", table.attribute));
+        if table.operator.takes_group() {
+            return self.clause_of_group(source, at, table, direction);
+        }
+        let Some(attribute) = &table.attribute else {
+            self.say(source, at, "this operator needs an `attribute`");
+            return None;
+        };
+        if self.holds_links(direction, reads, attribute) {
+            let message =
+                format!("`{attribute}` holds references: a scope sees them by ISMEMBEROF and ISNOTMEMBEROF alone");
+            self.say(source, at, message);
             return None;
         }
         match (table.operator.takes_value(), &table.value) {
             (true, Some(value)) => {
-                let clause = Clause::new(table.attribute.clone(), table.operator, value);
+                let clause = Clause::new(attribute.clone(), table.operator, value);
                 match clause.parameter() {
                     Some(name) if !self.knows_parameter(name) => {
                         self.say(source, at, unknown_parameter(name));
@@ -240,13 +249,37 @@ impl Checker {
                 }
                 Some(clause)
             }
-            (false, None) => Some(Clause::new(table.attribute.clone(), table.operator, "")),
+            (false, None) => Some(Clause::new(attribute.clone(), table.operator, "")),
             (true, None) => {
                 self.say(source, at, "this operator needs a `value`");
                 None
             }
             (false, Some(_)) => {
                 self.say(source, at, "ISNULL and ISNOTNULL take no `value`");
+                None
+            }
+        }
+    }
+
+    fn clause_of_group(
+        &mut self,
+        source: &RuleSource,
+        at: usize,
+        table: &ClauseTable,
+        direction: Direction,
+    ) -> Option<Clause> {
+        if direction == Direction::Outbound {
+            self.say(
+                source,
+                at,
+                "ISMEMBEROF and ISNOTMEMBEROF ask for groups of a connector space: they are for inbound rules",
+            );
+            return None;
+        }
+        match table.value.as_deref().map(str::parse) {
+            Some(Ok(group)) => Some(Clause::of_group(table.operator, group)),
+            Some(Err(_)) | None => {
+                self.say(source, at, "this operator needs the distinguished name of a group as its `value`");
                 None
             }
         }
@@ -352,11 +385,17 @@ impl Checker {
                 "`Guid` and `RandomNum` would change with every run: the flow needs apply_once = true",
             );
         }
+        let counted: BTreeSet<&str> = match direction {
+            Direction::Inbound => expression.merely_counted_attributes().collect(),
+            Direction::Outbound => BTreeSet::new(),
+        };
         for name in expression.attributes() {
             let attribute = Attribute::from(&**name);
-            if self.holds_links(direction, reads, &attribute) {
-                let message =
-                    format!("`{name}` holds references: expressions cannot see them, a `reference` flow carries them");
+            if self.holds_links(direction, reads, &attribute) && !counted.contains(&**name) {
+                let message = format!(
+                    "`{name}` holds references: inbound expressions count them with ValueCount, and a `reference` flow \
+                     carries them"
+                );
                 self.say(source, at, message);
             }
             if direction == Direction::Inbound && name.eq_ignore_ascii_case("dn") {
@@ -364,7 +403,8 @@ impl Checker {
                 self.say(source, at, message);
             }
         }
-        (self.faults.len() == before).then(|| Formula::new(expression, &self.syntaxes))
+        let links = |name: &Attribute| self.holds_links(direction, reads, name);
+        (self.faults.len() == before).then(|| Formula::new(expression, &self.syntaxes, links))
     }
 
     /// All flows to one attribute come together in one way (reference, section 2.4).

@@ -81,7 +81,8 @@ impl SpaceTypes {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClauseTable {
-    pub attribute: Attribute,
+    /// Not of operators that take a group.
+    pub attribute: Option<Attribute>,
     pub operator: Operator,
     pub value: Option<String>,
 }

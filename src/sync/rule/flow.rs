@@ -136,6 +136,25 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Whether what it says depends on the time. What is applied once stays as it was then.
+    pub fn reads_clock(&self) -> bool {
+        !self.apply_once && matches!(&self.kind, FlowKind::Expression(formula) if formula.reads_clock())
+    }
+
+    /// The reference attributes of which it reads how many values they have.
+    pub fn counts(&self) -> &[Attribute] {
+        match &self.kind {
+            FlowKind::Expression(formula) => formula.counted(),
+            FlowKind::Direct { .. }
+            | FlowKind::SourceAnchor { .. }
+            | FlowKind::Constant { .. }
+            | FlowKind::AccountEnabled
+            | FlowKind::Reference { .. } => &[],
+        }
+    }
+}
+
 fn anchor(values: &[Value], name: &Attribute, encoding: AnchorEncoding) -> Result<Option<Value>, FlowError> {
     let value = match values {
         [] => return Ok(None),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sync_expr::{Error, ErrorKind, Expression, Values};
+use sync_expr::{Error, ErrorKind, Expression, NextChange, Values};
 
 use super::parameters::Parameters;
 use super::source::Source;
@@ -23,6 +23,14 @@ pub struct Formula {
     expression: Arc<Expression>,
     /// In the order of the expression.
     attributes: Arc<[(Attribute, Syntax)]>,
+    /// Reference attributes whose values it counts.
+    counted: Arc<[Attribute]>,
+}
+
+/// The attribute under which an object of a space keeps how many references it shows of `name`: no plain attribute can
+/// have this name.
+pub fn count_of(name: &Attribute) -> Attribute {
+    Attribute::new(format!("{name};count"))
 }
 
 /// What an expression has to say, in values of the engine.
@@ -48,6 +56,11 @@ impl RunFacts {
     pub fn new(started: Timestamp, rng: StdRng) -> Self {
         let started = DateTime::from_timestamp_millis(started.millis()).unwrap_or_default();
         Self { started, rng: Mutex::new(rng) }
+    }
+
+    /// What `Now` tells.
+    pub fn started(&self) -> Timestamp {
+        Timestamp::from_millis(self.started.timestamp_millis())
     }
 }
 
@@ -77,14 +90,16 @@ pub enum FormulaError {
 }
 
 impl Formula {
-    pub fn new(expression: Expression, syntaxes: &Syntaxes) -> Self {
+    /// Of the attributes that it merely counts, those that are `links` hold references.
+    pub fn new(expression: Expression, syntaxes: &Syntaxes, links: impl Fn(&Attribute) -> bool) -> Self {
         let attribute = |name: &str| {
             let name = Attribute::from(name);
             let syntax = syntaxes.of(&name);
             (name, syntax)
         };
         let attributes = expression.attributes().iter().map(|name| attribute(name)).collect();
-        Self { expression: Arc::new(expression), attributes }
+        let counted = expression.merely_counted_attributes().map(Attribute::from).filter(links).collect();
+        Self { expression: Arc::new(expression), attributes, counted }
     }
 
     pub fn expression(&self) -> &Expression {
@@ -93,7 +108,21 @@ impl Formula {
 
     /// The attributes it reads of the object.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
-        self.attributes.iter().map(|(name, _)| name)
+        self.attributes.iter().map(|(name, _)| name).filter(|name| !self.counted.contains(name))
+    }
+
+    /// The reference attributes whose values it counts.
+    pub fn counted(&self) -> &[Attribute] {
+        &self.counted
+    }
+
+    pub fn reads_clock(&self) -> bool {
+        self.expression.reads_clock()
+    }
+
+    /// When it may say something else of the same object.
+    pub fn next_change(&self, surroundings: &Surroundings<'_>) -> NextChange {
+        self.expression.next_change(&Context { formula: self, of: surroundings })
     }
 
     pub fn evaluate(&self, surroundings: &Surroundings<'_>) -> Result<Yield, FormulaError> {
@@ -155,6 +184,15 @@ impl Context<'_> {
 impl sync_expr::Context for Context<'_> {
     fn attribute(&self, index: usize, _: &str) -> Values<'_> {
         self.values(index, |source, name| source.values(name))
+    }
+
+    fn count(&self, index: usize, _: &str) -> usize {
+        let Some((name, _)) = self.formula.attributes.get(index) else { return 0 };
+        if !self.formula.counted.contains(name) {
+            return self.values(index, |source, name| source.values(name)).len();
+        }
+        let count = self.of.source.values(&count_of(name)).first().and_then(|value| value.as_text().parse().ok());
+        count.unwrap_or_default()
     }
 
     fn imported(&self, index: usize, _: &str) -> Values<'_> {

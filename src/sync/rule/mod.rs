@@ -17,10 +17,10 @@ mod tests;
 
 pub use file::{RuleSource, parse};
 pub use flow::{AnchorEncoding, Flow, FlowError, FlowKind, Merge, Take};
-pub use formula::{Formula, FormulaError, RunFacts, Yield};
+pub use formula::{Formula, FormulaError, RunFacts, Yield, count_of};
 pub use parameters::{CONNECTOR_ID, Parameters};
 pub use place::RuleFileError;
-pub use scope::{Clause, Operator, Scope};
-pub use set::{ANY_TYPE, ConnectorKind, Direction, Join, JoinClause, LinkType, Rule, RuleSet, names};
+pub use scope::{Clause, MEMBER_OF, Operator, Scope};
+pub use set::{ANY_TYPE, ConnectorKind, Direction, GROUP, Join, JoinClause, LinkType, MEMBER, Rule, RuleSet, names};
 pub use source::Source;
 pub use syntax::{Syntax, Syntaxes};

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 
 use super::parameters::Parameters;
-use crate::identity::fold;
+use crate::identity::{DistinguishedName, fold};
 use crate::sync::attribute::{Attribute, Value};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,16 @@ enum Operand {
     Text(Wanted),
     /// A `%parameter%`.
     Parameter(String),
+    /// A group of the connector space, in which the object is or is not.
+    Group {
+        named: DistinguishedName,
+        folded: String,
+    },
 }
+
+/// The attribute under which the engine tells, of an object that rules are applied to, the groups that scopes name and
+/// that it is a direct member of: their names as the rules write them, folded. No directory has one of this name.
+pub const MEMBER_OF: &str = "member of";
 
 /// A text in the forms that comparisons use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +87,11 @@ pub enum Operator {
     /// The field writes it both ways.
     #[serde(rename = "ISNOTBITSET", alias = "ISBITNOTSET")]
     IsNotBitSet,
+    /// The value is the DN of a group; direct membership counts.
+    #[serde(rename = "ISMEMBEROF")]
+    IsMemberOf,
+    #[serde(rename = "ISNOTMEMBEROF")]
+    IsNotMemberOf,
 }
 
 impl Operator {
@@ -88,6 +102,10 @@ impl Operator {
     pub fn takes_bits(self) -> bool {
         matches!(self, Self::IsBitSet | Self::IsNotBitSet)
     }
+
+    pub fn takes_group(self) -> bool {
+        matches!(self, Self::IsMemberOf | Self::IsNotMemberOf)
+    }
 }
 
 impl Scope {
@@ -97,8 +115,17 @@ impl Scope {
         self.groups.is_empty() || self.groups.iter().any(|group| group.iter().all(holds))
     }
 
+    /// The attributes that it reads of the object itself.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
-        self.groups.iter().flatten().map(|clause| &clause.attribute)
+        self.groups.iter().flatten().filter(|clause| !clause.operator.takes_group()).map(|clause| &clause.attribute)
+    }
+
+    /// The groups whose members it tells apart.
+    pub fn named_groups(&self) -> impl Iterator<Item = &DistinguishedName> {
+        self.groups.iter().flatten().filter_map(|clause| match &clause.value {
+            Operand::Group { named, .. } => Some(named),
+            Operand::Text(_) | Operand::Parameter(_) => None,
+        })
     }
 }
 
@@ -119,11 +146,17 @@ impl Clause {
         Self { attribute: attribute.into(), operator, value }
     }
 
+    /// Of an operator that takes a group.
+    pub fn of_group(operator: Operator, named: DistinguishedName) -> Self {
+        let folded = named.folded();
+        Self { attribute: MEMBER_OF.into(), operator, value: Operand::Group { named, folded } }
+    }
+
     /// The parameter that its value names.
     pub fn parameter(&self) -> Option<&str> {
         match &self.value {
             Operand::Parameter(name) => Some(name),
-            Operand::Text(_) => None,
+            Operand::Text(_) | Operand::Group { .. } => None,
         }
     }
 
@@ -135,6 +168,10 @@ impl Clause {
                 Some(text) => self.compares(&Wanted::new(text), values),
                 None => self.compares(&Wanted::new(""), &[]),
             },
+            Operand::Group { folded, .. } => {
+                let is_member = values.iter().any(|value| value.as_text() == folded);
+                is_member == (self.operator == Operator::IsMemberOf)
+            }
         }
     }
 
@@ -147,8 +184,8 @@ impl Clause {
         };
         let text = wanted.folded.as_str();
         match self.operator {
-            Operator::Equal | Operator::IsIn => any(&|value| value == text),
-            Operator::NotEqual | Operator::IsNotIn => !any(&|value| value == text),
+            Operator::Equal | Operator::IsIn | Operator::IsMemberOf => any(&|value| value == text),
+            Operator::NotEqual | Operator::IsNotIn | Operator::IsNotMemberOf => !any(&|value| value == text),
             Operator::LessThan => ordered(Ordering::is_lt),
             Operator::LessThanOrEqual => ordered(Ordering::is_le),
             Operator::GreaterThan => ordered(Ordering::is_gt),

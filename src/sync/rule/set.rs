@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use sync_expr::NextChange;
 
 use super::flow::{Flow, FlowError, FlowKind};
-use super::formula::{RDN, RunFacts, Yield};
+use super::formula::{RDN, RunFacts, Surroundings, Yield};
 use super::parameters::{CONNECTOR_ID, Parameters};
 use super::scope::Scope;
 use super::source::Source;
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, DistinguishedName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes, Value, single};
 use crate::sync::connector::{Capabilities, Wanted};
 use crate::sync::join_key::JoinKey;
@@ -48,6 +49,10 @@ pub enum LinkType {
     /// Joins what exists, and keeps the metaverse object alive as a provision rule does.
     StickyJoin,
 }
+
+/// The type of groups in connector spaces, and the reference attribute in which they name their members.
+pub const GROUP: &str = "group";
+pub const MEMBER: &str = "member";
 
 /// The metaverse type of an inbound join rule that joins whatever it finds.
 pub const ANY_TYPE: &str = "*";
@@ -107,13 +112,46 @@ pub struct RuleSet {
     parameters: BTreeMap<ConnectorName, Parameters>,
     /// What outbound rules write, by connector and type of its space.
     managed: BTreeMap<ConnectorName, BTreeMap<String, BTreeSet<Attribute>>>,
+    /// Metaverse attributes by which inbound rules join.
+    joined_by: BTreeSet<Attribute>,
+    reads_clock: bool,
     run: Arc<RunFacts>,
 }
 
 impl RuleSet {
     pub(super) fn new(mut rules: Vec<Rule>, set_parameters: Parameters) -> Self {
         rules.sort_by_key(|rule| rule.precedence);
-        Self { rules, set_parameters, ..Self::default() }
+        let inbound = rules.iter().filter(|rule| rule.direction == Direction::Inbound);
+        let clauses = inbound.flat_map(|rule| &rule.joins).flat_map(|join| &join.clauses);
+        let joined_by = clauses.map(|clause| clause.metaverse.clone()).collect();
+        let reads_clock = rules.iter().flat_map(|rule| &rule.flows).any(Flow::reads_clock);
+        Self { rules, set_parameters, joined_by, reads_clock, ..Self::default() }
+    }
+
+    /// Whether what some flow says depends on the time.
+    pub fn reads_clock(&self) -> bool {
+        self.reads_clock
+    }
+
+    /// The time that `Now` tells.
+    pub fn now(&self) -> Timestamp {
+        self.run.started()
+    }
+
+    /// When `flow` may say something else of the same object.
+    pub fn next_change(&self, flow: &Flow, connector: &ConnectorName, source: Source<'_>) -> NextChange {
+        match &flow.kind {
+            FlowKind::Expression(formula) if flow.reads_clock() => {
+                let parameters = self.parameters_of(connector);
+                formula.next_change(&Surroundings { source, parameters, run: &self.run })
+            }
+            _ => NextChange::Never,
+        }
+    }
+
+    /// Whether inbound rules join by a metaverse attribute.
+    pub fn is_joined_by(&self, attribute: &Attribute) -> bool {
+        self.joined_by.contains(attribute)
     }
 
     /// The same rules for one run: its start is what `Now` tells.
@@ -259,6 +297,7 @@ impl RuleSet {
             of_type.attributes.extend(rule.joins.iter().flat_map(|join| &join.clauses).map(|c| c.space.clone()));
             for flow in &rule.flows {
                 of_type.attributes.extend(flow.reads().into_iter().filter(|name| name.as_str() != RDN).cloned());
+                of_type.references.extend(flow.counts().iter().cloned());
                 if let FlowKind::Reference { source } = &flow.kind {
                     of_type.references.insert(source.clone());
                 }
@@ -276,7 +315,28 @@ impl RuleSet {
                 };
             }
         }
+        if self.named_groups(connector).next().is_some() {
+            wanted.entry(GROUP.to_owned()).or_default().references.insert(MEMBER.into());
+        }
         wanted
+    }
+
+    /// The reference attributes of a connector's objects that inbound rules count, by object type.
+    pub fn counted(&self, connector: &ConnectorName) -> BTreeMap<String, BTreeSet<Attribute>> {
+        let mut counted: BTreeMap<String, BTreeSet<Attribute>> = BTreeMap::new();
+        for rule in self.rules.iter().filter(|r| r.direction == Direction::Inbound && self.is_for(r, connector)) {
+            let names: Vec<Attribute> = rule.flows.iter().flat_map(|flow| flow.counts().iter().cloned()).collect();
+            if !names.is_empty() {
+                counted.entry(rule.space_type.clone()).or_default().extend(names);
+            }
+        }
+        counted
+    }
+
+    /// The groups of a connector space that scopes name.
+    pub fn named_groups(&self, connector: &ConnectorName) -> impl Iterator<Item = &DistinguishedName> {
+        let inbound = self.rules.iter().filter(|rule| rule.direction == Direction::Inbound);
+        inbound.filter(|rule| self.is_for(rule, connector)).flat_map(|rule| rule.scope.named_groups())
     }
 
     /// Every key by which an object of a target space may be known under `value`, whatever its type.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sync::attribute::{Attributes, Value};
+use crate::sync::attribute::{Attribute, Attributes, Value};
 use crate::sync::connector::DisabledTest;
 
 fn flow(target: &str, kind: FlowKind) -> Flow {
@@ -226,15 +226,52 @@ fn faults_of_expressions_are_told_at_their_place_in_the_file() {
 fn references_are_seen_by_reference_flows_alone() {
     let told = faults(
         "scope = [[{ attribute = \"member\", operator = \"ISNOTNULL\" }]]\n\n[[rule.flow]]\ntarget = \"member\"\nreference = \"member\"\n\n\
-         [[rule.flow]]\ntarget = \"count\"\nexpression = 'Count([member])'\n",
+         [[rule.flow]]\ntarget = \"count\"\nexpression = 'Count([member])'\n\n\
+         [[rule.flow]]\ntarget = \"memberCount\"\nexpression = 'ValueCount(\"member\")'\n",
     );
     assert_eq!(
         told,
         [
-            "people.toml:11:11: `member` holds references: a scope cannot see them",
-            "people.toml:19:14: `member` holds references: expressions cannot see them, a `reference` flow carries them",
+            "people.toml:11:11: `member` holds references: a scope sees them by ISMEMBEROF and ISNOTMEMBEROF alone",
+            "people.toml:19:14: `member` holds references: inbound expressions count them with ValueCount, and a \
+             `reference` flow carries them",
         ]
     );
+}
+
+#[test]
+fn both_spellings_of_a_bit_that_is_not_set_are_one_operator() {
+    let scope = |operator: &str| {
+        let clause = format!("{{ attribute = \"userAccountControl\", operator = \"{operator}\", value = \"2\" }}");
+        parse(&[source(&format!("{USER}scope = [[{clause}]]\n"))]).expect("valid").rules()[0].scope.clone()
+    };
+    assert_eq!(scope("ISNOTBITSET"), scope("ISBITNOTSET"));
+}
+
+#[test]
+fn a_scope_names_groups_by_distinguished_names_and_in_inbound_rules() {
+    let scope = |clause: &str| format!("scope = [[{{ {clause} }}]]\n");
+    for (clause, fault) in [
+        (
+            "operator = \"ISMEMBEROF\", value = \"pilots\"",
+            "this operator needs the distinguished name of a group as its `value`",
+        ),
+        ("operator = \"ISNOTMEMBEROF\"", "this operator needs the distinguished name of a group as its `value`"),
+        ("operator = \"EQUAL\", value = \"x\"", "this operator needs an `attribute`"),
+    ] {
+        assert_eq!(faults(&scope(clause)), [format!("people.toml:11:11: {fault}")], "{clause}");
+    }
+    let clause = scope("attribute = \"dn\", operator = \"ISMEMBEROF\", value = \"CN=Pilots,DC=example\"");
+    let outbound = format!("{}{clause}", USER.replace("inbound", "outbound"));
+    let told = parse(&[source(&outbound)]).expect_err("outbound");
+    assert!(told[0].message.contains("they are for inbound rules"), "{told:?}");
+    let rules = parse(&[source(&format!("{USER}{clause}"))]).expect("valid");
+    let scope = &rules.rules()[0].scope;
+    let parameters = Parameters::default();
+    let of_pilots = [Value::text("cn=pilots,dc=example")];
+    let member = |name: &Attribute| if *name == Attribute::from(MEMBER_OF) { &of_pilots[..] } else { &[] };
+    assert!(scope.admits(&parameters, member));
+    assert!(!scope.admits(&parameters, |_| &[]));
 }
 
 #[test]
@@ -300,7 +337,7 @@ fn expressions_say_all_that_a_flow_can_say() {
     ]);
     let said = |text: &str| {
         let expression = sync_expr::Expression::compile(text).expect("it compiles");
-        say(&flow("x", FlowKind::Expression(Formula::new(expression, &Syntaxes::default()))), &attributes)
+        say(&flow("x", FlowKind::Expression(Formula::new(expression, &Syntaxes::default(), |_| false))), &attributes)
     };
     let one = |text: &str| Ok(Yield::Values(vec![Value::text(text)]));
     assert_eq!(said("Trim([cn])"), one("Ada"));

@@ -9,7 +9,7 @@ use crate::sync::export::{ExportCounters, ExportError, Exporter, Part, settle_do
 use crate::sync::profile::StepKind;
 use crate::sync::removal::{Removal, mark_gone};
 use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
-use crate::sync::synchronise::{self, Extent};
+use crate::sync::synchronise::{self, DELTA_MISSED, Extent};
 
 /// The mark that keeps the version of the rules by which every object was synchronised.
 const SYNCHRONISED_BY: &str = "synchronised-by";
@@ -76,22 +76,25 @@ impl Cycle<'_> {
         let runner = self.runner;
         let by = runner.store.mark(SYNCHRONISED_BY).await?;
         let same_rules = by.is_none_or(|by| by == self.activation);
-        let (extent, kind) = match everything || !same_rules {
-            true => (Extent::Full, StepKind::FullSync.code()),
-            false => (Extent::Delta, StepKind::DeltaSync.code()),
+        let (extent, kind) = match (everything, same_rules, by) {
+            (_, false, _) | (true, _, None) => (Extent::Full, StepKind::FullSync.code()),
+            (true, true, Some(_)) => (Extent::Repair, StepKind::FullSync.code()),
+            (false, true, _) => (Extent::Delta, StepKind::DeltaSync.code()),
         };
         let started = self.begin("", kind);
         let mut tick = Tick { lease: &self.lease, step: kind, progress: Some(self.progress.clone()) };
         let counters =
             synchronise::run::<RunError>(&*runner.store, self.rules, self.lease.epoch, extent, &mut tick).await?;
+        let detail = counters.missed.told(&*runner.store).await?;
         let counters = [
             ("objects", counters.objects as i64),
             ("links", counters.links as i64),
             ("batches", counters.batches as i64),
             ("committed", counters.committed as i64),
+            (DELTA_MISSED, counters.missed.count as i64),
         ];
         // Synchronise walks all sources; it is no connector's step.
-        self.record("", kind, started, RunOutcome::Completed, &counters, None).await?;
+        self.record("", kind, started, RunOutcome::Completed, &counters, detail).await?;
         Ok(runner.store.set_mark(self.lease.epoch, SYNCHRONISED_BY, self.activation).await?)
     }
 

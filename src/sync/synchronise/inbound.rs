@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::outbound;
 use crate::identity::Upn;
 use crate::sync::attribute::{Attribute, Attributes, Value};
-use crate::sync::metaverse::{Contribution, MvId};
+use crate::sync::join_key::JoinKey;
+use crate::sync::metaverse::{Contribution, MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::{FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ObjectId, SpaceObject};
@@ -20,12 +22,8 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     let members: Vec<SpaceObject> = ws.members(mv).into_iter().filter_map(|id| ws.object(id).cloned()).collect();
     let (targets, sources): (Vec<_>, Vec<_>) = members.into_iter().partition(is_target);
 
-    let read: Vec<(&SpaceObject, Cow<'_, Attributes>)> =
-        sources.iter().filter_map(|source| Some((source, source.view()?))).collect();
-    let mut contenders: Vec<Contender<'_>> = Vec::new();
-    for (source, attributes) in &read {
-        contenders.extend(contenders_of(rules, source, attributes, &object.object_type));
-    }
+    let read = Read::of(&sources);
+    let contenders = contenders(rules, &object, &read);
     if !contenders.iter().any(|contender| contender.rule.keeps_alive()) {
         for source in &sources {
             ws.withdraw(source.id);
@@ -36,11 +34,9 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         ws.remove_mv(mv);
         return;
     }
-    contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
-
     let mut board = Board::new(&object.attributes);
     for contender in &contenders {
-        contender.contribute(rules, &mut board);
+        contender.contribute(rules, &mut board, |_| true);
     }
     let members = sources.iter().map(|source| source.id).collect();
     let (mut won, mut problems, raised) = board.conclude(&members);
@@ -48,40 +44,69 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     warn_about_upn(&won, &mut problems);
 
     let anchor = Attribute::from(names::SOURCE_ANCHOR);
-    let frozen = !targets.is_empty()
-        && object
-            .attributes
-            .get(&anchor)
-            .is_some_and(|held| won.get(&anchor).is_some_and(|new| new.values != held.values));
+    let changed = object
+        .attributes
+        .get(&anchor)
+        .is_some_and(|held| won.get(&anchor).is_some_and(|new| new.values != held.values));
+    let won = Arc::new(won);
+    let frozen = changed && {
+        let next = MvObject { attributes: won.clone(), ..object };
+        targets.iter().any(|target| outbound::is_bound(ws, rules, &next, target))
+    };
     if frozen && let Some(new) = won.get(&anchor) {
         let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
         problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
     } else if let Some(now) = ws.mv_mut(mv).filter(|_| !raised) {
-        now.attributes = Arc::new(won);
+        now.attributes = won;
     }
     for source in &sources {
         ws.set_problems(source.id, problems.remove(&source.id).unwrap_or_default());
     }
 }
 
-struct Contender<'a> {
-    rule: &'a Rule,
-    rank: usize,
-    source: &'a SpaceObject,
-    attributes: &'a Attributes,
+/// The join keys under which a metaverse object is found with the members that it has now.
+pub fn keys(ws: &Workspace, rules: &RuleSet, mv: MvId) -> BTreeSet<JoinKey> {
+    let Some(object) = ws.mv(mv).cloned() else { return BTreeSet::new() };
+    let is_source = |o: &SpaceObject| rules.capabilities(&o.connector).is_some_and(|c| !c.exports);
+    let members = ws.members(mv).into_iter().filter_map(|id| ws.object(id).cloned());
+    let sources: Vec<SpaceObject> = members.filter(is_source).collect();
+    let mut board = Board::new(&object.attributes);
+    let read = Read::of(&sources);
+    for contender in contenders(rules, &object, &read) {
+        contender.contribute(rules, &mut board, |target| rules.is_joined_by(target));
+    }
+    let (won, ..) = board.conclude(&sources.iter().map(|source| source.id).collect());
+    rules.metaverse_keys(&MvObject { attributes: Arc::new(won), ..object })
 }
 
-/// The rules by which an object contributes to a metaverse object of a type.
-fn contenders_of<'a>(
-    rules: &'a RuleSet,
-    source: &'a SpaceObject,
+/// Source objects with what rules read of them.
+pub struct Read<'a>(Vec<(&'a SpaceObject, Cow<'a, Attributes>)>);
+
+impl<'a> Read<'a> {
+    pub fn of(sources: &'a [SpaceObject]) -> Self {
+        Self(sources.iter().filter_map(|source| Some((source, source.view()?))).collect())
+    }
+}
+
+/// Who has something to say of `object`, the strongest first.
+pub fn contenders<'a>(rules: &'a RuleSet, object: &MvObject, read: &'a Read<'_>) -> Vec<Contender<'a>> {
+    let mut contenders: Vec<Contender<'_>> = Vec::new();
+    for (source, attributes) in &read.0 {
+        let rank = rules.rank(&source.connector);
+        let in_scope = rules.inbound(&source.connector, &source.object_type, attributes);
+        let of_type = in_scope.filter(|rule| rule.is_of_type(&object.object_type));
+        contenders.extend(of_type.map(|rule| Contender { rule, rank, source, attributes }));
+    }
+    contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
+    contenders
+}
+
+/// A rule in scope of a source object.
+pub struct Contender<'a> {
+    pub rule: &'a Rule,
+    rank: usize,
+    pub source: &'a SpaceObject,
     attributes: &'a Attributes,
-    metaverse_type: &'a str,
-) -> impl Iterator<Item = Contender<'a>> {
-    let rank = rules.rank(&source.connector);
-    let in_scope = rules.inbound(&source.connector, &source.object_type, attributes);
-    let of_type = in_scope.filter(move |rule| rule.is_of_type(metaverse_type));
-    of_type.map(move |rule| Contender { rule, rank, source, attributes })
 }
 
 /// What has been said of each attribute so far, the strongest first.
@@ -130,13 +155,20 @@ impl<'a> Board<'a> {
     }
 }
 
-impl Contender<'_> {
-    fn contribute(&self, rules: &RuleSet, board: &mut Board<'_>) {
+impl<'a> Contender<'a> {
+    /// What the rule reads.
+    pub fn source(&self, rules: &'a RuleSet) -> Option<Source<'a>> {
         let disabled = rules.capabilities(&self.source.connector).map_or(&[][..], |c| &c.disabled_when);
-        let Some(imported) = self.source.shown.as_deref() else { return };
-        let source = Source::Space { attributes: self.attributes, imported, rdn: &self.source.rdn, disabled };
+        let imported = self.source.shown.as_deref()?;
+        Some(Source::Space { attributes: self.attributes, imported, rdn: &self.source.rdn, disabled })
+    }
+
+    /// Says what it has to say of the attributes that `of` admits.
+    fn contribute(&self, rules: &'a RuleSet, board: &mut Board<'_>, of: impl Fn(&Attribute) -> bool) {
+        let Some(source) = self.source(rules) else { return };
         for flow in &self.rule.flows {
-            if matches!(flow.kind, FlowKind::Reference { .. }) || board.is_decided(&flow.target, flow.merge) {
+            let carried = !matches!(flow.kind, FlowKind::Reference { .. }) && of(&flow.target);
+            if !carried || board.is_decided(&flow.target, flow.merge) {
                 continue;
             }
             let held = board.held.get(&flow.target);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::inbound;
 use crate::identity::causes;
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
@@ -47,7 +48,13 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
         settle(ws, *id, applied);
         let outcome =
             if still_joined { Outcome::default() } else { find_partner(ws, rules, candidates, &object, &in_scope) };
-        affected.extend(outcome.joined);
+        if let Some(mv) = outcome.joined {
+            affected.insert(mv);
+            // What it contributes is found by the objects behind it, as if each were in a batch of its own.
+            for key in inbound::keys(ws, rules, mv) {
+                candidates.entry(key).or_default().insert(mv);
+            }
+        }
         ws.set_waits(*id, outcome.waits);
         ws.set_problems(*id, outcome.problem.into_iter().collect());
     }
@@ -94,7 +101,7 @@ impl Outcome {
 fn find_partner(
     ws: &mut Workspace,
     rules: &RuleSet,
-    candidates: &mut Candidates,
+    candidates: &Candidates,
     object: &SpaceObject,
     in_scope: &[&Rule],
 ) -> Outcome {
@@ -150,9 +157,6 @@ fn find_partner(
             let mv = MvId(id);
             ws.insert_mv(MvObject::new(mv, &rule.metaverse_type));
             ws.link(object.id, mv, &rule.name);
-            for key in keys {
-                candidates.entry(key).or_default().insert(mv);
-            }
             Outcome { joined: Some(mv), ..Outcome::default() }
         }
     }

@@ -5,13 +5,18 @@
 mod inbound;
 mod join;
 mod links;
+mod membership;
+mod missed;
 mod outbound;
+mod review;
 mod writeback;
 
 use std::collections::BTreeSet;
 
 use links::PairFacts;
 pub use links::{DueLink, TargetEnds};
+use membership::NamedGroups;
+pub use missed::{DELTA_MISSED, Edge, Missed};
 
 use super::change_set::{LinkBatch, MvPair};
 use super::join_key::JoinKey;
@@ -30,8 +35,10 @@ pub const LINK_BATCH: usize = 5000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Every object and link.
+    /// Every object and link: after a change of rules.
     Full,
+    /// Every object and link, once nothing is due any more: what changes then was missed before.
+    Repair,
     /// What is due.
     Delta,
 }
@@ -43,6 +50,8 @@ pub struct Counters {
     pub batches: u64,
     pub committed: u64,
     pub links: u64,
+    /// Of a repair.
+    pub missed: Missed,
 }
 
 /// Synchronises until nothing is due. `tick` is called after each batch; its error ends the run between batches.
@@ -57,9 +66,20 @@ where
     E: From<super::store::EngineStoreError>,
 {
     let targets: Vec<ConnectorName> = rules.targets().cloned().collect();
-    let mut engine = Engine { store, rules, epoch, targets, ids: IdBlock::new(0, 0), counters: Counters::default() };
+    let ids = IdBlock::new(0, 0);
+    let groups = membership::follow(store, rules, epoch).await?;
+    let mut engine =
+        Engine { store, rules, epoch, targets, groups, ids, repairing: false, counters: Counters::default() };
     let sources: Vec<ConnectorName> = engine.sources();
-    if extent == Extent::Full {
+    if rules.reads_clock() {
+        // A full synchronisation comes before the time of some of them; what it finds of these was not missed.
+        store.review(epoch, (extent == Extent::Delta).then(|| rules.now())).await?;
+    }
+    if extent == Extent::Repair {
+        engine.what_is_due(&sources, tick).await?;
+        engine.repairing = true;
+    }
+    if extent != Extent::Delta {
         for connector in &sources {
             let mut after = ObjectId(0);
             while let Some(last) = engine.batch_of(connector, Walk::All { after }).await? {
@@ -69,38 +89,7 @@ where
         }
         store.compare_links(epoch, &engine.targets).await?;
     }
-    // Edges make further objects due; each of them becomes due a bounded number of times.
-    loop {
-        let before = engine.counters.objects + engine.counters.links;
-        for connector in &sources {
-            while engine.batch_of(connector, Walk::Due).await?.is_some() {
-                tick.tick(&engine.counters).await?;
-            }
-        }
-        while engine.due_metaverse().await? {
-            tick.tick(&engine.counters).await?;
-        }
-        let mut next = engine.source_links(None).await?;
-        while let Some(SourceLinks { last, count, batch }) = next {
-            // No link of the next batch is one of this, so that it is read while this one is written. The write comes
-            // first: reads may block the thread.
-            let (written, read) =
-                tokio::join!(store.commit_links(engine.epoch, batch), engine.source_links(Some(&last)));
-            written?;
-            next = read?;
-            engine.counters.links += count;
-            tick.tick(&engine.counters).await?;
-        }
-        while engine.pairs().await? {
-            tick.tick(&engine.counters).await?;
-        }
-        while engine.target_links().await? {
-            tick.tick(&engine.counters).await?;
-        }
-        if engine.counters.objects + engine.counters.links == before {
-            break;
-        }
-    }
+    engine.what_is_due(&sources, tick).await?;
     store.sweep(epoch).await?;
     Ok(engine.counters)
 }
@@ -116,7 +105,10 @@ struct Engine<'a> {
     rules: &'a RuleSet,
     epoch: LeaseEpoch,
     targets: Vec<ConnectorName>,
+    groups: NamedGroups,
     ids: IdBlock,
+    /// Whatever changes now was missed.
+    repairing: bool,
     counters: Counters,
 }
 
@@ -132,9 +124,49 @@ impl Engine<'_> {
         self.rules.connectors().filter(|name| !self.targets.contains(name)).cloned().collect()
     }
 
+    /// Works until nothing is due. Edges make further objects due; each of them becomes due a bounded number of times.
+    async fn what_is_due<E>(&mut self, sources: &[ConnectorName], tick: &mut (dyn AsyncTick<E> + Send)) -> Result<(), E>
+    where
+        E: From<super::store::EngineStoreError>,
+    {
+        loop {
+            let before = self.counters.objects + self.counters.links;
+            for connector in sources {
+                while self.batch_of(connector, Walk::Due).await?.is_some() {
+                    tick.tick(&self.counters).await?;
+                }
+            }
+            while self.due_metaverse().await? {
+                tick.tick(&self.counters).await?;
+            }
+            let mut next = self.source_links(None).await?;
+            while let Some(SourceLinks { last, count, batch }) = next {
+                self.missed_links(&batch);
+                // No link of the next batch is one of this, so that it is read while this one is written. The write comes
+                // first: reads may block the thread.
+                let (written, read) =
+                    tokio::join!(self.store.commit_links(self.epoch, batch), self.source_links(Some(&last)));
+                written?;
+                next = read?;
+                self.counters.links += count;
+                tick.tick(&self.counters).await?;
+            }
+            while self.pairs().await? {
+                tick.tick(&self.counters).await?;
+            }
+            while self.target_links().await? {
+                tick.tick(&self.counters).await?;
+            }
+            if self.counters.objects + self.counters.links == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// One batch of space objects; the id of its last one, `None` when there was none.
     async fn batch_of(&mut self, connector: &ConnectorName, walk: Walk) -> StoreResult<Option<ObjectId>> {
-        let objects = self.store.walk(connector, walk, BATCH).await?;
+        let objects = self.groups.tell(self.store, self.store.walk(connector, walk, BATCH).await?).await?;
         let Some(last) = objects.last().map(|object| object.id) else { return Ok(None) };
         let ids: Vec<ObjectId> = objects.iter().map(|object| object.id).collect();
         let mut ws = self.workspace(ids.len()).await?;
@@ -208,12 +240,16 @@ impl Engine<'_> {
         for mv in affected {
             outbound::stage(&mut ws, self.rules, &mut adoptable, *mv);
             writeback::stage(&mut ws, self.rules, *mv);
+            review::set(&mut ws, self.rules, *mv);
         }
         let counted = count(&ws);
         self.ids = ws.ids.clone();
         self.counters.batches += 1;
         let batch = ws.into_batch(self.rules);
         if !batch.is_empty() {
+            if self.repairing {
+                self.counters.missed.batch(&batch);
+            }
             self.counters.committed += 1;
             self.store.commit_sync(self.epoch, batch, &self.targets).await?;
         }
@@ -223,7 +259,7 @@ impl Engine<'_> {
     /// Metaverse objects with all their members and what is staged and known of those.
     async fn read_metaverse(&self, ws: &mut Workspace, mvs: &[MvId]) -> StoreResult<()> {
         ws.read_metaverse(self.store.metaverse(mvs).await?);
-        let members = self.store.members(mvs).await?;
+        let members = self.groups.tell(self.store, self.store.members(mvs).await?).await?;
         let ids: Vec<ObjectId> = members.iter().map(|object| object.id).collect();
         ws.read_objects(members);
         ws.read_staged(self.store.staged(&ids).await?);
@@ -257,6 +293,12 @@ impl Engine<'_> {
         Ok(Some(SourceLinks { last, count: due.len() as u64, batch }))
     }
 
+    fn missed_links(&mut self, batch: &LinkBatch) {
+        if self.repairing {
+            self.counters.missed.links(batch);
+        }
+    }
+
     async fn pairs(&mut self) -> StoreResult<bool> {
         let pairs = self.store.due_pairs(LINK_BATCH).await?;
         if pairs.is_empty() {
@@ -265,7 +307,9 @@ impl Engine<'_> {
         let alive = self.store.alive_pairs(&pairs).await?;
         let facts = PairFacts { alive, ..self.pair_facts(&pairs).await? };
         self.counters.links += pairs.len() as u64;
-        self.store.commit_links(self.epoch, links::outbound(self.rules, &pairs, &facts)).await?;
+        let batch = links::outbound(self.rules, &pairs, &facts);
+        self.missed_links(&batch);
+        self.store.commit_links(self.epoch, batch).await?;
         Ok(true)
     }
 
@@ -287,7 +331,9 @@ impl Engine<'_> {
         let count = due.len() as u64;
         let facts = PairFacts { alive, due, ..self.pair_facts(&pairs).await? };
         self.counters.links += count;
-        self.store.commit_links(self.epoch, links::outbound(self.rules, &pairs, &facts)).await?;
+        let batch = links::outbound(self.rules, &pairs, &facts);
+        self.missed_links(&batch);
+        self.store.commit_links(self.epoch, batch).await?;
         Ok(true)
     }
 

@@ -19,8 +19,8 @@ pub fn keys_wanted(ws: &Workspace, rules: &RuleSet, mv: MvId) -> Vec<(ConnectorN
     let Some(object) = ws.mv(mv) else { return Vec::new() };
     let mut keys = Vec::new();
     for connector in rules.targets() {
-        if target_of(ws, connector, mv).is_none_or(|id| !is_of(ws, id, joining_rule(rules, connector, object)))
-            && let Some(rule) = joining_rule(rules, connector, object)
+        let Some(rule) = joining_rule(rules, connector, object) else { continue };
+        if target_of(ws, connector, mv).is_none_or(|id| !stays(ws, rule, object, id))
             && let Some(key) = rule.joins.first().and_then(|join| join.target_key(&rule.space_type, object))
         {
             keys.push((connector.clone(), key));
@@ -32,24 +32,20 @@ pub fn keys_wanted(ws: &Workspace, rules: &RuleSet, mv: MvId) -> Vec<(ConnectorN
 /// Brings the staged exports of one metaverse object, alive or just removed, to what the rules want.
 pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv: MvId) {
     for connector in rules.targets() {
-        let mut current = target_of(ws, connector, mv);
+        let current = target_of(ws, connector, mv);
         let object = ws.mv(mv).cloned();
         let rule = object.as_ref().and_then(|object| joining_rule(rules, connector, object).map(|rule| (object, rule)));
-        if let (Some((_, rule)), Some(id)) = (rule, current)
-            && !is_of(ws, id, Some(rule))
-        {
-            // A contact that turns out to be a user: another object takes its place.
-            leave(ws, rules, id);
-            current = None;
-        }
         match (rule, current) {
             (None, None) => {}
             (None, Some(id)) => leave(ws, rules, id),
             (Some((object, rule)), current) => {
                 let applied = rules.outbound(connector, object).map(|rule| rule.name.clone()).collect();
                 let id = match current {
-                    Some(id) => Some(id),
-                    None => {
+                    Some(id) if stays(ws, rule, object, id) => Some(id),
+                    replaced => {
+                        if let Some(id) = replaced {
+                            leave(ws, rules, id);
+                        }
                         adopt(ws, adoptable, connector, rule, object).or_else(|| provision(ws, connector, rule, object))
                     }
                 };
@@ -77,14 +73,36 @@ fn target_of(ws: &Workspace, connector: &ConnectorName, mv: MvId) -> Option<Obje
     ws.members(mv).into_iter().find(|id| ws.object(*id).is_some_and(|object| object.connector == *connector))
 }
 
-/// Whether an object of a target is of the type that a rule makes.
-fn is_of(ws: &Workspace, id: ObjectId, rule: Option<&Rule>) -> bool {
-    rule.is_none_or(|rule| ws.object(id).is_some_and(|object| object.object_type == rule.space_type))
+/// Whether a target object can be what the rule in scope wants: not one of another type, as when an account makes a
+/// user of a contact, nor one that was never exported under a key that is another one by now. While an answer is out it
+/// is not replaced.
+fn stays(ws: &Workspace, rule: &Rule, object: &MvObject, id: ObjectId) -> bool {
+    let Some(target) = ws.object(id) else { return false };
+    let key = rule.joins.first().and_then(|join| join.target_key(&rule.space_type, object));
+    let fits = target.object_type == rule.space_type
+        && (has_left(ws, target) || target.match_key.as_deref() == key.as_ref().map(JoinKey::as_str));
+    fits || in_flight(ws, id)
 }
 
+/// Whether the target may know the object already.
+fn has_left(ws: &Workspace, target: &SpaceObject) -> bool {
+    target.shown.is_some() || target.unconfirmed.is_some() || in_flight(ws, target.id)
+}
+
+/// Whether an object of a target is tied to the source anchor under which it was exported: one that `object`, as it will
+/// be, goes on to hold.
+pub fn is_bound(ws: &Workspace, rules: &RuleSet, object: &MvObject, target: &SpaceObject) -> bool {
+    has_left(ws, target)
+        && joining_rule(rules, &target.connector, object).is_some_and(|rule| rule.space_type == target.object_type)
+}
+
+/// The strongest rule with a join; where others repeat its join, one that provisions.
 fn joining_rule<'a>(rules: &'a RuleSet, connector: &ConnectorName, object: &MvObject) -> Option<&'a Rule> {
-    let strongest = rules.outbound(connector, object).find(|rule| !rule.joins.is_empty())?.name.clone();
-    rules.by_name(&strongest)
+    let joining: Vec<&Rule> = rules.outbound(connector, object).filter(|rule| !rule.joins.is_empty()).collect();
+    let strongest = *joining.first()?;
+    let repeats = |rule: &&&Rule| rule.joins == strongest.joins && rule.space_type == strongest.space_type;
+    let provisioning = joining.iter().filter(repeats).find(|rule| rule.link == LinkType::Provision);
+    rules.by_name(&provisioning.map_or(strongest, |rule| rule).name)
 }
 
 fn adopt(

@@ -26,6 +26,7 @@ impl Peer {
         let slapd = Slapd::builder().ldif(&moved).start();
         let connector = LdapConnector::new(LdapConnectorSettings {
             name: "corp".parse().expect("a name"),
+            kind: "ldap".to_owned(),
             servers: vec![slapd.ldaps_url().parse().expect("a url")],
             trust: Trust::new(&[slapd.ca_file()]).expect("a CA"),
             account: ServiceAccount {

@@ -21,6 +21,7 @@ pub fn settings(slapd: &Slapd) -> LdapConnectorSettings {
     types[0].binary = list(&["objectGUID", "mS-DS-ConsistencyGuid"]);
     LdapConnectorSettings {
         name: "corp".parse().expect("a name"),
+        kind: "ldap".to_owned(),
         servers: vec![slapd.ldaps_url().parse().expect("a url")],
         trust: Trust::new(&[slapd.ca_file()]).expect("a CA"),
         account: ServiceAccount {

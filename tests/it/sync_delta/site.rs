@@ -337,6 +337,7 @@ fn settings(peer: &Peer, delta: DeltaChoice) -> LdapConnectorSettings {
     types[0].filter = user_filter();
     LdapConnectorSettings {
         name: "corp".parse().expect("a name"),
+        kind: "ldap".to_owned(),
         servers: vec![format!("ldaps://localhost:{}", peer.tls_port()).parse().expect("a url")],
         trust: Trust::new(&[peer.ca_file()]).expect("a CA"),
         account: peer.account(),

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use landbridge::identity::{ConnectorName, DistinguishedName};
 use landbridge::sync::attribute::{Attribute, Attributes, Value};
 use landbridge::sync::connector::{
-    Capabilities, Connector, ConnectorError, DisabledTest, ExportChange, ExportOperation, ExportResult, ImportPage,
-    ImportRequest, ImportStream, ImportedObject, ReadBack, Reference,
+    Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportOperation, ExportResult,
+    ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference, Watermark,
 };
 
 /// How a scripted system misbehaves at its next use.
@@ -25,15 +25,21 @@ pub enum Break {
     LoseBatch,
 }
 
-/// A directory with a tree, read in full.
+/// A directory with a tree.
 pub struct Directory {
     name: ConnectorName,
+    kind: String,
+    parameters: BTreeMap<String, String>,
+    /// Whether it tells what changed; else it is read in full.
+    tells_changes: bool,
     pub state: Mutex<DirectoryState>,
 }
 
 #[derive(Default)]
 pub struct DirectoryState {
     pub entries: BTreeMap<String, ImportedObject>,
+    /// Anchors of entries that changed themselves, in the order in which they did.
+    log: Vec<String>,
     pub next: Break,
     pub page: usize,
     /// Imports wait for it.
@@ -50,9 +56,25 @@ impl Drop for Gate {
 }
 
 impl Directory {
+    /// Of kind `ldap`, and read in full.
     pub fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self::of_kind(name, "ldap", BTreeMap::new()))
+    }
+
+    /// One that tells its changes.
+    pub fn telling(name: &str, kind: &str, parameters: BTreeMap<String, String>) -> Arc<Self> {
+        Arc::new(Self { tells_changes: true, ..Self::of_kind(name, kind, parameters) })
+    }
+
+    fn of_kind(name: &str, kind: &str, parameters: BTreeMap<String, String>) -> Self {
         let state = DirectoryState { page: 3, ..DirectoryState::default() };
-        Arc::new(Self { name: name.parse().expect("a name"), state: Mutex::new(state) })
+        Self {
+            name: name.parse().expect("a name"),
+            kind: kind.to_owned(),
+            parameters,
+            tells_changes: false,
+            state: Mutex::new(state),
+        }
     }
 
     pub fn user(&self, anchor: &str, dn: &str, attributes: &[(&str, &str)]) {
@@ -80,15 +102,21 @@ impl Directory {
     }
 
     pub fn put(&self, object: ImportedObject) {
-        self.state.lock().expect("lock").entries.insert(object.anchor.clone(), object);
+        let mut state = self.state.lock().expect("lock");
+        state.log.push(object.anchor.clone());
+        state.entries.insert(object.anchor.clone(), object);
     }
 
     pub fn change(&self, anchor: &str, change: impl FnOnce(&mut ImportedObject)) {
-        change(self.state.lock().expect("lock").entries.get_mut(anchor).expect("an entry"));
+        let mut state = self.state.lock().expect("lock");
+        state.log.push(anchor.to_owned());
+        change(state.entries.get_mut(anchor).expect("an entry"));
     }
 
     pub fn remove(&self, anchor: &str) {
-        self.state.lock().expect("lock").entries.remove(anchor);
+        let mut state = self.state.lock().expect("lock");
+        state.log.push(anchor.to_owned());
+        state.entries.remove(anchor);
     }
 
     pub fn break_next(&self, how: Break) {
@@ -100,6 +128,103 @@ impl Directory {
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         self.state.lock().expect("lock").gate = Some(gate.clone());
         Gate(gate)
+    }
+
+    /// The anchor of the entry with this name.
+    pub fn anchor_of(&self, dn: &str) -> Option<String> {
+        let dn = parse(dn);
+        let state = self.state.lock().expect("lock");
+        let named = |entry: &&ImportedObject| entry.dn.as_ref().is_some_and(|name| name.folded() == dn.folded());
+        state.entries.values().find(named).map(|entry| entry.anchor.clone())
+    }
+
+    /// Renames or moves an entry with all below it, and tells of the one alone. Active Directory corrects whom others
+    /// refer to, and marks nobody as changed by that.
+    pub fn rename(&self, anchor: &str, to: &str) {
+        let mut state = self.state.lock().expect("lock");
+        state.log.push(anchor.to_owned());
+        let from = state.entries.get(anchor).and_then(|entry| entry.dn.clone()).expect("an entry with a name");
+        let to = parse(to);
+        for entry in state.entries.values_mut() {
+            if let Some(dn) = entry.dn.as_mut().filter(|dn| dn.is_within(&from)) {
+                *dn = moved(dn, &from, &to);
+            }
+            if self.kind == "ad" {
+                for reference in entry.references.values_mut().flatten() {
+                    if let Reference::Dn(dn) = reference
+                        && dn.is_within(&from)
+                    {
+                        *dn = moved(dn, &from, &to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes an entry. Active Directory takes it out of whom others refer to, and marks nobody as changed by that.
+    pub fn delete(&self, anchor: &str) {
+        let gone = self.state.lock().expect("lock").entries.get(anchor).and_then(|entry| entry.dn.clone());
+        self.remove(anchor);
+        let Some(gone) = gone.filter(|_| self.kind == "ad") else { return };
+        for entry in self.state.lock().expect("lock").entries.values_mut() {
+            for references in entry.references.values_mut() {
+                references.retain(|reference| *reference != Reference::Dn(gone.clone()));
+            }
+        }
+    }
+}
+
+/// Whether an entry lies in a container that is not read: one called `OU=Outside`.
+fn is_outside(entry: &ImportedObject) -> bool {
+    entry.dn.as_ref().is_some_and(|dn| dn.folded().contains(",ou=outside,"))
+}
+
+/// The name of what lies within `from` once that is called `to`.
+fn moved(dn: &DistinguishedName, from: &DistinguishedName, to: &DistinguishedName) -> DistinguishedName {
+    let (mut below, mut at) = (Vec::new(), dn.clone());
+    while at.depth() > from.depth() {
+        below.extend(at.rdn().map(str::to_owned));
+        at = at.parent().expect("it is within");
+    }
+    below.push(to.as_str().to_owned());
+    parse(&below.join(","))
+}
+
+/// Pages of a directory with more entries are this large.
+const MANY: usize = 200;
+
+impl DirectoryState {
+    /// Containers, people, then groups, as a directory reads them.
+    fn everything(&self) -> Vec<ImportedObject> {
+        let rank = |object: &ImportedObject| match object.object_type.as_str() {
+            "container" => 0,
+            "user" => 1,
+            _ => 2,
+        };
+        let mut objects: Vec<_> = self.entries.values().filter(|entry| !is_outside(entry)).cloned().collect();
+        objects.sort_by_key(|object| (rank(object), object.anchor.clone()));
+        objects
+    }
+
+    /// The entries of these anchors, each once; those that are not there, or not in scope, as gone.
+    fn named(&self, anchors: &[String]) -> (Vec<ImportedObject>, ImportPage) {
+        let (mut objects, mut end, mut met) = (Vec::new(), ImportPage::default(), BTreeSet::new());
+        for anchor in anchors.iter().filter(|anchor| met.insert((*anchor).clone())) {
+            match self.entries.get(anchor) {
+                Some(entry) if is_outside(entry) && entry.container => end.left_below.push(anchor.clone()),
+                Some(entry) if !is_outside(entry) => objects.push(entry.clone()),
+                Some(_) | None => end.deleted.push(anchor.clone()),
+            }
+        }
+        (objects, end)
+    }
+
+    fn subtree(&self, top: &str) -> Vec<String> {
+        let name = |anchor: &str| self.entries.get(anchor).and_then(|entry| Some(entry.dn.as_ref()?.folded()));
+        let Some(top) = name(top) else { return vec![top.to_owned()] };
+        let below = format!(",{top}");
+        let within = |anchor: &&String| name(anchor).is_some_and(|dn| dn == top || dn.ends_with(&below));
+        self.entries.keys().filter(within).cloned().collect()
     }
 }
 
@@ -120,6 +245,8 @@ fn object(anchor: &str, dn: &str, object_type: &str) -> ImportedObject {
 
 struct Pages {
     pages: Vec<Vec<ImportedObject>>,
+    /// Told with the last page.
+    end: ImportPage,
     abort: Option<ConnectorError>,
 }
 
@@ -132,7 +259,9 @@ impl ImportStream for Pages {
                 None => Ok(None),
             };
         }
-        Ok(Some(ImportPage { objects: self.pages.remove(0), ..ImportPage::default() }))
+        let objects = self.pages.remove(0);
+        let rest = if self.pages.is_empty() { std::mem::take(&mut self.end) } else { ImportPage::default() };
+        Ok(Some(ImportPage { objects, ..rest }))
     }
 }
 
@@ -143,10 +272,18 @@ impl Connector for Directory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { hierarchical: true, disabled_when: DisabledTest::defaults(), ..Capabilities::source("ldap") }
+        let delta = DeltaReports { deletes: true, moves: true, filter_exits: true };
+        Capabilities {
+            hierarchical: true,
+            delta: self.tells_changes.then_some(delta),
+            selected_import: self.tells_changes,
+            disabled_when: DisabledTest::defaults(),
+            parameters: self.parameters.clone(),
+            ..Capabilities::source(&self.kind)
+        }
     }
 
-    async fn import(&self, _: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {
+    async fn import(&self, request: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {
         let gate = self.state.lock().expect("lock").gate.clone();
         if let Some(gate) = gate {
             // An error tells that it was closed for good: everybody may pass.
@@ -154,25 +291,38 @@ impl Connector for Directory {
         }
         let mut state = self.state.lock().expect("lock");
         let how = std::mem::take(&mut state.next);
-        let rank = |object: &ImportedObject| match object.object_type.as_str() {
-            "container" => 0,
-            "user" => 1,
-            _ => 2,
+        let (objects, mut end) = match &request.mode {
+            ImportMode::Full => (state.everything(), ImportPage::default()),
+            ImportMode::Delta { since } => {
+                let since: usize = since.value.parse().expect("a watermark of this directory");
+                state.named(&state.log[since..])
+            }
+            ImportMode::Selected { objects, subtrees, .. } => {
+                let below = subtrees.iter().flat_map(|top| state.subtree(top));
+                state.named(&objects.iter().cloned().chain(below).collect::<Vec<_>>())
+            }
         };
-        let mut objects: Vec<_> = state.entries.values().cloned().collect();
-        objects.sort_by_key(|object| (rank(object), object.anchor.clone()));
-        let mut pages: Vec<Vec<_>> = objects.chunks(state.page).map(<[_]>::to_vec).collect();
+        if self.tells_changes && !matches!(request.mode, ImportMode::Selected { .. }) {
+            let (server, incarnation) = (String::new(), String::new());
+            end.watermark = Some(Watermark { server, incarnation, value: state.log.len().to_string() });
+        }
+        let page = if objects.len() > MANY { MANY } else { state.page };
+        let mut pages: Vec<Vec<_>> = objects.chunks(page).map(<[_]>::to_vec).collect();
         let mut abort = None;
         match how {
             Break::AbortMidway => {
                 pages.truncate(1);
+                end = ImportPage::default();
                 let (connector, reason) = (self.name.clone(), "told to".to_owned());
                 abort = Some(ConnectorError::Aborted { connector, reason });
             }
             Break::Empty => pages.clear(),
             Break::Nothing | Break::LoseAnswer | Break::LoseBatch => {}
         }
-        Ok(Box::new(Pages { pages, abort }))
+        if pages.is_empty() && (end.watermark.is_some() || !end.deleted.is_empty() || !end.left_below.is_empty()) {
+            pages.push(Vec::new());
+        }
+        Ok(Box::new(Pages { pages, end, abort }))
     }
 
     async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
@@ -201,6 +351,8 @@ pub struct TargetState {
     pub refuse: BTreeSet<String>,
     /// What it says it is; `tenant` when nothing.
     kind: Option<&'static str>,
+    /// Attributes that are accepted and not kept.
+    pub discard: BTreeSet<Attribute>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,6 +428,14 @@ impl TargetState {
             return ExportResult::Refused { code: "told-to".to_owned(), reason: "refused".to_owned() };
         }
         self.changes += 1;
+        let result = self.carry_out(change, anchor_text);
+        for object in self.objects.values_mut() {
+            object.attributes.retain(|name, _| !self.discard.contains(name));
+        }
+        result
+    }
+
+    fn carry_out(&mut self, change: &ExportChange, anchor_text: String) -> ExportResult {
         match &change.operation {
             ExportOperation::Add { attributes } => {
                 let fresh = format!("oid-{}", self.ids.len() + 1);
@@ -339,7 +499,8 @@ impl Connector for Target {
     async fn import(&self, _: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {
         let state = self.state.lock().expect("lock");
         let objects: Vec<_> = state.objects.keys().filter_map(|id| state.shown(id)).collect();
-        Ok(Box::new(Pages { pages: objects.chunks(4).map(<[_]>::to_vec).collect(), abort: None }))
+        let pages = objects.chunks(4).map(<[_]>::to_vec).collect();
+        Ok(Box::new(Pages { pages, end: ImportPage::default(), abort: None }))
     }
 
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {

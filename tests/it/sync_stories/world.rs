@@ -12,6 +12,7 @@ use landbridge::sync::lease::EngineLease;
 use landbridge::sync::rule::RuleSource;
 use landbridge::sync::run::{Profile, RunEvents, RunOutcome, RunRecord, Runner, RunnerParts, StepRecord};
 use landbridge::sync::store::EngineStore;
+use landbridge::sync::synchronise::DELTA_MISSED;
 
 use super::scripted::{Directory, Target};
 
@@ -137,8 +138,12 @@ impl World {
         self.run_steps(profile).await.0
     }
 
+    /// In every story a full synchronisation finds nothing that delta synchronisations should have found.
     pub async fn run_steps(&self, profile: Profile) -> (RunOutcome, Vec<StepRecord>) {
         let (run, steps) = self.runner.run(profile, Arc::new(|_| {})).await.expect("the run ends");
+        let missed: Vec<&StepRecord> =
+            steps.iter().filter(|step| step.counters.get(DELTA_MISSED).is_some_and(|missed| *missed > 0)).collect();
+        assert!(missed.is_empty(), "{missed:#?}");
         (run.outcome, steps)
     }
 
