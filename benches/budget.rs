@@ -1,21 +1,27 @@
 //! Measures the product against its performance budget, on real servers on loopback, and prints a table.
 //!
-//! `cargo bench --bench budget -- [--users N]`. Each row puts a figure beside the physical limit that was measured in
+//! `cargo bench --bench budget -- [--users N,...]`. Each row puts a figure beside the physical limit that was measured in
 //! the same run: hosts differ, ratios hardly do. "Per core" is by the processor time of the gateway's process, so that
 //! neither the load generator nor anything else on the machine counts. `docs/benchmarks.md` says how to read it.
 
 #[path = "budget/browser.rs"]
 mod browser;
+#[path = "budget/engine_rows.rs"]
+mod engine_rows;
 #[path = "budget/landscape.rs"]
 mod landscape;
 #[path = "budget/limits.rs"]
 mod limits;
 #[path = "budget/load.rs"]
 mod load;
+#[path = "budget/lsc.rs"]
+mod lsc;
 #[path = "budget/overlap_rows.rs"]
 mod overlap_rows;
 #[path = "budget/sign_in_rows.rs"]
 mod sign_in_rows;
+#[path = "budget/slope.rs"]
+mod slope;
 #[path = "budget/sync_rows.rs"]
 mod sync_rows;
 #[path = "budget/table.rs"]
@@ -30,39 +36,64 @@ mod support;
 use std::time::Instant;
 
 use landscape::{Landscape, Store};
+use slope::Measured;
 use table::Table;
 
 /// Users of the directory unless `--users` says otherwise; the budget's own set has 100,000.
 const DEFAULT_USERS: usize = 10_000;
-const USERS: std::ops::RangeInclusive<usize> = 1_000..=100_000;
-/// Groups of rows; all unless `--rows` says otherwise.
-const ROWS: [&str; 4] = ["sync", "sign-in", "overlap", "postgres"];
+const USERS: std::ops::RangeInclusive<usize> = 1_000..=1_000_000;
+/// Groups of rows.
+const ROWS: [&str; 5] = ["sync", "sign-in", "overlap", "postgres", "engines"];
+/// Those that are measured unless `--rows` says otherwise; the others compare with other products.
+const USUAL: usize = 4;
 
 fn main() {
-    let Some((users, rows)) = arguments(std::env::args().skip(1)) else {
-        eprintln!("usage: scripts/bench [--users 1000..100000] [--rows sync,sign-in,overlap,postgres]");
+    let Some((sizes, rows)) = arguments(std::env::args().skip(1)) else {
+        eprintln!("usage: scripts/bench [--users N,...] [--rows ROWS,...]");
+        eprintln!("N: 1000 to 1000000; ROWS: {}", ROWS.join(", "));
         std::process::exit(2);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(measure(users, &rows));
+    let mut measured: Vec<Measured> = Vec::new();
+    for users in sizes {
+        let size = runtime.block_on(measure(users, &rows));
+        println!("\n{users} users, {} cores\n\n{}", limits::cores(), size.table);
+        measured.push(size);
+    }
+    let slopes = slope::rows(&measured);
+    if !slopes.0.is_empty() {
+        println!("\nWhat an additional object takes; limit: one of the smaller directory\n\n{slopes}");
+    }
 }
 
-/// The number of users and the groups of rows to measure.
-fn arguments(mut arguments: impl Iterator<Item = String>) -> Option<(usize, Vec<String>)> {
-    let (mut users, mut rows) = (DEFAULT_USERS, ROWS.map(str::to_owned).to_vec());
+/// The numbers of users, from the least to the most, and the groups of rows to measure.
+fn arguments(mut arguments: impl Iterator<Item = String>) -> Option<(Vec<usize>, Vec<String>)> {
+    let (mut sizes, mut rows) = (Vec::new(), Vec::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--users" => users = arguments.next()?.parse().ok().filter(|users| USERS.contains(users))?,
-            "--rows" => rows = arguments.next()?.split(',').map(str::to_owned).collect(),
+            "--users" => {
+                for size in arguments.next()?.split(',') {
+                    sizes.push(size.parse().ok().filter(|users| USERS.contains(users))?);
+                }
+            }
+            "--rows" => rows.extend(arguments.next()?.split(',').map(str::to_owned)),
             // cargo bench adds it.
             "--bench" => {}
             _ => return None,
         }
     }
-    rows.iter().all(|row| ROWS.contains(&row.as_str())).then_some((users, rows))
+    if sizes.is_empty() {
+        sizes.push(DEFAULT_USERS);
+    }
+    if rows.is_empty() {
+        rows.extend(ROWS[..USUAL].iter().map(|row| (*row).to_owned()));
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    rows.iter().all(|row| ROWS.contains(&row.as_str())).then_some((sizes, rows))
 }
 
-async fn measure(users: usize, rows: &[String]) {
+async fn measure(users: usize, rows: &[String]) -> Measured {
     let wanted = |row: &str| rows.iter().any(|wanted| wanted == row);
     let started = Instant::now();
     let step = |text: &str| eprintln!("[{:4} s] {text}", started.elapsed().as_secs());
@@ -92,7 +123,7 @@ async fn measure(users: usize, rows: &[String]) {
             step("failover");
             sign_in_rows::failover(&mut table, &mut landscape, &gateway).await;
         }
-        sync_rows::memory(&mut table, &gateway);
+        sync_rows::memory(&mut table, &landscape, &gateway);
     }
     if wanted("overlap") {
         step("sign-in by password hash, Argon2id");
@@ -106,6 +137,10 @@ async fn measure(users: usize, rows: &[String]) {
         let gateway = landscape.gateway(Store::Postgres, "sealed", "");
         sync_rows::rows(&mut table, &landscape, &gateway, &limits, "PostgreSQL");
     }
+    if wanted("engines") {
+        step("the same people into another directory");
+        engine_rows::rows(&mut table, &landscape).await;
+    }
     step("done");
-    println!("\n{} users, {} cores\n\n{table}", users, limits::cores());
+    Measured { objects: landscape.objects(), table }
 }

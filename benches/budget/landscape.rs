@@ -1,9 +1,10 @@
 //! The directory that all rows share, and gateways in front of it. A fixed seed: the same count gives the same entries.
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
 
-use crate::support::directory::{ALPHA, BETA, DUPLICATE_UPN, Directory, People, Person, line};
+use crate::support::directory::{ALPHA, BETA, DUPLICATE_UPN, People, Person, line};
 use crate::support::gateway::Gateway;
+use crate::support::ports::free_port;
 use crate::support::postgres::Postgres;
 use crate::support::slapd::{SUFFIX, Slapd};
 
@@ -12,7 +13,7 @@ pub struct Landscape {
     pub groups: usize,
     pub memberships: usize,
     pub slapd: Slapd,
-    pub directory: Directory,
+    people: People,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,35 +53,31 @@ const FURTHER: [&str; 26] = [
 ];
 /// Members of an ordinary group.
 const MEMBERS: usize = 95;
+/// People who may sign in; no row wants more of them.
+const VISITING: usize = 20_000;
+/// What slapd may map for a database of a million people, who take some 10 GiB.
+const ROOM: &str = "maxsize 68719476736";
 
 impl Landscape {
     pub fn start(users: usize) -> Self {
         let people = People { people: users, groups: 0, other_scheme_every: usize::MAX, ..People::default() };
-        let directory = people.generate();
         let groups = users / 10;
-        let mut ldif = String::new();
-        for container in ["berlin", "lyon", "oslo"] {
-            ldif += &line("dn", &format!("ou={container},ou=people,{SUFFIX}"));
-            ldif += &format!("objectClass: organizationalUnit\nou: {container}\n\n");
-        }
-        for (index, person) in directory.people.iter().enumerate() {
-            ldif += &person.ldif(&further(&directory, index));
-        }
-        let mut memberships = 0;
-        for group in 0..groups {
-            write!(ldif, "dn: cn=group{group:05},ou=groups,{SUFFIX}\nobjectClass: groupOfNames\ncn: group{group:05}\n")
-                .expect("text");
-            // The first group has half of all people; the others are spread over everybody.
-            let members = if group == 0 { users / 2 } else { MEMBERS.min(users) };
-            for member in 0..members {
-                let index = if group == 0 { member } else { (group * 7 + member * (users / MEMBERS)) % users };
-                ldif += &line("member", &directory.people[index].dn);
-            }
-            memberships += members;
-            ldif += "\n";
-        }
-        let slapd = Slapd::builder().ldif(&ldif).start();
-        Self { users, groups, memberships, slapd, directory }
+        let memberships = (0..groups).map(|group| members(users, group)).sum();
+        let slapd = Slapd::builder().conf(ROOM).entries({
+            let people = people.clone();
+            move |ldif| entries(&people, groups, ldif)
+        });
+        Self { users, groups, memberships, slapd: slapd.start(), people }
+    }
+
+    /// The person of this index, below [`Self::users`].
+    pub fn person(&self, index: usize) -> Person {
+        self.people.person(index)
+    }
+
+    /// The entry of this person, as LDIF.
+    pub fn entry(&self, index: usize) -> String {
+        entry(&self.people, index)
     }
 
     /// How often something is done that is done `full` times on 10,000 users or more: a small set is for a quick look.
@@ -100,7 +97,9 @@ impl Landscape {
             Store::Sqlite => Gateway::builder().store("sqlite:data"),
             Store::Postgres => Gateway::builder().store(&Postgres::start().fresh_database()),
         };
-        let gateway = builder.hardening(hardening).slapd("corp", &self.slapd, &[ALPHA, BETA], connector).start();
+        let metrics = format!("metrics_listen = \"127.0.0.1:{}\"", free_port());
+        let builder = builder.hardening(hardening).gateway_line(&metrics);
+        let gateway = builder.slapd("corp", &self.slapd, &[ALPHA, BETA], connector).start();
         for domain in [ALPHA, BETA] {
             gateway.cli(&["domain", "add", domain]);
             gateway.cli(&["domain", "verify", domain, "--vouch"]);
@@ -134,12 +133,43 @@ impl Landscape {
 
     fn of(&self, domain: &str) -> Vec<Person> {
         // The other half is changed by the sync rows.
-        let ordinary = self.directory.people.iter().take(self.users / 2).skip(2 * DUPLICATE_UPN);
-        ordinary.filter(|person| person.upn.ends_with(&format!("@{domain}"))).cloned().collect()
+        let ordinary = (2 * DUPLICATE_UPN..VISITING.min(self.users / 2)).map(|index| self.person(index));
+        ordinary.filter(|person| person.upn.ends_with(&format!("@{domain}"))).collect()
     }
 }
 
-fn further(directory: &Directory, index: usize) -> String {
+/// Containers, people and groups, written one by one.
+fn entries(people: &People, groups: usize, ldif: &mut dyn Write) -> io::Result<()> {
+    let users = people.people;
+    for container in ["berlin", "lyon", "oslo"] {
+        ldif.write_all(line("dn", &format!("ou={container},ou=people,{SUFFIX}")).as_bytes())?;
+        write!(ldif, "objectClass: organizationalUnit\nou: {container}\n\n")?;
+    }
+    for index in 0..users {
+        ldif.write_all(entry(people, index).as_bytes())?;
+    }
+    for group in 0..groups {
+        write!(ldif, "dn: cn=group{group:05},ou=groups,{SUFFIX}\nobjectClass: groupOfNames\ncn: group{group:05}\n")?;
+        for member in 0..members(users, group) {
+            // The members of ordinary groups are spread over everybody.
+            let index = if group == 0 { member } else { (group * 7 + member * (users / MEMBERS)) % users };
+            ldif.write_all(line("member", &people.dn(index)).as_bytes())?;
+        }
+        ldif.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn entry(people: &People, index: usize) -> String {
+    people.person(index).ldif(&further(people, index))
+}
+
+/// How many members a group has: the first one half of all people.
+fn members(users: usize, group: usize) -> usize {
+    if group == 0 { users / 2 } else { MEMBERS.min(users) }
+}
+
+fn further(people: &People, index: usize) -> String {
     let mut text = String::new();
     for attribute in FURTHER {
         let value = match attribute {
@@ -152,7 +182,7 @@ fn further(directory: &Directory, index: usize) -> String {
         text += &line(attribute, &value);
     }
     if index.is_multiple_of(5) {
-        text += &line("manager", &directory.people[index / 10].dn);
+        text += &line("manager", &people.dn(index / 10));
     }
     text
 }

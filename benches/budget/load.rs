@@ -1,6 +1,8 @@
 //! A bounded load: visitors that do one thing after the other, and what it cost the gateway.
 
 use std::future::Future;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use landbridge::identity::{Clock as _, SystemClock};
 
 use tokio::task::JoinSet;
+
+use crate::support::gateway::Gateway;
 
 /// What a load took.
 #[derive(Debug)]
@@ -86,10 +90,15 @@ pub fn deal<V, J>(visitors: Vec<V>, jobs: Vec<J>) -> Vec<(V, Vec<J>)> {
 
 /// User and system time of a process, from `/proc/PID/stat` (fields 14 and 15, in hundredths of a second on Linux).
 pub fn cpu_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let fields = stat.rsplit(')').next().expect("a name in parentheses");
+    cpu_time_if_alive(pid).expect("the process runs")
+}
+
+/// The same of a process that may have ended.
+pub fn cpu_time_if_alive(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat.rsplit(')').next()?;
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    Some(Duration::from_millis(ticks * 10))
 }
 
 /// The processor time of a process from one moment to another, told afterwards: it is noted every few milliseconds.
@@ -139,10 +148,28 @@ impl CpuNotes {
     }
 }
 
+/// Seconds that callers have waited at a door of the gateway's store, from its metrics.
+pub fn store_seconds(gateway: &Gateway, door: &str) -> f64 {
+    let settings = std::fs::read_to_string(gateway.settings_file()).expect("settings");
+    let address = settings.lines().find_map(|line| line.strip_prefix("metrics_listen = ")).expect("metrics");
+    let mut connection = TcpStream::connect(address.trim_matches('"')).expect("the gateway's metrics");
+    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
+    let mut text = String::new();
+    connection.read_to_string(&mut text).expect("an answer");
+    let name = format!("landbridge_store_microseconds_total{{door=\"{door}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(name.as_str()));
+    value.map_or(0.0, |value| value.parse::<f64>().expect("a number") / 1e6)
+}
+
 /// A figure of `/proc/PID/status` in MiB, such as `VmRSS` or `VmHWM`.
 pub fn memory_mib(pid: u32, name: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells it");
-    let kib: f64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
-    kib / 1024.0
+    memory_mib_if_alive(pid, name).expect("the process runs")
+}
+
+/// The same of a process that may have ended.
+pub fn memory_mib_if_alive(pid: u32, name: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
 }

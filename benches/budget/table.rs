@@ -11,6 +11,15 @@ pub enum Budget {
     None,
 }
 
+/// How a row's figure should grow with the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// As the objects do: a time, or a rate of objects.
+    Linear,
+    /// Hardly: memory.
+    Bounded,
+}
+
 /// One row. The budget applies to the ratio where there is a limit, and to the figure itself where there is none.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -20,20 +29,27 @@ pub struct Row {
     /// The physical limit, in the same unit.
     pub limit: Option<f64>,
     pub budget: Budget,
+    /// Where rows of several sizes tell something together.
+    pub growth: Option<Growth>,
 }
 
 #[derive(Debug, Default)]
-pub struct Table(Vec<Row>);
+pub struct Table(pub Vec<Row>);
 
 impl Row {
     /// A figure that is judged by itself.
     pub fn figure(path: impl Into<String>, measured: f64, unit: &'static str, budget: Budget) -> Self {
-        Self { path: path.into(), measured, unit, limit: None, budget }
+        Self { path: path.into(), measured, unit, limit: None, budget, growth: None }
     }
 
     /// A figure that is judged by its ratio to `limit`.
     pub fn ratio(path: impl Into<String>, measured: f64, unit: &'static str, limit: f64, budget: Budget) -> Self {
-        Self { path: path.into(), measured, unit, limit: Some(limit), budget }
+        Self { path: path.into(), measured, unit, limit: Some(limit), budget, growth: None }
+    }
+
+    /// The same row, of which other sizes of the directory are expected to have one too.
+    pub fn grows(self, growth: Growth) -> Self {
+        Self { growth: Some(growth), ..self }
     }
 
     fn cells(&self) -> [String; 6] {

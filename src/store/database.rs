@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use sqlx::AnyPool;
@@ -181,7 +181,7 @@ impl Database {
     /// The rows of a list of statements, which select the same columns, seeing what is committed.
     pub(super) async fn fetch(&self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
         self.count(&statements);
-        self.reader(doing).await?.fetch(doing, statements).await
+        timed("read", async { self.reader(doing).await?.fetch(doing, statements).await }).await
     }
 
     /// Carries out a list of statements in one transaction, if `guard` returns a row in it; `None`: it does not. Returns
@@ -216,7 +216,7 @@ impl Database {
         E: From<StoreError> + Send + 'static,
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     {
-        self.writer.run(urgency, work).await
+        timed("write", self.writer.run(urgency, work)).await
     }
 
     /// Closes the connections after the queued writes are done.
@@ -231,6 +231,15 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Database({:?})", self.engine)
     }
+}
+
+/// Adds the time from the call at a door to its answer to the metric: the doors for writes, and for lists of reads.
+async fn timed<T>(door: &'static str, work: impl Future<Output = T>) -> T {
+    let called = Instant::now();
+    let done = work.await;
+    let taken = u64::try_from(called.elapsed().as_micros()).unwrap_or(u64::MAX);
+    metrics::counter!("landbridge_store_microseconds_total", "door" => door).increment(taken);
+    done
 }
 
 /// Makes the file, if there is none, readable by the gateway's user alone: SQLite would leave that to the umask. Its

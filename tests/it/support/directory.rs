@@ -85,10 +85,7 @@ pub fn people(count: usize) -> Directory {
 
 impl People {
     pub fn generate(&self) -> Directory {
-        let mut people: Vec<Person> = (0..self.people).map(|index| self.person(index)).collect();
-        if people.len() > DUPLICATE_UPN {
-            people[DUPLICATE_UPN].upn = people[DUPLICATED_UPN].upn.clone();
-        }
+        let people: Vec<Person> = (0..self.people).map(|index| self.person(index)).collect();
         let count = self.groups.min(self.people);
         let groups = (0..count)
             .map(|index| Group {
@@ -101,20 +98,15 @@ impl People {
         Directory { suffix: self.suffix.clone(), people, groups }
     }
 
-    fn person(&self, index: usize) -> Person {
-        let uid = format!("p{index:05}");
+    /// The person of this index by itself, for sets that no memory should hold.
+    pub fn person(&self, index: usize) -> Person {
+        let uid = uid(index);
         let given_name = GIVEN_NAMES[index % GIVEN_NAMES.len()].to_owned();
         let surname = SURNAMES[index % SURNAMES.len()].to_owned();
         let container = CONTAINERS[index % CONTAINERS.len()];
-        let rdn = if index == AWKWARD_DN { format!("cn={given_name}\\, {surname}") } else { format!("uid={uid}") };
-        let domain = match index {
-            _ if index % 100 == 3 => NON_ROUTABLE,
-            _ if index.is_multiple_of(2) => ALPHA,
-            _ => BETA,
-        };
         Person {
-            dn: format!("{rdn},ou={container},ou=people,{}", self.suffix),
-            upn: format!("{uid}@{domain}"),
+            dn: self.dn(index),
+            upn: upn(if index == DUPLICATE_UPN { DUPLICATED_UPN } else { index }),
             employee_number: (index != MISSING_ANCHOR).then(|| format!("E{index:06}")),
             password: format!("Secret-{uid}!"),
             scheme: self.scheme(index),
@@ -125,6 +117,17 @@ impl People {
         }
     }
 
+    /// Where [`Self::person`] stands.
+    pub fn dn(&self, index: usize) -> String {
+        let rdn = if index == AWKWARD_DN {
+            let (given_name, surname) = (GIVEN_NAMES[index % GIVEN_NAMES.len()], SURNAMES[index % SURNAMES.len()]);
+            format!("cn={given_name}\\, {surname}")
+        } else {
+            format!("uid={}", uid(index))
+        };
+        format!("{rdn},ou={},ou=people,{}", CONTAINERS[index % CONTAINERS.len()], self.suffix)
+    }
+
     fn scheme(&self, index: usize) -> Scheme {
         const OTHERS: [Scheme; 4] = [Scheme::Ssha512, Scheme::Pbkdf2Sha512, Scheme::Argon2, Scheme::CryptSha512];
         if index % self.other_scheme_every == self.other_scheme_every - 1 {
@@ -133,6 +136,19 @@ impl People {
             Scheme::Ssha
         }
     }
+}
+
+fn uid(index: usize) -> String {
+    format!("p{index:05}")
+}
+
+fn upn(index: usize) -> String {
+    let domain = match index {
+        _ if index % 100 == 3 => NON_ROUTABLE,
+        _ if index.is_multiple_of(2) => ALPHA,
+        _ => BETA,
+    };
+    format!("{}@{domain}", uid(index))
 }
 
 impl Person {

@@ -4,9 +4,9 @@
 //! password values; people read everything but passwords. Plain LDAP, StartTLS and LDAPS are served.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, BufWriter, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -34,9 +34,13 @@ const SERVICE_PASSWORD: &str = "Service-account-1!";
 const ADMIN_PASSWORD: &str = "admin";
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Writes LDIF.
+type Entries = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()>>;
+
 /// Settings of a directory that is not running yet.
 pub struct Builder {
     ldif: String,
+    entries: Option<Entries>,
     lockout_after: u32,
     extra_conf: String,
     scripted: bool,
@@ -60,6 +64,12 @@ impl Builder {
     pub fn ldif(mut self, ldif: &str) -> Self {
         self.ldif += ldif;
         self.ldif += "\n";
+        self
+    }
+
+    /// Adds entries after all others as they are written, for sets that no memory should hold.
+    pub fn entries(mut self, entries: impl FnOnce(&mut dyn Write) -> io::Result<()> + 'static) -> Self {
+        self.entries = Some(Box::new(entries));
         self
     }
 
@@ -93,7 +103,7 @@ impl Builder {
         self
     }
 
-    pub fn start(self) -> Slapd {
+    pub fn start(mut self) -> Slapd {
         let dir = temp_dir("slapd");
         std::fs::create_dir(dir.path().join("db")).expect("database folder");
         let pki = Pki::new(&dir.path().join("tls"));
@@ -103,12 +113,12 @@ impl Builder {
         };
         std::fs::write(dir.path().join("test.schema"), SCHEMA).expect("schema file");
         std::fs::write(dir.path().join("slapd.conf"), self.slapd_conf(&dir, &pki, &cert)).expect("slapd.conf");
-        std::fs::write(dir.path().join("base.ldif"), base_ldif(self.lockout_after) + &self.ldif).expect("LDIF file");
-        run(Command::new(SLAPADD)
-            .args(["-q", "-b", SUFFIX, "-f"])
-            .arg(dir.path().join("slapd.conf"))
-            .arg("-l")
-            .arg(dir.path().join("base.ldif")));
+        let entries = self.entries.take();
+        slapadd(dir.path(), |input| {
+            input.write_all(base_ldif(self.lockout_after).as_bytes())?;
+            input.write_all(self.ldif.as_bytes())?;
+            entries.map_or(Ok(()), |entries| entries(input))
+        });
         let mut slapd = Slapd {
             process: None,
             port: free_port(),
@@ -177,7 +187,14 @@ syncprov-sessionlog 10000
 
 impl Slapd {
     pub fn builder() -> Builder {
-        Builder { ldif: String::new(), lockout_after: 10, extra_conf: String::new(), scripted: false, cert_names: None }
+        Builder {
+            ldif: String::new(),
+            entries: None,
+            lockout_after: 10,
+            extra_conf: String::new(),
+            scripted: false,
+            cert_names: None,
+        }
     }
 
     /// Plain LDAP; StartTLS works on it.
@@ -429,6 +446,21 @@ impl Slapd {
     fn connection<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("LDAPNOINIT", "1").args(["-x", "-H", &format!("ldap://127.0.0.1:{}", self.port)])
     }
+}
+
+/// Fills the database of the folder's slapd.conf.
+fn slapadd(dir: &Path, entries: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+    let log = dir.join("slapadd.log");
+    let mut command = Command::new(SLAPADD);
+    command.args(["-q", "-b", SUFFIX, "-f"]).arg(dir.join("slapd.conf"));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(std::fs::File::create(&log).expect("a log file"));
+    let mut child = command.spawn().expect("slapd is installed");
+    let mut input = BufWriter::new(child.stdin.take().expect("piped"));
+    let written = entries(&mut input).and_then(|()| input.flush());
+    drop(input);
+    let status = child.wait().expect("own child can be awaited");
+    let log = std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(status.success() && written.is_ok(), "slapadd: {status}, {written:?}\n{log}");
 }
 
 fn base_ldif(lockout_after: u32) -> String {
