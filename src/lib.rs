@@ -24,6 +24,10 @@ pub mod identity;
 #[cfg(feature = "gateway")]
 pub mod issuer;
 pub mod ldap;
+#[cfg(feature = "gateway")]
+pub mod limits;
+#[cfg(feature = "gateway")]
+pub mod listener;
 pub mod os;
 pub mod pass_through;
 #[cfg(feature = "gateway")]

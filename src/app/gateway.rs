@@ -1,8 +1,6 @@
 //! A running gateway: builds every room from the settings, spawns its tasks, and stops them in order.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,12 +16,12 @@ use super::readiness::StoreReadiness;
 use super::ring_keeper::RingKeeper;
 use super::schedule::{self, SuspensionWatch};
 use super::sealing::RingSealer;
-use super::{metrics, saml_key, tls};
+use super::{metrics, public_listener, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::config::{self, ConnectorSettings, Settings};
 use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
 use crate::dns::Resolver;
-use crate::federation::{FederatedSignIn, PartnerCertificates};
+use crate::federation::{FederatedSignIn, PartnerCertificates, XmlWork};
 use crate::identity::{Clock, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::password_sync::{
@@ -83,7 +81,7 @@ use crate::web::admin::user_list::UserList;
 use crate::web::admin::user_show::UserShow;
 use crate::web::admin::user_unlock::UserUnlock;
 use crate::web::admin::user_wipe_credential::{CredentialDesk, UserWipeCredential};
-use crate::web::{self, ClientNetworks, Services};
+use crate::web::{self, Services};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -106,15 +104,13 @@ impl StartError {
     }
 }
 
-/// How long open requests may take after the stop was asked for.
-const DRAIN: Duration = Duration::from_secs(10);
-
 /// A gateway that serves until it is stopped.
 pub struct Gateway {
     stop: CancellationToken,
     tasks: TaskTracker,
     _background: Background,
-    listener: axum_server::Handle<SocketAddr>,
+    /// Ends the public listener.
+    close: CancellationToken,
     sign_in: SignIn,
     installation: Installation,
     audit: AuditLog,
@@ -204,22 +200,24 @@ impl Gateway {
                     .await
                     .map_err(StartError::part("SAML signing key"))?,
             ),
+            work: XmlWork::new(cores() / 2),
         };
         let own_metadata = federation.metadata();
         let saml_certificate = federation.key.certificate().clone();
         let services = Services {
             sign_in: sign_in.clone(),
             issuer: issuer.clone(),
-            federation: Arc::new(SamlGate { federation, audit: audit.clone() }),
+            federation: Arc::new(SamlGate::new(federation, audit.clone())),
             readiness: Arc::new(StoreReadiness::new(db.clone())),
             organisation: settings.gateway.organisation.clone(),
-            networks: ClientNetworks::FromConnection,
+            networks: public_listener::networks(&settings),
+            pace: public_listener::pace(&settings),
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         // Agents serve until the last request is answered.
-        let served = CancellationToken::new();
-        let listener = listen(&settings, services, &tasks, served.clone()).await?;
+        let (close, served) = (CancellationToken::new(), CancellationToken::new());
+        public_listener::open(&settings, services, &tasks, close.clone(), served.clone()).await?;
 
         let ground = engine::Ground {
             gateway: &db,
@@ -329,7 +327,7 @@ impl Gateway {
             stop,
             tasks,
             _background: background,
-            listener,
+            close,
             sign_in,
             installation,
             audit,
@@ -350,7 +348,7 @@ impl Gateway {
 
     /// Lets open requests end, settles what goes on behind the answers, and closes the store.
     pub async fn stop(self) {
-        self.listener.graceful_shutdown(Some(DRAIN));
+        self.close.cancel();
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -368,13 +366,16 @@ fn host(settings: &Settings) -> &str {
     settings.gateway.public_url.host_str().unwrap_or("landbridge")
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Memory that all key derivations of the process together may take.
 const DERIVATION_MEMORY_KIB: u64 = 1024 * 1024;
 
 fn sealer(installation: &Installation, settings: &Settings) -> Sealer {
     let cost = Argon2Cost::default();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let size = PoolSize { cores, memory_kib: DERIVATION_MEMORY_KIB, each_kib: cost.memory_kib() };
+    let size = PoolSize { cores: cores(), memory_kib: DERIVATION_MEMORY_KIB, each_kib: cost.memory_kib() };
     Sealer {
         tenant: installation.tenant.clone(),
         ring: installation.ring.clone(),
@@ -493,31 +494,6 @@ fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseC
         engine: Arc::new(XmlSecEngine),
         clock: clock.clone(),
     })
-}
-
-async fn listen(
-    settings: &Settings,
-    services: Services,
-    tasks: &TaskTracker,
-    served: CancellationToken,
-) -> Result<axum_server::Handle<SocketAddr>, StartError> {
-    let server = tls::server(&settings.gateway.certificate, &settings.gateway.private_key);
-    let config = axum_server::tls_rustls::RustlsConfig::from_config(server.map_err(StartError::part("TLS"))?);
-    let handle = axum_server::Handle::new();
-    let service = web::router(services).into_make_service_with_connect_info::<SocketAddr>();
-    let address = settings.gateway.listen;
-    let refuse = |source| StartError::Listen { address: address.to_string(), source };
-    let listener = std::net::TcpListener::bind(address).map_err(refuse)?;
-    listener.set_nonblocking(true).map_err(refuse)?;
-    let server = axum_server::from_tcp_rustls(listener, config).map_err(refuse)?.handle(handle.clone());
-    tasks.spawn(async move {
-        let _served = served.drop_guard();
-        if let Err(error) = server.serve(service).await {
-            tracing::error!(%error, "the public listener ended");
-        }
-    });
-    handle.listening().await;
-    Ok(handle)
 }
 
 fn serve_admin(settings: &Settings, routes: AdminRoutes, tasks: &TaskTracker, stop: &CancellationToken) {

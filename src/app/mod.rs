@@ -12,6 +12,7 @@ mod key_pair;
 mod lease_keeper;
 pub mod logging;
 pub mod metrics;
+mod public_listener;
 mod readiness;
 mod ring_keeper;
 mod saml_key;

@@ -1,6 +1,6 @@
 //! `[gateway]`, `[store]`, `[admin]`: where the gateway listens, keeps its data, and who may administer it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::identity::{DomainName, NodeId, Role, Upn};
@@ -19,6 +19,8 @@ pub struct GatewaySettings {
     /// The address of the gateway as browsers and applications know it: the issuer, without a path.
     pub public_url: url::Url,
     pub listen: SocketAddr,
+    /// Balancers that begin each connection with a PROXY header (version 2); their own address counts for nobody.
+    pub proxy_protocol_from: Vec<IpAddr>,
     /// PEM: the certificate chain and the private key of `public_url`'s host.
     pub certificate: PathBuf,
     pub private_key: PathBuf,
@@ -52,6 +54,8 @@ impl GatewaySettings {
                 None
             });
         let listen = table.required("listen", "give an address and a port, such as 0.0.0.0:8443");
+        let remedy = "give the addresses of the balancers that speak the PROXY protocol, such as \"192.0.2.10\"";
+        let balancers = table.list::<IpAddr>("proxy_protocol_from", remedy);
         let certificate = table.path("certificate");
         let private_key = table.path("private_key");
         for (key, path) in [("certificate", &certificate), ("private_key", &private_key)] {
@@ -87,6 +91,7 @@ impl GatewaySettings {
             organisation,
             public_url: public_url?,
             listen: listen?,
+            proxy_protocol_from: balancers.iter().map(IpAddr::to_canonical).collect(),
             certificate: certificate?,
             private_key: private_key?,
             metrics_listen,

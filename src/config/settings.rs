@@ -9,6 +9,7 @@ use crate::identity::ConnectorName;
 use super::agents::{AgentSettings, AgentsSettings};
 use super::connector::{ConnectorSettings, Reach};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
+use super::limits::LimitsSettings;
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
 use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
@@ -23,6 +24,7 @@ pub struct Settings {
     pub admin: AdminSettings,
     pub signin: SignInSettings,
     pub lockout: LockoutSettings,
+    pub limits: LimitsSettings,
     pub failover: FailoverSettings,
     pub tokens: TokenSettings,
     pub sync: SyncSettings,
@@ -118,6 +120,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let admin = AdminSettings::read(root.table("admin"));
     let signin = SignInSettings::read(root.table("signin"));
     let lockout = LockoutSettings::read(root.table("lockout"));
+    let limits = LimitsSettings::read(root.table("limits"));
     let failover = FailoverSettings::read(root.table("failover"));
     let tokens = TokenSettings::read(root.table("tokens"));
     let sync = SyncSettings::read(root.table("sync"));
@@ -129,6 +132,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
     }
     sync.check_connectors(&root, &order);
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
+    warnings.extend(limits.warning());
     warnings.extend(root.source().warnings());
     root.finish();
     Some(Settings {
@@ -137,6 +141,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         admin: admin?,
         signin,
         lockout,
+        limits,
         failover,
         tokens,
         sync,

@@ -2,7 +2,6 @@
 //! work and familiar devices before strangers (design D7).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::pool_queue::{Entry, Limits, Queue, Ticket};
+use crate::identity::Network;
 
 /// For whom a derivation is run. Lockout and network limits of the sign-in come before this queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +20,6 @@ pub enum Demand {
     Unfamiliar(Option<Network>),
     /// Wrapping and comparisons off the answer path: only what no sign-in wants.
     Background,
-}
-
-/// A network by which load is shared out: the /24 of an IPv4 address, the /56 of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network(IpAddr);
-
-impl Network {
-    pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(v4) => IpAddr::from([v4.octets()[0], v4.octets()[1], v4.octets()[2], 0]),
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 72 << 72)),
-        })
-    }
 }
 
 #[derive(Debug, thiserror::Error)]

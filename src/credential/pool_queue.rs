@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::pool::{Demand, Network};
+use super::pool::Demand;
+use crate::identity::Network;
 
 /// How much may run and wait at once.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,9 @@ use url::Url;
 use super::identify::{FederationRefusal, identify};
 use super::partner::Partner;
 use super::partner_store::{PartnerStore, PartnerStoreError};
+use super::xml_work::{NotDone, XmlWork};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{AuthenticationMethod, EntityId};
+use crate::identity::{AuthenticationMethod, EntityId, Network};
 use crate::saml::engine::SigningFailure;
 use crate::saml::metadata::{Binding, service_provider_metadata};
 use crate::saml::request::{AuthnRequest, Freshness, PostForm, RelayState, RequestId};
@@ -25,6 +26,8 @@ pub struct FederatedSignIn {
     pub partners: Arc<dyn PartnerStore>,
     /// Signs our requests.
     pub key: Arc<SigningKey>,
+    /// Where signatures are made and checked.
+    pub work: XmlWork,
 }
 
 /// How the browser carries our request to the partner.
@@ -49,6 +52,8 @@ pub enum FederatedSignInError {
     Store(PartnerStoreError),
     #[error("cannot make the request to the partner")]
     Signing(#[source] SigningFailure),
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
 }
 
 impl FederatedSignInError {
@@ -58,7 +63,7 @@ impl FederatedSignInError {
             Self::PartnerUnknown(_) => Some("federation.partner_unknown"),
             Self::Response(refusal) => Some(refusal.code()),
             Self::Identity(refusal) => Some(refusal.code()),
-            Self::Store(_) | Self::Signing(_) => None,
+            Self::Store(_) | Self::Signing(_) | Self::NotDone(_) => None,
         }
     }
 }
@@ -99,24 +104,31 @@ impl FederatedSignIn {
         let endpoint = partner.endpoint();
         let now = self.checker.clock.now();
         let request = AuthnRequest::new(&self.checker.service, &endpoint.location, request_id, freshness, now);
-        match endpoint.binding {
-            Binding::Post => request.post_form(relay_state, &self.key, &*self.checker.engine).map(Outgoing::Form),
-            Binding::Redirect => request.redirect_url(&relay_state, &self.key).map(Outgoing::Redirect),
-        }
-        .map_err(FederatedSignInError::Signing)
+        let (binding, key, engine) = (endpoint.binding, self.key.clone(), self.checker.engine.clone());
+        let signed = self.work.run(None, move || match binding {
+            Binding::Post => request.post_form(relay_state, &key, &*engine).map(Outgoing::Form),
+            Binding::Redirect => request.redirect_url(&relay_state, &key).map(Outgoing::Redirect),
+        });
+        signed.await?.map_err(FederatedSignInError::Signing)
     }
 
-    /// Checks the posted response to the request with this id, which was sent to this partner.
+    /// Checks the response to the request with this id, which was sent to this partner. `network` is whoever posted it.
     pub async fn finish(
         &self,
         saml_response: &str,
         partner: &EntityId,
         request_id: &RequestId,
+        network: Option<Network>,
     ) -> Result<FederatedIdentity, FederatedSignInError> {
         let partner = self.load(partner).await?;
-        let awaited = Awaited { request_id, issuer: partner.entity_id(), certificates: partner.certificates() };
-        let assertion = self.checker.check(saml_response, awaited).map_err(FederatedSignInError::Response)?;
-        identify(&assertion, &partner).map_err(FederatedSignInError::Identity)
+        let (checker, response, request_id) = (self.checker.clone(), saml_response.to_owned(), request_id.clone());
+        let checked = self.work.run(network, move || {
+            let (issuer, certificates) = (partner.entity_id(), partner.certificates());
+            let awaited = Awaited { request_id: &request_id, issuer, certificates };
+            let assertion = checker.check(&response, awaited).map_err(FederatedSignInError::Response)?;
+            identify(&assertion, &partner).map_err(FederatedSignInError::Identity)
+        });
+        checked.await?
     }
 
     async fn load(&self, entity_id: &EntityId) -> Result<Partner, FederatedSignInError> {

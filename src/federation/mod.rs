@@ -9,9 +9,11 @@ pub mod federated_sign_in;
 pub mod identify;
 pub mod partner;
 pub mod partner_store;
+pub mod xml_work;
 
 pub use certificates::PartnerCertificates;
 pub use federated_sign_in::FederatedSignIn;
 pub use identify::{FederationRefusal, identify};
 pub use partner::Partner;
 pub use partner_store::{PartnerStore, PartnerStoreError};
+pub use xml_work::XmlWork;

@@ -12,6 +12,7 @@ pub mod fold;
 pub mod ids;
 pub mod lease_epoch;
 pub mod method;
+pub mod network;
 pub mod password;
 pub mod source_anchor;
 pub mod upn;
@@ -30,6 +31,7 @@ pub use ids::{
 };
 pub use lease_epoch::LeaseEpoch;
 pub use method::{AuthenticationMethod, Backup, FailoverMode, Pin};
+pub use network::Network;
 pub use password::{PasswordShape, PlainPassword};
 pub use source_anchor::SourceAnchor;
 pub use upn::{SignInName, Upn};

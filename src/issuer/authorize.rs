@@ -24,6 +24,9 @@ pub struct AuthorizationRequest {
     pub state: Option<String>,
     pub nonce: Option<String>,
     pub challenge: Option<CodeChallenge>,
+    /// `sub` of the `id_token_hint`: whom the application asks for.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 /// A checked request and what it demands of the sign-in.
@@ -104,6 +107,7 @@ pub fn check(
             state: state?,
             nonce: params.short("nonce", MAX_NONCE)?.map(str::to_owned),
             challenge: check_challenge(client, params)?,
+            subject: None,
         };
         demand(request, params)
     })();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::answer::{AuthorizationAnswer, AuthorizeErrorCode};
-use super::authorize::{self, AuthorizationRequest, AuthorizeFault, Demand};
+use super::authorize::{self, AuthorizationRequest, AuthorizeFault, Demand, Prompt};
 use super::claims::{AccessTokenClaims, ContextClaims, GROUP_LIMIT, IdTokenClaims, UserClaims, access_token_hash};
 use super::client::{Client, SubjectType};
 use super::discovery::Metadata;
@@ -47,6 +47,15 @@ pub struct UserInfo {
     pub sub: String,
     #[serde(flatten)]
     pub user: UserClaims,
+}
+
+/// Whom an application says that it knows (`id_token_hint`).
+enum Hint {
+    Absent,
+    /// As this client knows them.
+    Subject(String),
+    /// No token of ours for this client.
+    Unreadable,
 }
 
 /// Issues codes and tokens. Shared by all requests.
@@ -117,7 +126,38 @@ impl Issuer {
         let id = authorize::named_client(params)?;
         let client = self.clients.client(&id).await.map_err(IssuerError::from)?;
         let client = client.ok_or(AuthorizeFault::ClientUnknown)?;
-        Ok(authorize::check(&client, self.url(), params)?)
+        let mut demand = match authorize::check(&client, self.url(), params)? {
+            Ok(demand) => demand,
+            Err(error) => return Ok(Err(error)),
+        };
+        match self.hinted_subject(&client, params) {
+            Hint::Absent => {}
+            Hint::Subject(subject) => demand.request.subject = Some(subject),
+            // Somebody is asked for, and nobody knows who: no session can be theirs.
+            Hint::Unreadable if demand.prompt == Prompt::None => {
+                return Ok(Err(self.refuse(&demand.request, AuthorizeErrorCode::LoginRequired)));
+            }
+            Hint::Unreadable => demand.prompt = Prompt::Login,
+        }
+        Ok(Ok(demand))
+    }
+
+    /// Whether `oid` is whom the request asks for, if it asks for somebody (OpenID Connect Core section 3.1.2.1).
+    pub async fn is_asked_for(&self, request: &AuthorizationRequest, oid: UserId) -> Result<bool, IssuerError> {
+        let Some(subject) = &request.subject else { return Ok(true) };
+        let client = self.clients.client(&request.client).await?;
+        Ok(client.is_some_and(|client| self.subject(&client, oid) == *subject))
+    }
+
+    fn hinted_subject(&self, client: &Client, params: &Params) -> Hint {
+        match params.one("id_token_hint") {
+            Ok(None) => Hint::Absent,
+            Ok(Some(token)) => match verify::id_token_hint(&self.keys, self.url(), token, self.clock.now()) {
+                Ok(claims) if claims.aud == client.id.as_str() => Hint::Subject(claims.sub),
+                Ok(_) | Err(_) => Hint::Unreadable,
+            },
+            Err(_) => Hint::Unreadable,
+        }
     }
 
     /// Answers a request with a code for `session`.
@@ -130,6 +170,10 @@ impl Issuer {
         let client = self.clients.client(&request.client).await.map_err(IssuerError::from)?;
         let client = client.ok_or(AuthorizeFault::ClientUnknown)?;
         client.redirect_uri(request.redirect_uri.as_str()).ok_or(AuthorizeFault::RedirectUnknown)?;
+        if request.subject.as_ref().is_some_and(|subject| *subject != self.subject(&client, session.oid)) {
+            tracing::info!(session.id = %session.sid, "somebody else signed in than the application asked for");
+            return Ok(request.refuse(AuthorizeErrorCode::LoginRequired, self.url()));
+        }
         let code = Opaque::random();
         let now = self.clock.now();
         let kept = NewCode {

@@ -14,8 +14,10 @@ pub struct Proof {
 /// Why a code gives nothing. The application is told `invalid_grant` for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeRefusal {
-    /// No such code of this client.
+    /// No such code.
     Unknown,
+    /// Shown by a client to which it was not given: it has leaked. It is burnt, and the grant that it gave is revoked.
+    OtherClient,
     /// Redeemed before: the grant of the first redemption is revoked.
     Reused,
     Expired,
@@ -31,6 +33,7 @@ impl CodeRefusal {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Unknown => "unknown-code",
+            Self::OtherClient => "other-client",
             Self::Reused => "code-reused",
             Self::Expired => "code-expired",
             Self::RedirectUri => "wrong-redirect-uri",

@@ -39,8 +39,8 @@ pub enum Decision {
         repeated: bool,
     },
     Refuse(RefreshRefusal),
-    /// Reuse: the whole family ends.
-    Revoke,
+    /// Reuse, or a client to which it was not given: the whole family ends.
+    Revoke(RefreshRefusal),
 }
 
 /// Why a refresh token gives nothing. The application is told `invalid_grant` (or `invalid_scope`).
@@ -75,7 +75,7 @@ impl RefreshRefusal {
 pub fn decide(presented: &Presented, standing: Result<(), Ended>, now: Timestamp) -> Decision {
     let refuse = |refusal| Decision::Refuse(refusal);
     if !presented.same_client {
-        return refuse(RefreshRefusal::OtherClient);
+        return Decision::Revoke(RefreshRefusal::OtherClient);
     }
     if presented.revoked {
         return refuse(RefreshRefusal::Revoked);
@@ -87,13 +87,13 @@ pub fn decide(presented: &Presented, standing: Result<(), Ended>, now: Timestamp
         return refuse(RefreshRefusal::Ended(ended));
     }
     let repeated = match presented.used_at {
-        None if presented.sibling_used => return Decision::Revoke,
+        None if presented.sibling_used => return Decision::Revoke(RefreshRefusal::Reused),
         None if presented.expires_at <= now => return refuse(RefreshRefusal::Expired),
         None => false,
         Some(used_at) if !presented.successor_used && !presented.sibling_used && now.since(used_at) <= LOST_ANSWER => {
             true
         }
-        Some(_) => return Decision::Revoke,
+        Some(_) => return Decision::Revoke(RefreshRefusal::Reused),
     };
     match presented.wanted {
         Some(wanted) if !wanted.is_within(presented.granted) => refuse(RefreshRefusal::Scope),
@@ -142,7 +142,10 @@ mod tests {
         for ago in [Duration::ZERO, Duration::from_secs(29), LOST_ANSWER] {
             assert_eq!(decide(&used(ago), Ok(()), NOW), Decision::Rotate { scope: granted, repeated: true }, "{ago:?}");
         }
-        assert_eq!(decide(&used(LOST_ANSWER + Duration::from_millis(1)), Ok(()), NOW), Decision::Revoke);
+        assert_eq!(
+            decide(&used(LOST_ANSWER + Duration::from_millis(1)), Ok(()), NOW),
+            Decision::Revoke(RefreshRefusal::Reused)
+        );
     }
 
     #[test]
@@ -154,14 +157,13 @@ mod tests {
             ("used long ago", used(Duration::from_secs(3600))),
         ];
         for (name, presented) in rows {
-            assert_eq!(decide(&presented, Ok(()), NOW), Decision::Revoke, "{name}");
+            assert_eq!(decide(&presented, Ok(()), NOW), Decision::Revoke(RefreshRefusal::Reused), "{name}");
         }
     }
 
     #[test]
     fn refusals_come_before_rotation_and_change_nothing() {
         let rows = [
-            (Presented { same_client: false, ..used(Duration::from_secs(99)) }, Ok(()), RefreshRefusal::OtherClient),
             (Presented { revoked: true, ..fresh() }, Ok(()), RefreshRefusal::Revoked),
             (Presented { grant_expires_at: NOW, ..fresh() }, Ok(()), RefreshRefusal::GrantExpired),
             (Presented { expires_at: NOW, ..fresh() }, Ok(()), RefreshRefusal::Expired),
@@ -170,6 +172,14 @@ mod tests {
         ];
         for (presented, standing, refusal) in rows {
             assert_eq!(decide(&presented, standing, NOW), Decision::Refuse(refusal), "{presented:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_another_client_shows_has_leaked_and_ends_the_family() {
+        let ended = Decision::Revoke(RefreshRefusal::OtherClient);
+        for presented in [fresh(), used(Duration::from_secs(99))] {
+            assert_eq!(decide(&Presented { same_client: false, ..presented }, Ok(()), NOW), ended);
         }
     }
 

@@ -9,10 +9,9 @@ use super::pace::Pace;
 use super::sealer::{Sealer, Unreadable};
 use super::store::{CredentialReader, CredentialStoreError, StoredCredential};
 use crate::credential::chain::Match;
-use crate::credential::pool::Network;
 use crate::credential::{Chain, Cost, Demand, Derived, PoolError};
 use crate::identity::{
-    Answer, Clock, CredentialSource, PlainPassword, Refusal, Unavailable, UnavailableCause, Verdict, Wire,
+    Answer, Clock, CredentialSource, Network, PlainPassword, Refusal, Unavailable, UnavailableCause, Verdict, Wire,
 };
 use crate::signin::authority::{Admission, CredentialFacts, CredentialStoreDown, HashAnswer, HashCheck};
 use crate::signin::store::{Alert, Alerts};

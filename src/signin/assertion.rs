@@ -113,6 +113,7 @@ impl SignIn {
             security_stamp: user.security_stamp,
             password_set: None,
             client: transaction.protocol.client.clone(),
+            replaces: transaction.replaces,
         });
         match room.store.conclude(conclusion).await? {
             Concluded::Done => Ok(Step::Complete { session, cookie: Some(cookie), protocol: transaction.protocol }),

@@ -124,7 +124,8 @@ impl SignIn {
         let settled = Some((settlement.clone(), limits.clone()));
         let step = match decision {
             Decision::In(by) => {
-                let opened = run.session(by, attempt, &transaction)?;
+                let mut opened = run.session(by, attempt, &transaction)?;
+                opened.new.replaces = browser.session.clone().or(opened.new.replaces);
                 let event = event(Outcome::Success).with("sid", opened.new.session.sid.to_string());
                 self.admit(attempt, transaction, opened, settled, device, learned, event).await
             }
@@ -469,6 +470,7 @@ impl<'a> Run<'a> {
             security_stamp: user.security_stamp.clone(),
             password_set: if by_hash { None } else { self.password_set },
             client: transaction.protocol.client.clone(),
+            replaces: transaction.replaces.clone(),
         };
         Ok(Opened { new, cookie })
     }

@@ -9,5 +9,7 @@ pub struct Browser {
     pub network: Option<IpAddr>,
     /// SHA-256 (hex) of the device cookie; tells familiar from unfamiliar places.
     pub device: Option<String>,
+    /// SHA-256 (hex) of the session cookie that came along: a new session takes its place.
+    pub session: Option<String>,
     pub user_agent: Option<String>,
 }

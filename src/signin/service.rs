@@ -92,6 +92,7 @@ impl SignIn {
             cookie_hash: hash_of(&handle.cookie),
             state,
             protocol: request.protocol,
+            replaces: session_cookie.map(hash_of),
             version: 1,
             created_at: now,
             expires_at: now + room.settings.transaction_life,

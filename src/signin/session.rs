@@ -14,6 +14,8 @@ pub struct NewSession {
     /// When the directory says the proved password was set: a later one ends the session.
     pub password_set: Option<Timestamp>,
     pub client: ClientId,
+    /// The session whose place in the browser it takes, by the hash of its cookie.
+    pub replaces: Option<String>,
 }
 
 /// A session with all that may have ended it, as one query reads it.

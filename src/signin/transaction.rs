@@ -127,6 +127,8 @@ pub struct Transaction {
     pub cookie_hash: String,
     pub state: State,
     pub protocol: ProtocolRequest,
+    /// SHA-256 (hex) of the session cookie with which it began. A partner's POST brings none along.
+    pub replaces: Option<String>,
     pub version: i64,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,

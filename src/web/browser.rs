@@ -1,32 +1,50 @@
 //! The caller as sign-in sees it.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::header::USER_AGENT;
+use axum::http::header::{RETRY_AFTER, USER_AGENT};
 use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
 
 use super::cookies::Cookies;
+use super::page::{self, Fault};
 use super::services::{ClientNetworks, Shared};
 use crate::signin::Browser;
 
 /// Longest user agent that is carried on.
 const MAX_USER_AGENT: usize = 256;
 
-/// Extracts [`Browser`]: the network from the connection, the device from its cookie.
-pub(super) struct Caller(pub Browser);
+/// The network from the connection, the device and the session from their cookies.
+fn browser_of(parts: &Parts, services: &Shared) -> Browser {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let cookies = Cookies::of(&parts.headers);
+    Browser {
+        network: peer.filter(|_| services.networks == ClientNetworks::FromConnection),
+        device: cookies.device_hash(),
+        session: cookies.session_hash(),
+        user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
+    }
+}
 
-impl FromRequestParts<Shared> for Caller {
-    type Rejection = Infallible;
+/// A caller whose network has not asked too much of sign-in lately. Made only by the check, before anything is
+/// written for the request.
+pub(super) struct PacedCaller(pub Browser);
 
-    async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-        Ok(Self(Browser {
-            network: peer.filter(|_| services.networks == ClientNetworks::FromConnection),
-            device: Cookies::of(&parts.headers).device_hash(),
-            user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
-        }))
+impl FromRequestParts<Shared> for PacedCaller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Response> {
+        let browser = browser_of(parts, services);
+        match services.pace.admits(browser.network) {
+            Ok(()) => Ok(Self(browser)),
+            Err(wait) => {
+                metrics::counter!("landbridge_requests_refused_total", "limit" => "network").increment(1);
+                tracing::debug!(network = ?browser.network, "a network asks too much of sign-in");
+                let seconds = wait.as_secs().max(1).to_string();
+                Err(([(RETRY_AFTER, seconds)], page::fault(services, Fault::TooMany)).into_response())
+            }
+        }
     }
 }

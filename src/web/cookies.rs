@@ -9,7 +9,7 @@
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use axum::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponseParts, ResponseParts};
 use axum_extra::extract::CookieJar;
@@ -26,12 +26,17 @@ const DEVICE: &str = "__Host-landbridge-device";
 const TRANSACTION_PREFIX: &str = "__Host-landbridge-t";
 /// As long as a transaction (design section 3).
 const TRANSACTION_SECONDS: i64 = 600;
+/// Sign-ins that one browser has open at once.
+const MOST_TRANSACTIONS: usize = 8;
 const DEVICE_SECONDS: i64 = 365 * 24 * 3600;
 
 /// The request's cookies, and those that the response sets. No `Debug`: their values are secrets.
 #[derive(Clone, Default)]
 pub(super) struct Cookies {
     sent: CookieJar,
+    /// Names of the transactions that came along, in the order of the header: browsers send older ones first (RFC 6265
+    /// section 5.4).
+    transactions: Vec<String>,
     set: Vec<HeaderValue>,
 }
 
@@ -45,11 +50,20 @@ pub(super) struct OpenTransaction {
 
 impl Cookies {
     pub fn of(headers: &HeaderMap) -> Self {
-        Self { sent: CookieJar::from_headers(headers), set: Vec::new() }
+        let fields = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let names = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let transactions =
+            names.map(|(name, _)| name).filter(|name| is_transaction_name(name)).map(str::to_owned).collect();
+        Self { sent: CookieJar::from_headers(headers), transactions, set: Vec::new() }
     }
 
     pub fn session(&self) -> Option<&str> {
         self.sent.get(SESSION).map(Cookie::value)
+    }
+
+    /// SHA-256 (hex) of the session's secret.
+    pub fn session_hash(&self) -> Option<String> {
+        Some(Opaque::presented(self.session()?)?.hash().as_str().to_owned())
     }
 
     pub fn with_session(self, secret: String) -> Self {
@@ -69,10 +83,15 @@ impl Cookies {
         Some(OpenTransaction { handle, redirect_origin: origin })
     }
 
-    pub fn with_transaction(self, open: &OpenTransaction) -> Self {
+    /// Adds a transaction, and takes the oldest back from a browser that holds too many: requests of other sites can
+    /// begin some, and all of them come along with each request.
+    pub fn with_transaction(mut self, open: &OpenTransaction) -> Self {
         let value = format!("{}.{}", open.handle.cookie, URL_SAFE_NO_PAD.encode(&open.redirect_origin));
         let name = transaction_name(open.handle.id);
-        self.with(&name, &value, SameSite::None, Some(TRANSACTION_SECONDS))
+        let surplus = (self.transactions.len() + 1).saturating_sub(MOST_TRANSACTIONS);
+        let oldest: Vec<_> = self.transactions.drain(..surplus).collect();
+        let kept = oldest.iter().fold(self, |cookies, name| cookies.with(name, "", SameSite::None, Some(0)));
+        kept.with(&name, &value, SameSite::None, Some(TRANSACTION_SECONDS))
     }
 
     pub fn without_transaction(self, id: TransactionId) -> Self {
@@ -115,6 +134,12 @@ enum SameSite {
     Lax,
     /// All.
     None,
+}
+
+/// Names of our making alone: what is sent back is never somebody else's text.
+fn is_transaction_name(name: &str) -> bool {
+    let digits = name.strip_prefix(TRANSACTION_PREFIX).and_then(|rest| rest.strip_prefix('-'));
+    digits.is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 fn transaction_name(id: TransactionId) -> String {

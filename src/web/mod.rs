@@ -18,6 +18,6 @@ mod static_files;
 
 pub use health::{Check, Readiness};
 pub use router::{ROUTES, router};
-pub use services::{ClientNetworks, Services};
+pub use services::{ClientNetworks, Pace, Services};
 pub use signin::gate::{FederationGate, GateError, Outgoing};
 pub use signin::paths::{ACS as ACS_PATH, PARTNER_METADATA as PARTNER_METADATA_PATH};

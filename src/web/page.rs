@@ -63,6 +63,8 @@ pub(super) enum Fault {
     ForeignForm,
     BadForm,
     AssertionRefused,
+    TooMany,
+    NotAVisit,
     Unavailable,
     Internal,
     NotFound,
@@ -109,6 +111,17 @@ impl Fault {
                 StatusCode::FORBIDDEN,
                 "You are not signed in",
                 "The sign-in at your organisation was not accepted here. Try again, or ask your help desk.",
+            ),
+            Self::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Please try again",
+                "Too many sign-ins come from your network at the moment. Nothing was decided about you; try again in a \
+                 minute.",
+            ),
+            Self::NotAVisit => (
+                StatusCode::BAD_REQUEST,
+                APPLICATION,
+                "A sign-in begins with a visit of your browser to this page. Tell whoever runs the application.",
             ),
             Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use landbridge::demo::partner::{Account, PartnerIdentityProvider};
 use landbridge::federation::federated_sign_in::{FederatedSignInError, Outgoing};
 use landbridge::federation::partner::{AnchorEncoding, AnchorSource, Claims, MfaBehaviour, PartnerError};
-use landbridge::federation::{FederatedSignIn, FederationRefusal, Partner, PartnerStore, PartnerStoreError, identify};
+use landbridge::federation::{
+    FederatedSignIn, FederationRefusal, Partner, PartnerStore, PartnerStoreError, XmlWork, identify,
+};
 use landbridge::identity::{
     Clock, DomainName, EntityId, PlainPassword, SettableClock, SourceAnchor, SystemClock, Timestamp,
 };
@@ -406,7 +408,7 @@ async fn sqlite_store() -> (tempfile::TempDir, FederationStore) {
 
 fn sign_in_with(store: FederationStore, clock: Arc<dyn Clock>, key: SigningKey) -> FederatedSignIn {
     let checker = ResponseChecker { clock, ..checker() };
-    FederatedSignIn { checker, partners: Arc::new(store), key: Arc::new(key) }
+    FederatedSignIn { checker, partners: Arc::new(store), key: Arc::new(key), work: XmlWork::new(2) }
 }
 
 async fn send(client: &reqwest::Client, outgoing: &Outgoing) -> reqwest::Response {
@@ -471,14 +473,15 @@ async fn the_demonstration_partner_signs_its_people_in() {
         let answer = Form::with_field(&page.text().await.expect("text"), "SAMLResponse");
         assert_eq!((answer.action.as_str(), answer.value("RelayState")), (ACS, Some("state-1.a&b=c")));
         let response = answer.value("SAMLResponse").expect("a response");
-        let finish = async |request_id: &RequestId| sign_in.finish(response, partner.entity_id(), request_id).await;
+        let finish =
+            async |request_id: &RequestId| sign_in.finish(response, partner.entity_id(), request_id, None).await;
         let other = finish(&RequestId::random()).await.expect_err("another request");
         assert_eq!(other.refusal_code(), Some("saml.in_response_to_mismatch"));
         check_identity(&finish(&request_id).await.expect("signed in"), &partner, &request_id);
         let stale = submit(form.fill("password", "Partner-1!")).await.expect("an answer");
         assert_eq!(stale.status(), 400, "a sign-in page works once");
     }
-    let unknown = sign_in.finish("", &entity("https://nobody.example"), &RequestId::random()).await;
+    let unknown = sign_in.finish("", &entity("https://nobody.example"), &RequestId::random(), None).await;
     assert!(matches!(unknown, Err(FederatedSignInError::PartnerUnknown(_))), "{unknown:?}");
     server.abort();
 }
@@ -519,7 +522,7 @@ async fn simplesamlphp_verifies_our_requests_and_signs_its_people_in() {
         let answer = Form::with_field(&page.text().await.expect("text"), "SAMLResponse");
         assert_eq!((answer.action.as_str(), answer.value("RelayState")), (ACS, Some("state-1.a&b=c")));
         let response = answer.value("SAMLResponse").expect("a response");
-        let identity = sign_in.finish(response, partner.entity_id(), &request_id).await;
+        let identity = sign_in.finish(response, partner.entity_id(), &request_id, None).await;
         let identity = identity.unwrap_or_else(|error| panic!("{binding:?}: {error:?}"));
         check_identity(&identity, &partner, &request_id);
     }

@@ -101,6 +101,7 @@ impl World {
                 state: None,
                 nonce: Some("n".into()),
                 challenge: Some(CHALLENGE.parse().expect("a challenge")),
+                subject: None,
             },
             context: AuthenticationContext {
                 method: AuthenticationMethod::Phs,
@@ -246,7 +247,7 @@ on_both! {
         assert!(world.store.live_grant(grant, NOW).await.expect("up").is_none());
     }
 
-    async fn each_wrong_proof_burns_the_code_but_another_client_does_not(world: &World) {
+    async fn each_wrong_proof_and_each_other_client_burns_the_code(world: &World) {
         let base = |code: &Opaque| redemption(code, &Opaque::random(), NOW);
         let rows: [(fn(&mut Redemption), CodeRefusal); 5] = [
             (|r| r.proof.redirect_uri = "https://app.example/CB".into(), CodeRefusal::RedirectUri),
@@ -265,8 +266,13 @@ on_both! {
         let code = world.code(NOW).await;
         let mut other = base(&code);
         other.client = "other".parse().expect("an id");
-        assert_eq!(world.redeem(other).await.map(|_| ()), Err(CodeRefusal::Unknown));
-        assert!(world.redeem(base(&code)).await.is_ok());
+        assert_eq!(world.redeem(other.clone()).await.map(|_| ()), Err(CodeRefusal::OtherClient));
+        assert_eq!(world.redeem(base(&code)).await.map(|_| ()), Err(CodeRefusal::Reused));
+        let code = world.code(NOW).await;
+        let granted = world.redeem(base(&code)).await.expect("a good code").grant.id;
+        other.code = code.hash();
+        assert_eq!(world.redeem(other).await.map(|_| ()), Err(CodeRefusal::OtherClient));
+        assert!(world.store.live_grant(granted, NOW).await.expect("up").is_none(), "what it gave is revoked");
     }
 
     async fn a_lost_answer_gets_another_successor_and_whoever_goes_on_first_wins(world: &World) {
@@ -309,16 +315,19 @@ on_both! {
         assert_eq!(world.refresh(&a, NOW).await.map(|_| ()), Err(RefreshRefusal::Reused));
     }
 
-    async fn an_unknown_foreign_or_expired_token_refuses_and_changes_nothing(world: &World) {
+    async fn an_unknown_or_expired_token_refuses_and_changes_nothing_and_a_foreign_one_ends_the_grant(world: &World) {
         let (grant, first) = world.granted().await;
         assert_eq!(world.refresh(&Opaque::random(), NOW).await.map(|_| ()), Err(RefreshRefusal::Unknown));
-        assert_eq!(world.refresh_as("other", &first, NOW).await.map(|_| ()), Err(RefreshRefusal::OtherClient));
         let second = world.refresh(&first, NOW).await.expect("rotates still");
         let inactive = NOW + Duration::from_secs(3600);
         assert_eq!(world.refresh(&second, inactive).await.map(|_| ()), Err(RefreshRefusal::Expired));
         let over = NOW + Duration::from_secs(7200);
         assert_eq!(world.refresh(&second, over).await.map(|_| ()), Err(RefreshRefusal::GrantExpired));
         assert!(world.store.live_grant(grant, NOW).await.expect("up").is_some());
+        // One that another client shows has leaked.
+        assert_eq!(world.refresh_as("other", &second, NOW).await.map(|_| ()), Err(RefreshRefusal::OtherClient));
+        assert!(world.store.live_grant(grant, NOW).await.expect("up").is_none());
+        assert_eq!(world.refresh(&second, NOW).await.map(|_| ()), Err(RefreshRefusal::Revoked));
     }
 
     async fn what_the_grant_rests_on_is_compared_at_every_use(world: &World) {

@@ -14,6 +14,7 @@ mod e2e_web;
 mod federation;
 mod issuer_store;
 mod ldap;
+mod listener;
 mod oidc;
 mod pass_through;
 mod password_sync;

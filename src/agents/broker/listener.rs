@@ -20,21 +20,19 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use x509_parser::prelude::FromDer as _;
 
 use super::authority::{AgentAuthority, AuthorityError, SERVER_LIFETIME};
 use super::routes::{self, Gate};
 use crate::identity::{Clock, causes};
+use crate::limits::{Limits, Places};
+use crate::listener::{Arrival, Doors, HEAD_DEADLINE};
 
-/// Connections at once, those that are still in their handshake among them.
-const MAX_CONNECTIONS: usize = 1024;
-/// For the handshake, and for the head of a request.
-const KNOCK_DEADLINE: Duration = Duration::from_secs(10);
+/// Connections at once, those that are still in their handshake among them. Agents are few; many may share a network.
+const PLACES: Limits = Limits { all: 1024, per_network: 512 };
 
 /// The certificate that the peer showed and whose key it holds.
 #[derive(Clone, Debug)]
@@ -93,65 +91,43 @@ impl Listener {
 
     /// Serves agents until `stop`.
     pub async fn serve(self, gate: Arc<Gate>, stop: CancellationToken) {
-        let (router, places) = (routes::router(gate), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-        let connections = TaskTracker::new();
-        let mut renewal = tokio::time::interval(SERVER_LIFETIME / 2);
-        renewal.tick().await;
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                _ = renewal.tick() => {
-                    self.renew();
-                    continue;
+        let router = routes::router(gate);
+        let Self { socket, acceptor, identity, authority, clock, host } = self;
+        let doors = Doors {
+            name: "agents",
+            socket,
+            acceptor,
+            places: Places::new(PLACES),
+            networks: true,
+            balancers: Arc::new([]),
+            drain: Duration::ZERO,
+        };
+        let served = doors.serve(move |arrival, _| answer(arrival, router.clone()), stop);
+        let renewed = async {
+            let mut renewal = tokio::time::interval(SERVER_LIFETIME / 2);
+            loop {
+                renewal.tick().await;
+                match authority.server_identity(&host, clock.now()) {
+                    Ok(new) => identity.0.store(new),
+                    Err(error) => {
+                        tracing::error!(error = causes(&error), "the certificate for agents could not be renewed");
+                    }
                 }
-                accepted = self.socket.accept() => accepted,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "an agent's connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::warn!("too many connections at the agents' listener");
-                continue;
-            };
-            let (acceptor, router, stop) = (self.acceptor.clone(), router.clone(), stop.clone());
-            connections.spawn(async move {
-                tokio::select! {
-                    () = answer(stream, acceptor, router) => {}
-                    () = stop.cancelled() => {}
-                }
-                drop(place);
-            });
-        }
-        connections.close();
-        connections.wait().await;
-    }
-
-    fn renew(&self) {
-        match self.authority.server_identity(&self.host, self.clock.now()) {
-            Ok(identity) => self.identity.0.store(identity),
-            Err(error) => tracing::error!(error = causes(&error), "the certificate for agents could not be renewed"),
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            () = renewed => {}
         }
     }
 }
 
-async fn answer(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
-    // Small messages that somebody waits for; a socket that refuses the option works all the same.
-    let _ = stream.set_nodelay(true);
-    let tls = match tokio::time::timeout(KNOCK_DEADLINE, acceptor.accept(stream)).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => return tracing::debug!(%error, "a handshake at the agents' listener failed"),
-        Err(_) => return,
-    };
+async fn answer(Arrival { tls, .. }: Arrival, router: Router) {
     let shown = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = PeerCertificate(shown.map(|certificate| certificate.clone().into_owned()));
     let service = TowerToHyperService::new(router.layer(Extension(peer)));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(KNOCK_DEADLINE);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
     if let Err(error) = http.serve_connection(TokioIo::new(tls), service).with_upgrades().await {
         tracing::debug!(%error, "a connection at the agents' listener ended");
     }

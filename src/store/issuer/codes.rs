@@ -90,7 +90,6 @@ pub(super) async fn redeem(
     asked: Redemption,
 ) -> Result<Result<Granted, CodeRefusal>, StoreError> {
     // Counts first: the row is locked from here on, so that of two redemptions at once the second sees the first.
-    // A code that another client shows is not touched.
     let counted = sqlx::query(
         "UPDATE authorization_code SET redemptions = redemptions + 1 WHERE code_hash = $1 AND client_id = $2 \
          RETURNING redemptions",
@@ -100,7 +99,7 @@ pub(super) async fn redeem(
     .fetch_optional(&mut *conn)
     .await
     .map_err(StoreError::doing("counting a code's redemption"))?;
-    let Some(counted) = counted else { return Ok(Err(CodeRefusal::Unknown)) };
+    let Some(counted) = counted else { return burn(conn, audit, asked).await.map(Err) };
     let row = sqlx::query(concat!(
         "SELECT x.sid, x.oid, x.request, x.context, x.security_stamp, x.credential_version, x.expires_at, x.grant_id, ",
         present_columns!(),
@@ -153,6 +152,26 @@ pub(super) async fn redeem(
     }
     audit.append(conn, issued(EventKind::TokenIssued, &grant.client, &grant)).await?;
     Ok(Ok(Granted { grant, holder: facts::holder(&row), scope, nonce: request.nonce, refreshable }))
+}
+
+/// Makes a code worthless that a client shows to which it was not given, with all that it gave.
+async fn burn(conn: &mut Connection, audit: &AuditLog, shown: Redemption) -> Result<CodeRefusal, StoreError> {
+    let found = sqlx::query(
+        "UPDATE authorization_code SET redemptions = redemptions + 1 WHERE code_hash = $1 RETURNING oid, grant_id",
+    )
+    .bind(shown.code.as_str())
+    .fetch_optional(&mut *conn)
+    .await
+    .map_err(StoreError::doing("burning a code"))?;
+    let Some(row) = found else { return Ok(CodeRefusal::Unknown) };
+    let oid: UserId = parsed(TABLE, "oid", row.get("oid"))?;
+    let refusal = CodeRefusal::OtherClient;
+    if let Some(grant) = row.get::<Option<String>, _>("grant_id") {
+        revoke_grant(conn, audit, &grant, refusal.code(), Actor::Client(shown.client.clone()), shown.now).await?;
+    }
+    let event = Event::new(EventKind::TokenRefused, Outcome::Refused, Actor::Client(shown.client));
+    audit.append(conn, event.about(oid).because(refusal.code())).await?;
+    Ok(refusal)
 }
 
 /// The record of tokens that were given.

@@ -70,10 +70,10 @@ pub(super) async fn refresh(
             audit.append(conn, event).await?;
             return Ok(Ok(Granted { holder: facts::holder(&row), grant, scope, nonce: None, refreshable: true }));
         }
-        Decision::Revoke => {
+        Decision::Revoke(refusal) => {
             let (id, actor) = (grant.id.to_string(), Actor::Client(asked.client.clone()));
-            revoke_grant(conn, audit, &id, RefreshRefusal::Reused.code(), actor, asked.now).await?;
-            RefreshRefusal::Reused
+            revoke_grant(conn, audit, &id, refusal.code(), actor, asked.now).await?;
+            refusal
         }
         Decision::Refuse(refusal) => refusal,
     };

@@ -115,7 +115,7 @@ async fn conclude(conn: &mut Connection, audit: &AuditLog, conclusion: Conclusio
         return Ok(Concluded::Left);
     }
     if let Some(session) = session {
-        sessions::open(conn, session).await?;
+        sessions::open(conn, session, at).await?;
     }
     if let Some((oid, device)) = device {
         lockout::remember_device(conn, oid, &device, at).await?;

@@ -107,8 +107,11 @@ impl Sessions for SignInTables {
     }
 }
 
-pub(super) async fn open(conn: &mut Connection, new: NewSession) -> Result<(), StoreError> {
+pub(super) async fn open(conn: &mut Connection, new: NewSession, at: Timestamp) -> Result<(), StoreError> {
     let session = new.session;
+    if let Some(former) = &new.replaces {
+        expire(conn, former, at).await?;
+    }
     let amr = serde_json::to_string(&session.amr).map_err(|e| unreadable("session", "amr", e))?;
     sqlx::query(
         "INSERT INTO session (sid, cookie_hash, oid, domain, security_stamp, credential_version, password_set, method, \
@@ -133,6 +136,18 @@ pub(super) async fn open(conn: &mut Connection, new: NewSession) -> Result<(), S
     .await
     .map_err(StoreError::doing("opening a session"))?;
     note_client(conn, session.sid, &new.client, session.auth_time).await
+}
+
+/// Makes a cookie worthless whose place in the browser another one takes. What applications were granted by its session
+/// stays: nobody signed out of them.
+async fn expire(conn: &mut Connection, cookie_hash: &str, at: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE session SET expires_at = $2 WHERE cookie_hash = $1 AND ended_at IS NULL AND expires_at > $2")
+        .bind(cookie_hash)
+        .bind(at.millis())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("ending the session that another one replaces"))?;
+    Ok(())
 }
 
 /// Ends what an attempt was granted.

@@ -17,14 +17,24 @@ struct Detail {
     state: State,
 }
 
+/// What the `protocol` column holds: all that stays the same from the first page to the end.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    #[serde(flatten)]
+    protocol: ProtocolRequest,
+    #[serde(default)]
+    replaces: Option<String>,
+}
+
 #[async_trait]
 impl Transactions for SignInTables {
     async fn open(&self, transaction: Transaction) -> Result<bool, StoreDown> {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let protocol = serde_json::to_string(&transaction.protocol)
-                        .map_err(|e| unreadable("signin_transaction", "protocol", e))?;
+                    let begun = Begun { protocol: transaction.protocol, replaces: transaction.replaces };
+                    let protocol =
+                        serde_json::to_string(&begun).map_err(|e| unreadable("signin_transaction", "protocol", e))?;
                     let (domain, method) = ground_of(&transaction.state);
                     let done = sqlx::query(
                         "INSERT INTO signin_transaction \
@@ -130,13 +140,14 @@ fn detail_of(state: &State) -> Result<String, StoreError> {
 fn read(id: TransactionId, row: &sqlx::any::AnyRow) -> Result<Transaction, StoreError> {
     let (detail, protocol): (String, String) = (row.get("detail"), row.get("protocol"));
     let Detail { state } = serde_json::from_str(&detail).map_err(|e| unreadable("signin_transaction", "detail", e))?;
-    let protocol: ProtocolRequest =
+    let Begun { protocol, replaces } =
         serde_json::from_str(&protocol).map_err(|e| unreadable("signin_transaction", "protocol", e))?;
     Ok(Transaction {
         id,
         cookie_hash: row.get("cookie_hash"),
         state,
         protocol,
+        replaces,
         version: row.get("version"),
         created_at: Timestamp::from_millis(row.get("created_at")),
         expires_at: Timestamp::from_millis(row.get("expires_at")),

@@ -1,14 +1,15 @@
 //! `GET` and `POST /oauth2/authorize`: starts a sign-in, or answers at once from a live session.
 
 use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::answer::{answer, fault};
 use crate::identity::causes;
 use crate::issuer::answer::AuthorizeErrorCode;
 use crate::issuer::{Demand, Params, Prompt};
-use crate::signin::{ProofDemand, ProtocolRequest, SignInRequest, Step};
-use crate::web::browser::Caller;
+use crate::signin::{ProofDemand, ProtocolRequest, Session, SignInRequest, Step};
+use crate::web::browser::PacedCaller;
 use crate::web::cookies::{Cookies, OpenTransaction};
 use crate::web::form::Form;
 use crate::web::page::{self, Fault};
@@ -17,25 +18,39 @@ use crate::web::signin::step;
 
 pub(in crate::web) async fn by_query(
     State(services): State<Shared>,
+    headers: HeaderMap,
     cookies: Cookies,
-    caller: Caller,
+    caller: PacedCaller,
     RawQuery(query): RawQuery,
 ) -> Response {
+    if !is_visit(&headers) {
+        return page::fault(&services, Fault::NotAVisit);
+    }
     let params = Params::decode(query.unwrap_or_default().as_bytes());
     authorize(services, cookies, caller, params).await
 }
 
 pub(in crate::web) async fn by_form(
     State(services): State<Shared>,
+    headers: HeaderMap,
     cookies: Cookies,
-    caller: Caller,
+    caller: PacedCaller,
     Form(params): Form,
 ) -> Response {
+    if !is_visit(&headers) {
+        return page::fault(&services, Fault::NotAVisit);
+    }
     authorize(services, cookies, caller, params).await
 }
 
-async fn authorize(services: Shared, cookies: Cookies, Caller(browser): Caller, params: Params) -> Response {
-    let demand = match services.issuer.authorize(&params).await {
+/// Whether the browser goes there, in a frame or a window, rather than some script or image of a page: those could begin
+/// sign-ins without number. Old browsers say nothing of it.
+fn is_visit(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate")
+}
+
+async fn authorize(services: Shared, cookies: Cookies, PacedCaller(browser): PacedCaller, params: Params) -> Response {
+    let mut demand = match services.issuer.authorize(&params).await {
         Ok(Ok(demand)) => demand,
         Ok(Err(error)) => return answer(&services, &error),
         Err(error) => return fault(&services, error),
@@ -43,6 +58,13 @@ async fn authorize(services: Shared, cookies: Cookies, Caller(browser): Caller, 
     let silent = demand.prompt == Prompt::None;
     if silent && let Err(code) = session_fits(&services, &cookies, &demand).await {
         return answer(&services, &services.issuer.refuse(&demand.request, code));
+    }
+    if demand.prompt == Prompt::Default && demand.request.subject.is_some() {
+        match asked_for(&services, &cookies, &demand).await {
+            Ok(true) => {}
+            Ok(false) => demand.prompt = Prompt::Login,
+            Err(code) => return answer(&services, &services.issuer.refuse(&demand.request, code)),
+        }
     }
     let request = demand.request.clone();
     let Some(sign_in) = sign_in_request(demand) else { return page::fault(&services, Fault::Internal) };
@@ -64,19 +86,36 @@ async fn authorize(services: Shared, cookies: Cookies, Caller(browser): Caller, 
 
 /// Whether the browser's session answers a request that allows no page; else what the application is told.
 async fn session_fits(services: &Shared, cookies: &Cookies, demand: &Demand) -> Result<(), AuthorizeErrorCode> {
-    let secret = cookies.session().ok_or(AuthorizeErrorCode::LoginRequired)?;
-    match services.sign_in.session(secret).await {
-        Ok(Some(session)) => {
-            let age = services.issuer.now().since(session.auth_time).as_secs();
-            let fits = demand.max_age.is_none_or(|most| age <= most);
-            if fits { Ok(()) } else { Err(AuthorizeErrorCode::LoginRequired) }
-        }
-        Ok(None) => Err(AuthorizeErrorCode::LoginRequired),
-        Err(error) => {
-            tracing::error!(error = %causes(&error), "a session could not be read");
-            Err(AuthorizeErrorCode::TemporarilyUnavailable)
-        }
+    let session = session(services, cookies).await?.ok_or(AuthorizeErrorCode::LoginRequired)?;
+    let age = services.issuer.now().since(session.auth_time).as_secs();
+    let fresh = demand.max_age.is_none_or(|most| age <= most);
+    if fresh && is_asked_for(services, demand, &session).await? {
+        Ok(())
+    } else {
+        Err(AuthorizeErrorCode::LoginRequired)
     }
+}
+
+/// Whether no session stands in the way of whom the application asks for.
+async fn asked_for(services: &Shared, cookies: &Cookies, demand: &Demand) -> Result<bool, AuthorizeErrorCode> {
+    match session(services, cookies).await? {
+        Some(session) => is_asked_for(services, demand, &session).await,
+        None => Ok(true),
+    }
+}
+
+async fn is_asked_for(services: &Shared, demand: &Demand, session: &Session) -> Result<bool, AuthorizeErrorCode> {
+    services.issuer.is_asked_for(&demand.request, session.oid).await.map_err(|error| unavailable(&error))
+}
+
+async fn session(services: &Shared, cookies: &Cookies) -> Result<Option<Session>, AuthorizeErrorCode> {
+    let Some(secret) = cookies.session() else { return Ok(None) };
+    services.sign_in.session(secret).await.map_err(|error| unavailable(&error))
+}
+
+fn unavailable(error: &dyn std::error::Error) -> AuthorizeErrorCode {
+    tracing::error!(error = %causes(error), "a session could not be read");
+    AuthorizeErrorCode::TemporarilyUnavailable
 }
 
 fn sign_in_request(demand: Demand) -> Option<SignInRequest> {

@@ -1,7 +1,8 @@
 //! `GET` and `POST /oauth2/logout` (OpenID Connect RP-Initiated Logout 1.0).
 //!
 //! Without a hint that names the browser's own session, the person is asked first: a link on any page must not sign
-//! people out.
+//! people out. A hint alone ends nothing: it may be months old and in anybody's hands, and only the browser that holds
+//! the session can end it.
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
@@ -43,7 +44,7 @@ pub(in crate::web) async fn by_query(
     RawQuery(query): RawQuery,
 ) -> Response {
     let params = Params::decode(query.unwrap_or_default().as_bytes());
-    logout(services, cookies, params, false).await
+    logout(services, cookies, params, Asked::Anywhere).await
 }
 
 pub(in crate::web) async fn by_form(
@@ -52,11 +53,23 @@ pub(in crate::web) async fn by_form(
     cookies: Cookies,
     Form(params): Form,
 ) -> Response {
-    let confirmed = params.one("confirm").ok().flatten().is_some() && is_same_origin(&headers, services.issuer.url());
-    logout(services, cookies, params, confirmed).await
+    let confirmed = params.one("confirm").ok().flatten().is_some();
+    let asked = match is_same_origin(&headers, services.issuer.url()) {
+        true if confirmed => Asked::OnOurPage,
+        true | false => Asked::Anywhere,
+    };
+    logout(services, cookies, params, asked).await
 }
 
-async fn logout(services: Shared, cookies: Cookies, params: Params, confirmed: bool) -> Response {
+/// Where the request was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// By the person, on our page that asks.
+    OnOurPage,
+    Anywhere,
+}
+
+async fn logout(services: Shared, cookies: Cookies, params: Params, asked: Asked) -> Response {
     let request = match services.issuer.logout(&params).await {
         Ok(request) => request,
         Err(error) => return unavailable(&services, &error),
@@ -68,25 +81,28 @@ async fn logout(services: Shared, cookies: Cookies, params: Params, confirmed: b
             Err(error) => return unavailable(&services, &error),
         },
     };
-    match (own, request.hinted) {
-        (Some(own), hinted) if confirmed || hinted == Some(own) => end(&services, cookies, own, &request).await,
-        (Some(_), _) => confirm(&services, &request, &params),
-        // The cookie does not come along with another site's POST; the hint was signed by us for this session.
-        (None, Some(hinted)) => end(&services, cookies, hinted, &request).await,
-        (None, None) => signed_out(&services, cookies, &request),
+    match (own, request.hinted, asked) {
+        (Some(own), _, Asked::OnOurPage) => end(&services, cookies, own, &request).await,
+        (Some(own), Some(hinted), Asked::Anywhere) if own == hinted => end(&services, cookies, own, &request).await,
+        (Some(_), _, Asked::Anywhere) => confirm(&services, &request, &params),
+        // The cookie does not come along with another site's POST, but with that of the page that asks.
+        (None, Some(_), Asked::Anywhere) if cookies.session().is_none() => confirm(&services, &request, &params),
+        // A request that brings no cookie says nothing of the browser's: another site may have made it.
+        (None, _, Asked::Anywhere) if cookies.session().is_none() => signed_out(&services, cookies, &request),
+        (None, _, Asked::Anywhere | Asked::OnOurPage) => signed_out(&services, cookies.without_session(), &request),
     }
 }
 
 async fn end(services: &Shared, cookies: Cookies, sid: SessionId, request: &LogoutRequest) -> Response {
     match services.sign_in.sign_out(sid).await {
-        Ok(()) => signed_out(services, cookies, request),
+        Ok(()) => signed_out(services, cookies.without_session(), request),
         Err(error) => unavailable(services, &error),
     }
 }
 
 fn signed_out(services: &Shared, cookies: Cookies, request: &LogoutRequest) -> Response {
     let page = || page::render(StatusCode::OK, &SignedOutPage { organisation: &services.organisation }, &[]);
-    (cookies.without_session(), request.location().map_or_else(page, |location| see_other(&location))).into_response()
+    (cookies, request.location().map_or_else(page, |location| see_other(&location))).into_response()
 }
 
 fn confirm(services: &Shared, request: &LogoutRequest, params: &Params) -> Response {

@@ -6,10 +6,11 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use super::gate::GateError;
 use super::step;
 use crate::identity::TransactionId;
 use crate::signin::{SignInError, Step, TransactionLost};
-use crate::web::browser::Caller;
+use crate::web::browser::PacedCaller;
 use crate::web::cookies::Cookies;
 use crate::web::form::{self, FormFault};
 use crate::web::page::{self, Fault};
@@ -25,7 +26,7 @@ const NOT_AWAITED: &str = "federation.not_awaited";
 pub(in crate::web) async fn acs(
     State(services): State<Shared>,
     cookies: Cookies,
-    Caller(browser): Caller,
+    PacedCaller(browser): PacedCaller,
     request: Request,
 ) -> Response {
     let form = match form::read(request, ANSWER_LIMIT).await {
@@ -33,6 +34,10 @@ pub(in crate::web) async fn acs(
         Err(FormFault::NotAForm) => return page::fault(&services, Fault::BadForm),
         // Not read, so that nobody knows which question it answers.
         Err(FormFault::TooLarge) => {
+            metrics::counter!("landbridge_oversized_answers_total").increment(1);
+            if !services.pace.records_oversized() {
+                return page::fault(&services, Fault::BadForm);
+            }
             return match services.sign_in.refuse_assertion(None, TOO_LARGE, &browser).await {
                 Ok(()) => page::fault(&services, Fault::BadForm),
                 Err(down) => step::failed(&services, SignInError::Unavailable(down)),
@@ -55,9 +60,16 @@ pub(in crate::web) async fn acs(
         }
         Err(error) => return step::failed(&services, error),
     };
-    let identity = match services.federation.accept(response, &partner, &request_id).await {
+    let identity = match services.federation.accept(response, &partner, &request_id, browser.network).await {
         Ok(identity) => identity,
-        Err(error) => return step::gate_failed(&services, error),
+        Err(error) => {
+            if matches!(error, GateError::Refused { last: true, .. })
+                && let Err(error) = services.sign_in.start_over(&open.handle).await
+            {
+                return step::failed(&services, error);
+            }
+            return step::gate_failed(&services, error);
+        }
     };
     match services.sign_in.assertion(&open.handle, identity, &browser).await {
         Ok(next) => step::respond(&services, cookies, &open, next).await,

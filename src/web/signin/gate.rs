@@ -1,5 +1,7 @@
 //! What these pages need of federation. Implemented over `federation` by the application's wiring.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 
 use crate::identity::{EntityId, TransactionId};
@@ -19,12 +21,13 @@ pub trait FederationGate: Send + Sync {
     ) -> Result<Outgoing, GateError>;
 
     /// Checks a posted answer to the request `request_id` that was sent to `partner`. Records a refusal with its exact
-    /// code in the audit log.
+    /// code in the audit log. `network`: where it was posted from.
     async fn accept(
         &self,
         saml_response: &str,
         partner: &EntityId,
         request_id: &str,
+        network: Option<IpAddr>,
     ) -> Result<FederatedIdentity, GateError>;
 
     /// Our metadata, to be given to partners.
@@ -42,9 +45,10 @@ pub enum Outgoing {
 
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// A verdict: the answer is not accepted. The code is the audit record's.
+    /// A verdict: the answer is not accepted. The code is the audit record's. `last`: so many were refused that no other
+    /// answer to this request is to be looked at.
     #[error("the partner's answer was refused: {code}")]
-    Refused { code: String },
+    Refused { code: String, last: bool },
     /// No verdict could be had: the partner is not configured any more, or something of ours does not work.
     #[error("the partner cannot be used now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

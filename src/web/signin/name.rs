@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::step;
 use crate::identity::TransactionId;
 use crate::signin::{SignInError, TransactionLost};
-use crate::web::browser::Caller;
+use crate::web::browser::PacedCaller;
 use crate::web::cookies::Cookies;
 use crate::web::form::OwnForm;
 use crate::web::page::{self, Fault};
@@ -15,7 +15,7 @@ use crate::web::services::Shared;
 pub(in crate::web) async fn name(
     State(services): State<Shared>,
     cookies: Cookies,
-    Caller(browser): Caller,
+    PacedCaller(browser): PacedCaller,
     Path(id): Path<TransactionId>,
     OwnForm(form): OwnForm,
 ) -> Response {

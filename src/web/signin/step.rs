@@ -113,7 +113,7 @@ pub(in crate::web) fn failed(services: &Services, error: SignInError) -> Respons
 /// The page for what the gate would not do.
 pub(super) fn gate_failed(services: &Services, error: GateError) -> Response {
     let fault = match error {
-        GateError::Refused { code } => {
+        GateError::Refused { code, last: _ } => {
             tracing::info!(reason = code, "a partner's answer was refused");
             Fault::AssertionRefused
         }

@@ -15,8 +15,9 @@ use crate::saml_table::{self, Parameters, Sign};
 use crate::support::simplesamlphp::SimpleSamlPhp;
 
 const REDIRECT: &str = "https://app.example/cb";
-/// Rows in a row that answer the same question: a refusal leaves it open. Each question costs a table of its own.
-const ROWS_PER_QUESTION: usize = 12;
+/// Rows in a row that answer the same question: four refusals leave it open, the fifth does not. Each question costs a
+/// table of its own.
+const ROWS_PER_QUESTION: usize = 4;
 
 fn der(pem_file: &std::path::Path) -> Vec<u8> {
     let pem = std::fs::read_to_string(pem_file).expect("a PEM file");
@@ -178,4 +179,26 @@ async fn replayed(world: &World, keys: &Keys, authorize: &str) {
     assert_eq!(other.answer(&asked, &field).await.status(), 403);
     assert_eq!(refusals(world), ["federation.not_awaited", "saml.in_response_to_mismatch"]);
     assert_eq!(successes(world).len(), 1);
+}
+
+#[tokio::test]
+async fn a_question_is_signed_once_and_ends_with_the_fifth_refused_answer() {
+    let world = World::start();
+    world.add_client("table", REDIRECT, "https://app.example/bye");
+    let (keys, authorize) = (Keys::of(&world), authorize_url(&world));
+    let visitor = world.visitor();
+    let asked = visitor.ask_partner(&authorize).await;
+    let again = visitor.get(&format!("{}/sign-in/{}", world.gateway.url(), asked.relay_state)).await;
+    let again = again.text().await.expect("a page").replace("&#38;", "&").replace("&amp;", "&");
+    let sent = if asked.action.contains("SAMLRequest=") { &asked.action } else { &asked.request };
+    assert!(again.contains(sent.as_str()), "the same request, with the same signature: {again}");
+
+    let (_, xml) = saml_table::accepted(keys.parameters(&asked)).remove(0);
+    let good = saml_table::field(xml.as_bytes());
+    let bad = saml_table::altered(keys.parameters(&asked)).remove(0).field;
+    for _ in 0..5 {
+        assert_eq!(visitor.answer(&asked, &bad).await.status(), 403);
+    }
+    assert_eq!(visitor.answer(&asked, &good).await.status(), 400, "the gateway waits for it no longer");
+    assert!(successes(&world).is_empty());
 }

@@ -1,5 +1,6 @@
 //! The sign-in pages: what they show, what they set, and from whom they take a form.
 
+use landbridge::limits::Rate;
 use landbridge::web::ROUTES;
 
 use super::support::{ADA, FAY, PASSWORD, Tab, World};
@@ -43,12 +44,15 @@ async fn every_answer_has_the_security_headers_and_no_page_an_inline_script_or_s
 }
 
 #[tokio::test]
-async fn an_oversized_answer_of_a_partner_is_refused_and_recorded() {
+async fn oversized_answers_of_partners_are_refused_and_recorded_once_in_a_while() {
     let world = World::start().await;
     let response = "A".repeat(1024 * 1024);
-    let refused = Tab::new(&world).post("/federation/acs", &[("SAMLResponse", &response), ("RelayState", "x")]).await;
-    assert_eq!(refused.status, 400);
-    assert_eq!(world.tail(1).await, [("sign-in".to_owned(), Some("saml.too_large".to_owned()))]);
+    for _ in 0..3 {
+        let form = [("SAMLResponse", response.as_str()), ("RelayState", "x")];
+        assert_eq!(Tab::new(&world).post("/federation/acs", &form).await.status, 400);
+    }
+    // Nobody knows whose they are, so that one record in a minute tells as much as all of them.
+    assert_eq!(world.tail(9).await, [("sign-in".to_owned(), Some("saml.too_large".to_owned()))]);
 }
 
 #[tokio::test]
@@ -156,6 +160,7 @@ async fn a_federated_user_is_sent_to_the_partner_and_comes_back_signed_in() {
     let page = tab.get(&world.authorize_url(&[])).await;
     let page = tab.post(&page.action(), &[("name", FAY)]).await;
     assert_eq!(page.action(), "https://idp.fed.example/sso");
+    assert!(!page.body.contains("ForceAuthn"), "nobody asked for a new proof");
     assert!(page.policy().contains("form-action 'self' https://idp.fed.example;"), "{}", page.policy());
     assert!(page.body.contains("<script src=\"/static/continue.js\" defer></script>"));
     let relay = page.attribute("name=\"RelayState\" value=\"");
@@ -172,6 +177,81 @@ async fn a_federated_user_is_sent_to_the_partner_and_comes_back_signed_in() {
     assert_eq!(info["upn"], FAY);
     let replayed = tab.post("/federation/acs", &[("SAMLResponse", "good"), ("RelayState", &relay)]).await;
     assert_eq!((replayed.status, replayed.location()), (400, ""), "the transaction is over");
+}
+
+#[tokio::test]
+async fn after_the_last_refused_answer_the_question_is_over() {
+    let world = World::start().await;
+    let mut tab = Tab::new(&world);
+    let page = tab.get(&world.authorize_url(&[("login_hint", FAY)])).await;
+    let relay = page.attribute("name=\"RelayState\" value=\"");
+    let refused = tab.post("/federation/acs", &[("SAMLResponse", "worst"), ("RelayState", &relay)]).await;
+    assert_eq!(refused.status, 403);
+    let late = tab.post("/federation/acs", &[("SAMLResponse", "good"), ("RelayState", &relay)]).await;
+    assert_eq!((late.status, late.location()), (400, ""));
+    let page = tab.get(&world.url(&format!("/sign-in/{relay}"))).await;
+    assert!(page.body.contains("<label for=\"name\">"), "the person can begin again: {}", page.body);
+}
+
+#[tokio::test]
+async fn a_network_that_asks_too_much_is_told_to_wait_before_anything_is_written() {
+    let world = World::paced(Rate { per_minute: 1, burst: 4 }).await;
+    let mut tab = Tab::new(&world);
+    let page = tab.get(&world.authorize_url(&[])).await;
+    let password = tab.post(&page.action(), &[("name", ADA)]).await;
+    let wrong = tab.post(&password.action(), &[("password", "wrong")]).await;
+    assert_eq!((page.status, password.status, wrong.status), (200, 200, 200));
+    assert_eq!(Tab::new(&world).get(&world.authorize_url(&[])).await.status, 200, "the fourth");
+    let records = world.tail(9).await;
+    for shown in [
+        Tab::new(&world).get(&world.authorize_url(&[])).await,
+        tab.post(&page.action(), &[("name", ADA)]).await,
+        tab.post(&password.action(), &[("password", PASSWORD)]).await,
+        tab.post("/federation/acs", &[("SAMLResponse", "good"), ("RelayState", "x")]).await,
+    ] {
+        assert_eq!(
+            (shown.status, shown.headers["retry-after"].to_str().expect("ASCII")),
+            (429, "60"),
+            "{}",
+            shown.body
+        );
+        assert!(!shown.headers.contains_key("set-cookie"));
+    }
+    assert_eq!(world.tail(9).await, records);
+    assert_eq!(Tab::new(&world).get(&world.url("/oauth2/jwks")).await.status, 200, "what costs nothing goes on");
+}
+
+#[tokio::test]
+async fn only_a_visit_begins_a_sign_in() {
+    let world = World::start().await;
+    let mut tab = Tab::new(&world);
+    for mode in ["cors", "no-cors", "same-origin", "websocket", "invented"] {
+        let shown = tab.fetch(&world.authorize_url(&[]), mode).await;
+        assert_eq!(shown.status, 400, "{mode}");
+        assert!(tab.cookies.is_empty(), "{mode}");
+    }
+    assert_eq!(tab.fetch(&world.authorize_url(&[]), "navigate").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_browser_holds_eight_transactions_and_the_newest_of_them() {
+    let world = World::start().await;
+    let mut tab = Tab::new(&world);
+    let mut pages = Vec::new();
+    for _ in 0..12 {
+        pages.push(tab.get(&world.authorize_url(&[])).await);
+        let held = tab.cookies.keys().filter(|name| name.starts_with("__Host-landbridge-t-")).count();
+        assert!(held <= 8, "{held}");
+    }
+    assert_eq!(tab.post(&pages[11].action(), &[("name", ADA)]).await.status, 200);
+    let lost = {
+        let mut lost = 0;
+        for page in &pages[..11] {
+            lost += usize::from(tab.post(&page.action(), &[("name", ADA)]).await.status == 400);
+        }
+        lost
+    };
+    assert_eq!(lost, 4);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use openidconnect::{
 };
 use serde_json::{Value, json};
 
-use super::support::{ADA, BYE, REDIRECT, Tab, World};
+use super::support::{ADA, BYE, FAY, REDIRECT, Tab, World};
 
 /// openidconnect's transport over this test's client.
 pub async fn transport(http: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, std::io::Error> {
@@ -233,6 +233,98 @@ async fn a_sign_out_with_a_hint_ends_session_and_tokens_and_returns_to_the_appli
     assert_eq!(world.userinfo(access).await.0, 401);
     let again = tab.get(&world.authorize_url(&[("prompt", "none")])).await;
     assert_eq!(again.param("error").as_deref(), Some("login_required"));
+}
+
+#[tokio::test]
+async fn a_hint_alone_ends_nothing_and_another_site_takes_no_cookie() {
+    let world = World::start().await;
+    let mut tab = Tab::new(&world);
+    let code = tab.code("web", &[]).await;
+    let (_, tokens) = world.redeem("web", &code).await;
+    let hint = tokens["id_token"].as_str().expect("a token");
+    // Somebody found the token; another site's POST does not bring the session's cookie along.
+    let mut other = Tab::new(&world);
+    other.origin = "https://evil.example".into();
+    for form in [&[("id_token_hint", hint)][..], &[("id_token_hint", hint), ("confirm", "yes")], &[]] {
+        let shown = other.post("/oauth2/logout", form).await;
+        assert_eq!(shown.status, 200);
+        assert_eq!(shown.body.contains("Sign out?"), !form.is_empty(), "{}", shown.body);
+        assert!(!shown.headers.contains_key("set-cookie"), "{form:?}");
+    }
+    other.origin = world.base.clone();
+    other.post("/oauth2/logout", &[("id_token_hint", hint), ("confirm", "yes")]).await;
+    let still = tab.get(&world.authorize_url(&[("prompt", "none")])).await;
+    assert!(still.param("code").is_some(), "{}", still.location());
+    // The same form from the browser that holds the session, on our page.
+    let done = tab.post("/oauth2/logout", &[("id_token_hint", hint), ("confirm", "yes")]).await;
+    assert!(done.status == 200 && !tab.cookies.contains_key("__Host-landbridge"));
+    let over = tab.get(&world.authorize_url(&[("prompt", "none")])).await;
+    assert_eq!(over.param("error").as_deref(), Some("login_required"));
+}
+
+#[tokio::test]
+async fn a_hint_of_somebody_else_is_answered_by_no_session_and_by_no_other_sign_in() {
+    let world = World::start().await;
+    let (mut ada, mut fay) = (Tab::new(&world), Tab::new(&world));
+    let code = ada.code("web", &[]).await;
+    let (_, tokens) = world.redeem("web", &code).await;
+    let hint = tokens["id_token"].as_str().expect("a token");
+    let page = fay.get(&world.authorize_url(&[("login_hint", FAY)])).await;
+    let relay = page.attribute("name=\"RelayState\" value=\"");
+    let signed_in = fay.post("/federation/acs", &[("SAMLResponse", "good"), ("RelayState", &relay)]).await;
+    assert!(signed_in.param("code").is_some(), "{}", signed_in.body);
+
+    let hinted = |hint: &str, more: &[(&str, &str)]| {
+        let hint = [("id_token_hint", hint)];
+        world.authorize_url(&[&hint[..], more].concat())
+    };
+    for prompt in [&[][..], &[("prompt", "none")]] {
+        assert!(ada.get(&hinted(hint, prompt)).await.param("code").is_some(), "her own, {prompt:?}");
+    }
+    for (tab, hint) in [(&mut fay, hint), (&mut ada, "not.a.token")] {
+        let silent = tab.get(&hinted(hint, &[("prompt", "none")])).await;
+        assert_eq!(silent.param("error").as_deref(), Some("login_required"), "{hint}");
+        let asked = tab.get(&hinted(hint, &[])).await;
+        assert!(asked.status == 200 && asked.body.contains("<label for=\"name\">"), "{hint}: {}", asked.body);
+    }
+    let relay = fay.get(&hinted(hint, &[("login_hint", FAY)])).await.attribute("name=\"RelayState\" value=\"");
+    let other = fay.post("/federation/acs", &[("SAMLResponse", "good"), ("RelayState", &relay)]).await;
+    assert_eq!(other.param("error").as_deref(), Some("login_required"), "{}", other.body);
+    // A token for another application says nothing to this one.
+    let foreign = ada.get(&hinted(hint, &[("client_id", "es"), ("prompt", "none")])).await;
+    assert_eq!(foreign.param("error").as_deref(), Some("login_required"));
+}
+
+#[tokio::test]
+async fn a_new_sign_in_takes_the_place_of_the_browsers_session_and_leaves_what_was_granted() {
+    let world = World::start().await;
+    let mut tab = Tab::new(&world);
+    let code = tab.code("web", &[]).await;
+    let (_, tokens) = world.redeem("web", &code).await;
+    let mut copied = Tab::new(&world);
+    copied.cookies = tab.cookies.clone();
+    let silent = world.authorize_url(&[("prompt", "none")]);
+    assert!(copied.get(&silent).await.param("code").is_some());
+    tab.code("web", &[("prompt", "login")]).await;
+    assert_eq!(copied.get(&silent).await.param("error").as_deref(), Some("login_required"));
+    assert!(tab.get(&silent).await.param("code").is_some());
+    let (status, _) = world.refresh("web", tokens["refresh_token"].as_str().expect("one")).await;
+    assert_eq!(status, 200, "nobody signed out of the application");
+
+    // A partner's POST does not bring the session along: the sign-in remembers with which it began.
+    let mut fay = Tab::new(&world);
+    let mut taken = None;
+    for prompt in ["", "login"] {
+        let page = fay.get(&world.authorize_url(&[("login_hint", FAY), ("prompt", prompt)])).await;
+        let relay = page.attribute("name=\"RelayState\" value=\"");
+        let session = fay.cookies.remove("__Host-landbridge");
+        let done = fay.post("/federation/acs", &[("SAMLResponse", "good"), ("RelayState", &relay)]).await;
+        assert!(done.param("code").is_some(), "{}", done.body);
+        taken = session;
+    }
+    let mut thief = Tab::new(&world);
+    thief.cookies.insert("__Host-landbridge".into(), taken.expect("the first session"));
+    assert_eq!(thief.get(&silent).await.param("error").as_deref(), Some("login_required"));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use landbridge::identity::{
     TransactionId, Unavailable, UnavailableCause, Upn, UserId, Verdict, Wire,
 };
 use landbridge::issuer::{Algorithm, Issuer, IssuerSettings, KeySealer, NewClient, SealFault};
+use landbridge::limits::Rate;
 use landbridge::signin::directory::{Directory, DirectoryState, FailoverStanding, Realm, UserForSignIn};
 use landbridge::signin::store::StoreDown;
 use landbridge::signin::{
@@ -22,7 +23,7 @@ use landbridge::store::audit::AuditLog;
 use landbridge::store::issuer::IssuerStore;
 use landbridge::store::signin::SignInTables;
 use landbridge::store::{Database, Room, StoreError, Urgency};
-use landbridge::web::{Check, ClientNetworks, FederationGate, GateError, Outgoing, Readiness, Services, router};
+use landbridge::web::{Check, ClientNetworks, FederationGate, GateError, Outgoing, Pace, Readiness, Services, router};
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use zeroize::Zeroizing;
 
@@ -57,6 +58,11 @@ impl Drop for World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::paced(Rate { per_minute: 60_000, burst: 60_000 }).await
+    }
+
+    /// With so many requests of sign-in from one network.
+    pub async fn paced(rate: Rate) -> Self {
         // The test's own HTTP client needs a provider, though it speaks plain HTTP.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -86,6 +92,7 @@ impl World {
             readiness: Arc::new(Ready),
             organisation: "Example & Sons".into(),
             networks: ClientNetworks::FromConnection,
+            pace: Pace::new(rate),
         };
         let service = router(services).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, service).await.expect("served") });
@@ -242,6 +249,12 @@ impl<'a> Tab<'a> {
 
     pub async fn get(&mut self, url: &str) -> Shown {
         let request = self.world.http.get(url);
+        self.send(request).await
+    }
+
+    /// What a script or an image of a page does, where a browser tells it.
+    pub async fn fetch(&mut self, url: &str, mode: &str) -> Shown {
+        let request = self.world.http.get(url).header("sec-fetch-mode", mode);
         self.send(request).await
     }
 
@@ -478,8 +491,8 @@ impl FederationGate for Partner {
         force: bool,
     ) -> Result<Outgoing, GateError> {
         assert_eq!(partner.as_str(), PARTNER);
-        assert!(!force, "nobody asked for a new proof");
-        let fields = vec![("SAMLRequest", request_id.to_owned()), ("RelayState", relay.to_string())];
+        let mut fields = vec![("SAMLRequest", request_id.to_owned()), ("RelayState", relay.to_string())];
+        fields.extend(force.then(|| ("ForceAuthn", "true".to_owned())));
         Ok(Outgoing::Form { action: "https://idp.fed.example/sso".into(), fields })
     }
 
@@ -488,9 +501,11 @@ impl FederationGate for Partner {
         response: &str,
         partner: &EntityId,
         request_id: &str,
+        network: Option<std::net::IpAddr>,
     ) -> Result<FederatedIdentity, GateError> {
+        assert_eq!(network, Some([127, 0, 0, 1].into()));
         if response != "good" {
-            return Err(GateError::Refused { code: "signature".into() });
+            return Err(GateError::Refused { code: "signature".into(), last: response == "worst" });
         }
         Ok(FederatedIdentity {
             partner: partner.clone(),

@@ -296,6 +296,7 @@ async fn a_transaction_is_not_opened_under_a_method_that_has_been_left(world: Wo
             notice: None,
         },
         protocol: request().protocol,
+        replaces: Some("former".to_owned()),
         version: 1,
         created_at: NOW,
         expires_at: NOW + HOUR,

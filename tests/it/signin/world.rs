@@ -385,7 +385,7 @@ fn group_id(name: &str) -> String {
 }
 
 pub fn stranger() -> Browser {
-    Browser { network: None, device: None, user_agent: None }
+    Browser { network: None, device: None, session: None, user_agent: None }
 }
 
 pub fn device(name: &str) -> Browser {

@@ -159,6 +159,11 @@ impl Builder {
             }
             rules = own;
         }
+        // Tests and benchmarks sign in from one address, as fast as they can.
+        let unhurried = match self.sections.contains("[limits]") {
+            true => "",
+            false => "[limits]\nrequests_per_minute = 10000000\n\n",
+        };
         let settings = format!(
             "[gateway]\nnode = \"node1\"\norganisation = \"Test organisation\"\npublic_url = \"https://{host}:{port}\"\n\
              listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
