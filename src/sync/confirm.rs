@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::attribute::{Attributes, canonical};
 use super::connector::{ImportPage, ImportedObject, LinkReport, Reference, Watermark};
-use super::export::holds;
+use super::doubt::holds;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
