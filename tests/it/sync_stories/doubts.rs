@@ -208,3 +208,26 @@ async fn the_guard_counts_disables_and_moved_credentials_however_they_are_spelle
         assert_eq!(tally.population.get("emptied:accountEnabled"), Some(&3), "{store}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_source_anchor_does_not_keep_a_disable_from_leaving() {
+    let world = World::on_sqlite().await;
+    furnish(&world);
+    world.run(Profile::Cycle).await;
+    world.directory.change("ada", |o| {
+        set(o, "entryUUID", &["other"]);
+        set(o, "mail", &["new@example.org"]);
+        set(o, "nsAccountLock", &["TRUE"]);
+    });
+    world.run(Profile::Cycle).await;
+    let disabled = FURNISHED.replace("ada@example.org on", "ada@example.org off");
+    assert_eq!(world.target.print(), disabled);
+    assert_eq!(world.problems().await, ["uid=ada source-anchor-changed"]);
+    // What loosens waits until the anchor returns.
+    world.directory.change("ada", |o| set(o, "nsAccountLock", &[]));
+    world.run(Profile::Cycle).await;
+    assert_eq!(world.target.print(), disabled);
+    world.directory.change("ada", |o| set(o, "entryUUID", &["ada"]));
+    world.run(Profile::Cycle).await;
+    assert!(world.target.print().contains("user ada new@example.org on"), "{}", world.target.print());
+}
