@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::attribute::{Attributes, canonical};
 use super::connector::{ImportPage, ImportedObject, LinkReport, Reference, Watermark};
-use super::export::holds;
+use super::doubt::holds;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
@@ -58,12 +58,16 @@ impl Confirmer<'_> {
         for link in self.store.links_of(&own).await? {
             links.entry(link.key.owner).or_default().insert(link.key, link.state);
         }
+        let mut awaited = self.awaited(&page, &heads).await?;
         let mut confirmed = Vec::new();
         let unknown = page.objects.iter().filter(|shown| !heads.contains_key(&shown.anchor)).count() as i64;
         let first = if unknown > 0 { self.store.reserve_ids(self.epoch, unknown).await? } else { 0 };
         let mut ids = IdBlock::new(first, unknown);
         for shown in &page.objects {
-            let object = heads.get(&shown.anchor).and_then(|head| known.remove(&head.id));
+            let object = match heads.get(&shown.anchor) {
+                Some(head) => known.remove(&head.id),
+                None => awaited.remove(&shown.anchor),
+            };
             let entry = match object {
                 Some(object) => {
                     let held = links.remove(&object.id).unwrap_or_default();
@@ -102,6 +106,40 @@ impl Confirmer<'_> {
             return Ok(());
         }
         self.store.confirm(self.epoch, Vec::new(), watermark).await
+    }
+
+    /// Objects of the space that have no anchor yet and are shown now, by the anchor that they get: an add whose answer was
+    /// lost made them, or somebody else did before it left.
+    async fn awaited(
+        &self,
+        page: &ImportPage,
+        heads: &HashMap<String, SpaceHead>,
+    ) -> StoreResult<HashMap<String, SpaceObject>> {
+        let unknown = page.objects.iter().filter(|shown| !heads.contains_key(&shown.anchor));
+        let keys: Vec<_> = unknown
+            .filter_map(|shown| {
+                let image = canonical(shown.attributes.clone());
+                Some((self.rules.match_key(&self.connector, &shown.object_type, &image)?, shown))
+            })
+            .collect();
+        let wanted: Vec<_> = keys.iter().map(|(key, _)| key.clone()).collect();
+        let ids = self.store.ids_by_match_key(&self.connector, &wanted).await?;
+        let ids: Vec<ObjectId> = ids.into_iter().map(|(_, id)| id).collect();
+        let mut waiting: Vec<SpaceObject> = self.store.objects(&ids).await?;
+        waiting.retain(|object| object.anchor.is_none() && object.kind == ObjectKind::Object);
+        // Whoever is wanted comes before whoever left.
+        waiting.sort_by_key(|object| object.mv.is_none());
+        let mut awaited = HashMap::new();
+        for (key, shown) in keys {
+            let fits = |object: &SpaceObject| {
+                object.match_key.as_deref() == Some(key.as_str()) && object.object_type == shown.object_type
+            };
+            if let Some(index) = waiting.iter().position(fits) {
+                let object = SpaceObject { anchor: Some(shown.anchor.clone()), ..waiting.remove(index) };
+                awaited.insert(shown.anchor.clone(), object);
+            }
+        }
+        Ok(awaited)
     }
 
     /// Links that the target tells one by one.

@@ -40,7 +40,7 @@
 //!
 //! A batch is a set of changes of different objects, at most [`Capabilities::largest_batch`]; where the system can, it is
 //! judged on its end state. The answer has one [`ExportResult`] per change, in the order of the batch. A change that the
-//! system refuses is refused alone. An error instead of results means that the fate of the *whole* batch is unknown: the engine
+//! system refuses is refused alone, and one of which nothing is known is in doubt alone. An error instead of results means that the fate of the *whole* batch is unknown: the engine
 //! reads its objects back before it sends anything again.
 //!
 //! Every change may arrive twice. Deleting what is gone, adding a link that is there, removing one that is not, and updating to
@@ -448,6 +448,9 @@ pub enum ExportResult {
     /// Refused for this object alone. The code is a short word of the connected system that stays the same for the same
     /// fault; the reason is for the operator. The engine tries again with the next run.
     Refused { code: String, reason: String },
+    /// It is not known what became of this change: the system broke on it, or did not answer. The engine reads the object
+    /// back before it sends anything of it again.
+    Unknown { reason: String },
 }
 
 /// An object whose export is in doubt.

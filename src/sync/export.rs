@@ -1,11 +1,10 @@
 //! Export: pending exports leave in the order that frees unique values first; every batch is recorded before it leaves.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::attribute::{Attribute, Attributes, canonical};
-use super::connector::{
-    Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget, ReadBack,
-};
+use super::attribute::{Attribute, Attributes};
+use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget};
+use super::doubt::{PATIENCE, state_unanswered, unanswered};
 use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
 use super::lease::{HeldLease, LeaseError};
 use super::problem::{Problem, ProblemCode};
@@ -16,7 +15,9 @@ use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported, LinkE
 use crate::identity::{Clock, ConnectorName, Timestamp};
 
 /// Changes per batch: what a crash leaves in doubt at most.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
+/// Batches in a row without any answer, after which a target is taken to be down.
+const SILENCE: u32 = 3;
 /// Links per batch.
 const LINKS: usize = 5000;
 
@@ -37,6 +38,8 @@ pub struct ExportCounters {
     pub deletes: i64,
     pub links: i64,
     pub failed: i64,
+    /// Sent, and not answered: in doubt until the next run.
+    pub unanswered: i64,
 }
 
 /// Staged links of a batch, by owner and attribute.
@@ -71,6 +74,8 @@ pub struct Exporter<'a> {
     pub released: BTreeSet<GuardItem>,
     pub progress: &'a ProgressSink,
     pub counters: ExportCounters,
+    /// Batches in a row of which nothing was told.
+    pub silence: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,6 +121,42 @@ impl Exporter<'_> {
         self.connector.capabilities().largest_batch.max(1)
     }
 
+    /// Changes per batch, of those that were sent so often without an answer.
+    fn company(&self, attempts: i64) -> usize {
+        let halvings = u32::try_from(attempts.clamp(0, 8)).unwrap_or(8) * 3;
+        (self.largest_batch() >> halvings).max(1)
+    }
+
+    /// Sends a batch. What is not told of a change leaves it in doubt alone; a target that tells nothing at all is down. One
+    /// change without an answer does not show which of both it is: the next batches do.
+    async fn carry(&mut self, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, ExportError> {
+        let count = changes.len();
+        let results = match self.connector.export(changes).await {
+            Ok(results) if results.len() == count => results,
+            Ok(results) => {
+                let reason = format!("{} results for {count} changes", results.len());
+                return Err(ConnectorError::Refused { connector: self.name().clone(), reason }.into());
+            }
+            Err(ConnectorError::Unreachable { reason, .. }) if count == 1 => vec![ExportResult::Unknown { reason }],
+            Err(error) => return Err(error.into()),
+        };
+        let mut reasons = results.iter().map(|result| match result {
+            ExportResult::Unknown { reason } => Some(reason),
+            ExportResult::Accepted { .. } | ExportResult::Refused { .. } => None,
+        });
+        let silent = match reasons.next() {
+            Some(Some(reason)) if reasons.all(|reason| reason.is_some()) => Some(reason.clone()),
+            Some(_) | None => None,
+        };
+        self.silence = if silent.is_some() { self.silence + 1 } else { 0 };
+        match silent {
+            Some(reason) if count > 1 || self.silence >= SILENCE => {
+                Err(ConnectorError::Unreachable { connector: self.name().clone(), reason }.into())
+            }
+            Some(_) | None => Ok(results),
+        }
+    }
+
     /// Unique values that pending adds and updates want.
     async fn claimed(&self) -> Result<BTreeSet<String>, ExportError> {
         let unique = self.connector.capabilities().unique;
@@ -151,9 +192,16 @@ impl Exporter<'_> {
                     batch.push((export, object.clone(), change));
                 }
             }
+            // What was not answered before goes last, and in ever smaller company: one change that a target chokes on must
+            // not keep the others from leaving.
+            batch.sort_by_key(|(export, ..)| export.attempts);
             let mut batch = batch.into_iter().peekable();
-            while batch.peek().is_some() {
-                self.send(batch.by_ref().take(self.largest_batch()).collect()).await?;
+            while let Some((first, ..)) = batch.peek() {
+                let (attempts, size) = (first.attempts, self.company(first.attempts));
+                let next: Vec<_> = std::iter::from_fn(|| batch.next_if(|(export, ..)| export.attempts == attempts))
+                    .take(size)
+                    .collect();
+                self.send(next).await?;
             }
         }
     }
@@ -178,11 +226,7 @@ impl Exporter<'_> {
         self.store.record_sent(self.lease.epoch, &ids).await?;
         let changes: Vec<ExportChange> = batch.iter().map(|(.., change)| change.clone()).collect();
         // When this fails, the batch stays recorded as sent: the next run reads it back before it resends anything.
-        let results = self.connector.export(changes).await?;
-        if results.len() != batch.len() {
-            let reason = format!("{} results for {} changes", results.len(), batch.len());
-            return Err(ConnectorError::Refused { connector: self.name().clone(), reason }.into());
-        }
+        let results = self.carry(changes).await?;
         let (mut exported, mut ledger) = (Vec::new(), Ledger::default());
         for ((export, object, _), result) in batch.into_iter().zip(results) {
             let outcome = match result {
@@ -192,12 +236,7 @@ impl Exporter<'_> {
                         ExportKind::Update => self.counters.updates += 1,
                         ExportKind::Delete => self.counters.deletes += 1,
                     }
-                    for kind in kinds_of(&export, &object.object_type) {
-                        ledger.note(
-                            &self.released,
-                            GuardItem { kind, item: item_name(object.match_key.as_deref(), object.anchor.as_deref()) },
-                        );
-                    }
+                    ledger.note_export(&self.released, &export, &object);
                     let problem = warning.map(|warning| Problem::new(ProblemCode::ExportWarning, warning));
                     let changes = merged(object.unconfirmed.as_ref(), &export);
                     ExportOutcome::Accepted { anchor, unconfirmed: changes, problem }
@@ -206,6 +245,15 @@ impl Exporter<'_> {
                     self.counters.failed += 1;
                     let problem = Problem::new(ProblemCode::ExportRefused, format!("{code}: {reason}"));
                     ExportOutcome::Failed { problem }
+                }
+                // Recorded as sent: the next run reads it back.
+                ExportResult::Unknown { .. } if export.attempts + 1 < PATIENCE => {
+                    self.counters.unanswered += 1;
+                    continue;
+                }
+                ExportResult::Unknown { reason } => {
+                    self.counters.failed += 1;
+                    ExportOutcome::Unanswered { problem: unanswered(reason), state: state_unanswered(export.kind) }
                 }
             };
             exported.push(Exported { object: export.object, outcome });
@@ -269,10 +317,24 @@ impl Exporter<'_> {
                     by_owner.entry(owner).or_default().push((link.key, link.state, target));
                 }
             }
+            let mut batches = VecDeque::new();
             while !by_owner.is_empty() {
                 let rest = by_owner.keys().nth(self.largest_batch()).cloned().map(|key| by_owner.split_off(&key));
-                self.send_links(by_owner, &objects).await?;
-                by_owner = rest.unwrap_or_default();
+                batches.push_back(std::mem::replace(&mut by_owner, rest.unwrap_or_default()));
+            }
+            while let Some(mut batch) = batches.pop_front() {
+                match self.send_links(batch.clone(), &objects).await {
+                    // Links may be sent twice: in halves, whatever the target chokes on is soon alone.
+                    Err(ExportError::Connector(ConnectorError::Unreachable { .. }))
+                        if batch.len() > 1 && self.silence < SILENCE =>
+                    {
+                        self.silence += 1;
+                        let middle = batch.keys().nth(batch.len() / 2).cloned();
+                        let upper = middle.map(|key| batch.split_off(&key)).unwrap_or_default();
+                        batches.extend([batch, upper]);
+                    }
+                    sent => sent?,
+                }
             }
         }
     }
@@ -306,7 +368,7 @@ impl Exporter<'_> {
             });
         }
         // Adding and removing links twice does no harm: a batch that a crash left in doubt is simply sent again.
-        let results = self.connector.export(changes).await?;
+        let results = self.carry(changes).await?;
         let (mut sent, mut failed, mut ledger) = (Vec::new(), Vec::new(), Ledger::default());
         for (((owner, _), links), result) in by_owner.into_iter().zip(results) {
             match result {
@@ -330,6 +392,14 @@ impl Exporter<'_> {
                     self.counters.failed += 1;
                     let problem = Problem::new(ProblemCode::ExportRefused, format!("{code}: {reason}"));
                     failed.push(Exported { object: owner, outcome: ExportOutcome::Failed { problem } });
+                }
+                // They stay staged, and are sent again.
+                ExportResult::Unknown { reason } => {
+                    self.counters.failed += 1;
+                    failed.push(Exported {
+                        object: owner,
+                        outcome: ExportOutcome::Failed { problem: unanswered(reason) },
+                    });
                 }
             }
         }
@@ -356,7 +426,7 @@ impl LinkEnd {
 }
 
 /// What waits for confirmation after this export: an earlier accepted change stays in it.
-fn merged(earlier: Option<&Unconfirmed>, export: &PendingExport) -> Unconfirmed {
+pub(super) fn merged(earlier: Option<&Unconfirmed>, export: &PendingExport) -> Unconfirmed {
     match (earlier, export.kind) {
         (Some(earlier), ExportKind::Update) if earlier.kind != ExportKind::Delete => {
             let mut changes = earlier.changes.clone();
@@ -367,8 +437,9 @@ fn merged(earlier: Option<&Unconfirmed>, export: &PendingExport) -> Unconfirmed 
     }
 }
 
+/// What a batch did that the guard counts.
 #[derive(Default)]
-struct Ledger {
+pub(super) struct Ledger {
     counts: BTreeMap<(String, bool), i64>,
     consumed: Vec<GuardItem>,
 }
@@ -382,7 +453,14 @@ impl Ledger {
         }
     }
 
-    fn entries(self, target: &ConnectorName, at: Timestamp) -> (Vec<GuardLedgerEntry>, Vec<GuardItem>) {
+    pub(super) fn note_export(&mut self, released: &BTreeSet<GuardItem>, export: &PendingExport, object: &SpaceObject) {
+        for kind in kinds_of(export, &object.object_type, object.effective().as_ref()) {
+            let item = item_name(object.match_key.as_deref(), object.anchor.as_deref());
+            self.note(released, GuardItem { kind, item });
+        }
+    }
+
+    pub(super) fn entries(self, target: &ConnectorName, at: Timestamp) -> (Vec<GuardLedgerEntry>, Vec<GuardItem>) {
         let entries = self.counts.into_iter().map(|((kind, released), count)| GuardLedgerEntry {
             target: target.clone(),
             kind,
@@ -392,65 +470,4 @@ impl Ledger {
         });
         (entries.collect(), self.consumed)
     }
-}
-
-/// Reads back what a crash left in doubt. Returns how many exports were settled.
-pub async fn settle_doubt(
-    store: &dyn EngineStore,
-    connector: &dyn Connector,
-    lease: &HeldLease,
-) -> Result<usize, ExportError> {
-    store.doubt_sent(lease.epoch, connector.name()).await?;
-    let doubtful = store.in_doubt(connector.name()).await?;
-    let capabilities = connector.capabilities();
-    let add_key = &capabilities.add_key;
-    for chunk in doubtful.chunks(BATCH) {
-        let ids: Vec<ObjectId> = chunk.iter().map(|export| export.object).collect();
-        let objects: HashMap<ObjectId, SpaceObject> =
-            store.objects(&ids).await?.into_iter().map(|object| (object.id, object)).collect();
-        let (mut asked, mut questions) = (Vec::new(), Vec::new());
-        for export in chunk {
-            let Some(object) = objects.get(&export.object) else { continue };
-            let object_type = object.object_type.clone();
-            let by_key = || {
-                let values = export.changes.get(add_key.as_ref()?)?;
-                Some(ReadBack::ByAddKey {
-                    object_type: object_type.clone(),
-                    value: values.first()?.as_text().to_owned(),
-                })
-            };
-            let by_anchor =
-                || Some(ReadBack::ByAnchor { object_type: object_type.clone(), anchor: object.anchor.clone()? });
-            let question = if export.kind == ExportKind::Add { by_key() } else { by_anchor() };
-            if let Some(question) = question {
-                asked.push(export.clone());
-                questions.push(question);
-            }
-        }
-        let answers = connector.read_back(questions).await?;
-        let settled = asked.into_iter().zip(answers).map(|(export, found)| {
-            let arrived = match (&found, export.kind) {
-                (Some(found), ExportKind::Add | ExportKind::Update) => {
-                    holds(&capabilities, &found.attributes, &export.changes)
-                }
-                (None, ExportKind::Delete) => true,
-                (None, ExportKind::Add | ExportKind::Update) | (Some(_), ExportKind::Delete) => false,
-            };
-            let anchor = found.map(|found| found.anchor);
-            (export, arrived, anchor)
-        });
-        store.settle_doubt(lease.epoch, settled.collect()).await?;
-    }
-    Ok(doubtful.len())
-}
-
-/// Whether everything in `changes` is so in `shown`.
-pub(super) fn holds(capabilities: &Capabilities, shown: &Attributes, changes: &Attributes) -> bool {
-    let shown = canonical(shown.clone());
-    changes.iter().all(|(name, values)| {
-        let mut wanted = values.clone();
-        wanted.sort();
-        wanted.dedup();
-        capabilities.agree(name, shown.get(name).map_or(&[][..], Vec::as_slice), &wanted)
-    })
 }

@@ -17,6 +17,9 @@ use crate::identity::{ConnectorName, Timestamp};
 /// Exports of this long ago still count.
 pub const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A release that did not let its changes pass by then is forgotten.
+pub const RELEASE_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Limits. What reaches a limit passes; what exceeds it is held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardSettings {
@@ -117,19 +120,44 @@ pub struct Hold {
     pub items: Vec<String>,
 }
 
-/// What one pending export counts as.
-pub fn kinds_of(export: &PendingExport, object_type: &str) -> Vec<String> {
+/// Releases of one target, told apart by whether they still hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Releases {
+    pub standing: BTreeSet<GuardItem>,
+    /// Too old, or for changes that are no longer outstanding: were they to come back, they are others.
+    pub spent: Vec<GuardItem>,
+}
+
+impl Releases {
+    pub fn of(released: BTreeMap<GuardItem, Timestamp>, tally: &Tally, now: Timestamp) -> Self {
+        let mut releases = Self::default();
+        for (item, at) in released {
+            if at + RELEASE_LASTS > now && tally.items.contains(&item) {
+                releases.standing.insert(item);
+            } else {
+                releases.spent.push(item);
+            }
+        }
+        releases
+    }
+}
+
+/// What one pending export counts as; `held` is what the target holds of the object.
+pub fn kinds_of(export: &PendingExport, object_type: &str, held: Option<&Attributes>) -> Vec<String> {
     match export.kind {
         ExportKind::Delete => vec![kind::delete(object_type)],
         ExportKind::Add => Vec::new(),
         ExportKind::Update => {
             let mut kinds = Vec::new();
-            if says_false(&export.changes, names::ACCOUNT_ENABLED) {
+            if denies(&export.changes, names::ACCOUNT_ENABLED) {
                 kinds.push(kind::disable(object_type));
             }
-            if says_false(&export.changes, names::CREDENTIAL_ELIGIBLE)
-                || empties(&export.changes, names::CREDENTIAL_ANCHOR)
-            {
+            // Another source of the credential ends the one that is stored.
+            let moves = [names::CREDENTIAL_CONNECTOR, names::CREDENTIAL_ANCHOR]
+                .into_iter()
+                .map(Attribute::from)
+                .any(|name| export.changes.contains_key(&name) && held.is_some_and(|held| held.contains_key(&name)));
+            if denies(&export.changes, names::CREDENTIAL_ELIGIBLE) || moves {
                 kinds.push(kind::credential(object_type));
             }
             kinds.extend(
@@ -144,12 +172,9 @@ pub fn kinds_of(export: &PendingExport, object_type: &str) -> Vec<String> {
     }
 }
 
-fn says_false(changes: &Attributes, name: &str) -> bool {
-    changes.get(&Attribute::from(name)).is_some_and(|values| values.iter().any(|v| v.folded() == "false"))
-}
-
-fn empties(changes: &Attributes, name: &str) -> bool {
-    changes.get(&Attribute::from(name)).is_some_and(Vec::is_empty)
+/// Whether a yes-or-no attribute comes to something else than yes.
+fn denies(changes: &Attributes, name: &str) -> bool {
+    changes.get(&Attribute::from(name)).is_some_and(|values| values.first().is_none_or(|v| v.folded() != "true"))
 }
 
 impl GuardSettings {
@@ -287,6 +312,47 @@ mod tests {
         ]);
         let connector: ConnectorName = "tenant".parse().expect("a name");
         let update = PendingExport::staged(ObjectId(1), connector, ExportKind::Update, changes);
-        assert_eq!(kinds_of(&update, "user"), ["disable:user", "credential:user", "emptied:mail"]);
+        assert_eq!(kinds_of(&update, "user", None), ["disable:user", "credential:user", "emptied:mail"]);
+    }
+
+    #[test]
+    fn another_credential_source_and_a_word_that_is_no_yes_count_too() {
+        use crate::sync::attribute::Value;
+        use crate::sync::space::ObjectId;
+        let connector: ConnectorName = "tenant".parse().expect("a name");
+        let held = Attributes::from([
+            ("credentialConnector".into(), vec![Value::text("corp")]),
+            ("credentialAnchor".into(), vec![Value::text("a1")]),
+        ]);
+        let says = |name: &str, values: &[&str]| {
+            Attributes::from([(name.into(), values.iter().map(|v| Value::text(*v)).collect::<Vec<_>>())])
+        };
+        for (changes, held, expected) in [
+            (says("credentialConnector", &["branch"]), Some(&held), vec!["credential:user"]),
+            (says("credentialAnchor", &["a2"]), Some(&held), vec!["credential:user"]),
+            (says("credentialAnchor", &[]), Some(&held), vec!["credential:user", "emptied:credentialAnchor"]),
+            // Who had none loses none.
+            (says("credentialAnchor", &["a1"]), None, vec![]),
+            (says("accountEnabled", &["false"]), None, vec!["disable:user"]),
+            (says("accountEnabled", &["0"]), None, vec!["disable:user"]),
+            (says("accountEnabled", &[]), None, vec!["disable:user", "emptied:accountEnabled"]),
+            (says("accountEnabled", &["True"]), None, vec![]),
+        ] {
+            let update = PendingExport::staged(ObjectId(1), connector.clone(), ExportKind::Update, changes);
+            assert_eq!(kinds_of(&update, "user", held), expected, "{:?}", update.changes);
+        }
+    }
+
+    #[test]
+    fn a_release_is_spent_when_its_changes_are_gone_or_a_day_has_passed() {
+        let now = Timestamp::from_secs(1_000_000);
+        let item = |name: &str| GuardItem { kind: kind::delete("user"), item: name.to_owned() };
+        let tally = Tally { items: BTreeSet::from([item("there"), item("old")]), ..Tally::default() };
+        let given = now - Duration::from_secs(60);
+        let released =
+            BTreeMap::from([(item("there"), given), (item("gone"), given), (item("old"), now - RELEASE_LASTS)]);
+        let releases = Releases::of(released, &tally, now);
+        assert_eq!(releases.standing, BTreeSet::from([item("there")]));
+        assert_eq!(releases.spent, [item("gone"), item("old")]);
     }
 }

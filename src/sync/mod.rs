@@ -9,6 +9,7 @@ pub mod attribute;
 pub mod change_set;
 pub mod confirm;
 pub mod connector;
+pub mod doubt;
 pub mod export;
 pub mod guard;
 pub mod import;

@@ -23,6 +23,8 @@ codes! {
         InvalidUpn = "invalid-upn",
         /// The target refused the change.
         ExportRefused = "export-refused",
+        /// The target does not tell what became of the change, however often it is asked.
+        ExportUnanswered = "export-unanswered",
         /// A warning of the target, such as a quarantined duplicate.
         ExportWarning = "export-warning",
         /// An import showed something else than what was exported.
@@ -68,7 +70,11 @@ impl ProblemCode {
             | Self::SeveralValues
             | Self::FlowFailed
             | Self::FlowRaised => true,
-            Self::ExportRefused | Self::ExportWarning | Self::NotReimported | Self::EntryRefused => false,
+            Self::ExportRefused
+            | Self::ExportUnanswered
+            | Self::ExportWarning
+            | Self::NotReimported
+            | Self::EntryRefused => false,
         }
     }
 }

@@ -5,7 +5,6 @@ mod preview;
 mod record;
 mod steps;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ pub use record::{NewRun, RunEvents, RunOutcome, RunRecord, StepRecord};
 
 use super::activation::{self, ActivationError, Activations};
 use super::connector::{Capabilities, Connector};
-use super::guard::{GuardItem, GuardSettings, Hold, MEMORY};
+use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Releases};
 use super::lease::{Cancellation, EngineLease, HeldLease, LeaseError};
 use super::maintenance::MaintenanceWindow;
 pub use super::profile::Profile;
@@ -297,15 +296,11 @@ impl Runner {
         Ok(())
     }
 
-    async fn judge(
-        &self,
-        store: &dyn EngineStore,
-        target: &ConnectorName,
-    ) -> Result<(Vec<Hold>, BTreeSet<GuardItem>), RunError> {
+    async fn judge(&self, store: &dyn EngineStore, target: &ConnectorName) -> Result<(Vec<Hold>, Releases), RunError> {
         let now = self.clock.now();
         let tally = store.tally(target, now - MEMORY).await?;
-        let released = store.released(target.as_str()).await?;
-        Ok((self.guard.judge(target.as_str(), &tally, &released, now), released))
+        let releases = Releases::of(store.released(target.as_str()).await?, &tally, now);
+        Ok((self.guard.judge(target.as_str(), &tally, &releases.standing, now), releases))
     }
 }
 

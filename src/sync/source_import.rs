@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::connector::{Connector, ConnectorError, DeltaReports, ImportMode, ImportRequest, Watermark};
 use super::export::ExportError;
-use super::guard::{GuardItem, Hold, Tally, kind};
+use super::guard::{GuardItem, Hold, Releases, Tally, kind};
 use super::import::{Coverage, Importer};
 use super::lease::HeldLease;
 use super::profile::StepKind;
@@ -199,14 +199,15 @@ impl SourceImport<'_> {
             .map(|object| GuardItem { kind: kind::obsolete(&object.object_type), item: object.anchor.clone() });
         let tally =
             Tally { items: items.collect(), population: population.into_iter().collect(), exported: BTreeMap::new() };
-        let released = store.released(&target).await?;
-        let holds = self.runner.guard.judge(&target, &tally, &released, self.runner.clock.now());
+        let now = self.runner.clock.now();
+        let Releases { standing, spent: mut used } = Releases::of(store.released(&target).await?, &tally, now);
+        let holds = self.runner.guard.judge(&target, &tally, &standing, now);
         if holds.is_empty() {
             importer.obsolete(&unseen).await?;
-            let used: Vec<GuardItem> = tally.items.intersection(&released).cloned().collect();
-            if !used.is_empty() {
-                store.consume_release(self.lease.epoch, &target, &used).await?;
-            }
+            used.extend(standing);
+        }
+        if !used.is_empty() {
+            store.consume_release(self.lease.epoch, &target, &used).await?;
         }
         Ok((holds, unseen.len()))
     }

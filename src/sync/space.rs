@@ -110,7 +110,8 @@ pub struct SpaceObject {
     /// What was sent, accepted and not yet confirmed by an import.
     pub unconfirmed: Option<Unconfirmed>,
     pub mv: Option<MvId>,
-    /// The rule that joined, projected or provisioned it.
+    /// The rule that joined, projected or provisioned it. In a target space it outlasts the link while an answer is out:
+    /// the object is to be deleted once its fate is known.
     pub joined_by: Option<String>,
     /// The rules in scope at the last evaluation; a change moves its links.
     pub applied: BTreeSet<String>,
@@ -151,6 +152,7 @@ pub struct PendingExport {
     pub changes: Attributes,
     pub state: ExportState,
     pub error: Option<String>,
+    /// How often it was sent, or asked about, since the target last answered.
     pub attempts: i64,
 }
 
@@ -172,16 +174,21 @@ impl SpaceObject {
 
     /// What the target holds once all accepted exports are confirmed: the base of every difference.
     pub fn effective(&self) -> Option<Attributes> {
-        match (&self.shown, &self.unconfirmed) {
-            (_, Some(Unconfirmed { kind: ExportKind::Delete, .. })) => None,
-            (None, None) => None,
-            (shown, unconfirmed) => {
-                let mut attributes = shown.as_deref().cloned().unwrap_or_default();
-                if let Some(unconfirmed) = unconfirmed {
-                    apply(&mut attributes, &unconfirmed.changes);
-                }
-                Some(attributes)
+        held(self.shown.as_deref(), self.unconfirmed.as_ref())
+    }
+}
+
+/// What a target holds that showed `shown` once `unconfirmed` is confirmed.
+pub fn held(shown: Option<&Attributes>, unconfirmed: Option<&Unconfirmed>) -> Option<Attributes> {
+    match (shown, unconfirmed) {
+        (_, Some(Unconfirmed { kind: ExportKind::Delete, .. })) => None,
+        (None, None) => None,
+        (shown, unconfirmed) => {
+            let mut attributes = shown.cloned().unwrap_or_default();
+            if let Some(unconfirmed) = unconfirmed {
+                apply(&mut attributes, &unconfirmed.changes);
             }
+            Some(attributes)
         }
     }
 }

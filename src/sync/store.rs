@@ -1,6 +1,6 @@
 //! What the engine needs of its tables. `store::engine` implements it on SQL.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
@@ -11,7 +11,8 @@ use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
 use super::run::{NewRun, RunRecord, StepRecord};
 use super::space::{
-    ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject, Unconfirmed,
+    ExportKind, ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject,
+    Unconfirmed,
 };
 use super::synchronise::{DueLink, TargetEnds};
 use crate::identity::LeaseEpoch;
@@ -46,8 +47,53 @@ pub struct Exported {
 
 #[derive(Clone, Debug)]
 pub enum ExportOutcome {
-    Accepted { anchor: Option<String>, unconfirmed: Unconfirmed, problem: Option<Problem> },
-    Failed { problem: Problem },
+    Accepted {
+        anchor: Option<String>,
+        unconfirmed: Unconfirmed,
+        problem: Option<Problem>,
+    },
+    Failed {
+        problem: Problem,
+    },
+    /// Nothing is known of it, and was not for too long; it goes on from `state`.
+    Unanswered {
+        problem: Problem,
+        state: ExportState,
+    },
+}
+
+/// How the doubt about an export ends.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    Arrived {
+        anchor: Option<String>,
+        unconfirmed: Unconfirmed,
+    },
+    /// It did not arrive, and is sent again.
+    Again,
+    /// The target did not tell; asked again by the next run.
+    Unread,
+    /// The target did not tell, for too long.
+    Unanswered {
+        problem: Problem,
+        state: ExportState,
+    },
+    /// Nobody wants the object any more, and the target holds it: a delete takes the place of the export.
+    Delete {
+        anchor: String,
+        unconfirmed: Option<Unconfirmed>,
+    },
+    /// Nobody wants the change any more.
+    Dropped {
+        at_target: Presence,
+    },
+}
+
+/// Whether a target holds an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    There,
+    Absent,
 }
 
 /// An object of a target space as the end of a link.
@@ -223,11 +269,11 @@ pub trait Exports: Send + Sync {
     /// Turns what a crash left as sent into doubt; returns how many.
     async fn doubt_sent(&self, epoch: LeaseEpoch, connector: &ConnectorName) -> StoreResult<i64>;
     async fn in_doubt(&self, connector: &ConnectorName) -> StoreResult<Vec<PendingExport>>;
-    /// Ends the doubt: `true` for objects whose change arrived.
     async fn settle_doubt(
         &self,
         epoch: LeaseEpoch,
-        settled: Vec<(PendingExport, bool, Option<String>)>,
+        settled: Vec<(ObjectId, Settlement)>,
+        ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()>;
     /// What stands at the ends of links.
     async fn link_ends(&self, ids: &[ObjectId]) -> StoreResult<Vec<LinkEnd>>;
@@ -258,7 +304,8 @@ pub trait Holds: Send + Sync {
         by: &str,
         at: Timestamp,
     ) -> StoreResult<()>;
-    async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>>;
+    /// What was released and has not passed yet, with the time of the release.
+    async fn released(&self, target: &str) -> StoreResult<BTreeMap<GuardItem, Timestamp>>;
     async fn consume_release(&self, epoch: LeaseEpoch, target: &str, items: &[GuardItem]) -> StoreResult<()>;
 }
 

@@ -42,6 +42,7 @@
 //! | time | edge-time |
 //! | rules or parameters -> full synchronisation | edge-rules, 14 |
 
+mod doubts;
 mod edges;
 mod entries;
 mod removal;

@@ -267,7 +267,8 @@ impl Connector for ScimTarget {
             Err(failure @ Failure::Throttled) => {
                 Ok(ExportResult::Refused { code: "rate-limited".to_owned(), reason: failure.to_string() })
             }
-            Err(failure @ (Failure::Unreachable(_) | Failure::Unauthorised(_))) => Err(self.whole(failure)),
+            Err(Failure::Unreachable(reason)) => Ok(ExportResult::Unknown { reason }),
+            Err(failure @ Failure::Unauthorised(_)) => Err(self.whole(failure)),
         };
         results.into_iter().map(told).collect()
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::identity::{ConnectorName, Timestamp};
 use crate::store::StoreError;
 use crate::store::rows::Row;
-use crate::sync::attribute::Attribute;
+use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::metaverse::{MvId, MvLink, MvObject};
 use crate::sync::space::{
     ExportKind, ExportState, LinkKey, LinkState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceHead,
-    SpaceLink, SpaceObject,
+    SpaceLink, SpaceObject, Unconfirmed,
 };
 use crate::sync::store::{LinkEnd, StoreResult};
 
@@ -52,6 +52,13 @@ pub fn object(row: Row<'_>) -> StoreResult<SpaceObject> {
         applied: json::<BTreeSet<String>>(row, "applied")?,
         match_key: row.get("match_key"),
     })
+}
+
+/// What a target holds of an object, once all accepted exports are confirmed.
+pub fn held(row: Row<'_>) -> StoreResult<Option<Attributes>> {
+    let shown: Option<Attributes> = optional_json(row, "shown")?;
+    let unconfirmed: Option<Unconfirmed> = optional_json(row, "unconfirmed")?;
+    Ok(crate::sync::space::held(shown.as_ref(), unconfirmed.as_ref()))
 }
 
 pub fn export(row: Row<'_>) -> StoreResult<PendingExport> {

@@ -8,13 +8,16 @@ use super::synchronisation::problem_statements;
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
 use crate::store::statement::{RowArgs, Statement, in_list, in_rows, insert, update};
+use crate::sync::attribute::Attributes;
 use crate::sync::connector::Watermark;
 use crate::sync::guard::GuardLedgerEntry;
 use crate::sync::space::{ExportKind, ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink};
-use crate::sync::store::{Confirmed, ExportOutcome, Exported, Exports, LinkChange, LinkEnd, StoreResult};
+use crate::sync::store::{
+    Confirmed, ExportOutcome, Exported, Exports, LinkChange, LinkEnd, Presence, Settlement, StoreResult,
+};
 
 /// Problems that belong to the last export of an object.
-const OF_EXPORT: &str = "('export-refused', 'export-warning', 'exported-change-not-reimported')";
+const OF_EXPORT: &str = "('export-refused', 'export-unanswered', 'export-warning', 'exported-change-not-reimported')";
 
 #[async_trait::async_trait]
 impl Exports for SqlEngine {
@@ -66,36 +69,7 @@ impl Exports for SqlEngine {
         results: Vec<Exported>,
         ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()> {
-        let (mut accepted, mut failed, mut anchors, mut all, mut problems) = (vec![], vec![], vec![], vec![], vec![]);
-        for Exported { object, outcome } in results {
-            all.push(object);
-            match outcome {
-                ExportOutcome::Accepted { anchor, unconfirmed, problem } => {
-                    accepted.push(vec![object.0.into(), Some(to_json(&unconfirmed)?).into()]);
-                    if let Some(anchor) = anchor {
-                        anchors.push(vec![object.0.into(), Some(anchor).into()]);
-                    }
-                    problems.extend(problem.map(|problem| (object, problem)));
-                }
-                ExportOutcome::Failed { problem } => {
-                    failed.push(vec![object.0.into(), "failed".into(), Some(problem.detail.clone()).into()]);
-                    problems.push((object, problem));
-                }
-            }
-        }
-        let done: Vec<_> = accepted.iter().filter_map(|row| row.first().cloned()).collect();
-        let mut statements = update("space_object", &["id"], &["unconfirmed"], accepted);
-        statements.extend(update("space_object", &["id"], &["anchor"], anchors));
-        // What was written back flows inbound from now on. Rows of targets have no digest.
-        let due = "UPDATE space_object SET due = 1 WHERE digest <> '' AND id IN ({})";
-        statements.extend(in_list(due, &[], done.clone()));
-        statements.extend(in_list("DELETE FROM pending_export WHERE object IN ({})", &[], done));
-        statements.extend(update("pending_export", &["object"], &["state", "error"], failed));
-        let old = format!("DELETE FROM object_problem WHERE code IN {OF_EXPORT} AND object IN ({{}})");
-        statements.extend(in_list(&old, &[], ids(&all)));
-        statements.extend(problem_statements(&[], &problems));
-        statements.extend(ledger_statements(ledger));
-        self.write(epoch, statements).await.map(drop)
+        self.write(epoch, exported_statements(results, ledger)?).await.map(drop)
     }
 
     async fn record_links(
@@ -138,24 +112,71 @@ impl Exports for SqlEngine {
     async fn settle_doubt(
         &self,
         epoch: LeaseEpoch,
-        settled: Vec<(PendingExport, bool, Option<String>)>,
+        settled: Vec<(ObjectId, Settlement)>,
+        ledger: Vec<GuardLedgerEntry>,
     ) -> StoreResult<()> {
-        let (mut arrived, mut again) = (Vec::new(), Vec::new());
-        for (export, there, anchor) in settled {
-            if there {
-                let unconfirmed = crate::sync::space::Unconfirmed { kind: export.kind, changes: export.changes };
-                arrived.push(Exported {
-                    object: export.object,
-                    outcome: ExportOutcome::Accepted { anchor, unconfirmed, problem: None },
-                });
-            } else {
-                again.push(vec![export.object.0.into(), ExportState::Pending.code().into()]);
-            }
+        let (mut results, mut again, mut unread, mut leaving) = (vec![], vec![], vec![], vec![]);
+        let (mut anchors, mut unconfirmed_now, mut dropped, mut gone) = (vec![], vec![], vec![], vec![]);
+        for (object, settlement) in settled {
+            let outcome = match settlement {
+                Settlement::Arrived { anchor, unconfirmed } => {
+                    ExportOutcome::Accepted { anchor, unconfirmed, problem: None }
+                }
+                Settlement::Unanswered { problem, state } => {
+                    unread.push(object);
+                    ExportOutcome::Unanswered { problem, state }
+                }
+                Settlement::Again => {
+                    again.push(vec![object.0.into(), ExportState::Pending.code().into()]);
+                    continue;
+                }
+                Settlement::Unread => {
+                    unread.push(object);
+                    continue;
+                }
+                Settlement::Delete { anchor, unconfirmed } => {
+                    anchors.push(vec![object.0.into(), Some(anchor).into()]);
+                    if let Some(unconfirmed) = unconfirmed {
+                        unconfirmed_now.push(vec![object.0.into(), Some(to_json(&unconfirmed)?).into()]);
+                    }
+                    leaving.push(object);
+                    continue;
+                }
+                Settlement::Dropped { at_target } => {
+                    dropped.push(object);
+                    if at_target == Presence::Absent {
+                        gone.push(object);
+                    }
+                    continue;
+                }
+            };
+            results.push(Exported { object, outcome });
         }
-        if !again.is_empty() {
-            self.write(epoch, update("pending_export", &["object"], &["state"], again)).await?;
+        let mut statements = exported_statements(results, ledger)?;
+        statements.extend(update("pending_export", &["object"], &["state"], again));
+        let once_more = "UPDATE pending_export SET attempts = attempts + 1 WHERE object IN ({})";
+        statements.extend(in_list(once_more, &[], ids(&unread)));
+        statements.extend(update("space_object", &["id"], &["anchor"], anchors));
+        statements.extend(update("space_object", &["id"], &["unconfirmed"], unconfirmed_now));
+        let delete = "UPDATE pending_export SET kind = 'delete', changes = $1, state = 'pending', attempts = 0 \
+                      WHERE object IN ({})";
+        let nothing = to_json(&Attributes::new())?;
+        statements.extend(in_list(delete, &[nothing.into()], ids(&leaving)));
+        statements.extend(in_list("DELETE FROM pending_export WHERE object IN ({})", &[], ids(&dropped)));
+        let left: Vec<ObjectId> = leaving.into_iter().chain(dropped).collect();
+        statements.extend(in_list("UPDATE space_object SET joined_by = NULL WHERE id IN ({})", &[], ids(&left)));
+        for sql in [
+            "DELETE FROM space_link WHERE owner IN ({})",
+            "DELETE FROM space_link WHERE target IN ({})",
+            "DELETE FROM object_problem WHERE object IN ({})",
+            "DELETE FROM space_object WHERE mv IS NULL AND id IN ({})",
+        ] {
+            statements.extend(in_list(sql, &[], ids(&gone)));
         }
-        if arrived.is_empty() { Ok(()) } else { self.record_exported(epoch, arrived, Vec::new()).await }
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.write(epoch, statements).await.map(drop)
     }
 
     async fn confirm(
@@ -265,6 +286,46 @@ impl Exports for SqlEngine {
         }
         self.write(epoch, statements).await.map(drop)
     }
+}
+
+/// Records what became of exports.
+fn exported_statements(results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<Vec<Statement>> {
+    let (mut accepted, mut failed, mut anchors, mut all) = (vec![], vec![], vec![], vec![]);
+    let (mut unanswered, mut problems) = (vec![], vec![]);
+    for Exported { object, outcome } in results {
+        all.push(object);
+        match outcome {
+            ExportOutcome::Accepted { anchor, unconfirmed, problem } => {
+                accepted.push(vec![object.0.into(), Some(to_json(&unconfirmed)?).into()]);
+                if let Some(anchor) = anchor {
+                    anchors.push(vec![object.0.into(), Some(anchor).into()]);
+                }
+                problems.extend(problem.map(|problem| (object, problem)));
+            }
+            ExportOutcome::Failed { problem } => {
+                failed.push(vec![object.0.into(), "failed".into(), Some(problem.detail.clone()).into(), 0.into()]);
+                problems.push((object, problem));
+            }
+            ExportOutcome::Unanswered { problem, state } => {
+                unanswered.push(vec![object.0.into(), state.code().into(), Some(problem.detail.clone()).into()]);
+                problems.push((object, problem));
+            }
+        }
+    }
+    let done: Vec<_> = accepted.iter().filter_map(|row| row.first().cloned()).collect();
+    let mut statements = update("space_object", &["id"], &["unconfirmed"], accepted);
+    statements.extend(update("space_object", &["id"], &["anchor"], anchors));
+    // What was written back flows inbound from now on. Rows of targets have no digest.
+    let due = "UPDATE space_object SET due = 1 WHERE digest <> '' AND id IN ({})";
+    statements.extend(in_list(due, &[], done.clone()));
+    statements.extend(in_list("DELETE FROM pending_export WHERE object IN ({})", &[], done));
+    statements.extend(update("pending_export", &["object"], &["state", "error", "attempts"], failed));
+    statements.extend(update("pending_export", &["object"], &["state", "error"], unanswered));
+    let old = format!("DELETE FROM object_problem WHERE code IN {OF_EXPORT} AND object IN ({{}})");
+    statements.extend(in_list(&old, &[], ids(&all)));
+    statements.extend(problem_statements(&[], &problems));
+    statements.extend(ledger_statements(ledger));
+    Ok(statements)
 }
 
 fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {

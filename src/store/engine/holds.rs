@@ -7,8 +7,10 @@ use super::links::names;
 use super::session::{SqlEngine, count};
 use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
+use crate::store::rows::Row;
 use crate::store::statement::{Statement, in_rows, insert};
 use crate::sync::guard::{GuardItem, Hold, Tally, kind, kinds_of};
+use crate::sync::space::ExportKind;
 use crate::sync::store::{Holds, StoreResult};
 
 #[async_trait::async_trait]
@@ -24,15 +26,20 @@ impl Holds for SqlEngine {
         // Only these can destroy something; the test on the text spares reading the others.
         let columns = EXPORT.split(", ").map(|c| format!("p.{c}")).collect::<Vec<_>>().join(", ");
         let sql = format!(
-            "SELECT {columns}, o.object_type, o.anchor, o.match_key FROM pending_export p \
+            "SELECT {columns}, o.object_type, o.anchor, o.match_key, o.shown, o.unconfirmed FROM pending_export p \
              JOIN space_object o ON o.id = p.object WHERE p.connector = $1 AND (p.kind = 'delete' OR \
-             (p.kind = 'update' AND (p.changes LIKE '%[]%' OR p.changes LIKE '%\"FALSE\"%')))"
+             (p.kind = 'update' AND (p.changes LIKE '%[]%' OR LOWER(p.changes) LIKE '%\"accountenabled\"%' \
+             OR LOWER(p.changes) LIKE '%\"credential%')))"
         );
         for row in self.rows("counting pending exports", Statement::new(sql, one())).await?.iter() {
             let export = decode::export(row)?;
             let object_type: String = row.get("object_type");
             let item = item_name(row.get("match_key"), row.get("anchor"));
-            for kind in kinds_of(&export, &object_type) {
+            let held = match export.kind {
+                ExportKind::Update => decode::held(row)?,
+                ExportKind::Add | ExportKind::Delete => None,
+            };
+            for kind in kinds_of(&export, &object_type, held.as_ref()) {
                 tally.items.insert(GuardItem { kind, item: item.clone() });
             }
         }
@@ -76,14 +83,16 @@ impl Holds for SqlEngine {
             .into_iter()
             .map(|item| vec![target.into(), item.kind.into(), item.item.into(), by.into(), at.millis().into()])
             .collect();
-        let keep = "ON CONFLICT (target, kind, item) DO NOTHING";
+        let keep =
+            "ON CONFLICT (target, kind, item) DO UPDATE SET released_by = excluded.released_by, at = excluded.at";
         self.write(epoch, insert("guard_release (target, kind, item, released_by, at)", rows, keep)).await.map(drop)
     }
 
-    async fn released(&self, target: &str) -> StoreResult<BTreeSet<GuardItem>> {
-        let sql = "SELECT kind, item FROM guard_release WHERE target = $1";
+    async fn released(&self, target: &str) -> StoreResult<BTreeMap<GuardItem, Timestamp>> {
+        let sql = "SELECT kind, item, at FROM guard_release WHERE target = $1";
         let rows = self.rows("reading releases", Statement::new(sql, vec![target.into()])).await?;
-        Ok(rows.iter().map(|row| GuardItem { kind: row.get("kind"), item: row.get("item") }).collect())
+        let item = |row: Row<'_>| GuardItem { kind: row.get("kind"), item: row.get("item") };
+        Ok(rows.iter().map(|row| (item(row), Timestamp::from_millis(row.get("at")))).collect())
     }
 
     async fn consume_release(&self, epoch: LeaseEpoch, target: &str, items: &[GuardItem]) -> StoreResult<()> {
@@ -98,8 +107,9 @@ impl SqlEngine {
         let emptied: BTreeSet<String> =
             tally.items.iter().filter_map(|item| item.kind.strip_prefix("emptied:").map(str::to_owned)).collect();
         for attribute in emptied {
-            let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM space_object WHERE connector = $1 AND shown LIKE $2";
-            let args = vec![connector.as_str().into(), format!("%\"{attribute}\":[%").into()];
+            let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM space_object WHERE connector = $1 AND LOWER(shown) LIKE $2";
+            let named = format!("%\"{}\":[%", attribute.to_ascii_lowercase());
+            let args = vec![connector.as_str().into(), named.into()];
             let holders = count(&self.rows("counting holders", Statement::new(sql, args)).await?);
             tally.population.insert(kind::emptied(&attribute), holders);
         }

@@ -5,7 +5,8 @@ use super::{Progress, RunError, RunOutcome, Tick};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::confirm::{ConfirmCounters, Confirmer};
 use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
-use crate::sync::export::{ExportCounters, ExportError, Exporter, Part, settle_doubt};
+use crate::sync::doubt::settle_doubt;
+use crate::sync::export::{ExportCounters, ExportError, Exporter, Part};
 use crate::sync::profile::StepKind;
 use crate::sync::removal::{Removal, mark_gone};
 use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
@@ -22,7 +23,7 @@ impl Cycle<'_> {
     pub(super) async fn settle(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
         let name = target.name();
         let started = self.begin(name.as_str(), READ_BACK);
-        match settle_doubt(&*self.runner.store, target, &self.lease).await {
+        match settle_doubt(&*self.runner.store, target, &self.lease, &*self.runner.clock).await {
             Ok(0) => Ok(RunOutcome::Completed),
             Ok(settled) => {
                 let counters = [("settled", settled as i64)];
@@ -102,7 +103,10 @@ impl Cycle<'_> {
         let runner = self.runner;
         let (name, kind) = (target.name(), StepKind::Export.code());
         let started = self.begin(name.as_str(), kind);
-        let (holds, released) = runner.judge(&*runner.store, name).await?;
+        let (holds, releases) = runner.judge(&*runner.store, name).await?;
+        if !releases.spent.is_empty() {
+            runner.store.consume_release(self.lease.epoch, name.as_str(), &releases.spent).await?;
+        }
         let held = holds
             .iter()
             .map(|hold| format!("{} {} over {}", hold.outstanding, hold.kind, hold.limit))
@@ -120,9 +124,10 @@ impl Cycle<'_> {
             lease: &self.lease,
             clock: &*runner.clock,
             part,
-            released,
+            released: releases.standing,
             progress: &self.progress,
             counters: ExportCounters::default(),
+            silence: 0,
         };
         let exported = exporter.run().await;
         let c = exporter.counters;
@@ -136,9 +141,12 @@ impl Cycle<'_> {
             ("deletes", c.deletes),
             ("links", c.links),
             ("failed", c.failed),
+            ("unanswered", c.unanswered),
         ];
-        self.record(name.as_str(), kind, started, RunOutcome::Completed, &counters, None).await?;
-        Ok(RunOutcome::Completed)
+        // What was not answered is read back before the target is looked at.
+        let outcome = if c.unanswered > 0 { RunOutcome::Failed } else { RunOutcome::Completed };
+        self.record(name.as_str(), kind, started, outcome, &counters, None).await?;
+        Ok(outcome)
     }
 
     pub(super) async fn confirm(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {

@@ -56,6 +56,11 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     if frozen && let Some(new) = won.get(&anchor) {
         let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
         problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
+        if let Some(now) = ws.mv_mut(mv).filter(|_| !raised)
+            && let Some(tightened) = tightened(&now.attributes, &won)
+        {
+            now.attributes = Arc::new(tightened);
+        }
     } else if let Some(now) = ws.mv_mut(mv).filter(|_| !raised) {
         now.attributes = won;
     }
@@ -231,6 +236,28 @@ fn tell_credential_source(contenders: &[Contender<'_>], won: &mut BTreeMap<Attri
     let anchor = of_winner().next().and_then(|contender| contender.source.anchor.clone());
     winner.password_sync = password_sync;
     winner.anchor = anchor;
+}
+
+/// What is `held` with what `won` takes away: who is disabled, or whose password no longer counts, is so even where nothing
+/// else may change.
+fn tightened(
+    held: &BTreeMap<Attribute, Contribution>,
+    won: &BTreeMap<Attribute, Contribution>,
+) -> Option<BTreeMap<Attribute, Contribution>> {
+    let enabled = Attribute::from(names::ACCOUNT_ENABLED);
+    let (before, after) = (held.get(&enabled)?, won.get(&enabled)?);
+    let is_on = |said: &Contribution| said.values.first().is_some_and(|value| value.folded() == "true");
+    let disables = is_on(before) && !is_on(after);
+    if !disables && (after.password_sync || !before.password_sync) {
+        return None;
+    }
+    let mut tightened = held.clone();
+    let said = tightened.get_mut(&enabled)?;
+    if disables {
+        said.values = after.values.clone();
+    }
+    said.password_sync &= after.password_sync;
+    Some(tightened)
 }
 
 fn warn_about_upn(won: &BTreeMap<Attribute, Contribution>, problems: &mut BTreeMap<ObjectId, BTreeSet<Problem>>) {

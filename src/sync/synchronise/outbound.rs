@@ -318,7 +318,14 @@ fn leave(ws: &mut Workspace, rules: &RuleSet, id: ObjectId) {
     if let Some(target) = ws.object_mut(id) {
         target.applied.clear();
     }
-    if !provisioned || in_flight(ws, id) {
+    if !provisioned {
+        return;
+    }
+    if in_flight(ws, id) {
+        // What is known once the answer is read back decides whether there is anything to delete.
+        if let Some(left) = ws.object_mut(id) {
+            left.joined_by = target.joined_by;
+        }
         return;
     }
     if target.effective().is_none() {

@@ -395,6 +395,7 @@ fn accepted(result: &ExportResult) -> Option<String> {
     match result {
         ExportResult::Accepted { anchor, .. } => anchor.clone(),
         ExportResult::Refused { code, reason } => panic!("refused: {code}: {reason}"),
+        ExportResult::Unknown { reason } => panic!("not answered: {reason}"),
     }
 }
 

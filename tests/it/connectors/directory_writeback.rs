@@ -73,6 +73,7 @@ async fn export(connector: &LdapConnector, batch: Vec<ExportChange>) -> Vec<Stri
     let word = |result| match result {
         ExportResult::Accepted { .. } => "accepted".to_owned(),
         ExportResult::Refused { code, .. } => code,
+        ExportResult::Unknown { reason } => reason,
     };
     results.into_iter().map(word).collect()
 }

@@ -87,6 +87,7 @@ fn code(result: &ExportResult) -> &str {
     match result {
         ExportResult::Accepted { .. } => "accepted",
         ExportResult::Refused { code, .. } => code,
+        ExportResult::Unknown { .. } => "unknown",
     }
 }
 

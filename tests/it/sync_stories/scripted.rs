@@ -349,6 +349,10 @@ pub struct TargetState {
     pub changes: usize,
     /// Source anchors whose changes are refused.
     pub refuse: BTreeSet<String>,
+    /// Source anchors on which it breaks: of their changes nothing is told, and they cannot be read back.
+    pub chokes_on: BTreeSet<String>,
+    /// Source anchors of which it tells no answer to the whole batch.
+    pub breaks_batches: BTreeSet<String>,
     /// What it says it is; `tenant` when nothing.
     kind: Option<&'static str>,
     /// Attributes that are accepted and not kept.
@@ -426,6 +430,9 @@ impl TargetState {
         let anchor_text = change.identity.get(&key).map(|v| v[0].as_text().to_owned()).unwrap_or_default();
         if self.refuse.contains(&anchor_text) {
             return ExportResult::Refused { code: "told-to".to_owned(), reason: "refused".to_owned() };
+        }
+        if self.chokes_on.contains(&anchor_text) {
+            return ExportResult::Unknown { reason: "told to".to_owned() };
         }
         self.changes += 1;
         let result = self.carry_out(change, anchor_text);
@@ -507,7 +514,10 @@ impl Connector for Target {
         let mut state = self.state.lock().expect("lock");
         let how = std::mem::take(&mut state.next);
         let lost = || ConnectorError::Unreachable { connector: self.name.clone(), reason: "told to".to_owned() };
-        if how == Break::LoseBatch {
+        let key = Attribute::from("sourceAnchor");
+        let whose = |change: &ExportChange| change.identity.get(&key).map(|values| values[0].as_text().to_owned());
+        let breaks = batch.iter().filter_map(whose).any(|anchor| state.breaks_batches.contains(&anchor));
+        if breaks || how == Break::LoseBatch {
             return Err(lost());
         }
         let results = batch.iter().map(|change| state.apply(change)).collect();
@@ -516,6 +526,15 @@ impl Connector for Target {
 
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
         let state = self.state.lock().expect("lock");
+        let chokes = |question: &ReadBack| match question {
+            ReadBack::ByAnchor { anchor, .. } => {
+                state.chokes_on.iter().any(|choked| state.ids.get(choked).is_some_and(|id| id == anchor))
+            }
+            ReadBack::ByAddKey { value, .. } => state.chokes_on.contains(value),
+        };
+        if objects.iter().any(chokes) {
+            return Err(ConnectorError::Unreachable { connector: self.name.clone(), reason: "told to".to_owned() });
+        }
         let found = objects.iter().map(|question| match question {
             ReadBack::ByAnchor { anchor, .. } => state.shown(anchor),
             ReadBack::ByAddKey { value, .. } => state.ids.get(value).and_then(|id| state.shown(id)),
