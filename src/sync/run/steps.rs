@@ -71,12 +71,16 @@ impl Cycle<'_> {
         Ok(outcome)
     }
 
+    /// Whether the last synchronisation went by the present rules.
+    pub(super) async fn same_rules(&self) -> Result<bool, RunError> {
+        let by = self.runner.store.mark(SYNCHRONISED_BY).await?;
+        Ok(by.is_none_or(|by| by == self.activation))
+    }
+
     /// Synchronises what is due, or everything. Other rules than those of the last synchronisation concern every object.
     pub(super) async fn synchronise(&mut self, everything: bool) -> Result<(), RunError> {
         let runner = self.runner;
-        let by = runner.store.mark(SYNCHRONISED_BY).await?;
-        let same_rules = by.is_none_or(|by| by == self.activation);
-        let (extent, kind) = match everything || !same_rules {
+        let (extent, kind) = match everything || !self.same_rules().await? {
             true => (Extent::Full, StepKind::FullSync.code()),
             false => (Extent::Delta, StepKind::DeltaSync.code()),
         };

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::identity::Upn;
 use crate::sync::attribute::{Attribute, Attributes, Value};
-use crate::sync::metaverse::{Contribution, MvId};
+use crate::sync::metaverse::{Contribution, MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
-use crate::sync::rule::{FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
+use crate::sync::rule::{FlowError, FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ObjectId, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -36,19 +36,38 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         ws.remove_mv(mv);
         return;
     }
+    // What a target says of an object: it adds, and keeps nothing alive.
+    let told: Vec<(&SpaceObject, Cow<'_, Attributes>)> =
+        targets.iter().filter_map(|target| Some((target, target.view()?))).collect();
+    for (target, attributes) in &told {
+        contenders.extend(contenders_of(rules, target, attributes, &object.object_type));
+    }
     contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
 
     let mut board = Board::new(&object.attributes);
     for contender in &contenders {
         contender.contribute(rules, &mut board);
     }
-    let members = sources.iter().map(|source| source.id).collect();
+    let members = sources.iter().chain(&targets).map(|member| member.id).collect();
     let (mut won, mut problems, raised) = board.conclude(&members);
     tell_credential_source(&contenders, &mut won);
     warn_about_upn(&won, &mut problems);
 
     let anchor = Attribute::from(names::SOURCE_ANCHOR);
+    // A contact that turns out to be a user is another object to the targets, with an anchor of its own.
+    let of_type = |attributes: &BTreeMap<Attribute, Contribution>| {
+        attributes.get(&Attribute::from(names::SOURCE_OBJECT_TYPE)).map(|contribution| contribution.values.clone())
+    };
+    // One whose anchor was migrated has the new one there already.
+    let known = |target: &SpaceObject, new: &[Value]| {
+        let told = target.view();
+        let told = told.as_ref().and_then(|told| told.get(&Attribute::from(names::CLOUD_SOURCE_ANCHOR)));
+        told.is_some_and(|told| told == new)
+    };
+    let migrated = won.get(&anchor).is_some_and(|new| targets.iter().any(|target| known(target, &new.values)));
     let frozen = !targets.is_empty()
+        && !migrated
+        && of_type(&object.attributes) == of_type(&won)
         && object
             .attributes
             .get(&anchor)
@@ -62,6 +81,35 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     for source in &sources {
         ws.set_problems(source.id, problems.remove(&source.id).unwrap_or_default());
     }
+}
+
+/// The source anchor that the rules make of the members of a metaverse object, whatever it holds.
+pub fn anchor_of(rules: &RuleSet, object: &MvObject, members: &[SpaceObject]) -> Result<Option<Value>, FlowError> {
+    let is_target = |member: &SpaceObject| rules.capabilities(&member.connector).is_some_and(|c| c.exports);
+    let read: Vec<(&SpaceObject, Cow<'_, Attributes>)> = members
+        .iter()
+        .filter(|member| !is_target(member))
+        .filter_map(|member| Some((member, member.view()?)))
+        .collect();
+    let mut contenders: Vec<Contender<'_>> = Vec::new();
+    for (source, attributes) in &read {
+        contenders.extend(contenders_of(rules, source, attributes, &object.object_type));
+    }
+    contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
+    let anchor = Attribute::from(names::SOURCE_ANCHOR);
+    for contender in contenders {
+        let Some(imported) = contender.source.shown.as_deref() else { continue };
+        let rdn = &contender.source.rdn;
+        let source = Source::Space { attributes: contender.attributes, imported, rdn, disabled: &[] };
+        for flow in contender.rule.flows.iter().filter(|flow| flow.target == anchor) {
+            match rules.evaluate(flow, &contender.source.connector, source)? {
+                Yield::Values(values) => return Ok(values.into_iter().next()),
+                Yield::AuthoritativeNull => return Ok(None),
+                Yield::Null | Yield::Ignore => {}
+            }
+        }
+    }
+    Ok(None)
 }
 
 struct Contender<'a> {

@@ -8,6 +8,8 @@ mod links;
 mod outbound;
 mod writeback;
 
+pub use inbound::anchor_of;
+
 use std::collections::BTreeSet;
 
 use links::PairFacts;

@@ -115,7 +115,10 @@ impl Site {
         assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
         let steps = answer["steps"].as_array().expect("steps").iter();
         let exports = steps.filter(|step| step["kind"] == "export");
-        exports.flat_map(|step| step["counters"].as_object().expect("counters").values()).filter_map(Value::as_i64).sum()
+        exports
+            .flat_map(|step| step["counters"].as_object().expect("counters").values())
+            .filter_map(Value::as_i64)
+            .sum()
     }
 
     /// What the directory holds; its ids go to `identities`.
