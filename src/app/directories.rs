@@ -1,13 +1,15 @@
-//! LDAP connectors as the settings describe them.
+//! LDAP connectors and the tenant directory as the settings describe them.
 
 use std::time::Duration;
 
 use super::engine::disabled_test;
 use super::gateway::StartError;
-use crate::config::{ConnectorSettings, DeltaMethod, Dialect, LdapTargetSettings, WritableAttributes};
+use crate::config::{ConnectorSettings, DeltaMethod, Dialect, LdapTargetSettings, Settings, WritableAttributes};
 use crate::connectors::ldap::{DeltaChoice, LdapConnectorSettings, Writable};
 use crate::connectors::ldap_target::{self, TargetType};
 use crate::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
+use crate::store::tenant::TenantOptions;
+use crate::tenant::soft_match::MatchPolicy;
 
 const WHAT: &str = "LDAP connector";
 
@@ -123,4 +125,12 @@ pub(super) fn ldap_target(settings: &LdapTargetSettings) -> Result<ldap_target::
         writable: writable(&settings.writable),
         placeholder_member: settings.placeholder_member.clone(),
     })
+}
+
+pub(super) fn tenant_options(settings: &Settings) -> TenantOptions {
+    TenantOptions {
+        matching: MatchPolicy { soft: settings.matching.soft_match, hard: settings.matching.hard_match },
+        object_quota: settings.directory.object_quota.into(),
+        ..TenantOptions::default()
+    }
 }

@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::agents;
 use super::background::Background;
+use super::directories::tenant_options;
 use super::engine;
 use super::federation_gate::SamlGate;
 use super::housekeeping::{Housekeeping, sweep};
@@ -39,7 +40,7 @@ use crate::store::federation::FederationStore;
 use crate::store::issuer::IssuerStore;
 use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{SignInTables, SignInTenant};
-use crate::store::tenant::{TenantOptions, TenantStore};
+use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, StoreError};
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::agents_drain::AgentsDrain;
@@ -51,6 +52,7 @@ use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
 use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::ClientList;
+use crate::web::admin::directory_quota::DirectoryQuota;
 use crate::web::admin::domain_add::DomainAdd;
 use crate::web::admin::domain_list::DomainList;
 use crate::web::admin::domain_set_failover::DomainSetFailover;
@@ -72,12 +74,16 @@ use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::ring_desk::RingDesk;
 use crate::web::admin::rules_activate::RulesActivate;
+use crate::web::admin::sync_anchor_migrate::{MigrationDesk, SyncAnchorMigrate};
 use crate::web::admin::sync_desk::SyncDesk;
 use crate::web::admin::sync_preview::SyncPreview;
 use crate::web::admin::sync_run::SyncRun;
 use crate::web::admin::sync_status::SyncStatus;
 use crate::web::admin::tenant::Tenant;
+use crate::web::admin::user_add::UserAdd;
+use crate::web::admin::user_delete::UserDelete;
 use crate::web::admin::user_list::UserList;
+use crate::web::admin::user_set_privileged::UserSetPrivileged;
 use crate::web::admin::user_show::UserShow;
 use crate::web::admin::user_unlock::UserUnlock;
 use crate::web::admin::user_wipe_credential::{CredentialDesk, UserWipeCredential};
@@ -133,7 +139,7 @@ impl Gateway {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let background = Background::start().map_err(StartError::part("background threads"))?;
 
-        let tenant = TenantStore::new(db.clone(), clock.clone(), TenantOptions::default());
+        let tenant = TenantStore::new(db.clone(), clock.clone(), tenant_options(&settings)).audited(audit.clone());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
         let registered = engine::registrations(&settings, &tenant, &installation.engine).await?;
         for domain in tenant.register_connectors(registered).await? {
@@ -272,13 +278,22 @@ impl Gateway {
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
         let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
         let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
-        let tenant_desk = Arc::new(Tenant { store: tenant, dns });
+        let migration_desk = Arc::new(MigrationDesk {
+            sync: sync_desk.clone(),
+            tenant: Arc::new(tenant.clone()),
+            target: engine::TENANT.parse().map_err(StartError::part("tenant connector"))?,
+        });
+        let tenant_desk = Arc::new(Tenant { store: tenant, quota_warning: settings.directory.quota_warning, dns });
         let routes = AdminRoutes::new(audit.clone())
             .with::<DomainAdd>(&tenant_desk)
             .with::<DomainVerify>(&tenant_desk)
             .with::<DomainList>(&tenant_desk)
             .with::<DomainShow>(&tenant_desk)
+            .with::<DirectoryQuota>(&tenant_desk)
             .with::<UserList>(&tenant_desk)
+            .with::<UserAdd>(&tenant_desk)
+            .with::<UserDelete>(&tenant_desk)
+            .with::<UserSetPrivileged>(&tenant_desk)
             .with::<UserShow>(&tenant_desk)
             .with::<AuditTail>(&audit_desk)
             .with::<AuditVerify>(&audit_desk)
@@ -291,6 +306,7 @@ impl Gateway {
             .with::<FailoverRelease>(&sign_in_desk)
             .with::<SyncRun>(&sync_desk)
             .with::<SyncPreview>(&sync_desk)
+            .with::<SyncAnchorMigrate>(&migration_desk)
             .with::<SyncStatus>(&sync_desk)
             .with::<RulesActivate>(&sync_desk)
             .with::<GuardShow>(&sync_desk)

@@ -36,6 +36,8 @@ pub enum EventKind {
     CredentialWiped,
     CredentialOutdated,
     AccountStateChanged,
+    /// A directory took an object over that was made in the cloud.
+    ObjectMatched,
     /// Objects whose deletion is beyond restoring are gone for good.
     DirectoryPurged,
     KeyRingRolled,
@@ -72,6 +74,7 @@ impl EventKind {
             Self::CredentialWiped => "credential-wiped",
             Self::CredentialOutdated => "credential-outdated",
             Self::AccountStateChanged => "account-state-changed",
+            Self::ObjectMatched => "object-matched",
             Self::DirectoryPurged => "directory-purged",
             Self::KeyRingRolled => "key-ring-rolled",
             Self::SigningKeyRotated => "signing-key-rotated",

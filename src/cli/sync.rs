@@ -6,6 +6,7 @@ use super::output::table;
 use super::sync_following::{following, queued, show_running};
 use super::{Client, Output};
 use crate::identity::Timestamp;
+use crate::sync::anchor_migration::Migration;
 use crate::sync::guard::Hold;
 use crate::sync::maintenance::{HeldBack, Suspension};
 use crate::sync::run::{Preview, RunOutcome, RunRecord, StepRecord};
@@ -13,6 +14,7 @@ use crate::sync::scheduler::Admission;
 use crate::sync::source_import::ImportOutlook;
 use crate::web::admin::guard_release::{self, GuardRelease};
 use crate::web::admin::guard_show::{self, GuardShow};
+use crate::web::admin::sync_anchor_migrate::{self, SyncAnchorMigrate};
 use crate::web::admin::sync_cancel::{self, SyncCancel};
 use crate::web::admin::sync_preview::{self, SyncPreview};
 use crate::web::admin::sync_resume::{self, SyncResume};
@@ -63,6 +65,12 @@ pub enum SyncCommand {
         /// Try the rule files as they are instead of the activated version.
         #[arg(long)]
         files: bool,
+    },
+    /// Give the tenant's objects the source anchors that the rule files make, and activate the files.
+    AnchorMigrate {
+        /// Tell what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show runs, figures, problems by object, and holds.
     Status {
@@ -133,12 +141,31 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
             let preview = client.call::<SyncPreview>(&sync_preview::Request { files: *files }).await?;
             output.show(&preview, show_preview);
         }
+        SyncCommand::AnchorMigrate { dry_run } => {
+            let request = sync_anchor_migrate::Request { dry_run: *dry_run };
+            let migration = client.call::<SyncAnchorMigrate>(&request).await?;
+            output.show(&migration, show_migration);
+            let stopped = !*dry_run && migration.activated.is_none();
+            anyhow::ensure!(!stopped, "nothing was changed: {} objects are in the way", migration.obstacles);
+        }
         SyncCommand::Status { runs } => {
             let status = client.call::<SyncStatus>(&sync_status::Request { runs: *runs }).await?;
             output.show(&status, show_status);
         }
     }
     Ok(())
+}
+
+fn show_migration(migration: &Migration) -> String {
+    let moves = migration.moves.iter().map(|m| [m.object_type.clone(), m.oid.clone(), m.from.clone(), m.to.clone()]);
+    let mut text = table(["TYPE", "OID", "ANCHOR", "BECOMES"], moves);
+    for obstacle in &migration.in_the_way {
+        text += &format!("\n{} ({}): {}", obstacle.name, obstacle.oid, obstacle.reason);
+    }
+    let done = if migration.activated.is_some() { "moved" } else { "to be moved" };
+    text +=
+        &format!("\n{} {done}, {} unchanged, {} in the way", migration.moved, migration.unchanged, migration.obstacles);
+    text
 }
 
 pub(super) async fn guard(client: &Client, command: &GuardCommand, output: &Output) -> anyhow::Result<()> {

@@ -1,11 +1,15 @@
-//! `landbridge user show|list|unlock|wipe-credential`.
+//! `landbridge user show|list|unlock|wipe-credential|add|delete|set-privileged|quota`.
 
 use clap::Subcommand;
 
 use super::output::table;
 use super::{Client, Output};
-use crate::identity::DomainName;
+use crate::identity::{DomainName, Upn};
+use crate::web::admin::directory_quota::{self, DirectoryQuota};
+use crate::web::admin::user_add::{self, UserAdd};
+use crate::web::admin::user_delete::{self, UserDelete};
 use crate::web::admin::user_list::{self, UserList};
+use crate::web::admin::user_set_privileged::{self, UserSetPrivileged};
 use crate::web::admin::user_show::{self, UserShow};
 use crate::web::admin::user_wipe_credential::{self, UserWipeCredential};
 
@@ -15,6 +19,30 @@ pub enum UserCommand {
     Unlock { user: String },
     /// Erase a user's stored password; the password channel stores the directory's again while the rules let it.
     WipeCredential { user: String },
+    /// Make a user of the cloud: no connector owns it until one takes it over.
+    Add {
+        upn: Upn,
+        #[arg(long)]
+        display_name: Option<String>,
+        #[arg(long)]
+        mail: Option<String>,
+        /// A directory's object with this source anchor takes the user over.
+        #[arg(long)]
+        source_anchor: Option<String>,
+        /// Nothing takes the user over.
+        #[arg(long)]
+        privileged: bool,
+    },
+    /// Delete a user of the cloud; it can be restored for 30 days by nobody but its directory.
+    Delete { user: String },
+    /// Say whether a user of the cloud may be taken over by a directory.
+    SetPrivileged {
+        user: String,
+        #[arg(action = clap::ArgAction::Set)]
+        privileged: bool,
+    },
+    /// Show how many objects the directory holds, and how many it may.
+    Quota,
     /// List users in order of their names.
     List {
         /// Only users whose name is in this domain.
@@ -34,6 +62,34 @@ pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output)
             output.show(&answer, |answer| match answer.wiped {
                 true => format!("the stored password of {} is erased", answer.oid),
                 false => format!("no password of {} was stored", answer.oid),
+            });
+        }
+        UserCommand::Add { upn, display_name, mail, source_anchor, privileged } => {
+            let request = user_add::Request {
+                upn: upn.clone(),
+                display_name: display_name.clone(),
+                mail: mail.clone(),
+                source_anchor: source_anchor.clone(),
+                privileged: *privileged,
+            };
+            let answer = client.call::<UserAdd>(&request).await?;
+            output.show(&answer, |answer| format!("{upn} is user {}", answer.oid));
+        }
+        UserCommand::Delete { user } => {
+            let answer = client.call::<UserDelete>(&user_delete::Request { user: user.clone() }).await?;
+            output.show(&answer, |answer| format!("user {} is deleted", answer.oid));
+        }
+        UserCommand::SetPrivileged { user, privileged } => {
+            let request = user_set_privileged::Request { user: user.clone(), privileged: *privileged };
+            let answer = client.call::<UserSetPrivileged>(&request).await?;
+            let may = if *privileged { "is never taken over" } else { "may be taken over" };
+            output.show(&answer, |answer| format!("user {} {may}", answer.oid));
+        }
+        UserCommand::Quota => {
+            let answer = client.call::<DirectoryQuota>(&directory_quota::Request {}).await?;
+            output.show(&answer, |answer| {
+                let warning = if answer.warning { " (warning)" } else { "" };
+                format!("{} of {} objects{warning}", answer.objects, answer.quota)
             });
         }
         UserCommand::List { domain } => {

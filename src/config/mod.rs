@@ -6,6 +6,7 @@
 mod agents;
 mod connector;
 mod database_url;
+mod directory;
 mod files;
 mod gateway;
 mod ldap_target;
@@ -25,6 +26,7 @@ mod words;
 pub use agents::{AgentSettings, AgentsSettings};
 pub use connector::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
+pub use directory::{DirectorySettings, MatchingSettings};
 pub use files::{CsvSet, CsvType, FileNames, FilePattern, FileSourceSettings, Files, LdifSet};
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
 pub use ldap_target::{LdapTargetSettings, WritableAttributes};

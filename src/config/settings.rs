@@ -8,6 +8,7 @@ use crate::identity::ConnectorName;
 
 use super::agents::{AgentSettings, AgentsSettings};
 use super::connector::{ConnectorSettings, Reach};
+use super::directory::{DirectorySettings, MatchingSettings};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::limits::LimitsSettings;
 use super::problem::{Problem, Problems};
@@ -28,6 +29,8 @@ pub struct Settings {
     pub failover: FailoverSettings,
     pub tokens: TokenSettings,
     pub sync: SyncSettings,
+    pub matching: MatchingSettings,
+    pub directory: DirectorySettings,
     /// Where pass-through agents connect; nowhere when absent.
     pub agents: Option<AgentsSettings>,
     /// Directories.
@@ -124,6 +127,8 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let failover = FailoverSettings::read(root.table("failover"));
     let tokens = TokenSettings::read(root.table("tokens"));
     let sync = SyncSettings::read(root.table("sync"));
+    let matching = MatchingSettings::read(root.table("matching"));
+    let directory = DirectorySettings::read(root.table("directory"));
     let agents = root.has("agents").then(|| AgentsSettings::read(root.table("agents"))).flatten();
     let Connectors { directories, systems, order } = Connectors::read(&root);
     for connector in directories.iter().filter(|connector| connector.reach == Reach::Agents && !root.has("agents")) {
@@ -145,6 +150,8 @@ fn read(root: Table<'_>) -> Option<Settings> {
         failover,
         tokens,
         sync,
+        matching,
+        directory,
         agents,
         connectors: directories,
         systems,

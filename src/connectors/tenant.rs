@@ -15,8 +15,8 @@ use crate::sync::connector::{
 use crate::sync::lease::EngineLease;
 use crate::sync::rule::names;
 use crate::tenant::{
-    self, Action, ChangeOperation, ChangedThing, CredentialLink, Edit, GroupPatch, ObjectId, ObjectKey, ShadowLink,
-    ShadowObject, TenantExport, TenantReadBack, TenantUnavailable, UserPatch,
+    self, Action, ChangeOperation, ChangedThing, CredentialLink, Edit, GroupPatch, ObjectId, ObjectKey, PlainKind,
+    PlainPatch, ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable, UserPatch,
 };
 
 /// Objects per page of a read, and changes per batch of an export.
@@ -66,6 +66,18 @@ impl TenantConnector {
             (ExportOperation::Update { anchor, changes }, "group") => {
                 (Some(group_id(anchor)?), Action::PutGroup(Box::new(group_patch(changes))))
             }
+            (ExportOperation::Add { attributes }, word) if PlainKind::from_stored(word).is_some() => {
+                let kind = PlainKind::from_stored(word).ok_or("no type")?;
+                (None, Action::PutPlain(kind, Box::new(plain_patch(attributes))))
+            }
+            (ExportOperation::Update { anchor, changes }, word) if PlainKind::from_stored(word).is_some() => {
+                let kind = PlainKind::from_stored(word).ok_or("no type")?;
+                (Some(plain_id(kind, anchor)?), Action::PutPlain(kind, Box::new(plain_patch(changes))))
+            }
+            (ExportOperation::Delete { anchor }, word) if PlainKind::from_stored(word).is_some() => {
+                let kind = PlainKind::from_stored(word).ok_or("no type")?;
+                (Some(plain_id(kind, anchor)?), Action::DeletePlain(kind))
+            }
             (ExportOperation::Delete { anchor }, "user") => (Some(user_id(anchor)?), Action::DeleteUser),
             (ExportOperation::Delete { anchor }, "group") => (Some(group_id(anchor)?), Action::DeleteGroup),
             (ExportOperation::Links { anchor, add, remove, .. }, "group") => {
@@ -109,7 +121,7 @@ impl Connector for TenantConnector {
             delta: Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
             links: LinkReports::OneByOne,
             identity: identity.into_iter().map(Attribute::from).collect(),
-            unique: vec![names::UPN.into()],
+            unique: vec![names::UPN.into(), "mail".into()],
             ..Capabilities::target("tenant", names::SOURCE_ANCHOR)
         }
     }
@@ -169,19 +181,21 @@ impl Connector for TenantConnector {
     }
 
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
-        let (mut oids, mut users, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut oids, mut keys) = (Vec::new(), Vec::new());
         for question in &objects {
             match question {
-                ReadBack::ByAnchor { object_type, anchor } if object_type == "group" => oids.extend(group_id(anchor)),
-                ReadBack::ByAnchor { anchor, .. } => oids.extend(user_id(anchor)),
-                ReadBack::ByAddKey { object_type, value } if object_type == "group" => {
-                    groups.push(SourceAnchor::from_stored(value.clone()));
-                }
-                ReadBack::ByAddKey { value, .. } => users.push(SourceAnchor::from_stored(value.clone())),
+                ReadBack::ByAnchor { object_type, anchor } => oids.extend(match object_type.as_str() {
+                    "group" => group_id(anchor),
+                    word => match PlainKind::from_stored(word) {
+                        Some(kind) => plain_id(kind, anchor),
+                        None => user_id(anchor),
+                    },
+                }),
+                ReadBack::ByAddKey { value, .. } => keys.push(SourceAnchor::from_stored(value.clone())),
             }
         }
         let mut found = self.read_back.objects(&oids).await.map_err(|e| self.unavailable(&e))?;
-        found.extend(self.read_back.anchored(&users, &groups).await.map_err(|e| self.unavailable(&e))?);
+        found.extend(self.read_back.anchored(&keys).await.map_err(|e| self.unavailable(&e))?);
         let (mut by_anchor, mut by_key) = (BTreeMap::new(), BTreeMap::new());
         for object in found {
             let key = source_anchor(&object).to_string();
@@ -203,6 +217,10 @@ fn user_id(anchor: &str) -> Result<ObjectId, String> {
 
 fn group_id(anchor: &str) -> Result<ObjectId, String> {
     anchor.parse().map(ObjectId::Group).map_err(|_| format!("{anchor} is no oid"))
+}
+
+fn plain_id(kind: PlainKind, anchor: &str) -> Result<ObjectId, String> {
+    anchor.parse().map(|oid| kind.id(oid)).map_err(|_| format!("{anchor} is no oid"))
 }
 
 fn warning(warnings: &[tenant::ExportWarning]) -> Option<String> {
@@ -292,6 +310,22 @@ fn group_patch(changes: &Attributes) -> GroupPatch {
     patch
 }
 
+fn plain_patch(changes: &Attributes) -> PlainPatch {
+    let mut patch = PlainPatch::default();
+    for (name, values) in changes {
+        let text = || values.first().map_or(Edit::Clear, |value| Edit::Set(value.as_text().to_owned()));
+        match name.as_str() {
+            "displayName" => patch.display_name = text(),
+            "mail" => patch.mail = text(),
+            name if is_identity(name) => {}
+            name => {
+                patch.attributes.insert(name.to_owned(), other(values));
+            }
+        }
+    }
+    patch
+}
+
 fn is_identity(name: &str) -> bool {
     [
         names::SOURCE_ANCHOR,
@@ -320,6 +354,9 @@ fn shown(object: ShadowObject) -> ImportedObject {
     };
     let (anchor, object_type, rest) = match object {
         ShadowObject::User(user) => {
+            put(names::CLOUD_MASTERED, Some("FALSE".to_owned()));
+            put(names::CLOUD_ANCHOR, Some(format!("User_{}", user.oid)));
+            put(names::CLOUD_SOURCE_ANCHOR, Some(user.source_anchor.to_string()));
             put(names::SOURCE_ANCHOR, Some(user.source_anchor.to_string()));
             put(names::ANCHOR_CONNECTOR, Some(user.anchor_connector.to_string()));
             put(names::UPN, user.on_premises_upn);
@@ -338,12 +375,26 @@ fn shown(object: ShadowObject) -> ImportedObject {
             (user.oid.to_string(), "user", user.attributes)
         }
         ShadowObject::Group(group) => {
+            put(names::CLOUD_MASTERED, Some("FALSE".to_owned()));
+            put(names::CLOUD_ANCHOR, Some(format!("Group_{}", group.oid)));
+            put(names::CLOUD_SOURCE_ANCHOR, Some(group.source_anchor.to_string()));
             put(names::SOURCE_ANCHOR, Some(group.source_anchor.to_string()));
             put(names::ANCHOR_CONNECTOR, Some(group.anchor_connector.to_string()));
             put("displayName", group.display_name);
             put("mail", group.mail);
             put("sid", group.sid);
             (group.oid.to_string(), "group", group.attributes)
+        }
+        ShadowObject::Plain(plain) => {
+            let word = plain.oid.type_word();
+            put(names::CLOUD_MASTERED, Some("FALSE".to_owned()));
+            put(names::CLOUD_ANCHOR, Some(format!("{}{}_{}", word[..1].to_uppercase(), &word[1..], plain.oid)));
+            put(names::CLOUD_SOURCE_ANCHOR, Some(plain.source_anchor.to_string()));
+            put(names::SOURCE_ANCHOR, Some(plain.source_anchor.to_string()));
+            put(names::ANCHOR_CONNECTOR, Some(plain.anchor_connector.to_string()));
+            put("displayName", plain.display_name);
+            put("mail", plain.mail);
+            (plain.oid.to_string(), word, plain.attributes)
         }
     };
     for (name, value) in rest {
@@ -372,6 +423,7 @@ struct Reading {
 enum Position {
     Users { newest: i64, after: Option<SourceAnchor> },
     Groups { newest: i64, after: Option<SourceAnchor> },
+    Plain { newest: i64, after: Option<SourceAnchor> },
     Links { newest: i64, after: Option<tenant::LinkPosition> },
     Changes { after: i64 },
     Ended,
@@ -403,6 +455,15 @@ impl ImportStream for Reading {
                 page.objects = groups.into_iter().map(shown).collect();
                 match last {
                     Some(last) => Position::Groups { newest, after: Some(last) },
+                    None => Position::Plain { newest, after: None },
+                }
+            }
+            Position::Plain { newest, after } => {
+                let plains = self.read_back.plain_after(after.as_ref(), PAGE).await.map_err(aborted)?;
+                let last = plains.last().map(source_anchor);
+                page.objects = plains.into_iter().map(shown).collect();
+                match last {
+                    Some(last) => Position::Plain { newest, after: Some(last) },
                     None => Position::Links { newest, after: None },
                 }
             }
@@ -464,6 +525,7 @@ fn source_anchor(object: &ShadowObject) -> SourceAnchor {
     match object {
         ShadowObject::User(user) => user.source_anchor.clone(),
         ShadowObject::Group(group) => group.source_anchor.clone(),
+        ShadowObject::Plain(plain) => plain.source_anchor.clone(),
     }
 }
 

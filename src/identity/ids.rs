@@ -55,6 +55,10 @@ uuid_id!(/// A user's `oid` in the tenant directory. Never reused (design D22).
     UserId);
 uuid_id!(/// A group's `oid` in the tenant directory.
     GroupId);
+uuid_id!(/// A contact's `oid` in the tenant directory.
+    ContactId);
+uuid_id!(/// A device's `oid` in the tenant directory.
+    DeviceId);
 uuid_id!(/// The public id of a session, the `sid` claim. The cookie's secret is another value.
     SessionId);
 uuid_id!(/// A sign-in transaction.

@@ -26,8 +26,8 @@ pub use dn::DistinguishedName;
 pub use domain_name::DomainName;
 pub use fold::fold;
 pub use ids::{
-    AgentId, AttemptId, ClientId, ConnectorName, CredentialSource, EntityId, GroupId, NodeId, SessionId, TransactionId,
-    UserId,
+    AgentId, AttemptId, ClientId, ConnectorName, ContactId, CredentialSource, DeviceId, EntityId, GroupId, NodeId,
+    SessionId, TransactionId, UserId,
 };
 pub use lease_epoch::LeaseEpoch;
 pub use method::{AuthenticationMethod, Backup, FailoverMode, Pin};

@@ -47,6 +47,14 @@ impl SourceAnchor {
         if text.len() >= LENGTH_LIMIT { Err(SourceAnchorError::TooLong) } else { Ok(Self(text)) }
     }
 
+    /// An anchor as rules and exports carry it: text by the published rules, or the base64 of a binary value.
+    pub fn from_exported(text: &str) -> Result<Self, SourceAnchorError> {
+        Self::from_text(text).or_else(|error| match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(bytes) => Self::from_binary(&bytes),
+            Err(_) => Err(error),
+        })
+    }
+
     /// An anchor that one of the two constructors made before: from the store, or from a partner's assertion,
     /// where it is only ever compared.
     pub fn from_stored(text: String) -> Self {

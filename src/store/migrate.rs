@@ -32,6 +32,8 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     7 "0007_housekeeping",
     8 "0008_agents",
     9 "0009_sync_suspension",
+    10 "0010_matching",
+    11 "0011_plain_objects",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

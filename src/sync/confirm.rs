@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::attribute::{Attributes, canonical};
+use super::attribute::{Attribute, Attributes, canonical};
 use super::connector::{ImportPage, ImportedObject, LinkReport, Reference, Watermark};
 use super::doubt::holds;
 use super::problem::{Problem, ProblemCode};
@@ -63,6 +63,7 @@ impl Confirmer<'_> {
         let unknown = page.objects.iter().filter(|shown| !heads.contains_key(&shown.anchor)).count() as i64;
         let first = if unknown > 0 { self.store.reserve_ids(self.epoch, unknown).await? } else { 0 };
         let mut ids = IdBlock::new(first, unknown);
+        let mut relevant: HashMap<&str, BTreeSet<Attribute>> = HashMap::new();
         for shown in &page.objects {
             let object = match heads.get(&shown.anchor) {
                 Some(head) => known.remove(&head.id),
@@ -71,7 +72,9 @@ impl Confirmer<'_> {
             let entry = match object {
                 Some(object) => {
                     let held = links.remove(&object.id).unwrap_or_default();
-                    self.compare(object, shown, &heads, held)
+                    let relevant =
+                        relevant.entry(&shown.object_type).or_insert_with(|| self.relevant(&shown.object_type));
+                    self.compare(object, shown, relevant, &heads, held)
                 }
                 None => match ids.take() {
                     Some(id) => self.unknown(ObjectId(id), shown),
@@ -195,6 +198,13 @@ impl Confirmer<'_> {
         self.settle(watermark).await
     }
 
+    /// The attributes of a type that rules read or write: a change of any other changes nothing.
+    fn relevant(&self, object_type: &str) -> BTreeSet<Attribute> {
+        let wanted = self.rules.wanted(&self.connector).remove(object_type).unwrap_or_default();
+        let managed = self.rules.managed(&self.connector, object_type).cloned();
+        wanted.attributes.into_iter().chain(managed).collect()
+    }
+
     fn holds(&self, image: &Attributes, changes: &Attributes) -> bool {
         self.rules.capabilities(&self.connector).is_some_and(|capabilities| holds(capabilities, image, changes))
     }
@@ -208,6 +218,7 @@ impl Confirmer<'_> {
         &mut self,
         mut object: SpaceObject,
         shown: &ImportedObject,
+        relevant: &BTreeSet<Attribute>,
         heads: &HashMap<String, SpaceHead>,
         held: BTreeMap<LinkKey, LinkState>,
     ) -> Confirmed {
@@ -225,7 +236,10 @@ impl Confirmer<'_> {
                 problem = Some(Problem::new(ProblemCode::NotReimported, "the target shows other values"));
             }
         }
-        object.due = expected.as_ref() != Some(&image);
+        object.due = match &expected {
+            Some(expected) => relevant.iter().any(|name| expected.get(name) != image.get(name)),
+            None => true,
+        };
         let key = self.rules.match_key(&self.connector, &shown.object_type, &image);
         object.match_key = key.map(|key| key.as_str().to_owned()).or(object.match_key);
         object.shown = Some(Arc::new(image));

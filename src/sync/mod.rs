@@ -5,6 +5,7 @@
 //! committed in one transaction per batch (design D5).
 
 pub mod activation;
+pub mod anchor_migration;
 pub mod attribute;
 pub mod change_set;
 pub mod confirm;

@@ -27,7 +27,7 @@ use super::removal::{Removal, RemovalPreview, mark_gone, with_missing};
 use super::rule::{RuleSet, RunFacts};
 use super::store::{EngineStore, EngineStoreError};
 use super::synchronise::{AsyncTick, Counters, Extent};
-use crate::identity::{Clock, ConnectorName};
+use crate::identity::{Clock, ConnectorName, LeaseEpoch};
 use cycle::Cycle;
 
 #[derive(Debug, thiserror::Error)]
@@ -270,6 +270,12 @@ impl Runner {
         self.record(work, by.to_owned(), Cancellation::default(), Arc::new(|_| {})).await
     }
 
+    /// No run of this node begins, and no other node's, while this is held.
+    pub fn hold_still(&self) -> Result<Still<'_>, RunError> {
+        let gate = self.gate.try_lock().map_err(|_| RunError::Busy)?;
+        Ok(Still { _gate: gate, lease: HeldLease::begin(self.lease.clone())? })
+    }
+
     /// The activated rules, bound to the connectors, with their version.
     pub async fn rules(&self) -> Result<(i64, RuleSet), RunError> {
         let (activation, rules) = activation::activated(&*self.activations).await?;
@@ -301,6 +307,18 @@ impl Runner {
         let tally = store.tally(target, now - MEMORY).await?;
         let releases = Releases::of(store.released(target.as_str()).await?, &tally, now);
         Ok((self.guard.judge(target.as_str(), &tally, &releases.standing, now), releases))
+    }
+}
+
+/// An engine that rests.
+pub struct Still<'a> {
+    _gate: tokio::sync::MutexGuard<'a, ()>,
+    lease: HeldLease,
+}
+
+impl Still<'_> {
+    pub fn epoch(&self) -> LeaseEpoch {
+        self.lease.epoch
     }
 }
 

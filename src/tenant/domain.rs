@@ -126,6 +126,10 @@ impl DomainRules {
         &self.initial
     }
 
+    pub fn is_verified(&self, name: &DomainName) -> bool {
+        *name == self.initial || self.verified.contains(name)
+    }
+
     /// The initial domain is everybody's: unique values keep its names apart.
     pub fn suffix(&self, name: &DomainName, connector: &ConnectorName) -> Suffix {
         if *name == self.initial {

@@ -6,7 +6,9 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{ConnectorName, CredentialSource, GroupId, LeaseEpoch, Upn, UserId};
+use super::catalogue::ExportError;
+use super::soft_match::MatchKind;
+use crate::identity::{ConnectorName, ContactId, CredentialSource, DeviceId, GroupId, LeaseEpoch, Upn, UserId};
 
 /// The directory as the target of an export.
 #[async_trait]
@@ -60,9 +62,11 @@ pub struct ObjectKey {
 pub enum Action {
     PutUser(Box<UserPatch>),
     PutGroup(Box<GroupPatch>),
+    PutPlain(PlainKind, Box<PlainPatch>),
     /// Soft: kept for 30 days, restored by the same source anchor (design D22).
     DeleteUser,
     DeleteGroup,
+    DeletePlain(PlainKind),
 }
 
 /// What becomes of one attribute.
@@ -135,12 +139,65 @@ pub struct GroupPatch {
     pub members_removed: Vec<String>,
 }
 
+/// The attributes of a contact or a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlainPatch {
+    pub display_name: Edit<String>,
+    pub mail: Edit<String>,
+    pub attributes: BTreeMap<String, Option<serde_json::Value>>,
+}
+
+/// An object that nobody signs in as and that has no members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlainKind {
+    /// A person or mailbox elsewhere, for address books.
+    Contact,
+    /// A computer that joined a directory on premises.
+    Device,
+}
+
+impl PlainKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Device => "device",
+        }
+    }
+
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Contact, Self::Device].into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// The `oid` of an object of this kind.
+    pub const fn id(self, oid: uuid::Uuid) -> ObjectId {
+        match self {
+            Self::Contact => ObjectId::Contact(ContactId::from_uuid(oid)),
+            Self::Device => ObjectId::Device(DeviceId::from_uuid(oid)),
+        }
+    }
+}
+
 /// The `oid` of an object, with its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind", content = "oid")]
 pub enum ObjectId {
     User(UserId),
     Group(GroupId),
+    Contact(ContactId),
+    Device(DeviceId),
+}
+
+impl ObjectId {
+    /// The word of rule files and stored rows.
+    pub const fn type_word(self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Group(_) => "group",
+            Self::Contact(_) => PlainKind::Contact.as_str(),
+            Self::Device(_) => PlainKind::Device.as_str(),
+        }
+    }
 }
 
 impl fmt::Display for ObjectId {
@@ -148,6 +205,8 @@ impl fmt::Display for ObjectId {
         match self {
             Self::User(oid) => fmt::Display::fmt(oid, f),
             Self::Group(oid) => fmt::Display::fmt(oid, f),
+            Self::Contact(oid) => fmt::Display::fmt(oid, f),
+            Self::Device(oid) => fmt::Display::fmt(oid, f),
         }
     }
 }
@@ -181,63 +240,7 @@ pub enum ExportWarning {
     /// The value is quarantined until its holder lets go; then it is given without another export.
     #[error("{attribute} `{value}` belongs to {held_by} already")]
     AttributeValueMustBeUnique { attribute: String, value: String, held_by: String },
-}
-
-/// The object is unchanged. `code` is stable; the text says what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct ExportError {
-    pub code: ErrorCode,
-    pub message: String,
-}
-
-/// The catalogue of export errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ErrorCode {
-    /// The source anchor is missing or breaks the published rules.
-    InvalidSourceAnchor,
-    /// The object was exported with another source anchor before.
-    SourceAnchorChanged,
-    /// The source anchor belongs to an object of another type.
-    ObjectTypeMismatch,
-    /// The object belongs to another connector, or to the cloud.
-    ObjectOwnedElsewhere,
-    /// A unique value is taken and no stand-in is free.
-    AttributeValueMustBeUnique,
-    /// A value is malformed in a way that no stand-in can repair.
-    IdentityDataValidationFailed,
-    /// The UPN's suffix is a verified domain for which its connector may not speak (design D9).
-    DomainNotRegisteredForConnector,
-    /// Another user has the same credential source.
-    CredentialSourceTaken,
-    /// There is no object with this `oid`.
-    ObjectNotFound,
-    /// The object occurs twice in the batch.
-    ObjectTwiceInBatch,
-    /// An attribute is longer than the directory keeps.
-    ExceededAllowedLength,
-}
-
-impl ErrorCode {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidSourceAnchor => "InvalidSourceAnchor",
-            Self::SourceAnchorChanged => "SourceAnchorChanged",
-            Self::ObjectTypeMismatch => "ObjectTypeMismatch",
-            Self::ObjectOwnedElsewhere => "ObjectOwnedElsewhere",
-            Self::AttributeValueMustBeUnique => "AttributeValueMustBeUnique",
-            Self::IdentityDataValidationFailed => "IdentityDataValidationFailed",
-            Self::DomainNotRegisteredForConnector => "DomainNotRegisteredForConnector",
-            Self::CredentialSourceTaken => "CredentialSourceTaken",
-            Self::ObjectNotFound => "ObjectNotFound",
-            Self::ObjectTwiceInBatch => "ObjectTwiceInBatch",
-            Self::ExceededAllowedLength => "ExceededAllowedLength",
-        }
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    /// The object was made in the cloud and belongs to the connector from now on.
+    #[error("an object that was made in the cloud was taken over by its {}", by.as_str())]
+    TookOver { by: MatchKind },
 }

@@ -3,22 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::catalogue::{ErrorCode, ExportError};
 use super::domain::DomainRules;
 use super::effective_upn::{EffectiveUpn, effective_upn};
-use super::export::{Action, Edit, ErrorCode, ExportChange, ExportError, GroupPatch, ObjectId, UserPatch};
+use super::export::{Action, Edit, ExportChange, GroupPatch, ObjectId, PlainKind, PlainPatch, UserPatch};
 use super::read_set::ReadSet;
-use super::record::{GroupRecord, UserRecord};
+use super::record::{GroupRecord, PlainRecord, Quarantined, UserRecord};
+use super::soft_match::{Match, MatchKind, hard_match};
+use super::unique::UniqueKind;
 use crate::identity::{ConnectorName, DomainName, GroupId, SourceAnchor, Timestamp, Upn, UserId};
 
-/// A user or a group.
+/// An object of any type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     User(Box<UserRecord>),
     Group(Box<GroupRecord>),
+    Plain(Box<PlainRecord>),
 }
 
 impl Record {
@@ -26,6 +29,82 @@ impl Record {
         match self {
             Self::User(user) => user.id(),
             Self::Group(group) => group.id(),
+            Self::Plain(plain) => plain.id(),
+        }
+    }
+
+    /// The unique values that it holds.
+    pub fn held(&self) -> BTreeMap<UniqueKind, String> {
+        match self {
+            Self::User(user) => user.held(),
+            Self::Group(group) => group.held(),
+            Self::Plain(plain) => plain.held(),
+        }
+    }
+
+    pub fn quarantined(&self) -> &BTreeMap<UniqueKind, Quarantined> {
+        match self {
+            Self::User(user) => &user.quarantined,
+            Self::Group(group) => &group.quarantined,
+            Self::Plain(plain) => &plain.quarantined,
+        }
+    }
+
+    fn deleted_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::User(user) => user.deleted_at,
+            Self::Group(group) => group.deleted_at,
+            Self::Plain(plain) => plain.deleted_at,
+        }
+    }
+
+    /// Made in the cloud and in nobody else's hands, deleted or not.
+    fn is_of_cloud(&self) -> bool {
+        match self {
+            Self::User(user) => user.cloud_mastered,
+            Self::Group(group) => group.cloud_mastered,
+            Self::Plain(_) => false,
+        }
+    }
+
+    pub fn is_cloud_mastered(&self) -> bool {
+        self.is_of_cloud() && self.deleted_at().is_none()
+    }
+
+    pub fn is_privileged(&self) -> bool {
+        match self {
+            Self::User(user) => user.privileged,
+            Self::Group(_) | Self::Plain(_) => false,
+        }
+    }
+
+    pub fn source_anchor(&self) -> Option<&SourceAnchor> {
+        match self {
+            Self::User(user) => user.source_anchor.as_ref(),
+            Self::Group(group) => group.source_anchor.as_ref(),
+            Self::Plain(plain) => Some(&plain.source_anchor),
+        }
+    }
+
+    /// The same object in the hands of a connector.
+    fn taken_over(self, anchor: SourceAnchor, connector: &ConnectorName, stamp: String) -> Self {
+        match self {
+            Self::User(mut user) => {
+                user.source_anchor = Some(anchor);
+                user.anchor_connector = Some(connector.clone());
+                user.cloud_mastered = false;
+                // Whoever signed in as the object of the cloud signs in anew as that of the directory.
+                user.security_stamp = stamp;
+                Self::User(user)
+            }
+            Self::Group(mut group) => {
+                group.source_anchor = Some(anchor);
+                group.anchor_connector = Some(connector.clone());
+                group.cloud_mastered = false;
+                Self::Group(group)
+            }
+            // The cloud makes none.
+            Self::Plain(plain) => Self::Plain(plain),
         }
     }
 }
@@ -36,6 +115,8 @@ pub struct Draft {
     pub before: Option<Record>,
     pub after: Record,
     pub restored: bool,
+    /// An object of the cloud that the change takes over.
+    pub matched: Option<MatchKind>,
 }
 
 /// Longest values, in characters.
@@ -45,39 +126,63 @@ const MAX_UPN_TEXT: usize = 1024;
 /// Largest JSON of the attributes without a place of their own, in bytes.
 const MAX_ATTRIBUTES: usize = 64 * 1024;
 
+/// Most values of attributes that grow (reference, section 9.2).
+const MOST_VALUES: [(&str, usize); 3] =
+    [("userCertificate", 15), ("userSMIMECertificate", 15), ("proxyAddresses", 300)];
+
 fn refuse(code: ErrorCode, message: impl Into<String>) -> ExportError {
     ExportError { code, message: message.into() }
 }
 
 /// A source anchor as exports carry it: text by the published rules, or the base64 of a binary value.
 pub fn parse_source_anchor(text: &str) -> Result<SourceAnchor, ExportError> {
-    let invalid = |reason: &dyn std::fmt::Display| refuse(ErrorCode::InvalidSourceAnchor, reason.to_string());
-    match SourceAnchor::from_text(text) {
-        Ok(anchor) => Ok(anchor),
-        Err(error) => match base64::engine::general_purpose::STANDARD.decode(text) {
-            Ok(bytes) => SourceAnchor::from_binary(&bytes).map_err(|error| invalid(&error)),
-            Err(_) => Err(invalid(&error)),
-        },
-    }
+    SourceAnchor::from_exported(text).map_err(|error| refuse(ErrorCode::InvalidSourceAnchor, error.to_string()))
 }
 
-/// What `change` makes of its object. `fresh` gives random ids.
+/// What `change` makes of its object, or of the one that a soft match found for it. `fresh` gives random ids.
 pub fn draft(
     change: &ExportChange,
+    soft: Option<Match>,
     read: &ReadSet,
     now: Timestamp,
     fresh: &mut dyn FnMut() -> Uuid,
 ) -> Result<Draft, ExportError> {
     let anchor = parse_source_anchor(&change.object.source_anchor)?;
     let found = find(change, &anchor, read)?;
-    if let Some(record) = &found {
-        check_owner(record, &change.anchor_connector)?;
-    }
+    let puts = matches!(change.action, Action::PutUser(_) | Action::PutGroup(_));
+    let matched = match (soft, &found) {
+        (Some(soft), None) => Some(soft),
+        (_, Some(record)) if puts && change.object.oid.is_none() && record.is_of_cloud() => {
+            Some(Match { kind: hard_match(record, read.policy)?, record: record.clone() })
+        }
+        (_, Some(record)) => {
+            check_owner(record, &change.anchor_connector)?;
+            None
+        }
+        (None, None) => None,
+    };
+    let Some(Match { kind, record: before }) = matched else {
+        return owned(change, anchor, found, read, now, fresh);
+    };
+    let taken = before.clone().taken_over(anchor.clone(), &change.anchor_connector, fresh().to_string());
+    let draft = owned(change, anchor, Some(taken), read, now, fresh)?;
+    Ok(Draft { before: Some(before), matched: Some(kind), ..draft })
+}
+
+/// The same for an object that is the connector's, or nobody's yet.
+fn owned(
+    change: &ExportChange,
+    anchor: SourceAnchor,
+    found: Option<Record>,
+    read: &ReadSet,
+    now: Timestamp,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> Result<Draft, ExportError> {
     let whole = change.object.oid.is_none();
     match (&change.action, found) {
         (Action::PutUser(patch), None) => {
             let user = put_user(new_user(anchor, &change.anchor_connector, now, fresh), patch, true, &read.rules)?;
-            Ok(Draft { before: None, after: Record::User(Box::new(user)), restored: false })
+            Ok(Draft { before: None, after: Record::User(Box::new(user)), restored: false, matched: None })
         }
         (Action::PutUser(patch), Some(Record::User(before))) => {
             let restored = before.deleted_at.is_some();
@@ -86,17 +191,27 @@ pub fn draft(
             if before.account_enabled && !after.account_enabled {
                 after.security_stamp = fresh().to_string();
             }
-            Ok(Draft { before: Some(Record::User(before)), after: Record::User(Box::new(after)), restored })
+            Ok(Draft {
+                before: Some(Record::User(before)),
+                after: Record::User(Box::new(after)),
+                restored,
+                matched: None,
+            })
         }
         (Action::PutGroup(patch), None) => {
             let group = put_group(new_group(anchor, &change.anchor_connector, now, fresh), patch, true)?;
-            Ok(Draft { before: None, after: Record::Group(Box::new(group)), restored: false })
+            Ok(Draft { before: None, after: Record::Group(Box::new(group)), restored: false, matched: None })
         }
         (Action::PutGroup(patch), Some(Record::Group(before))) => {
             let restored = before.deleted_at.is_some();
             let mut after = put_group((*before).clone(), patch, whole)?;
             after.deleted_at = None;
-            Ok(Draft { before: Some(Record::Group(before)), after: Record::Group(Box::new(after)), restored })
+            Ok(Draft {
+                before: Some(Record::Group(before)),
+                after: Record::Group(Box::new(after)),
+                restored,
+                matched: None,
+            })
         }
         (Action::DeleteUser, Some(Record::User(before))) => {
             let mut after = (*before).clone();
@@ -105,21 +220,55 @@ pub fn draft(
                 after.credential = None;
                 after.security_stamp = fresh().to_string();
             }
-            Ok(Draft { before: Some(Record::User(before)), after: Record::User(Box::new(after)), restored: false })
+            Ok(Draft {
+                before: Some(Record::User(before)),
+                after: Record::User(Box::new(after)),
+                restored: false,
+                matched: None,
+            })
         }
         (Action::DeleteGroup, Some(Record::Group(before))) => {
             let mut after = (*before).clone();
             after.deleted_at = after.deleted_at.or(Some(now));
-            Ok(Draft { before: Some(Record::Group(before)), after: Record::Group(Box::new(after)), restored: false })
+            Ok(Draft {
+                before: Some(Record::Group(before)),
+                after: Record::Group(Box::new(after)),
+                restored: false,
+                matched: None,
+            })
         }
-        (Action::DeleteUser | Action::DeleteGroup, None) => {
+        (Action::PutPlain(kind, patch), None) => {
+            let plain = new_plain(*kind, anchor, &change.anchor_connector, now, fresh);
+            let plain = put_plain(plain, patch, true)?;
+            Ok(Draft { before: None, after: Record::Plain(Box::new(plain)), restored: false, matched: None })
+        }
+        (Action::PutPlain(kind, patch), Some(Record::Plain(before))) if before.kind == *kind => {
+            let restored = before.deleted_at.is_some();
+            let mut after = put_plain((*before).clone(), patch, whole)?;
+            after.deleted_at = None;
+            let after = Record::Plain(Box::new(after));
+            Ok(Draft { before: Some(Record::Plain(before)), after, restored, matched: None })
+        }
+        (Action::DeletePlain(kind), Some(Record::Plain(before))) if before.kind == *kind => {
+            let mut after = (*before).clone();
+            after.deleted_at = after.deleted_at.or(Some(now));
+            let after = Record::Plain(Box::new(after));
+            Ok(Draft { before: Some(Record::Plain(before)), after, restored: false, matched: None })
+        }
+        (Action::DeleteUser | Action::DeleteGroup | Action::DeletePlain(_), None) => {
             Err(refuse(ErrorCode::ObjectNotFound, "no object has this source anchor"))
         }
-        (Action::PutUser(_) | Action::DeleteUser, Some(Record::Group(_))) => {
-            Err(refuse(ErrorCode::ObjectTypeMismatch, "the source anchor belongs to a group"))
-        }
-        (Action::PutGroup(_) | Action::DeleteGroup, Some(Record::User(_))) => {
-            Err(refuse(ErrorCode::ObjectTypeMismatch, "the source anchor belongs to a user"))
+        (
+            Action::PutUser(_)
+            | Action::DeleteUser
+            | Action::PutGroup(_)
+            | Action::DeleteGroup
+            | Action::PutPlain(..)
+            | Action::DeletePlain(_),
+            Some(other),
+        ) => {
+            let message = format!("the source anchor belongs to a {}", other.id().type_word());
+            Err(refuse(ErrorCode::ObjectTypeMismatch, message))
         }
     }
 }
@@ -129,14 +278,11 @@ fn find(change: &ExportChange, anchor: &SourceAnchor, read: &ReadSet) -> Result<
         return Ok(read.by_anchor(anchor));
     };
     let record = read.record(oid).ok_or_else(|| refuse(ErrorCode::ObjectNotFound, format!("there is no {oid}")))?;
-    let (stored, deleted) = match &record {
-        Record::User(user) => (user.source_anchor.as_ref(), user.deleted_at.is_some()),
-        Record::Group(group) => (group.source_anchor.as_ref(), group.deleted_at.is_some()),
-    };
+    let (stored, deleted) = (record.source_anchor(), record.deleted_at().is_some());
     if stored.is_some_and(|stored| stored != anchor) {
         return Err(refuse(ErrorCode::SourceAnchorChanged, "SourceAnchor attribute has changed."));
     }
-    let deletes = matches!(change.action, Action::DeleteUser | Action::DeleteGroup);
+    let deletes = matches!(change.action, Action::DeleteUser | Action::DeleteGroup | Action::DeletePlain(_));
     if deleted && !deletes {
         return Err(refuse(ErrorCode::ObjectNotFound, format!("{oid} was deleted: add it again to restore it")));
     }
@@ -147,6 +293,7 @@ fn check_owner(record: &Record, connector: &ConnectorName) -> Result<(), ExportE
     let (cloud, owner) = match record {
         Record::User(user) => (user.cloud_mastered, user.anchor_connector.as_ref()),
         Record::Group(group) => (group.cloud_mastered, group.anchor_connector.as_ref()),
+        Record::Plain(plain) => (false, Some(&plain.anchor_connector)),
     };
     match owner {
         Some(owner) if !cloud && owner == connector => Ok(()),
@@ -179,6 +326,7 @@ fn new_user(
         attributes: Map::new(),
         account_enabled: false,
         cloud_mastered: false,
+        privileged: false,
         security_stamp: fresh().to_string(),
         credential: None,
         created_at: now,
@@ -210,6 +358,29 @@ fn new_group(
         sid: None,
         attributes: Map::new(),
         cloud_mastered: false,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        quarantined: BTreeMap::new(),
+    }
+}
+
+fn new_plain(
+    kind: PlainKind,
+    anchor: SourceAnchor,
+    connector: &ConnectorName,
+    now: Timestamp,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> PlainRecord {
+    PlainRecord {
+        kind,
+        oid: fresh(),
+        source_anchor: anchor,
+        anchor_connector: connector.clone(),
+        display_name: None,
+        on_premises_mail: None,
+        mail: None,
+        attributes: Map::new(),
         created_at: now,
         updated_at: now,
         deleted_at: None,
@@ -274,6 +445,15 @@ fn put_group(mut group: GroupRecord, patch: &GroupPatch, whole: bool) -> Result<
     Ok(group)
 }
 
+fn put_plain(mut plain: PlainRecord, patch: &PlainPatch, whole: bool) -> Result<PlainRecord, ExportError> {
+    plain.display_name = edited(&patch.display_name, plain.display_name, whole);
+    plain.on_premises_mail = edited(&patch.mail, plain.on_premises_mail, whole);
+    plain.attributes = attributes_after(plain.attributes, &patch.attributes, whole)?;
+    check_length("displayName", plain.display_name.as_deref(), MAX_NAME)?;
+    check_length("mail", plain.on_premises_mail.as_deref(), MAX_NAME)?;
+    Ok(plain)
+}
+
 fn attributes_after(
     present: Map<String, Value>,
     edits: &BTreeMap<String, Option<Value>>,
@@ -285,6 +465,14 @@ fn attributes_after(
             Some(value) => after.insert(name.clone(), value.clone()),
             None => after.remove(name),
         };
+    }
+    for (name, most) in MOST_VALUES {
+        let values =
+            after.iter().find(|(held, _)| held.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_array());
+        if let Some(count) = values.map(Vec::len).filter(|count| *count > most) {
+            let message = format!("{name} has {count} values, more than {most}");
+            return Err(refuse(ErrorCode::LargeObject, message));
+        }
     }
     let size: usize = after.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
     if size > MAX_ATTRIBUTES {

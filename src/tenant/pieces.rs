@@ -51,11 +51,10 @@ pub fn pieces(changes: &[ExportChange], read: &ReadSet, now: Timestamp, size: us
 fn values(change: &ExportChange, read: &ReadSet, now: Timestamp) -> Vec<(Option<UniqueKind>, String)> {
     let mut values = vec![(None, change.object.source_anchor.clone())];
     // Ids of new objects play no part in their values.
-    let Ok(draft) = draft(change, read, now, &mut || Uuid::nil()) else { return values };
+    let Ok(draft) = draft(change, None, read, now, &mut || Uuid::nil()) else { return values };
     let held = match &draft.before {
         None => Default::default(),
-        Some(Record::User(user)) => user.held(),
-        Some(Record::Group(group)) => group.held(),
+        Some(record) => record.held(),
     };
     values.extend(held.into_iter().map(|(kind, value)| (Some(kind), value)));
     match &draft.after {
@@ -68,6 +67,9 @@ fn values(change: &ExportChange, read: &ReadSet, now: Timestamp) -> Vec<(Option<
         }
         Record::Group(group) => {
             values.extend(group.on_premises_mail.as_deref().map(|mail| (Some(UniqueKind::Mail), fold_mail(mail))));
+        }
+        Record::Plain(plain) => {
+            values.extend(plain.on_premises_mail.as_deref().map(|mail| (Some(UniqueKind::Mail), fold_mail(mail))));
         }
     }
     values

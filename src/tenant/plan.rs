@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::catalogue::{ErrorCode, ExportError};
 use super::effective_upn::{EffectiveUpn, stand_ins};
-use super::export::{Accepted, ErrorCode, ExportChange, ExportError, ExportResult, ExportWarning, ObjectId};
-use super::matching::{Draft, Record, draft, name_of};
+use super::export::{Accepted, ExportChange, ExportResult, ExportWarning, ObjectId};
+use super::matching::{Draft, Record, draft, name_of, parse_source_anchor};
 use super::read_back::ChangeOperation;
 use super::read_set::{Needs, ReadSet};
-use super::record::{GroupRecord, Quarantined, UserRecord, credential_value, fold_mail, fold_sam};
+use super::record::{GroupRecord, PlainRecord, Quarantined, UserRecord, credential_value, fold_mail, fold_sam};
+use super::soft_match::{Found, Match, soft_match};
 use super::unique::{Award, UniqueKind, Wish, award};
 use crate::identity::{Timestamp, Upn};
 
@@ -23,6 +25,7 @@ pub struct Plan {
     pub recalculated: Vec<ExportWarning>,
     pub users: Vec<Written<UserRecord>>,
     pub groups: Vec<Written<GroupRecord>>,
+    pub plains: Vec<Written<PlainRecord>>,
 }
 
 /// An object that changes.
@@ -42,16 +45,19 @@ pub fn plan(
     now: Timestamp,
     fresh: &mut dyn FnMut() -> Uuid,
 ) -> Result<Plan, Needs> {
+    let mut matches = soft_matches(changes, read)?;
     let mut batch = Batch { read, entries: Vec::new(), members: HashSet::new(), errors: HashMap::new() };
     let mut anchors = HashSet::new();
+    let mut room = read.room;
     for (index, change) in changes.iter().enumerate() {
+        let soft = matches.remove(&index).transpose();
         let drafted = if anchors.insert(change.object.source_anchor.as_str()) {
-            draft(change, read, now, fresh)
+            soft.and_then(|soft| draft(change, soft, read, now, fresh))
         } else {
             let message = "an object may occur once in a batch".to_owned();
             Err(ExportError { code: ErrorCode::ObjectTwiceInBatch, message })
         };
-        match drafted {
+        match drafted.and_then(|draft| batch.fitting(draft, &mut room)) {
             Ok(draft) => batch.add(Entry { change: Some(index), draft }),
             Err(error) => {
                 batch.errors.insert(index, error);
@@ -61,27 +67,46 @@ pub fn plan(
     for oid in touched {
         batch.touch(*oid);
     }
-    loop {
-        let judged = batch.judge()?;
-        if batch.refuse_losers(&judged) {
-            continue;
-        }
-        let freed = batch.freed(&judged);
-        let unknown: Vec<_> =
-            freed.iter().filter(|(kind, value)| read.claimants(*kind, value).is_none()).cloned().collect();
-        if !unknown.is_empty() {
-            return Err(Needs { holders: Vec::new(), claimants: unknown });
-        }
-        let before = batch.entries.len();
-        for (kind, value) in &freed {
-            for oid in read.claimants(*kind, value).unwrap_or_default() {
-                batch.touch(*oid);
-            }
-        }
-        if batch.entries.len() == before {
-            return Ok(batch.finish(changes.len(), judged, now));
+    batch.settle(changes.len(), now)
+}
+
+/// Judges one object of the cloud that is made or deleted.
+pub fn plan_alone(draft: Draft, read: &ReadSet, now: Timestamp) -> Result<Plan, Needs> {
+    let mut batch = Batch { read, entries: Vec::new(), members: HashSet::new(), errors: HashMap::new() };
+    let mut room = read.room;
+    match batch.fitting(draft, &mut room) {
+        Ok(draft) => batch.add(Entry { change: Some(0), draft }),
+        Err(error) => {
+            batch.errors.insert(0, error);
         }
     }
+    batch.settle(1, now)
+}
+
+/// What adds without a known anchor take over, or why they must not.
+fn soft_matches(changes: &[ExportChange], read: &ReadSet) -> Result<HashMap<usize, Result<Match, ExportError>>, Needs> {
+    let (mut found, mut needs) = (HashMap::new(), Needs::default());
+    for (index, change) in changes.iter().enumerate() {
+        let known =
+            parse_source_anchor(&change.object.source_anchor).is_ok_and(|anchor| read.by_anchor(&anchor).is_some());
+        if known || change.object.oid.is_some() {
+            continue;
+        }
+        match soft_match(change, read) {
+            Found::Nothing => {}
+            Found::Object(matched) => {
+                found.insert(index, Ok(*matched));
+            }
+            Found::Refused(error) => {
+                found.insert(index, Err(error));
+            }
+            Found::Unknown(unknown) => {
+                needs.holders.extend(unknown.holders);
+                needs.records.extend(unknown.records);
+            }
+        }
+    }
+    if needs.is_empty() { Ok(found) } else { Err(needs) }
 }
 
 struct Batch<'a> {
@@ -109,6 +134,46 @@ struct Name {
 }
 
 impl Batch<'_> {
+    fn settle(mut self, changes: usize, now: Timestamp) -> Result<Plan, Needs> {
+        loop {
+            let judged = self.judge()?;
+            if self.refuse_losers(&judged) {
+                continue;
+            }
+            let freed = self.freed(&judged);
+            let unknown = freed.iter().filter(|(kind, value)| self.read.claimants(*kind, value).is_none());
+            let unknown: Vec<_> = unknown.cloned().collect();
+            if !unknown.is_empty() {
+                return Err(Needs { claimants: unknown, ..Needs::default() });
+            }
+            let before = self.entries.len();
+            for (kind, value) in &freed {
+                for oid in self.read.claimants(*kind, value).unwrap_or_default() {
+                    self.touch(*oid);
+                }
+            }
+            if self.entries.len() == before {
+                return Ok(self.finish(changes, judged, now));
+            }
+        }
+    }
+
+    /// A draft, if the directory has room for what it adds, and nobody else takes the same object over.
+    fn fitting(&self, draft: Draft, room: &mut i64) -> Result<Draft, ExportError> {
+        if draft.matched.is_some() && self.members.contains(&draft.after.id()) {
+            let message = format!("another object of this batch takes {} over", draft.after.id());
+            return Err(ExportError { code: ErrorCode::InvalidSoftMatch, message });
+        }
+        if draft.before.is_none() || draft.restored {
+            if *room <= 0 {
+                let message = "the directory holds as many objects as its quota allows".to_owned();
+                return Err(ExportError { code: ErrorCode::DirectoryQuotaExceeded, message });
+            }
+            *room -= 1;
+        }
+        Ok(draft)
+    }
+
     fn add(&mut self, entry: Entry) {
         self.members.insert(entry.draft.after.id());
         self.entries.push(entry);
@@ -119,7 +184,7 @@ impl Batch<'_> {
             return;
         }
         if let Some(record) = self.read.record(oid) {
-            let draft = Draft { before: Some(record.clone()), after: record, restored: false };
+            let draft = Draft { before: Some(record.clone()), after: record, restored: false, matched: None };
             self.add(Entry { change: None, draft });
         }
     }
@@ -154,7 +219,7 @@ impl Batch<'_> {
                 let stand_ins = stand_ins(&effective.upn, &self.read.rules, &user.seed());
                 Name { effective, stand_ins }
             }),
-            Record::User(_) | Record::Group(_) => None,
+            Record::User(_) | Record::Group(_) | Record::Plain(_) => None,
         };
         Judgement { awards: BTreeMap::new(), name }
     }
@@ -213,16 +278,18 @@ impl Batch<'_> {
         for (index, error) in self.errors {
             results[index] = Some(Err(error));
         }
-        let (mut users, mut groups, mut recalculated) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut users, mut groups, mut plains, mut recalculated) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (entry, judgement) in self.entries.into_iter().zip(judged) {
-            let Draft { before, after, restored } = entry.draft;
+            let Draft { before, after, restored, matched } = entry.draft;
+            let taken = matched.map(|by| ExportWarning::TookOver { by });
             let accepted = match after {
                 Record::User(user) => {
                     let before = before.and_then(|before| match before {
                         Record::User(before) => Some(*before),
-                        Record::Group(_) => None,
+                        Record::Group(_) | Record::Plain(_) => None,
                     });
-                    let (user, warnings) = awarded_user(*user, &judgement, now);
+                    let (user, mut warnings) = awarded_user(*user, &judgement, now);
+                    warnings.extend(taken);
                     let deleted = user.deleted_at.is_some();
                     let accepted = Accepted {
                         oid: user.id(),
@@ -237,10 +304,10 @@ impl Batch<'_> {
                 Record::Group(group) => {
                     let before = before.and_then(|before| match before {
                         Record::Group(before) => Some(*before),
-                        Record::User(_) => None,
+                        Record::User(_) | Record::Plain(_) => None,
                     });
                     let mut group = *group;
-                    let mut warnings = Vec::new();
+                    let mut warnings: Vec<ExportWarning> = taken.into_iter().collect();
                     let wished = group.on_premises_mail.clone();
                     group.mail =
                         settle(UniqueKind::Mail, wished, &judgement, &mut group.quarantined, &mut warnings, now);
@@ -254,6 +321,26 @@ impl Batch<'_> {
                     groups.extend(written(before, group, now, |group| (&mut group.updated_at, group.deleted_at)));
                     accepted
                 }
+                Record::Plain(plain) => {
+                    let before = before.and_then(|before| match before {
+                        Record::Plain(before) => Some(*before),
+                        Record::User(_) | Record::Group(_) => None,
+                    });
+                    let mut plain = *plain;
+                    let mut warnings = Vec::new();
+                    let wished = plain.on_premises_mail.clone();
+                    plain.mail =
+                        settle(UniqueKind::Mail, wished, &judgement, &mut plain.quarantined, &mut warnings, now);
+                    let accepted = Accepted {
+                        oid: plain.id(),
+                        restored,
+                        effective_upn: None,
+                        warnings,
+                        members_waiting: Vec::new(),
+                    };
+                    plains.extend(written(before, plain, now, |plain| (&mut plain.updated_at, plain.deleted_at)));
+                    accepted
+                }
             };
             match entry.change {
                 Some(change) => results[change] = Some(Ok(accepted)),
@@ -261,7 +348,7 @@ impl Batch<'_> {
             }
         }
         let results = results.into_iter().map(|result| result.expect("each change was drafted or refused")).collect();
-        Plan { results, recalculated, users, groups }
+        Plan { results, recalculated, users, groups, plains }
     }
 }
 
@@ -269,8 +356,7 @@ impl Batch<'_> {
 fn wish(kind: UniqueKind, entry: &Entry, judgement: &Judgement) -> Option<Wish> {
     let (present, waiting) = match &entry.draft.before {
         None => (None, None),
-        Some(Record::User(user)) => (user.held().remove(&kind), user.quarantined.get(&kind)),
-        Some(Record::Group(group)) => (group.held().remove(&kind), group.quarantined.get(&kind)),
+        Some(record) => (record.held().remove(&kind), record.quarantined().get(&kind)),
     };
     let (desired, stand_ins) = match &entry.draft.after {
         Record::User(user) if user.deleted_at.is_some() => (None, Vec::new()),
@@ -286,6 +372,12 @@ fn wish(kind: UniqueKind, entry: &Entry, judgement: &Judgement) -> Option<Wish> 
         Record::Group(group) => match kind {
             UniqueKind::Mail if group.deleted_at.is_none() => {
                 (group.on_premises_mail.as_deref().map(fold_mail), Vec::new())
+            }
+            UniqueKind::Mail | UniqueKind::Upn | UniqueKind::Sam | UniqueKind::Credential => (None, Vec::new()),
+        },
+        Record::Plain(plain) => match kind {
+            UniqueKind::Mail if plain.deleted_at.is_none() => {
+                (plain.on_premises_mail.as_deref().map(fold_mail), Vec::new())
             }
             UniqueKind::Mail | UniqueKind::Upn | UniqueKind::Sam | UniqueKind::Credential => (None, Vec::new()),
         },

@@ -3,15 +3,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::identity::{ConnectorName, DomainName, UserId};
+use crate::identity::{ConnectorName, DomainName, SourceAnchor, UserId};
 use crate::tenant::domain::DomainRules;
 use crate::tenant::export::{Action, Edit, ObjectKey, UserPatch};
 use crate::tenant::pieces::pieces;
+use crate::tenant::soft_match::{MatchKind, MatchPolicy};
 
 /// A directory in memory, applied to by the same plans as the one on SQL.
 struct Directory {
     users: BTreeMap<UserId, UserRecord>,
     rules: DomainRules,
+    policy: MatchPolicy,
+    room: i64,
     clock: i64,
     ids: u128,
 }
@@ -26,7 +29,8 @@ impl Directory {
         let mut rules = DomainRules::new(domain("tenant.example"));
         rules.verify(domain("verified.example"));
         rules.register(connector(), domain("verified.example"));
-        Self { users: BTreeMap::new(), rules, clock: 0, ids: 0 }
+        let policy = MatchPolicy { soft: true, hard: true };
+        Self { users: BTreeMap::new(), rules, policy, room: i64::MAX, clock: 0, ids: 0 }
     }
 
     /// Applies a batch in pieces of at most `size`.
@@ -68,6 +72,7 @@ impl Directory {
 
     fn read(&self) -> ReadSet {
         let mut read = ReadSet::new(self.rules.clone());
+        (read.policy, read.room) = (self.policy, self.room);
         self.users.values().for_each(|user| read.add_user(user.clone()));
         read
     }
@@ -77,6 +82,9 @@ impl Directory {
         for (kind, value) in needs.holders {
             let holder = self.users.values().find(|user| user.held().get(&kind) == Some(&value));
             read.set_holder(kind, value, holder.map(UserRecord::id));
+        }
+        for oid in needs.records {
+            assert!(self.users.values().any(|user| user.id() == oid), "every record is in the read set");
         }
         for (kind, value) in needs.claimants {
             let waits = |user: &&UserRecord| user.quarantined.get(&kind).is_some_and(|waiting| waiting.value == value);
@@ -132,6 +140,145 @@ fn a_released_claimant_frees_its_stand_in_for_the_next() {
     directory.apply(&[put("a1", "byron@verified.example", None)], 10);
     assert_eq!(directory.upn("a2"), "ada@verified.example");
     assert_eq!(directory.upn("a3"), stand_in);
+}
+
+/// A user that was made in the cloud.
+fn cloud(number: u128, upn: &str, mail: Option<&str>) -> UserRecord {
+    UserRecord {
+        oid: UserId::from_uuid(Uuid::from_u128(number)),
+        source_anchor: None,
+        anchor_connector: None,
+        upn: upn.parse().expect("a name"),
+        on_premises_upn: None,
+        upn_connector: None,
+        display_name: Some("Made in the cloud".to_owned()),
+        given_name: None,
+        surname: None,
+        on_premises_mail: mail.map(str::to_owned),
+        mail: mail.map(str::to_owned),
+        sam: None,
+        attributes: serde_json::Map::new(),
+        account_enabled: true,
+        cloud_mastered: true,
+        privileged: false,
+        security_stamp: "stamp".to_owned(),
+        credential: None,
+        created_at: Timestamp::from_millis(0),
+        updated_at: Timestamp::from_millis(0),
+        deleted_at: None,
+        quarantined: BTreeMap::new(),
+    }
+}
+
+impl Directory {
+    fn holding(users: impl IntoIterator<Item = UserRecord>) -> Self {
+        Self { users: users.into_iter().map(|user| (user.oid, user)).collect(), ids: 1 << 64, ..Self::new() }
+    }
+
+    fn one(&mut self, change: ExportChange) -> ExportResult {
+        self.apply(&[change], 10).remove(0)
+    }
+}
+
+#[track_caller]
+fn refused(result: ExportResult, expected: ErrorCode) {
+    assert_eq!(result.map_err(|error| error.code), Err(expected));
+}
+
+#[test]
+fn a_new_object_takes_over_what_the_cloud_made_by_mail_before_name() {
+    for (upn, mail, by, taken) in [
+        ("ada@verified.example", None, MatchKind::Name, 1),
+        ("Ada@Verified.example", Some("other@verified.example"), MatchKind::Name, 1),
+        ("new@verified.example", Some("BOB@verified.example"), MatchKind::Mail, 2),
+        ("ada@verified.example", Some("bob@verified.example"), MatchKind::Mail, 2),
+    ] {
+        let users =
+            [cloud(1, "ada@verified.example", None), cloud(2, "b@tenant.example", Some("bob@verified.example"))];
+        let mut directory = Directory::holding(users);
+        let accepted = directory.one(put("a1", upn, mail)).expect("accepted");
+        let oid = UserId::from_uuid(Uuid::from_u128(taken));
+        assert_eq!(accepted.oid, ObjectId::User(oid), "{upn} {mail:?}");
+        assert!(accepted.warnings.contains(&ExportWarning::TookOver { by }), "{:?}", accepted.warnings);
+        let user = &directory.users[&oid];
+        assert_eq!(user.source_anchor.as_ref().map(ToString::to_string).as_deref(), Some("a1"));
+        assert!(!user.cloud_mastered && user.security_stamp != "stamp" && user.display_name.is_none());
+        // From now on it is an object like every other.
+        let again = directory.one(put("a1", upn, mail)).expect("accepted");
+        assert!(again.warnings.iter().all(|warning| !matches!(warning, ExportWarning::TookOver { .. })));
+    }
+}
+
+#[test]
+fn nothing_is_taken_over_that_must_not_be() {
+    let soft = || put("a1", "ada@verified.example", None);
+    let mut directory = Directory::holding([cloud(1, "ada@verified.example", None)]);
+    directory.policy = MatchPolicy::default();
+    refused(directory.one(soft()), ErrorCode::InvalidSoftMatch);
+
+    let privileged = UserRecord { privileged: true, ..cloud(1, "ada@verified.example", None) };
+    refused(Directory::holding([privileged.clone()]).one(soft()), ErrorCode::ExistingAdminRoleConflict);
+
+    let anchored =
+        |user: UserRecord| UserRecord { source_anchor: Some(SourceAnchor::from_stored("a9".into())), ..user };
+    let held = anchored(cloud(1, "ada@verified.example", None));
+    refused(Directory::holding([held.clone()]).one(soft()), ErrorCode::InvalidSoftMatch);
+    let hard = || put("a9", "new@verified.example", None);
+    let mut blocked = Directory::holding([held.clone()]);
+    blocked.policy.hard = false;
+    refused(blocked.one(hard()), ErrorCode::InvalidHardMatch);
+    refused(Directory::holding([anchored(privileged)]).one(hard()), ErrorCode::ExistingAdminRoleConflict);
+    let accepted = Directory::holding([held]).one(hard()).expect("the same anchor");
+    assert!(accepted.warnings.contains(&ExportWarning::TookOver { by: MatchKind::SourceAnchor }));
+
+    let foreign = cloud(1, "b@tenant.example", Some("ada@elsewhere.example"));
+    let by_mail = put("a1", "ada@verified.example", Some("ada@elsewhere.example"));
+    refused(Directory::holding([foreign]).one(by_mail), ErrorCode::InvalidSoftMatch);
+    let group = change(
+        "g1",
+        Action::PutGroup(Box::new(crate::tenant::GroupPatch {
+            mail: Edit::Set("bob@verified.example".to_owned()),
+            ..Default::default()
+        })),
+    );
+    let user = cloud(1, "b@tenant.example", Some("bob@verified.example"));
+    refused(Directory::holding([user]).one(group), ErrorCode::ObjectTypeMismatch);
+}
+
+#[test]
+fn an_object_that_a_directory_owns_never_matches() {
+    let mut directory = Directory::holding([cloud(1, "ada@verified.example", None)]);
+    let accepted = directory.one(put("a1", "bob@verified.example", None)).expect("accepted");
+    let renamed = ExportChange {
+        object: ObjectKey { oid: Some(accepted.oid), source_anchor: "a1".to_owned() },
+        ..put("a1", "ada@verified.example", None)
+    };
+    let accepted = directory.one(renamed).expect("a duplicate is quarantined");
+    assert!(matches!(&accepted.warnings[..], [ExportWarning::AttributeValueMustBeUnique { .. }]));
+    assert!(directory.users[&UserId::from_uuid(Uuid::from_u128(1))].cloud_mastered);
+}
+
+#[test]
+fn two_objects_of_a_batch_take_one_over_once() {
+    let mut directory = Directory::holding([cloud(1, "ada@verified.example", Some("ada@verified.example"))]);
+    let changes =
+        [put("a1", "ada@verified.example", None), put("a2", "bob@verified.example", Some("ada@verified.example"))];
+    let results = directory.apply(&changes, 10);
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    assert!(results.iter().any(|result| matches!(result, Err(error) if error.code == ErrorCode::InvalidSoftMatch)));
+}
+
+#[test]
+fn a_full_directory_takes_changes_and_no_more_objects() {
+    let mut directory = Directory::new();
+    directory.room = 2;
+    let changes: Vec<ExportChange> =
+        (0..3).map(|n| put(&format!("a{n}"), &format!("p{n}@verified.example"), None)).collect();
+    let results = directory.apply(&changes, 10);
+    assert!(results[0].is_ok() && results[1].is_ok());
+    refused(results[2].clone(), ErrorCode::DirectoryQuotaExceeded);
+    directory.room = 0;
+    assert!(directory.one(put("a1", "renamed@verified.example", None)).is_ok());
 }
 
 /// Names that collide with each other, with stand-ins of unverified suffixes, and in spelling.

@@ -27,6 +27,13 @@ pub trait TenantReadBack: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ShadowObject>, TenantUnavailable>;
 
+    /// Undeleted contacts and devices, likewise.
+    async fn plain_after(
+        &self,
+        after: Option<&SourceAnchor>,
+        limit: u32,
+    ) -> Result<Vec<ShadowObject>, TenantUnavailable>;
+
     /// Memberships of all groups, waiting ones included, after `after`; at most `limit`.
     async fn links_after(&self, after: Option<&LinkPosition>, limit: u32) -> Result<LinkPage, TenantUnavailable>;
 
@@ -36,12 +43,8 @@ pub trait TenantReadBack: Send + Sync {
     /// The present state of these objects, in no order. Deleted and unknown ones are missing.
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable>;
 
-    /// The same by source anchor, of users and of groups: for an add whose answer was lost.
-    async fn anchored(
-        &self,
-        users: &[SourceAnchor],
-        groups: &[SourceAnchor],
-    ) -> Result<Vec<ShadowObject>, TenantUnavailable>;
+    /// The same by source anchor, of every type: for an add whose answer was lost.
+    async fn anchored(&self, anchors: &[SourceAnchor]) -> Result<Vec<ShadowObject>, TenantUnavailable>;
 }
 
 /// An object as it was exported.
@@ -49,6 +52,7 @@ pub trait TenantReadBack: Send + Sync {
 pub enum ShadowObject {
     User(UserShadow),
     Group(GroupShadow),
+    Plain(PlainShadow),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +80,16 @@ pub struct GroupShadow {
     pub display_name: Option<String>,
     pub mail: Option<String>,
     pub sid: Option<String>,
+    pub attributes: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainShadow {
+    pub oid: ObjectId,
+    pub source_anchor: SourceAnchor,
+    pub anchor_connector: ConnectorName,
+    pub display_name: Option<String>,
+    pub mail: Option<String>,
     pub attributes: Map<String, Value>,
 }
 

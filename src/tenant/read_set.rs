@@ -5,15 +5,20 @@ use std::collections::HashMap;
 use super::domain::DomainRules;
 use super::export::ObjectId;
 use super::matching::Record;
-use super::record::{GroupRecord, UserRecord};
+use super::record::{GroupRecord, PlainRecord, UserRecord};
+use super::soft_match::MatchPolicy;
 use super::unique::{Holders, UniqueKind};
 use crate::identity::{GroupId, SourceAnchor, UserId};
 
 #[derive(Clone, Debug)]
 pub struct ReadSet {
     pub rules: DomainRules,
+    pub policy: MatchPolicy,
+    /// Objects that may still be added.
+    pub room: i64,
     users: HashMap<UserId, UserRecord>,
     groups: HashMap<GroupId, GroupRecord>,
+    plains: HashMap<ObjectId, PlainRecord>,
     anchors: HashMap<SourceAnchor, ObjectId>,
     holders: HashMap<UniqueKind, Holders>,
     claimants: HashMap<(UniqueKind, String), Vec<ObjectId>>,
@@ -27,11 +32,13 @@ pub struct Needs {
     pub holders: Vec<(UniqueKind, String)>,
     /// Values that become free, whose claimants (with their records) are unknown.
     pub claimants: Vec<(UniqueKind, String)>,
+    /// Objects whose records are unknown.
+    pub records: Vec<ObjectId>,
 }
 
 impl Needs {
     pub fn is_empty(&self) -> bool {
-        self.holders.is_empty() && self.claimants.is_empty()
+        self.holders.is_empty() && self.claimants.is_empty() && self.records.is_empty()
     }
 }
 
@@ -39,8 +46,11 @@ impl ReadSet {
     pub fn new(rules: DomainRules) -> Self {
         Self {
             rules,
+            policy: MatchPolicy::default(),
+            room: i64::MAX,
             users: HashMap::new(),
             groups: HashMap::new(),
+            plains: HashMap::new(),
             anchors: HashMap::new(),
             holders: HashMap::new(),
             claimants: HashMap::new(),
@@ -58,6 +68,11 @@ impl ReadSet {
         self.groups.insert(group.oid, group);
     }
 
+    pub fn add_plain(&mut self, plain: PlainRecord) {
+        self.anchors.insert(plain.source_anchor.clone(), plain.id());
+        self.plains.insert(plain.id(), plain);
+    }
+
     pub fn set_holder(&mut self, kind: UniqueKind, value: String, holder: Option<ObjectId>) {
         self.holders.entry(kind).or_default().set(value, holder);
     }
@@ -71,6 +86,9 @@ impl ReadSet {
         match oid {
             ObjectId::User(oid) => self.users.get(&oid).map(|user| Record::User(Box::new(user.clone()))),
             ObjectId::Group(oid) => self.groups.get(&oid).map(|group| Record::Group(Box::new(group.clone()))),
+            ObjectId::Contact(_) | ObjectId::Device(_) => {
+                self.plains.get(&oid).map(|plain| Record::Plain(Box::new(plain.clone())))
+            }
         }
     }
 

@@ -1,10 +1,11 @@
-//! Users and groups as the directory keeps them, deleted ones included.
+//! Users, groups, contacts and devices as the directory keeps them, deleted ones included.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use super::export::{CredentialLink, ObjectId};
+use super::export::{CredentialLink, ObjectId, PlainKind};
 use super::unique::UniqueKind;
 use crate::identity::{ConnectorName, GroupId, SignInName, SourceAnchor, Timestamp, Upn, UserId, fold};
 
@@ -30,6 +31,8 @@ pub struct UserRecord {
     pub attributes: Map<String, Value>,
     pub account_enabled: bool,
     pub cloud_mastered: bool,
+    /// Nothing takes it over from the cloud.
+    pub privileged: bool,
     /// Moves on disable and delete; whatever carries another one has ended (design D23).
     pub security_stamp: String,
     pub credential: Option<CredentialLink>,
@@ -51,6 +54,24 @@ pub struct GroupRecord {
     pub sid: Option<String>,
     pub attributes: Map<String, Value>,
     pub cloud_mastered: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+    pub quarantined: BTreeMap<UniqueKind, Quarantined>,
+}
+
+/// A contact or a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainRecord {
+    pub kind: PlainKind,
+    pub oid: Uuid,
+    pub source_anchor: SourceAnchor,
+    pub anchor_connector: ConnectorName,
+    pub display_name: Option<String>,
+    pub on_premises_mail: Option<String>,
+    /// `None` while the exported one is quarantined.
+    pub mail: Option<String>,
+    pub attributes: Map<String, Value>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
@@ -141,6 +162,20 @@ impl UserRecord {
         }
         names.extend(held.get(&UniqueKind::Sam).map(|name| (NameKind::Sam, name.clone())));
         names
+    }
+}
+
+impl PlainRecord {
+    pub fn id(&self) -> ObjectId {
+        self.kind.id(self.oid)
+    }
+
+    pub fn held(&self) -> BTreeMap<UniqueKind, String> {
+        let mut held = BTreeMap::new();
+        if self.deleted_at.is_none() {
+            held.extend(self.mail.as_deref().map(|mail| (UniqueKind::Mail, fold_mail(mail))));
+        }
+        held
     }
 }
 

@@ -78,6 +78,11 @@ impl Holders {
         self.0.contains_key(value)
     }
 
+    /// Who holds a value that was looked up; `None` for one that was not.
+    pub fn holder(&self, value: &str) -> Option<Option<ObjectId>> {
+        self.0.get(value).copied()
+    }
+
     fn of(&self, value: &str) -> Option<ObjectId> {
         self.0.get(value).copied().flatten()
     }

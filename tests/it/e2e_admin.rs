@@ -147,6 +147,11 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         sign_in("agents.drain", json!({ "agent": "00000000-0000-4000-8000-000000000001", "draining": true })),
         tenant("agents.token", json!({ "connector": "corp", "domains": [], "lifetime": { "secs": 60, "nanos": 0 } })),
         tenant("agents.revoke", json!({ "agent": "00000000-0000-4000-8000-000000000001" })),
+        read("directory.quota", json!({})),
+        tenant("sync.anchor-migrate", json!({ "dry_run": true })),
+        tenant("user.add", json!({ "upn": "cloud@alpha.example", "privileged": true })),
+        tenant("user.set-privileged", json!({ "user": "cloud@alpha.example", "privileged": false })),
+        tenant("user.delete", json!({ "user": "cloud@alpha.example" })),
         read("keys.ring", json!({})),
         tenant("keys.roll-ring", json!({})),
     ]

@@ -13,6 +13,7 @@ use landbridge::store::tenant::{NewVerification, TenantOptions, TenantStore};
 use landbridge::store::{Database, DatabaseUrl, Room, lease};
 use landbridge::sync::Connector;
 use landbridge::sync::activation::{activate, read_file, read_folder};
+use landbridge::sync::anchor_migration::{AnchorMigration, Migration};
 use landbridge::sync::attribute::Value;
 use landbridge::sync::connector::{
     Capabilities, ConnectorError, ExportChange, ExportResult, ImportRequest, ImportStream, ImportedObject, ReadBack,
@@ -31,6 +32,7 @@ struct Site {
     slapd: Slapd,
     gateway: Database,
     engine: SqlEngine,
+    tenant: Arc<TenantStore>,
     corp: Arc<Lossy>,
     runner: Runner,
     _dir: Option<tempfile::TempDir>,
@@ -107,6 +109,10 @@ async fn stores() -> Vec<(DatabaseUrl, Option<tempfile::TempDir>)> {
 
 impl Site {
     async fn open(url: DatabaseUrl, dir: Option<tempfile::TempDir>) -> Self {
+        Self::ruled(url, dir, rules()).await
+    }
+
+    async fn ruled(url: DatabaseUrl, dir: Option<tempfile::TempDir>, rules: Vec<RuleSource>) -> Self {
         let people = [("ada", &GUIDS[0]), ("bob", &GUIDS[1]), ("cyd", &GUIDS[2])];
         let ldif: Vec<String> = people.iter().map(|(key, guid)| person(key, guid)).collect();
         let slapd = Slapd::builder().ldif(&ldif.join("\n")).start();
@@ -123,12 +129,12 @@ impl Site {
         let node: NodeId = "node-1".parse().expect("a node");
         let held = lease::acquire(&gateway, &node, Duration::from_secs(3600)).await.expect("a store").expect("free");
         let activations = Arc::new(SqlActivations::new(gateway.clone(), clock.clone() as Arc<dyn Clock>));
-        activate(&*activations, rules(), "test").await.expect("the rules hold");
+        activate(&*activations, rules, "test").await.expect("the rules hold");
         let lease = Arc::new(Fixed(held.epoch));
         let corp = Arc::new(Lossy { directory: LdapConnector::new(settings(&slapd)), lose: AtomicBool::new(false) });
         let store = Arc::new(tenant.clone());
         let name = "tenant".parse().expect("a name");
-        let tenant = TenantConnector::new(name, store.clone(), store, lease.clone());
+        let tenant = TenantConnector::new(name, store.clone(), store.clone(), lease.clone());
         let runner = Runner::new(RunnerParts {
             store: Arc::new(engine.clone()),
             lease,
@@ -138,7 +144,7 @@ impl Site {
             clock,
             events: Arc::new(Silent),
         });
-        Self { slapd, gateway, engine, corp, runner, _dir: dir }
+        Self { slapd, gateway, engine, tenant: store, corp, runner, _dir: dir }
     }
 
     async fn run(&self, profile: Profile) -> (RunOutcome, Vec<StepRecord>) {
@@ -267,4 +273,75 @@ async fn a_deleted_person_takes_what_was_staged_along() {
     assert_eq!(site.problems().await, []);
     let pending = site.engine.figures(&"corp".parse().expect("a name")).await.expect("figures");
     assert_eq!(pending.pending_updates, 0);
+}
+
+/// The shipped rules, with people anchored by an attribute.
+fn anchored_by(attribute: &str) -> Vec<RuleSource> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules");
+    let mut sources = read_folder(&folder).expect("the rules");
+    for source in &mut sources {
+        if let Some((people, groups)) = source.text.split_once("name = \"In from LDAP - Group Join\"") {
+            let people = people.replace("entryUUID", attribute);
+            source.text = format!("{people}name = \"In from LDAP - Group Join\"{groups}");
+        }
+    }
+    sources
+}
+
+impl Site {
+    async fn migrate(&self, dry_run: bool) -> Migration {
+        let migration = AnchorMigration {
+            runner: &self.runner,
+            tenant: &*self.tenant,
+            sources: anchored_by("employeeNumber"),
+            by: "test",
+        };
+        migration.run(&"tenant".parse().expect("a name"), dry_run).await.expect("a survey")
+    }
+
+    async fn oids(&self) -> BTreeMap<String, String> {
+        let rows = sqlx::query("SELECT on_premises_mail, oid FROM tenant_user WHERE deleted_at IS NULL");
+        let rows = rows.fetch_all(self.gateway.read()).await.expect("rows");
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn source_anchors_move_to_another_attribute_and_people_keep_their_oids() {
+    for (url, dir) in stores().await {
+        let site = Site::ruled(url, dir, anchored_by("entryUUID")).await;
+        for (key, number) in [("ada", "E1"), ("bob", "E2"), ("cyd", "E2")] {
+            site.modify(key, &format!("add: employeeNumber\nemployeeNumber: {number}\n-"));
+        }
+        let (outcome, steps) = site.run(Profile::Cycle).await;
+        assert_eq!(outcome, RunOutcome::Completed, "{steps:#?}");
+        let (oids, anchors) = (site.oids().await, site.anchors().await);
+        assert_eq!((oids.len(), anchors.len()), (3, 3));
+
+        for dry_run in [true, false] {
+            let told = site.migrate(dry_run).await;
+            assert_eq!((told.moved, told.obstacles, told.activated), (2, 1, None), "{told:#?}");
+            assert!(told.in_the_way[0].reason.contains("E2 would be the anchor of"), "{told:#?}");
+            assert_eq!(site.anchors().await, anchors, "nothing changes while something is in the way");
+        }
+        site.modify("cyd", "replace: employeeNumber\nemployeeNumber: E3\n-");
+        site.run(Profile::Cycle).await;
+        assert_eq!(site.migrate(true).await.obstacles, 0);
+        assert_eq!(site.anchors().await, anchors, "a dry run changes nothing");
+        let done = site.migrate(false).await;
+        assert_eq!((done.moved, done.obstacles, done.activated), (3, 0, Some(2)), "{done:#?}");
+        let numbers = BTreeSet::from(["E1", "E2", "E3"].map(str::to_owned));
+        assert_eq!(site.anchors().await, numbers);
+
+        for profile in [Profile::Delta, Profile::Full, Profile::Cycle] {
+            let (outcome, steps) = site.run(profile).await;
+            assert_eq!((outcome, exported(&steps)), (RunOutcome::Completed, 0), "{profile:?} {steps:#?}");
+            assert_eq!(site.problems().await, [], "{profile:?}");
+        }
+        assert_eq!((site.oids().await, site.anchors().await), (oids, numbers));
+        assert_eq!(site.migrate(false).await.unchanged, 3, "a repeated migration finds nothing to do");
+        site.modify("ada", "replace: displayName\ndisplayName: Countess\n-\nreplace: cn\ncn: Countess\n-");
+        let (outcome, steps) = site.run(Profile::Delta).await;
+        assert_eq!((outcome, exported(&steps)), (RunOutcome::Completed, 1), "{steps:#?}");
+    }
 }

@@ -5,19 +5,22 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::super::audit::AuditLog;
 use super::super::error::StoreError;
 use super::super::lease;
 use super::super::writer::Urgency;
 use super::feed::Feed;
 use super::links::{self, LinkDelta};
 use super::load::{add_needs, read_set};
-use super::store::TenantStore;
+use super::store::{TenantOptions, TenantStore};
 use super::write::write_plan;
+use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{LeaseEpoch, Timestamp};
 use crate::store::Connection;
 use crate::tenant::export::MAX_BATCH;
+use crate::tenant::matching::Draft;
 use crate::tenant::pieces::pieces;
-use crate::tenant::plan::plan;
+use crate::tenant::plan::{Plan, plan, plan_alone};
 use crate::tenant::{Action, ExportChange, ExportResult, ExportWarning, ObjectId, TenantExport, TenantUnavailable};
 
 /// Objects per transaction: together with their unique values and effects they stay within 20 ms (design D3).
@@ -51,7 +54,7 @@ impl TenantStore {
         let now = self.clock.now();
         let order = {
             let mut conn = self.db.reader("reading for an export").await?;
-            let read = read_set(&mut conn, &changes, &[]).await?;
+            let read = read_set(&mut conn, &changes, &[], self.options).await?;
             pieces(&changes, &read, now, PIECE)
         };
         let mut deltas: Vec<Vec<(String, bool)>> = changes.iter().map(link_deltas).collect();
@@ -83,10 +86,16 @@ impl TenantStore {
         changes: Vec<ExportChange>,
         touched: Vec<ObjectId>,
     ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
-        let (now, alternate) = (self.clock.now(), self.options.alternate_login_id);
+        let (now, options, audit) = (self.clock.now(), self.options, self.audit.clone());
         self.db
             .write(Urgency::Bulk, move |conn| {
-                Box::pin(async move { judge_and_write(conn, epoch, &changes, &touched, now, alternate).await })
+                Box::pin(async move {
+                    let judged = judge_and_write(conn, epoch, &changes, &touched, now, options).await?;
+                    if let Some(audit) = &audit {
+                        tell_matches(conn, audit, &changes, &judged.0).await?;
+                    }
+                    Ok::<_, StoreError>(judged)
+                })
             })
             .await
     }
@@ -142,7 +151,11 @@ fn link_deltas(change: &ExportChange) -> Vec<(String, bool)> {
             let removed = removed.map(|member| (member.clone(), false));
             removed.chain(patch.members_added.iter().map(|member| (member.clone(), true))).collect()
         }
-        Action::PutUser(_) | Action::DeleteUser | Action::DeleteGroup => Vec::new(),
+        Action::PutUser(_)
+        | Action::DeleteUser
+        | Action::DeleteGroup
+        | Action::PutPlain(..)
+        | Action::DeletePlain(_) => Vec::new(),
     }
 }
 
@@ -152,13 +165,13 @@ async fn judge_and_write(
     changes: &[ExportChange],
     touched: &[ObjectId],
     now: Timestamp,
-    alternate_login_id: bool,
+    options: TenantOptions,
 ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
     if let Some(epoch) = epoch {
         lease::check_epoch(conn, epoch).await?;
     }
-    let mut feed = Feed::lock(conn, now).await?;
-    let mut read = read_set(conn, changes, touched).await?;
+    let feed = Feed::lock(conn, now).await?;
+    let mut read = read_set(conn, changes, touched, options).await?;
     // Each round knows more values than the one before, so it ends.
     let plan = loop {
         match plan(changes, touched, &read, now, &mut Uuid::new_v4) {
@@ -166,8 +179,59 @@ async fn judge_and_write(
             Err(needs) => add_needs(conn, &mut read, needs).await?,
         }
     };
-    write_plan(conn, &mut feed, &plan, now, alternate_login_id).await?;
-    links::join_waiting(conn, &plan).await?;
-    feed.close(conn).await?;
+    write_whole(conn, feed, &plan, now, options).await?;
     Ok((plan.results, plan.recalculated))
+}
+
+/// Judges and writes one object of the cloud.
+pub(super) async fn write_alone(
+    conn: &mut Connection,
+    draft: Draft,
+    now: Timestamp,
+    options: TenantOptions,
+) -> Result<ExportResult, StoreError> {
+    let feed = Feed::lock(conn, now).await?;
+    let mut read = read_set(conn, &[], &[], options).await?;
+    let mut plan = loop {
+        match plan_alone(draft.clone(), &read, now) {
+            Ok(plan) => break plan,
+            Err(needs) => add_needs(conn, &mut read, needs).await?,
+        }
+    };
+    write_whole(conn, feed, &plan, now, options).await?;
+    Ok(plan.results.remove(0))
+}
+
+async fn write_whole(
+    conn: &mut Connection,
+    mut feed: Feed,
+    plan: &Plan,
+    now: Timestamp,
+    options: TenantOptions,
+) -> Result<(), StoreError> {
+    write_plan(conn, &mut feed, plan, now, options.alternate_login_id).await?;
+    links::join_waiting(conn, plan).await?;
+    feed.close(conn).await
+}
+
+/// Writes down whom a directory took over, in the transaction in which it does.
+async fn tell_matches(
+    conn: &mut Connection,
+    audit: &AuditLog,
+    changes: &[ExportChange],
+    results: &[ExportResult],
+) -> Result<(), StoreError> {
+    for (change, result) in changes.iter().zip(results) {
+        let Ok(accepted) = result else { continue };
+        for warning in &accepted.warnings {
+            let ExportWarning::TookOver { by } = warning else { continue };
+            let event = Event::new(EventKind::ObjectMatched, Outcome::Success, Actor::System("export".to_owned()))
+                .about(accepted.oid)
+                .because(by.as_str())
+                .with("connector", change.anchor_connector.as_str())
+                .with("source_anchor", change.object.source_anchor.as_str());
+            audit.append(conn, event).await?;
+        }
+    }
+    Ok(())
 }

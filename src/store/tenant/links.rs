@@ -8,7 +8,7 @@ use super::super::rows::Rows;
 use super::feed::Feed;
 use super::load::object_id;
 use super::sql::{Cell, insert, keys, where_in};
-use crate::identity::GroupId;
+use crate::identity::{GroupId, SourceAnchor};
 use crate::store::Connection;
 use crate::tenant::plan::Plan;
 use crate::tenant::{ChangeOperation, ObjectId};
@@ -75,11 +75,19 @@ pub(super) async fn apply(
 /// Joins objects that a plan adds to the groups that wait for them. The client has seen these links confirmed already.
 pub(super) async fn join_waiting(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     let mut added: HashMap<String, ObjectId> = HashMap::new();
-    for user in plan.users.iter().filter(|user| user.operation == ChangeOperation::Add) {
+    // An object that a directory took over is known by its anchor from now on.
+    let is_new = |before: Option<Option<&SourceAnchor>>| before.is_none_or(|anchor| anchor.is_none());
+    for user in
+        plan.users.iter().filter(|user| is_new(user.before.as_ref().map(|before| before.source_anchor.as_ref())))
+    {
         added.extend(user.after.source_anchor.as_ref().map(|anchor| (anchor.to_string(), user.after.id())));
     }
-    for group in plan.groups.iter().filter(|group| group.operation == ChangeOperation::Add) {
+    let groups = plan.groups.iter();
+    for group in groups.filter(|group| is_new(group.before.as_ref().map(|before| before.source_anchor.as_ref()))) {
         added.extend(group.after.source_anchor.as_ref().map(|anchor| (anchor.to_string(), group.after.id())));
+    }
+    for plain in plan.plains.iter().filter(|plain| plain.before.is_none()) {
+        added.insert(plain.after.source_anchor.to_string(), plain.after.id());
     }
     let anchors = keys(added.keys().cloned());
     let head = "DELETE FROM membership_waiting WHERE member_anchor";
@@ -107,22 +115,20 @@ async fn resolve(conn: &mut Connection, deltas: &[LinkDelta]) -> Result<HashMap<
     let anchors: HashSet<&String> = deltas.iter().map(|delta| &delta.member).collect();
     let anchors = keys(anchors.into_iter().cloned());
     let mut members = HashMap::new();
-    for (kind, head) in [
-        ("user", "SELECT oid, source_anchor FROM tenant_user WHERE source_anchor"),
-        ("group", "SELECT oid, source_anchor FROM tenant_group WHERE source_anchor"),
+    for head in [
+        "SELECT 'user' AS kind, oid, source_anchor FROM tenant_user WHERE source_anchor",
+        "SELECT 'group' AS kind, oid, source_anchor FROM tenant_group WHERE source_anchor",
+        "SELECT kind, oid, source_anchor FROM tenant_plain WHERE source_anchor",
     ] {
         for row in &where_in(conn, head, "", &anchors, "resolving members").await? {
-            members.insert(row.get("source_anchor"), object_id(kind, row.get("oid"))?);
+            members.insert(row.get("source_anchor"), object_id(row.get("kind"), row.get("oid"))?);
         }
     }
     Ok(members)
 }
 
 fn member_key(member: &ObjectId) -> (&'static str, String) {
-    match member {
-        ObjectId::User(oid) => ("user", oid.to_string()),
-        ObjectId::Group(oid) => ("group", oid.to_string()),
-    }
+    (member.type_word(), member.to_string())
 }
 
 fn note(feed: &mut Feed, counts: &mut BTreeMap<String, i64>, rows: &Rows, operation: ChangeOperation) {

@@ -4,22 +4,29 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::error::StoreError;
 use super::super::statement::Statement;
-use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, parse, read_group, read_user};
+use super::rows::{
+    CREDENTIAL_COLUMNS, GROUP_COLUMNS, PLAIN_COLUMNS, USER_COLUMNS, parse, read_group, read_plain, read_user,
+};
 use super::sql::{keys, unreadable, where_in};
+use super::store::TenantOptions;
 use crate::identity::Timestamp;
 use crate::store::Connection;
 use crate::tenant::read_set::{Needs, ReadSet};
-use crate::tenant::record::{GroupRecord, Quarantined, UserRecord};
+use crate::tenant::record::{GroupRecord, PlainRecord, Quarantined, UserRecord};
 use crate::tenant::unique::UniqueKind;
-use crate::tenant::{DomainRules, ExportChange, ObjectId};
+use crate::tenant::{DomainRules, ExportChange, ObjectId, PlainKind};
 
 /// The read set of `changes` and of the objects `touched`: their records. Holders of values come as they are needed.
 pub(super) async fn read_set(
     conn: &mut Connection,
     changes: &[ExportChange],
     touched: &[ObjectId],
+    options: TenantOptions,
 ) -> Result<ReadSet, StoreError> {
     let mut read = ReadSet::new(domain_rules(conn).await?);
+    read.policy = options.matching;
+    let held = conn.rows("counting objects", vec![objects_statement()]).await?;
+    read.room = options.object_quota - held.first().ok_or(StoreError::NotInitialised)?.get::<i64, _>("value");
     let (mut anchors, mut oids) = (HashSet::new(), HashSet::new());
     for change in changes {
         match change.object.oid {
@@ -31,6 +38,11 @@ pub(super) async fn read_set(
     add_records(conn, &mut read, Column::SourceAnchor, anchors.into_iter().collect()).await?;
     add_records(conn, &mut read, Column::Oid, oids.into_iter().collect()).await?;
     Ok(read)
+}
+
+/// How many undeleted objects there are.
+pub(super) fn objects_statement() -> Statement {
+    Statement::new("SELECT value FROM counter WHERE name = 'objects'", Vec::new())
 }
 
 #[derive(Clone, Copy)]
@@ -64,7 +76,11 @@ async fn add_records(
     let users = rows.iter().map(|row| read_user(&row)).collect::<Result<Vec<UserRecord>, _>>()?;
     let rows = where_in(conn, &groups, "", &values, "reading groups").await?;
     let groups = rows.iter().map(|row| read_group(&row)).collect::<Result<Vec<GroupRecord>, _>>()?;
-    let ids: Vec<ObjectId> = users.iter().map(UserRecord::id).chain(groups.iter().map(GroupRecord::id)).collect();
+    let plains = format!("SELECT {PLAIN_COLUMNS} FROM tenant_plain p WHERE p.{column}");
+    let rows = where_in(conn, &plains, "", &values, "reading contacts and devices").await?;
+    let plains = rows.iter().map(|row| read_plain(&row)).collect::<Result<Vec<PlainRecord>, _>>()?;
+    let ids = users.iter().map(UserRecord::id).chain(groups.iter().map(GroupRecord::id));
+    let ids: Vec<ObjectId> = ids.chain(plains.iter().map(PlainRecord::id)).collect();
     let mut quarantined = quarantined_of(conn, &ids).await?;
     for mut user in users {
         user.quarantined = quarantined.remove(&user.oid.to_string()).unwrap_or_default();
@@ -73,6 +89,10 @@ async fn add_records(
     for mut group in groups {
         group.quarantined = quarantined.remove(&group.oid.to_string()).unwrap_or_default();
         read.add_group(group);
+    }
+    for mut plain in plains {
+        plain.quarantined = quarantined.remove(&plain.oid.to_string()).unwrap_or_default();
+        read.add_plain(plain);
     }
     Ok(ids)
 }
@@ -113,6 +133,7 @@ pub(super) async fn add_needs(conn: &mut Connection, read: &mut ReadSet, needs: 
         }
         add_claimants(conn, read, kind, &of_kind(&needs.claimants)).await?;
     }
+    add_records(conn, read, Column::Oid, needs.records.iter().map(ToString::to_string).collect()).await?;
     Ok(())
 }
 
@@ -139,7 +160,10 @@ pub(super) fn object_id(kind: &str, oid: &str) -> Result<ObjectId, StoreError> {
     match kind {
         "user" => Ok(ObjectId::User(parse("unique_value", "owner", oid)?)),
         "group" => Ok(ObjectId::Group(parse("unique_value", "owner", oid)?)),
-        other => Err(unreadable("unique_value", "owner_kind", format!("`{other}`"))),
+        other => match PlainKind::from_stored(other) {
+            Some(kind) => Ok(kind.id(parse("unique_value", "owner", oid)?)),
+            None => Err(unreadable("unique_value", "owner_kind", format!("`{other}`"))),
+        },
     }
 }
 

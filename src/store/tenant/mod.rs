@@ -3,6 +3,7 @@
 //! Writers of the directory take the change feed's counter row first: it serialises them on PostgreSQL as the one
 //! writing connection does on SQLite, and makes the feed's numbers follow the order of commits (design D24).
 
+mod cloud;
 mod domains;
 mod export;
 mod feed;
@@ -12,12 +13,14 @@ mod load;
 mod lookup;
 mod purge;
 mod read_back;
+mod reanchor;
 mod recalculation;
 mod rows;
 pub(in crate::store) mod sql;
 mod store;
 mod write;
 
+pub use cloud::{CloudError, CloudUser};
 pub use domains::{DomainChange, DomainError, NewVerification};
 pub use listing::{DomainReadiness, UserDetail, UserSummary};
 pub use store::{TenantOptions, TenantStore};

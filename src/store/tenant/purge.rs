@@ -56,6 +56,11 @@ const OF_SOURCE: [(&str, &str); 3] = [
          WHERE s.connector = account_refusal.connector AND s.anchor = account_refusal.anchor) AND (connector, anchor)",
     ),
 ];
+const OF_PLAIN: [&str; 3] = [
+    "DELETE FROM quarantined_value WHERE oid",
+    "DELETE FROM unique_value WHERE owner",
+    "DELETE FROM tenant_plain WHERE oid",
+];
 const OF_GROUP: [&str; 4] = [
     "DELETE FROM quarantined_value WHERE oid",
     "DELETE FROM unique_value WHERE owner",
@@ -169,8 +174,16 @@ async fn purge_some(conn: &mut Connection, feed: &mut Feed, audit: &AuditLog) ->
     let before = lease::database_time(conn).await?.saturating_sub(millis(RESTORABLE));
     let users = old_enough(conn, "SELECT oid, source_anchor FROM tenant_user", before).await?;
     let groups = old_enough(conn, "SELECT oid, source_anchor FROM tenant_group", before).await?;
-    if users.is_empty() && groups.is_empty() {
+    let plains = old_enough(conn, "SELECT oid, source_anchor FROM tenant_plain", before).await?;
+    if users.is_empty() && groups.is_empty() && plains.is_empty() {
         return Ok(0);
+    }
+    for kind in ["contact", "device"] {
+        leave_groups(conn, feed, kind, &plains).await?;
+    }
+    let plain_oids = keys(plains.keys().cloned());
+    for sql in OF_PLAIN {
+        where_in(conn, sql, "", &plain_oids, "purging contacts and devices").await?;
     }
     leave_groups(conn, feed, "user", &users).await?;
     leave_groups(conn, feed, "group", &groups).await?;
@@ -188,9 +201,10 @@ async fn purge_some(conn: &mut Connection, feed: &mut Feed, audit: &AuditLog) ->
     let event = Event::new(EventKind::DirectoryPurged, Outcome::Success, Actor::System("housekeeping".to_owned()))
         .because("deleted-30-days-ago")
         .with("users", list(&users))
-        .with("groups", list(&groups));
+        .with("groups", list(&groups))
+        .with("contacts_and_devices", list(&plains));
     audit.append(conn, event).await?;
-    Ok((users.len() + groups.len()) as u64)
+    Ok((users.len() + groups.len() + plains.len()) as u64)
 }
 
 /// Source anchors by `oid`.

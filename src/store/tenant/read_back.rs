@@ -7,15 +7,17 @@ use super::super::rows::{Row, Rows};
 use super::super::statement::Statement;
 use super::export::unavailable;
 use super::load::object_id;
-use super::rows::{CREDENTIAL_COLUMNS, GROUP_COLUMNS, USER_COLUMNS, read_group, read_user, text};
+use super::rows::{
+    CREDENTIAL_COLUMNS, GROUP_COLUMNS, PLAIN_COLUMNS, USER_COLUMNS, read_group, read_plain, read_user, text,
+};
 use super::sql::{Cell, keys, unreadable, where_in};
 use super::store::TenantStore;
 use crate::identity::SourceAnchor;
 use crate::store::Connection;
-use crate::tenant::record::{GroupRecord, UserRecord};
+use crate::tenant::record::{GroupRecord, PlainRecord, UserRecord};
 use crate::tenant::{
-    Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ObjectId, ShadowLink,
-    ShadowObject, TenantReadBack, TenantUnavailable, UserShadow,
+    Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ObjectId, PlainShadow,
+    ShadowLink, ShadowObject, TenantReadBack, TenantUnavailable, UserShadow,
 };
 use async_trait::async_trait;
 
@@ -52,6 +54,19 @@ impl TenantReadBack for TenantStore {
         groups(&rows).map_err(unavailable)
     }
 
+    async fn plain_after(
+        &self,
+        after: Option<&SourceAnchor>,
+        limit: u32,
+    ) -> Result<Vec<ShadowObject>, TenantUnavailable> {
+        let sql = format!(
+            "SELECT {PLAIN_COLUMNS} FROM tenant_plain p \
+             WHERE p.source_anchor > $1 AND p.deleted_at IS NULL ORDER BY p.source_anchor LIMIT $2"
+        );
+        let rows = self.read_page(sql, after, limit).await.map_err(unavailable)?;
+        plains(&rows).map_err(unavailable)
+    }
+
     async fn links_after(&self, after: Option<&LinkPosition>, limit: u32) -> Result<LinkPage, TenantUnavailable> {
         self.read_links(after, limit).await.map_err(unavailable)
     }
@@ -62,17 +77,15 @@ impl TenantReadBack for TenantStore {
 
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable> {
         let of = |wanted: fn(&ObjectId) -> bool| keys(oids.iter().filter(|oid| wanted(oid)).map(ToString::to_string));
-        let (users, groups) = (of(|oid| matches!(oid, ObjectId::User(_))), of(|oid| matches!(oid, ObjectId::Group(_))));
-        self.read_objects("oid", &users, &groups).await.map_err(unavailable)
+        let users = of(|oid| matches!(oid, ObjectId::User(_)));
+        let groups = of(|oid| matches!(oid, ObjectId::Group(_)));
+        let plains = of(|oid| matches!(oid, ObjectId::Contact(_) | ObjectId::Device(_)));
+        self.read_objects("oid", &users, &groups, &plains).await.map_err(unavailable)
     }
 
-    async fn anchored(
-        &self,
-        users: &[SourceAnchor],
-        groups: &[SourceAnchor],
-    ) -> Result<Vec<ShadowObject>, TenantUnavailable> {
-        let of = |anchors: &[SourceAnchor]| keys(anchors.iter().map(ToString::to_string));
-        self.read_objects("source_anchor", &of(users), &of(groups)).await.map_err(unavailable)
+    async fn anchored(&self, anchors: &[SourceAnchor]) -> Result<Vec<ShadowObject>, TenantUnavailable> {
+        let anchors = keys(anchors.iter().map(ToString::to_string));
+        self.read_objects("source_anchor", &anchors, &anchors, &anchors).await.map_err(unavailable)
     }
 }
 
@@ -104,14 +117,17 @@ impl TenantStore {
             (sql, true)
         } else {
             let sql = "SELECT m.group_oid, m.member_kind, m.member_oid AS member, g.source_anchor AS group_anchor, \
-                       COALESCE(mu.source_anchor, mg.source_anchor) AS member_anchor \
+                       COALESCE(mu.source_anchor, mg.source_anchor, mp.source_anchor) AS member_anchor \
                        FROM membership m JOIN tenant_group g ON g.oid = m.group_oid \
                        LEFT JOIN tenant_user mu \
                          ON m.member_kind = 'user' AND mu.oid = m.member_oid AND mu.deleted_at IS NULL \
                        LEFT JOIN tenant_group mg \
                          ON m.member_kind = 'group' AND mg.oid = m.member_oid AND mg.deleted_at IS NULL \
+                       LEFT JOIN tenant_plain mp \
+                         ON m.member_kind IN ('contact', 'device') AND mp.oid = m.member_oid AND mp.deleted_at IS NULL \
                        WHERE (m.group_oid, m.member_kind, m.member_oid) > ($1, $2, $3) AND g.deleted_at IS NULL \
-                       AND g.source_anchor IS NOT NULL AND COALESCE(mu.source_anchor, mg.source_anchor) IS NOT NULL \
+                       AND g.source_anchor IS NOT NULL \
+                       AND COALESCE(mu.source_anchor, mg.source_anchor, mp.source_anchor) IS NOT NULL \
                        ORDER BY m.group_oid, m.member_kind, m.member_oid LIMIT $4";
             (sql, false)
         };
@@ -151,11 +167,13 @@ impl TenantStore {
             match row.kind.as_str() {
                 "user" => oids.entry("user").or_default().push(row.id.clone()),
                 "group" | "member" => oids.entry("group").or_default().push(row.id.clone()),
+                "contact" | "device" => oids.entry("plain").or_default().push(row.id.clone()),
                 _ => {}
             }
             match row.member.as_deref().and_then(|member| member.split_once(':')) {
                 Some(("user", oid)) => oids.entry("user").or_default().push(oid.to_owned()),
                 Some(("group", oid)) => oids.entry("group").or_default().push(oid.to_owned()),
+                Some(("contact" | "device", oid)) => oids.entry("plain").or_default().push(oid.to_owned()),
                 _ => {}
             }
         }
@@ -174,6 +192,7 @@ impl TenantStore {
         column: &'static str,
         user_keys: &[Vec<Cell>],
         group_keys: &[Vec<Cell>],
+        plain_keys: &[Vec<Cell>],
     ) -> Result<Vec<ShadowObject>, StoreError> {
         let mut conn = self.db.reader("reading objects back").await?;
         let head = format!(
@@ -185,6 +204,9 @@ impl TenantStore {
         let head = format!("SELECT {GROUP_COLUMNS} FROM tenant_group g WHERE g.deleted_at IS NULL AND g.{column}");
         let rows = where_in(&mut conn, &head, "", group_keys, "reading groups back").await?;
         found.extend(groups(&rows)?);
+        let head = format!("SELECT {PLAIN_COLUMNS} FROM tenant_plain p WHERE p.deleted_at IS NULL AND p.{column}");
+        let rows = where_in(&mut conn, &head, "", plain_keys, "reading contacts and devices back").await?;
+        found.extend(plains(&rows)?);
         Ok(found)
     }
 }
@@ -228,7 +250,7 @@ impl FeedRow {
     /// `None` for a link of which one end has no source anchor.
     fn into_change(self, anchors: &HashMap<String, SourceAnchor>) -> Result<Option<Change>, StoreError> {
         let what = match self.kind.as_str() {
-            "user" | "group" => ChangedThing::Object {
+            "user" | "group" | "contact" | "device" => ChangedThing::Object {
                 oid: object_id(&self.kind, &self.id)?,
                 source_anchor: anchors.get(&self.id).cloned(),
             },
@@ -260,6 +282,7 @@ async fn add_anchors(
     oids.dedup();
     let head = match kind {
         "user" => "SELECT oid, source_anchor FROM tenant_user WHERE source_anchor IS NOT NULL AND oid",
+        "plain" => "SELECT oid, source_anchor FROM tenant_plain WHERE oid",
         _ => "SELECT oid, source_anchor FROM tenant_group WHERE source_anchor IS NOT NULL AND oid",
     };
     for row in &where_in(conn, head, "", &keys(oids), "reading source anchors").await? {
@@ -305,4 +328,18 @@ fn groups(rows: &Rows) -> Result<Vec<ShadowObject>, StoreError> {
     };
     let groups = rows.iter().map(|row| read_group(&row)).collect::<Result<Vec<_>, _>>()?;
     Ok(groups.into_iter().filter_map(shadow).collect())
+}
+
+fn plains(rows: &Rows) -> Result<Vec<ShadowObject>, StoreError> {
+    let shadow = |plain: PlainRecord| {
+        ShadowObject::Plain(PlainShadow {
+            oid: plain.id(),
+            source_anchor: plain.source_anchor,
+            anchor_connector: plain.anchor_connector,
+            display_name: plain.display_name,
+            mail: plain.on_premises_mail,
+            attributes: plain.attributes,
+        })
+    };
+    rows.iter().map(|row| read_plain(&row).map(shadow)).collect()
 }

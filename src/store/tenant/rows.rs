@@ -12,12 +12,12 @@ use super::super::error::StoreError;
 use super::super::rows::Columns;
 use super::sql::{Cell, unreadable};
 use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp, fold};
-use crate::tenant::record::{GroupRecord, UserRecord};
-use crate::tenant::{CredentialLink, Domain, PinMark, Verification};
+use crate::tenant::record::{GroupRecord, PlainRecord, UserRecord};
+use crate::tenant::{CredentialLink, Domain, PinMark, PlainKind, Verification};
 
 pub(super) const USER_COLUMNS: &str = "u.oid, u.source_anchor, u.anchor_connector, u.upn, u.on_premises_upn, \
      u.upn_connector, u.display_name, u.given_name, u.surname, u.on_premises_mail, u.mail, u.sam, u.attributes, \
-     u.account_enabled, u.cloud_mastered, u.security_stamp, u.created_at, u.updated_at, u.deleted_at";
+     u.account_enabled, u.cloud_mastered, u.privileged, u.security_stamp, u.created_at, u.updated_at, u.deleted_at";
 pub(super) const CREDENTIAL_COLUMNS: &str =
     "cs.connector AS cs_connector, cs.anchor AS cs_anchor, cs.eligible AS cs_eligible";
 pub(super) const GROUP_COLUMNS: &str = "g.oid, g.source_anchor, g.anchor_connector, g.display_name, \
@@ -102,6 +102,7 @@ pub(super) fn read_user(row: &impl Columns) -> Result<UserRecord, StoreError> {
         attributes: attributes(TABLE, row)?,
         account_enabled: number(row, "account_enabled") == 1,
         cloud_mastered: number(row, "cloud_mastered") == 1,
+        privileged: number(row, "privileged") == 1,
         security_stamp: required(row, "security_stamp"),
         credential: read_credential(row)?,
         created_at: time(row, "created_at"),
@@ -113,9 +114,11 @@ pub(super) fn read_user(row: &impl Columns) -> Result<UserRecord, StoreError> {
 
 pub(super) const USER_INTO: &str = "tenant_user (oid, source_anchor, anchor_connector, upn, upn_folded, domain, \
      on_premises_upn, on_premises_suffix, upn_connector, display_name, given_name, surname, on_premises_mail, mail, \
-     sam, attributes, account_enabled, cloud_mastered, security_stamp, created_at, updated_at, deleted_at)";
-/// A user's oid, source anchor, connector and creation never change.
-pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET upn = excluded.upn, \
+     sam, attributes, account_enabled, cloud_mastered, privileged, security_stamp, created_at, updated_at, deleted_at)";
+/// A user's oid and creation never change; anchor and connector do when a directory takes a user of the cloud over.
+pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anchor = excluded.source_anchor, \
+     anchor_connector = excluded.anchor_connector, cloud_mastered = excluded.cloud_mastered, \
+     privileged = excluded.privileged, upn = excluded.upn, \
      upn_folded = excluded.upn_folded, domain = excluded.domain, on_premises_upn = excluded.on_premises_upn, \
      on_premises_suffix = excluded.on_premises_suffix, upn_connector = excluded.upn_connector, \
      display_name = excluded.display_name, given_name = excluded.given_name, surname = excluded.surname, \
@@ -143,6 +146,7 @@ pub(super) fn user_cells(user: &UserRecord) -> Vec<Cell> {
         Value::Object(user.attributes.clone()).to_string().into(),
         user.account_enabled.into(),
         user.cloud_mastered.into(),
+        user.privileged.into(),
         user.security_stamp.clone().into(),
         user.created_at.millis().into(),
         user.updated_at.millis().into(),
@@ -179,7 +183,9 @@ pub(super) fn read_group(row: &impl Columns) -> Result<GroupRecord, StoreError> 
 pub(super) const GROUP_INTO: &str = "tenant_group (oid, source_anchor, anchor_connector, display_name, \
      on_premises_mail, mail, sid, attributes, cloud_mastered, created_at, updated_at, deleted_at, member_count)";
 /// The counter of members belongs to the links.
-pub(super) const GROUP_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET display_name = excluded.display_name, \
+pub(super) const GROUP_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anchor = excluded.source_anchor, \
+     anchor_connector = excluded.anchor_connector, cloud_mastered = excluded.cloud_mastered, \
+     display_name = excluded.display_name, \
      on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, sid = excluded.sid, \
      attributes = excluded.attributes, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
 
@@ -198,6 +204,51 @@ pub(super) fn group_cells(group: &GroupRecord) -> Vec<Cell> {
         group.updated_at.millis().into(),
         group.deleted_at.map(Timestamp::millis).into(),
         0_i64.into(),
+    ]
+}
+
+pub(super) const PLAIN_COLUMNS: &str = "p.oid, p.kind, p.source_anchor, p.anchor_connector, p.display_name, \
+     p.on_premises_mail, p.mail, p.attributes, p.created_at, p.updated_at, p.deleted_at";
+
+/// A contact or device of a row with [`PLAIN_COLUMNS`]; quarantined values come apart.
+pub(super) fn read_plain(row: &impl Columns) -> Result<PlainRecord, StoreError> {
+    const TABLE: &str = "tenant_plain";
+    let kind = required(row, "kind");
+    Ok(PlainRecord {
+        kind: PlainKind::from_stored(&kind).ok_or_else(|| unreadable(TABLE, "kind", format!("`{kind}`")))?,
+        oid: parse(TABLE, "oid", &required(row, "oid"))?,
+        source_anchor: SourceAnchor::from_stored(required(row, "source_anchor")),
+        anchor_connector: parse(TABLE, "anchor_connector", &required(row, "anchor_connector"))?,
+        display_name: text(row, "display_name"),
+        on_premises_mail: text(row, "on_premises_mail"),
+        mail: text(row, "mail"),
+        attributes: attributes(TABLE, row)?,
+        created_at: time(row, "created_at"),
+        updated_at: time(row, "updated_at"),
+        deleted_at: optional_time(row, "deleted_at"),
+        quarantined: BTreeMap::new(),
+    })
+}
+
+pub(super) const PLAIN_INTO: &str = "tenant_plain (oid, kind, source_anchor, anchor_connector, display_name, \
+     on_premises_mail, mail, attributes, created_at, updated_at, deleted_at)";
+pub(super) const PLAIN_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET display_name = excluded.display_name, \
+     on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, attributes = excluded.attributes, \
+     updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+
+pub(super) fn plain_cells(plain: &PlainRecord) -> Vec<Cell> {
+    vec![
+        plain.oid.to_string().into(),
+        plain.kind.as_str().into(),
+        plain.source_anchor.to_string().into(),
+        plain.anchor_connector.to_string().into(),
+        plain.display_name.clone().into(),
+        plain.on_premises_mail.clone().into(),
+        plain.mail.clone().into(),
+        Value::Object(plain.attributes.clone()).to_string().into(),
+        plain.created_at.millis().into(),
+        plain.updated_at.millis().into(),
+        plain.deleted_at.map(Timestamp::millis).into(),
     ]
 }
 

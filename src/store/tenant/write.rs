@@ -4,14 +4,17 @@
 use std::time::Duration;
 
 use super::super::error::StoreError;
+use super::super::statement::Statement;
 use super::feed::Feed;
-use super::rows::{GROUP_INTO, GROUP_UPSERT, USER_INTO, USER_UPSERT, group_cells, user_cells};
+use super::rows::{
+    GROUP_INTO, GROUP_UPSERT, PLAIN_INTO, PLAIN_UPSERT, USER_INTO, USER_UPSERT, group_cells, plain_cells, user_cells,
+};
 use super::sql::{Cell, insert, keys, where_in};
 use crate::identity::{CredentialSource, Timestamp};
 use crate::store::Connection;
-use crate::tenant::ObjectId;
 use crate::tenant::plan::{Plan, Written};
-use crate::tenant::record::{GroupRecord, Quarantined, UserRecord};
+use crate::tenant::read_back::ChangeOperation;
+use crate::tenant::record::{GroupRecord, PlainRecord, Quarantined, UserRecord};
 use crate::tenant::unique::UniqueKind;
 
 /// How long federation still matches a former UPN (design D9).
@@ -28,6 +31,8 @@ pub(super) async fn write_plan(
     insert(conn, USER_INTO, USER_UPSERT, rows, "writing users").await?;
     let rows: Vec<_> = plan.groups.iter().map(|group| group_cells(&group.after)).collect();
     insert(conn, GROUP_INTO, GROUP_UPSERT, rows, "writing groups").await?;
+    let rows: Vec<_> = plan.plains.iter().map(|plain| plain_cells(&plain.after)).collect();
+    insert(conn, PLAIN_INTO, PLAIN_UPSERT, rows, "writing contacts and devices").await?;
     write_unique_values(conn, plan).await?;
     write_quarantine(conn, plan).await?;
     write_sign_in_names(conn, &plan.users, alternate_login_id).await?;
@@ -36,13 +41,35 @@ pub(super) async fn write_plan(
     queue_fetches(conn, &plan.users, now).await?;
     write_former_upns(conn, &plan.users, now).await?;
     end_sessions(conn, &plan.users, now).await?;
+    count_objects(conn, plan).await?;
     for user in &plan.users {
         feed.note("user", user.after.oid.to_string(), None, user.operation);
     }
     for group in &plan.groups {
         feed.note("group", group.after.oid.to_string(), None, group.operation);
     }
+    for plain in &plan.plains {
+        feed.note(plain.after.kind.as_str(), plain.after.oid.to_string(), None, plain.operation);
+    }
     Ok(())
+}
+
+async fn count_objects(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
+    let operations = plan.users.iter().map(|user| user.operation);
+    let operations = operations.chain(plan.groups.iter().map(|group| group.operation));
+    let more: i64 = operations
+        .chain(plan.plains.iter().map(|plain| plain.operation))
+        .map(|operation| match operation {
+            ChangeOperation::Add | ChangeOperation::Restore => 1,
+            ChangeOperation::Delete => -1,
+            ChangeOperation::Update => 0,
+        })
+        .sum();
+    if more == 0 {
+        return Ok(());
+    }
+    let sql = "UPDATE counter SET value = value + $1 WHERE name = 'objects'";
+    conn.rows("counting objects", vec![Statement::new(sql, vec![more.into()])]).await.map(drop)
 }
 
 /// The values of one object that live in `unique_value`; credential sources have a table of their own.
@@ -63,15 +90,18 @@ async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), S
     let groups = plan.groups.iter().map(|group| {
         (group.after.id(), group.before.as_ref().map(held_by_group).unwrap_or_default(), held_by_group(&group.after))
     });
+    let held = |plain: &PlainRecord| -> Held { plain.held().into_iter().collect() };
+    let plains = plan
+        .plains
+        .iter()
+        .map(|plain| (plain.after.id(), plain.before.as_ref().map(held).unwrap_or_default(), held(&plain.after)));
     let (mut former, mut rows) = (Vec::new(), Vec::new());
-    for (id, before, after) in users.chain(groups).filter(|(_, before, after)| before != after) {
+    let objects = users.chain(groups).chain(plains);
+    for (id, before, after) in objects.filter(|(_, before, after)| before != after) {
         if !before.is_empty() {
             former.push(id.to_string());
         }
-        let owner = match id {
-            ObjectId::User(_) => "user",
-            ObjectId::Group(_) => "group",
-        };
+        let owner = id.type_word();
         rows.extend(
             after
                 .into_iter()
@@ -103,7 +133,10 @@ async fn write_quarantine(conn: &mut Connection, plan: &Plan) -> Result<(), Stor
     let groups = plan.groups.iter().map(|group| {
         (group.after.id(), group.before.as_ref().map(|before| &before.quarantined), &group.after.quarantined)
     });
-    for (id, before, after) in users.chain(groups) {
+    let plains = plan.plains.iter().map(|plain| {
+        (plain.after.id(), plain.before.as_ref().map(|before| &before.quarantined), &plain.after.quarantined)
+    });
+    for (id, before, after) in users.chain(groups).chain(plains) {
         if before == Some(after) || (before.is_none() && after.is_empty()) {
             continue;
         }

@@ -20,6 +20,8 @@ use crate::sync::metaverse::MvObject;
 /// Metaverse and tenant attribute names that the engine itself knows.
 pub mod names {
     pub const SOURCE_ANCHOR: &str = "sourceAnchor";
+    /// What a metaverse object stands for, such as `User` or `Contact`.
+    pub const SOURCE_OBJECT_TYPE: &str = "sourceObjectType";
     pub const UPN: &str = "userPrincipalName";
     pub const ACCOUNT_ENABLED: &str = "accountEnabled";
     /// Published with a user: the account that won `accountEnabled`, as connector and anchor (design D9).
@@ -30,6 +32,10 @@ pub mod names {
     /// The connectors that contributed these two; the tenant refuses others.
     pub const UPN_CONNECTOR: &str = "upnConnector";
     pub const ANCHOR_CONNECTOR: &str = "anchorConnector";
+    /// What the tenant tells of its objects: whether the cloud owns them, and by what they are known there.
+    pub const CLOUD_MASTERED: &str = "cloudMastered";
+    pub const CLOUD_ANCHOR: &str = "cloudAnchor";
+    pub const CLOUD_SOURCE_ANCHOR: &str = "cloudSourceAnchor";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]

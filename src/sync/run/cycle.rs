@@ -128,8 +128,10 @@ impl<'a> Cycle<'a> {
             // A directory that lost too much is looked at before anything is concluded from it.
             StepKind::DeltaSync | StepKind::FullSync if self.import_held => return Ok(Next::End),
             StepKind::DeltaSync | StepKind::FullSync => {
+                let other_rules = !self.same_rules().await?;
                 for target in self.targets(None) {
-                    if self.is_unknown(&*target).await? {
+                    // Other rules may make anchors that were migrated in the target.
+                    if other_rules || self.is_unknown(&*target).await? {
                         let confirmed = self.confirm(&*target).await?;
                         self.worsen(confirmed);
                     }

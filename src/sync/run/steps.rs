@@ -72,15 +72,21 @@ impl Cycle<'_> {
         Ok(outcome)
     }
 
+    /// Whether the last synchronisation went by the present rules.
+    pub(super) async fn same_rules(&self) -> Result<bool, RunError> {
+        let by = self.runner.store.mark(SYNCHRONISED_BY).await?;
+        Ok(by.is_none_or(|by| by == self.activation))
+    }
+
     /// Synchronises what is due, or everything. Other rules than those of the last synchronisation concern every object.
     pub(super) async fn synchronise(&mut self, everything: bool) -> Result<(), RunError> {
         let runner = self.runner;
-        let by = runner.store.mark(SYNCHRONISED_BY).await?;
-        let same_rules = by.is_none_or(|by| by == self.activation);
-        let (extent, kind) = match (everything, same_rules, by) {
-            (_, false, _) | (true, _, None) => (Extent::Full, StepKind::FullSync.code()),
-            (true, true, Some(_)) => (Extent::Repair, StepKind::FullSync.code()),
-            (false, true, _) => (Extent::Delta, StepKind::DeltaSync.code()),
+        let known = runner.store.mark(SYNCHRONISED_BY).await?.is_some();
+        let (extent, kind) = match (everything, self.same_rules().await?) {
+            (_, false) => (Extent::Full, StepKind::FullSync.code()),
+            (true, true) if !known => (Extent::Full, StepKind::FullSync.code()),
+            (true, true) => (Extent::Repair, StepKind::FullSync.code()),
+            (false, true) => (Extent::Delta, StepKind::DeltaSync.code()),
         };
         let started = self.begin("", kind);
         let mut tick = Tick { lease: &self.lease, step: kind, progress: Some(self.progress.clone()) };

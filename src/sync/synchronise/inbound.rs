@@ -10,7 +10,7 @@ use crate::sync::attribute::{Attribute, Attributes, Value};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{Contribution, MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
-use crate::sync::rule::{FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
+use crate::sync::rule::{FlowError, FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ObjectId, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -34,11 +34,14 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         ws.remove_mv(mv);
         return;
     }
+    // What a target says of an object: it adds, and keeps nothing alive.
+    let told = Read::of(&targets);
+    let contenders = strongest_first(contenders.into_iter().chain(self::contenders(rules, &object, &told)).collect());
     let mut board = Board::new(&object.attributes);
     for contender in &contenders {
         contender.contribute(rules, &mut board, |_| true);
     }
-    let members = sources.iter().map(|source| source.id).collect();
+    let members = sources.iter().chain(&targets).map(|member| member.id).collect();
     let (mut won, mut problems, raised) = board.conclude(&members);
     tell_credential_source(&contenders, &mut won);
     warn_about_upn(&won, &mut problems);
@@ -48,8 +51,15 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         .attributes
         .get(&anchor)
         .is_some_and(|held| won.get(&anchor).is_some_and(|new| new.values != held.values));
+    // One whose anchor was migrated has the new one there already.
+    let known = |target: &SpaceObject, new: &[Value]| {
+        let told = target.view();
+        let told = told.as_ref().and_then(|told| told.get(&Attribute::from(names::CLOUD_SOURCE_ANCHOR)));
+        told.is_some_and(|told| told == new)
+    };
+    let migrated = won.get(&anchor).is_some_and(|new| targets.iter().any(|target| known(target, &new.values)));
     let won = Arc::new(won);
-    let frozen = changed && {
+    let frozen = changed && !migrated && {
         let next = MvObject { attributes: won.clone(), ..object };
         targets.iter().any(|target| outbound::is_bound(ws, rules, &next, target))
     };
@@ -84,6 +94,27 @@ pub fn keys(ws: &Workspace, rules: &RuleSet, mv: MvId) -> BTreeSet<JoinKey> {
     rules.metaverse_keys(&MvObject { attributes: Arc::new(won), ..object })
 }
 
+/// The source anchor that the rules make of the members of a metaverse object, whatever it holds.
+pub fn anchor_of(rules: &RuleSet, object: &MvObject, members: &[SpaceObject]) -> Result<Option<Value>, FlowError> {
+    let is_target = |member: &SpaceObject| rules.capabilities(&member.connector).is_some_and(|c| c.exports);
+    let sources: Vec<SpaceObject> = members.iter().filter(|member| !is_target(member)).cloned().collect();
+    let read = Read::of(&sources);
+    let anchor = Attribute::from(names::SOURCE_ANCHOR);
+    for contender in contenders(rules, object, &read) {
+        let Some(imported) = contender.source.shown.as_deref() else { continue };
+        let rdn = &contender.source.rdn;
+        let source = Source::Space { attributes: contender.attributes, imported, rdn, disabled: &[] };
+        for flow in contender.rule.flows.iter().filter(|flow| flow.target == anchor) {
+            match rules.evaluate(flow, &contender.source.connector, source)? {
+                Yield::Values(values) => return Ok(values.into_iter().next()),
+                Yield::AuthoritativeNull => return Ok(None),
+                Yield::Null | Yield::Ignore => {}
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Source objects with what rules read of them.
 pub struct Read<'a>(Vec<(&'a SpaceObject, Cow<'a, Attributes>)>);
 
@@ -102,6 +133,10 @@ pub fn contenders<'a>(rules: &'a RuleSet, object: &MvObject, read: &'a Read<'_>)
         let of_type = in_scope.filter(|rule| rule.is_of_type(&object.object_type));
         contenders.extend(of_type.map(|rule| Contender { rule, rank, source, attributes }));
     }
+    strongest_first(contenders)
+}
+
+fn strongest_first(mut contenders: Vec<Contender<'_>>) -> Vec<Contender<'_>> {
     contenders.sort_by_key(|contender| (contender.rule.precedence, contender.rank, contender.source.id));
     contenders
 }

@@ -11,6 +11,8 @@ mod outbound;
 mod review;
 mod writeback;
 
+pub use inbound::anchor_of;
+
 use std::collections::BTreeSet;
 
 use links::PairFacts;

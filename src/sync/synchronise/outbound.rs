@@ -155,8 +155,6 @@ fn label(object: &MvObject) -> String {
 #[derive(Default)]
 pub(super) struct Wanted {
     pub values: Attributes,
-    /// What the rules in scope speak of, whether they have a value or not.
-    pub spoken: BTreeSet<Attribute>,
     /// For an object that is added now, and never again.
     once: Attributes,
     /// To be left as they are.
@@ -177,9 +175,6 @@ pub(super) fn desired(
     for rule in rules.outbound(connector, object).filter(|rule| rule.space_type == space_type) {
         for flow in &rule.flows {
             let target = &flow.target;
-            if !flow.apply_once && !matches!(flow.kind, FlowKind::Reference { .. }) {
-                wanted.spoken.insert(target.clone());
-            }
             let values = if flow.apply_once { &mut wanted.once } else { &mut wanted.values };
             let decided = flow.merge == Merge::Update && values.contains_key(target);
             if matches!(flow.kind, FlowKind::Reference { .. }) || blocked.contains(target) || decided {
@@ -205,7 +200,7 @@ pub(super) fn desired(
     if let Some(capabilities) = rules.capabilities(connector) {
         publish(object, &capabilities.identity, &mut wanted.values);
     }
-    let Wanted { values, once, ignored, merged, .. } = &mut wanted;
+    let Wanted { values, once, ignored, merged } = &mut wanted;
     merged.retain(|target, _| !blocked.contains(target));
     ignored.retain(|target| !values.contains_key(target) && !blocked.contains(target));
     once.retain(|target, _| !values.contains_key(target));
@@ -217,6 +212,8 @@ pub(super) fn desired(
 /// Who said it, told to targets that identify objects by it: the tenant refuses contributions of connectors that are not
 /// registered for the domain (design D9).
 fn publish(object: &MvObject, identity: &[Attribute], wanted: &mut Attributes) {
+    // Only whoever signs in has a credential.
+    let signs_in = wanted.contains_key(&Attribute::from(names::ACCOUNT_ENABLED));
     let by = |name: &str| object.attributes.get(&Attribute::from(name));
     let mut tell = |name: &str, value: String| {
         let name = Attribute::from(name);
@@ -230,7 +227,7 @@ fn publish(object: &MvObject, identity: &[Attribute], wanted: &mut Attributes) {
     if let Some(anchor) = by(names::SOURCE_ANCHOR) {
         tell(names::ANCHOR_CONNECTOR, anchor.connector.to_string());
     }
-    if let Some(enabled) = by(names::ACCOUNT_ENABLED)
+    if let Some(enabled) = by(names::ACCOUNT_ENABLED).filter(|_| signs_in)
         && let Some(anchor) = &enabled.anchor
     {
         tell(names::CREDENTIAL_CONNECTOR, enabled.connector.to_string());

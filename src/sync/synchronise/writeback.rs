@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::outbound::{desired, differences, in_flight};
+use crate::sync::attribute::Attribute;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::Problem;
-use crate::sync::rule::RuleSet;
+use crate::sync::rule::{Flow, FlowKind, RuleSet};
 use crate::sync::space::{ExportKind, ObjectKind, PendingExport, PendingImport, SpaceObject};
 use crate::sync::workspace::Workspace;
 
@@ -36,8 +37,8 @@ fn write_back(ws: &mut Workspace, rules: &RuleSet, member: SpaceObject, object: 
     let Some(held) = member.effective() else { return };
     let changes = match desired(rules, &member.connector, &member.object_type, object) {
         Ok(wanted) => {
-            let spoken: BTreeSet<_> = wanted.spoken.clone();
-            differences(rules, &member.connector, held, wanted, spoken.iter())
+            let spoken = spoken(rules, &member, object);
+            differences(rules, &member.connector, held, wanted, spoken.into_iter())
         }
         // No other attribute of the object is exported either: what is doubtful is left alone.
         Err(error) => {
@@ -54,4 +55,11 @@ fn write_back(ws: &mut Workspace, rules: &RuleSet, member: SpaceObject, object: 
         Some(staged) if staged.changes == changes => {}
         _ => ws.stage(PendingExport::staged(member.id, member.connector, ExportKind::Update, changes)),
     }
+}
+
+/// What the rules in scope speak of, whether they have a value or not.
+fn spoken<'r>(rules: &'r RuleSet, member: &'r SpaceObject, object: &'r MvObject) -> BTreeSet<&'r Attribute> {
+    let in_scope = rules.outbound(&member.connector, object).filter(|rule| rule.space_type == member.object_type);
+    let lasting = |flow: &&Flow| !flow.apply_once && !matches!(flow.kind, FlowKind::Reference { .. });
+    in_scope.flat_map(|rule| &rule.flows).filter(lasting).map(|flow| &flow.target).collect()
 }

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::OperationError;
 use crate::identity::{AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, Timestamp};
 use crate::store::StoreError;
-use crate::store::tenant::{DomainError, TenantStore};
+use crate::store::tenant::{CloudError, DomainError, TenantStore};
 use crate::tenant::verification::DnsTxt;
 use crate::tenant::{Domain, PinMark, Verification};
 
 /// The service behind `domain.*` and `user.*`.
 pub struct Tenant {
     pub store: TenantStore,
+    /// From this share of the object quota on, in percent, there is a warning.
+    pub quota_warning: u8,
     pub dns: Arc<dyn DnsTxt>,
 }
 
@@ -73,6 +75,16 @@ pub(super) fn domain_error(error: DomainError) -> OperationError {
         | DomainError::Changed { .. }
         | DomainError::NotVerified(_)
         | DomainError::NoPartner(_)) => OperationError::refused(refused.to_string()),
+    }
+}
+
+pub(super) fn cloud_error(error: CloudError) -> OperationError {
+    match error {
+        unknown @ CloudError::Unknown(_) => OperationError::not_found(unknown.to_string()),
+        CloudError::Store(error) => store_error(error),
+        refused @ (CloudError::Refused(_) | CloudError::MasteredOnPremises(..)) => {
+            OperationError::refused(refused.to_string())
+        }
     }
 }
 

@@ -10,7 +10,11 @@ use landbridge::store::tenant::{NewVerification, TenantOptions, TenantStore};
 use landbridge::store::{Database, DatabaseUrl, Room, lease};
 use landbridge::sync::Connector;
 use landbridge::sync::attribute::{Attributes, Value};
+use landbridge::sync::connector::{
+    ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest, LinkTarget, ReadBack,
+};
 use landbridge::sync::lease::EngineLease;
+use landbridge::sync::space::ObjectId;
 
 use super::conformance::{self, Target};
 use crate::support::postgres::Postgres;
@@ -88,4 +92,102 @@ async fn the_tenant_directory_conforms_on_sqlite() {
 async fn the_tenant_directory_conforms_on_postgresql() {
     let url = DatabaseUrl::Postgres { url: Postgres::start().fresh_database() };
     conformance::target(&Peer::open(&url).await).await;
+}
+
+/// Contacts and devices beside people: added, changed, members of a group, deleted, each with its own type.
+async fn contacts_and_devices(url: &DatabaseUrl) {
+    let peer = Peer::open(url).await;
+    let connector = peer.connector();
+    let attributes = |key: &str, mail: Option<&str>| {
+        let mut attributes = Attributes::new();
+        let mut put = |name: &str, value: &str| attributes.insert(name.into(), vec![Value::text(value)]);
+        put("sourceAnchor", key);
+        put("anchorConnector", "corp");
+        put("displayName", key);
+        put("company", "Engines");
+        if let Some(mail) = mail {
+            put("mail", mail);
+        }
+        attributes
+    };
+    let change = |object_type: &str, key: &str, operation: ExportOperation| ExportChange {
+        object: ObjectId(1),
+        object_type: object_type.to_owned(),
+        identity: attributes(key, None),
+        operation,
+    };
+    let add = |object_type: &str, key: &str, mail: Option<&str>| {
+        change(object_type, key, ExportOperation::Add { attributes: attributes(key, mail) })
+    };
+    let accepted = |result: &ExportResult| match result {
+        ExportResult::Accepted { anchor, warning } => (anchor.clone().expect("an oid"), warning.clone()),
+        refused => panic!("{refused:?}"),
+    };
+    let batch = vec![
+        add("contact", "c1", Some("ada@elsewhere.example")),
+        add("device", "d1", None),
+        add("group", "g1", Some("team@verified.example")),
+        add("contact", "c2", Some("team@verified.example")),
+    ];
+    let results = connector.export(batch).await.expect("answers");
+    let told: Vec<(String, Option<String>)> = results.iter().map(accepted).collect();
+    let [contact, device, group, second] = [0, 1, 2, 3].map(|index| told[index].0.clone());
+    let duplicate = |index: &usize| told[*index].1.as_ref().is_some_and(|text| text.contains("team@verified.example"));
+    assert_eq!([2, 3].iter().filter(|index| duplicate(index)).count(), 1, "one address, one holder: {told:?}");
+    let links = ExportOperation::Links {
+        anchor: group.clone(),
+        attribute: "member".into(),
+        add: ["c1", "d1"]
+            .map(|key| LinkTarget { object_type: "contact".into(), anchor: String::new(), key: key.into() })
+            .to_vec(),
+        remove: Vec::new(),
+    };
+    accepted(&connector.export(vec![change("group", "g1", links)]).await.expect("answers")[0]);
+
+    let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: Default::default() };
+    let mut stream = connector.import(request).await.expect("a stream");
+    let (mut told, mut links, mut since) = (BTreeMap::new(), BTreeSet::new(), None);
+    while let Some(page) = stream.next_page().await.expect("a page") {
+        told.extend(page.objects.into_iter().map(|object| (object.anchor.clone(), object)));
+        links.extend(page.links.into_iter().map(|link| (link.owner, link.target)));
+        since = page.watermark.or(since);
+    }
+    let types: Vec<&str> =
+        [&contact, &device, &group, &second].map(|anchor| told[anchor].object_type.as_str()).to_vec();
+    assert_eq!(types, ["contact", "device", "group", "contact"]);
+    assert_eq!(told[&contact].attributes[&"company".into()], [Value::text("Engines")]);
+    assert_eq!(links.len(), 2, "{links:?}");
+
+    let ask =
+        |object_type: &str, value: &str| ReadBack::ByAddKey { object_type: object_type.into(), value: value.into() };
+    let found = connector.read_back(vec![ask("contact", "c1"), ask("device", "c1"), ask("device", "d1")]).await;
+    let found: Vec<Option<String>> = found.expect("answers").into_iter().map(|o| o.map(|o| o.anchor)).collect();
+    assert_eq!(found, [Some(contact.clone()), None, Some(device.clone())]);
+
+    let wrong = connector.export(vec![add("device", "c1", None)]).await.expect("answers");
+    assert!(matches!(&wrong[0], ExportResult::Refused { code, .. } if code == "ObjectTypeMismatch"), "{wrong:?}");
+    let changes = Attributes::from([("company".into(), vec![])]);
+    let batch = vec![
+        change("contact", "c1", ExportOperation::Update { anchor: contact.clone(), changes }),
+        change("device", "d1", ExportOperation::Delete { anchor: device.clone() }),
+    ];
+    connector.export(batch).await.expect("answers").iter().for_each(|result| drop(accepted(result)));
+    let mode = ImportMode::Delta { since: since.expect("a watermark") };
+    let request = ImportRequest { mode, bases: Vec::new(), wanted: Default::default() };
+    let mut stream = connector.import(request).await.expect("a stream");
+    let (mut changed, mut deleted) = (BTreeMap::new(), Vec::new());
+    while let Some(page) = stream.next_page().await.expect("a page") {
+        changed.extend(page.objects.into_iter().map(|object| (object.anchor.clone(), object)));
+        deleted.extend(page.deleted);
+    }
+    assert_eq!(deleted, [device]);
+    assert_eq!(changed[&contact].attributes.get(&"company".into()), None);
+    assert_eq!(changed[&contact].attributes[&"cloudAnchor".into()], [Value::text(format!("Contact_{contact}"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tenant_directory_holds_contacts_and_devices() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    contacts_and_devices(&DatabaseUrl::Sqlite { directory: dir.path().to_owned() }).await;
+    contacts_and_devices(&DatabaseUrl::Postgres { url: Postgres::start().fresh_database() }).await;
 }

@@ -8,7 +8,7 @@ use landbridge::identity::{
     ConnectorName, CredentialSource, LeaseEpoch, NodeId, SettableClock, SourceAnchor, Timestamp,
 };
 use landbridge::store::tenant::{NewVerification, TenantOptions, TenantStore};
-use landbridge::store::{Database, DatabaseUrl, Room, lease};
+use landbridge::store::{AuditLog, Database, DatabaseUrl, Room, lease};
 use landbridge::tenant::{
     Accepted, Action, CredentialLink, Edit, ErrorCode, ExportChange, ExportResult, GroupPatch, ObjectId, ObjectKey,
     TenantExport, UserPatch,
@@ -43,7 +43,8 @@ pub async fn on_postgres() -> Tenant {
 async fn on(url: DatabaseUrl, kept: Kept) -> Tenant {
     let db = Database::open(&url, Room::Gateway).await.expect("a fresh store opens");
     let clock = Arc::new(SettableClock::at(NOW));
-    let store = TenantStore::new(db.clone(), clock, TenantOptions { alternate_login_id: true });
+    let store =
+        TenantStore::new(db.clone(), clock, TenantOptions { alternate_login_id: true, ..TenantOptions::default() });
     store.initialise("tenant.example".parse().expect("a domain")).await.expect("an initial domain");
     let node: NodeId = "node-1".parse().expect("a node");
     let lease = lease::acquire(&db, &node, Duration::from_secs(60)).await.expect("a database").expect("a free lease");
@@ -64,6 +65,13 @@ async fn on(url: DatabaseUrl, kept: Kept) -> Tenant {
 }
 
 impl Tenant {
+    /// The same directory under other options, with an audit log.
+    pub fn with(self, options: TenantOptions) -> Self {
+        let clock = Arc::new(SettableClock::at(NOW));
+        let audit = AuditLog::new(self.db.clone(), "node-1".parse().expect("a node"), clock.clone());
+        Self { store: TenantStore::new(self.db.clone(), clock, options).audited(audit), ..self }
+    }
+
     pub async fn export(&self, changes: impl IntoIterator<Item = ExportChange>) -> Vec<ExportResult> {
         self.store.apply_batch(self.epoch, changes.into_iter().collect()).await.expect("a batch is applied")
     }

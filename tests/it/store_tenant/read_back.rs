@@ -19,6 +19,7 @@ fn anchors(objects: &[ShadowObject]) -> Vec<String> {
     let anchor = |object: &ShadowObject| match object {
         ShadowObject::User(user) => user.source_anchor.to_string(),
         ShadowObject::Group(group) => group.source_anchor.to_string(),
+        ShadowObject::Plain(plain) => plain.source_anchor.to_string(),
     };
     objects.iter().map(anchor).collect()
 }

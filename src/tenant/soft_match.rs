@@ -1,0 +1,179 @@
+//! Matching of what a directory shows for the first time to objects that were made in the cloud (reference, section 8.2).
+//!
+//! A hard match finds an object that holds the same source anchor; a soft match one without anchor, by mail or name. Both
+//! hand the object over to the directory, with everything that signs in as it, so that a match never touches a privileged
+//! object, and a soft match is off until an operator wants it: whoever may write a mail address on premises could take any
+//! such object over.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalogue::{ErrorCode, ExportError};
+use super::domain::{DomainRules, Suffix};
+use super::export::{Action, Edit, ExportChange, ObjectId};
+use super::matching::Record;
+use super::read_set::{Needs, ReadSet};
+use super::record::fold_mail;
+use super::unique::UniqueKind;
+use crate::identity::{ConnectorName, DomainName, SignInName};
+
+/// What may be taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatchPolicy {
+    /// By mail address, or by name.
+    pub soft: bool,
+    /// By source anchor.
+    pub hard: bool,
+}
+
+impl Default for MatchPolicy {
+    fn default() -> Self {
+        Self { soft: false, hard: true }
+    }
+}
+
+/// How an object was found that the cloud had made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MatchKind {
+    SourceAnchor,
+    Mail,
+    Name,
+}
+
+impl MatchKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SourceAnchor => "source anchor",
+            Self::Mail => "mail address",
+            Self::Name => "user principal name",
+        }
+    }
+}
+
+/// An object that an add takes over.
+#[derive(Clone, Debug)]
+pub struct Match {
+    pub kind: MatchKind,
+    pub record: Record,
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> ExportError {
+    ExportError { code, message: message.into() }
+}
+
+/// Whether an object may be handed over by its source anchor.
+pub fn hard_match(record: &Record, policy: MatchPolicy) -> Result<MatchKind, ExportError> {
+    if record.is_privileged() {
+        return Err(privileged(record));
+    }
+    if policy.hard {
+        return Ok(MatchKind::SourceAnchor);
+    }
+    let message = format!("{} has this source anchor and was made in the cloud; taking over is blocked", record.id());
+    Err(refuse(ErrorCode::InvalidHardMatch, message))
+}
+
+fn privileged(record: &Record) -> ExportError {
+    let message = format!("{} is privileged and mastered in the cloud: nothing takes it over", record.id());
+    refuse(ErrorCode::ExistingAdminRoleConflict, message)
+}
+
+/// What a change finds that no source anchor finds.
+#[derive(Debug)]
+pub enum Found {
+    Nothing,
+    Object(Box<Match>),
+    Refused(ExportError),
+    /// The holders of these values have to be read first.
+    Unknown(Needs),
+}
+
+/// Looks for an object without anchor that a new object of a connector stands for: by mail address first, then by name.
+pub fn soft_match(change: &ExportChange, read: &ReadSet) -> Found {
+    let wanted = match &change.action {
+        Action::PutUser(patch) => {
+            let mail = set(&patch.mail).map(|mail| (MatchKind::Mail, UniqueKind::Mail, mail.clone(), fold_mail(mail)));
+            let name = set(&patch.on_premises_upn).and_then(|name| {
+                let folded = name.parse::<crate::identity::Upn>().ok()?.folded();
+                Some((MatchKind::Name, UniqueKind::Upn, name.clone(), folded))
+            });
+            mail.into_iter().chain(name).collect::<Vec<_>>()
+        }
+        Action::PutGroup(patch) => {
+            let mail = set(&patch.mail).map(|mail| (MatchKind::Mail, UniqueKind::Mail, mail.clone(), fold_mail(mail)));
+            mail.into_iter().collect()
+        }
+        Action::DeleteUser | Action::DeleteGroup | Action::PutPlain(..) | Action::DeletePlain(_) => Vec::new(),
+    };
+    let mut needs = Needs::default();
+    for (_, kind, _, folded) in &wanted {
+        match read.holders(*kind).holder(folded) {
+            None => needs.holders.push((*kind, folded.clone())),
+            Some(Some(holder)) if read.record(holder).is_none() => needs.records.push(holder),
+            Some(_) => {}
+        }
+    }
+    if !needs.is_empty() {
+        return Found::Unknown(needs);
+    }
+    for (by, kind, text, folded) in wanted {
+        let Some(record) = read.holders(kind).holder(&folded).flatten().and_then(|holder| read.record(holder)) else {
+            continue;
+        };
+        // What a directory owns is a duplicate, to be quarantined.
+        if record.is_cloud_mastered() {
+            return match admit(change, &record, by, &text, read) {
+                Ok(()) => Found::Object(Box::new(Match { kind: by, record })),
+                Err(error) => Found::Refused(error),
+            };
+        }
+    }
+    Found::Nothing
+}
+
+fn set(edit: &Edit<String>) -> Option<&String> {
+    match edit {
+        Edit::Set(value) => Some(value),
+        Edit::Keep | Edit::Clear => None,
+    }
+}
+
+fn admit(
+    change: &ExportChange,
+    record: &Record,
+    by: MatchKind,
+    value: &str,
+    read: &ReadSet,
+) -> Result<(), ExportError> {
+    let held = format!("{} was made in the cloud and holds the {} `{value}`", record.id(), by.as_str());
+    match (&change.action, record.id()) {
+        (Action::PutUser(_) | Action::DeleteUser, ObjectId::User(_))
+        | (Action::PutGroup(_) | Action::DeleteGroup, ObjectId::Group(_)) => {}
+        _ => return Err(refuse(ErrorCode::ObjectTypeMismatch, format!("{held}; it is of another type"))),
+    }
+    if record.is_privileged() {
+        return Err(privileged(record));
+    }
+    if record.source_anchor().is_some() {
+        return Err(refuse(ErrorCode::InvalidSoftMatch, format!("{held}; it has another source anchor")));
+    }
+    if !read.policy.soft {
+        return Err(refuse(ErrorCode::InvalidSoftMatch, format!("{held}; soft match is blocked")));
+    }
+    if !speaks_for(value, &change.anchor_connector, &read.rules) {
+        let message = format!("{held}; connector {} may not speak for its domain", change.anchor_connector);
+        return Err(refuse(ErrorCode::InvalidSoftMatch, message));
+    }
+    Ok(())
+}
+
+/// A connector takes over only what lies in a domain that it may speak for (design D9).
+fn speaks_for(value: &str, connector: &ConnectorName, rules: &DomainRules) -> bool {
+    let domain = match value.parse::<SignInName>() {
+        Ok(SignInName::Address { .. }) => {
+            value.rsplit_once('@').and_then(|(_, domain)| domain.parse::<DomainName>().ok())
+        }
+        Ok(SignInName::DownLevel { .. }) | Err(_) => None,
+    };
+    domain.is_some_and(|domain| domain != *rules.initial() && rules.suffix(&domain, connector) == Suffix::Usable)
+}

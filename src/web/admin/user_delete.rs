@@ -1,0 +1,39 @@
+//! `user.delete`: deletes a user of the cloud; softly, as every delete (design D22).
+
+use serde::{Deserialize, Serialize};
+
+use super::tenant::{Tenant, cloud_error};
+use super::{AdminSession, Operation, OperationError, Right};
+use crate::identity::UserId;
+
+pub struct UserDelete;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// A sign-in name, or an `oid`.
+    pub user: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Response {
+    pub oid: UserId,
+}
+
+impl Operation for UserDelete {
+    const NAME: &'static str = "user.delete";
+    const RIGHT: Right = Right::ManageTenant;
+    const CHANGES: bool = true;
+    type Request = Request;
+    type Response = Response;
+    type Gateway = Tenant;
+
+    fn subject(request: &Request) -> Option<String> {
+        Some(request.user.clone())
+    }
+
+    async fn run(tenant: &Tenant, _: &AdminSession, request: Request) -> Result<Response, OperationError> {
+        let oid = tenant.store.delete_cloud_user(&request.user).await.map_err(cloud_error)?;
+        Ok(Response { oid })
+    }
+}
