@@ -119,8 +119,8 @@ mod tests {
         };
         let changes = [change(ModificationKind::Replace, &["A", "B"]), change(ModificationKind::Delete, &[])];
         let modify = request::modify(2, "dc=x", &changes);
-        let expected = b"\x30\x2b\x02\x01\x02\x66\x26\x04\x04dc=x\x30\x1e\
-            \x30\x0f\x0a\x01\x02\x30\x0a\x04\x02cn\x31\x06\x04\x01A\x04\x01B\
+        let expected = b"\x30\x2d\x02\x01\x02\x66\x28\x04\x04dc=x\x30\x20\
+            \x30\x11\x0a\x01\x02\x30\x0c\x04\x02cn\x31\x06\x04\x01A\x04\x01B\
             \x30\x0b\x0a\x01\x01\x30\x06\x04\x02cn\x31\x00";
         assert_eq!(modify[..], expected[..], "{modify:02x?}");
         let add = request::add(3, "dc=x", &[("dc".to_owned(), vec![b"x".to_vec()])]);

@@ -169,7 +169,7 @@ impl Builder {
              listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
              initial_domain = \"initial.test\"\n{}\n[store]\nurl = \"{store}\"\nkey_ring = \"key-ring\"\n{hardening}\n\
              [admin]\nsocket = \"admin.sock\"\nprincipals = [{{ name = \"tester\", uid = {}, role = \"owner\" }}]\n\n\
-             [sync]\nrules = \"{}\"\nscheduled = {}\n{}\n{}\n{}",
+             [sync]\nrules = \"{}\"\nscheduled = {}\n{}\n{}{}\n{}",
             cert.cert_file.display(),
             cert.key_file.display(),
             self.settle,
@@ -177,6 +177,7 @@ impl Builder {
             rules.display(),
             self.scheduled,
             self.sync,
+            unhurried,
             self.sections,
             self.connectors,
         );
