@@ -8,12 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::store::DatabaseUrl;
 use landbridge::sync::guard::GuardSettings;
 use landbridge::sync::run::{Profile, RunOutcome};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::entries::happen;
 use super::scripted::Break;
@@ -267,12 +269,20 @@ async fn on_sqlite(story: Story) -> Vec<String> {
     faults
 }
 
+/// Stories that are played at a time: each has connections of its own to the database.
+const AT_ONCE: usize = 4;
+
 async fn all<F: Future<Output = Vec<String>> + Send + 'static>(of: impl Fn(Story) -> F) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
     let plays: Vec<_> = stories()
         .into_iter()
         .map(|(name, story)| {
-            let title = story.title.clone();
-            (format!("{name} ({title})"), tokio::spawn(of(story)))
+            let (title, room, play) = (story.title.clone(), room.clone(), of(story));
+            let play = async move {
+                let _permit = room.acquire_owned().await.expect("it is never closed");
+                play.await
+            };
+            (format!("{name} ({title})"), tokio::spawn(play))
         })
         .collect();
     let mut faults = Vec::new();
