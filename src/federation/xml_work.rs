@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_is_no_verdict() {
         let work = XmlWork::new(1);
-        let failed = work.run(None, || panic!("asked for")).await.map(|()| ());
+        let failed: Result<(), NotDone> = work.run(None, || panic!("asked for")).await;
         assert!(matches!(failed, Err(NotDone::Failed(_))));
         assert_eq!(work.run(None, || 1).await.expect("the permit was given back"), 1);
     }

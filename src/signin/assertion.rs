@@ -116,7 +116,9 @@ impl SignIn {
             replaces: transaction.replaces,
         });
         match room.store.conclude(conclusion).await? {
-            Concluded::Done => Ok(Step::Complete { session, cookie: Some(cookie), protocol: transaction.protocol }),
+            Concluded::Done => {
+                Ok(Step::Complete { session, cookie: Some(cookie), protocol: Box::new(transaction.protocol) })
+            }
             Concluded::Left => Err(TransactionLost::OtherState.into()),
             Concluded::Replayed => Err(SignInError::AssertionRefused),
         }

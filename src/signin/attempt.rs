@@ -216,7 +216,7 @@ impl SignIn {
         };
         match self.room.store.conclude(conclusion).await? {
             Concluded::Done => {
-                Ok(Step::Complete { session, cookie: Some(opened.cookie), protocol: transaction.protocol })
+                Ok(Step::Complete { session, cookie: Some(opened.cookie), protocol: Box::new(transaction.protocol) })
             }
             Concluded::Left | Concluded::Replayed => Err(TransactionLost::OtherState.into()),
         }

@@ -61,7 +61,7 @@ pub enum Step {
     /// `force`: the partner must ask the user again.
     AwaitAssertion { partner: EntityId, request_id: String, name: Option<String>, force: bool },
     /// Signed in. `cookie` is the new session's secret (`None` when an existing session answered).
-    Complete { session: Session, cookie: Option<String>, protocol: ProtocolRequest },
+    Complete { session: Session, cookie: Option<String>, protocol: Box<ProtocolRequest> },
 }
 
 /// What a password page tells. One text for every refusal (design D12); the exact reason is in the audit.

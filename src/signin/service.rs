@@ -83,7 +83,7 @@ impl SignIn {
             && request.protocol.proof.admits_session(now.since(session.auth_time).as_secs())
         {
             room.store.used_by(session.sid, request.protocol.client.clone(), now).await?;
-            let step = Step::Complete { session, cookie: None, protocol: request.protocol };
+            let step = Step::Complete { session, cookie: None, protocol: Box::new(request.protocol) };
             return Ok(Begun { handle, step });
         }
         let state = self.first_state(request.login_hint.clone(), request.domain_hint).await?;

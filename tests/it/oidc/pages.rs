@@ -52,7 +52,9 @@ async fn oversized_answers_of_partners_are_refused_and_recorded_once_in_a_while(
         assert_eq!(Tab::new(&world).post("/federation/acs", &form).await.status, 400);
     }
     // Nobody knows whose they are, so that one record in a minute tells as much as all of them.
-    assert_eq!(world.tail(9).await, [("sign-in".to_owned(), Some("saml.too_large".to_owned()))]);
+    let mut records = world.tail(9).await;
+    records.retain(|(kind, _)| kind == "sign-in");
+    assert_eq!(records, [("sign-in".to_owned(), Some("saml.too_large".to_owned()))]);
 }
 
 #[tokio::test]
