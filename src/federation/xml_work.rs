@@ -64,27 +64,29 @@ mod tests {
         let work = XmlWork::with_places(1, Limits { all: 4, per_network: 2 });
         let (loud, quiet) = (Network::of([10, 0, 0, 1].into()), Network::of([10, 0, 1, 1].into()));
         let (end, ended) = mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
         let running = tokio::spawn({
             let work = work.clone();
-            async move { work.run(Some(loud), move || ended.recv()).await }
+            async move {
+                let job = move || {
+                    begun.send(()).expect("the test waits");
+                    ended.recv()
+                };
+                work.run(Some(loud), job).await
+            }
         });
-        let waiting = tokio::spawn({
-            let work = work.clone();
-            async move { work.run(Some(loud), || 7).await }
-        });
-        while work.places.take(Some(loud)).is_ok() {
-            tokio::task::yield_now().await;
-        }
+        begins.await.expect("the job runs");
+        // Polled once, each holds its place and waits for the one that runs.
+        let mut waiting = Box::pin(work.run(Some(loud), || 7));
+        assert!(futures::poll!(&mut waiting).is_pending());
         let refused = work.run(Some(loud), || 8).await;
         assert!(matches!(refused, Err(NotDone::Overloaded(Full::Network))), "{refused:?}");
-        let other = tokio::spawn({
-            let work = work.clone();
-            async move { work.run(Some(quiet), || 9).await }
-        });
+        let mut other = Box::pin(work.run(Some(quiet), || 9));
+        assert!(futures::poll!(&mut other).is_pending());
         end.send(()).expect("the job waits");
         running.await.expect("a task").expect("done").expect("told");
-        assert_eq!(waiting.await.expect("a task").expect("done"), 7);
-        assert_eq!(other.await.expect("a task").expect("done"), 9);
+        assert_eq!(waiting.await.expect("done"), 7);
+        assert_eq!(other.await.expect("done"), 9);
         work.run(Some(loud), || 10).await.expect("the places were given back");
     }
 
