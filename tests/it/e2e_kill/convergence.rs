@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng};
 use serde_json::Value;
 
-use super::{BETA, CHANGED, LATEST_KILL, Log, PEOPLE, Round, SEED, kills, newest_run_was_cut_short, rename_people};
+use super::{BETA, CHANGED, Log, PEOPLE, Round, SEED, kills, latest_kill, newest_run_was_cut_short, rename_people};
 use crate::support::directory::{ALPHA, Directory, People, line};
 use crate::support::gateway::Gateway;
 use crate::support::postgres::Postgres;
@@ -232,6 +232,7 @@ async fn survives_kills(store: &str, url: Option<String>) {
     let (operator, log) = (site.gateway.operator(), Log::default());
     let mut rng = StdRng::seed_from_u64(SEED);
     let (_, mut known) = site.state().await;
+    let mut latest = latest_kill(|| _ = site.cycle("full"));
     let (kills, mut cut_short, mut signed) = (kills(KILLS), 0, 0);
     // Those who are deleted neither sign in nor change.
     let staying = &directory.people[..PEOPLE - DELETING.len()];
@@ -241,14 +242,13 @@ async fn survives_kills(store: &str, url: Option<String>) {
             churn(&slapd, &directory, round);
         });
         let working = Round::start(staying, &visitor, &operator, &log, round);
-        let latest = u64::try_from(LATEST_KILL.as_millis()).expect("a short time");
-        tokio::time::sleep(Duration::from_millis(rng.random_range(0..latest))).await;
+        tokio::time::sleep(rng.random_range(Duration::ZERO..latest)).await;
         site.gateway.kill();
         working.stop().await;
         signed += std::mem::take(&mut *log.lock().expect("the log")).sessions.len();
         site.gateway.start_again();
         cut_short += usize::from(newest_run_was_cut_short(&site.gateway));
-        tokio::task::block_in_place(|| site.cycle(if round % 2 == 0 { "delta" } else { "full" }));
+        latest = latest_kill(|| _ = site.cycle(if round % 2 == 0 { "delta" } else { "full" }));
         let (state, identities) = site.state().await;
         for (anchor, identity) in &identities {
             let before = known.entry(anchor.clone()).or_insert_with(|| identity.clone());
