@@ -1,6 +1,7 @@
 //! The sync engine as the settings describe it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::directories::{ldap_connector, ldap_target};
@@ -14,7 +15,7 @@ use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
 use crate::connectors::tenant::TenantConnector;
-use crate::identity::{Clock, ConnectorName, DomainName};
+use crate::identity::{Clock, ConnectorName, DomainName, causes};
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database};
@@ -24,6 +25,7 @@ use crate::sync::guard::GuardSettings;
 use crate::sync::lease::Turn;
 use crate::sync::run::{Runner, RunnerParts};
 use crate::sync::store::KnownConnectors as _;
+use crate::web::admin::sync_desk::ProposedConnectors;
 
 /// What the engine is built on.
 pub struct Ground<'a> {
@@ -41,6 +43,50 @@ pub const TENANT: &str = "tenant";
 /// The engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartError> {
     let turn = Turn::of(ground.keeper.clone());
+    let mut connectors = connectors(settings, &turn)?;
+    let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
+    let tenant = Arc::new(ground.tenant.clone());
+    connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
+    let mut runner = Runner::new(RunnerParts {
+        store: Arc::new(SqlEngine::new(ground.engine.clone())),
+        lease: ground.keeper.clone(),
+        activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
+        connectors,
+        guard: GuardSettings::default(),
+        clock: ground.clock.clone(),
+        events: Arc::new(AuditedRuns::new(ground.audit.clone())),
+    });
+    schedule::equip(&mut runner, &settings.sync)?;
+    Ok(runner)
+}
+
+/// What a preview of changed settings tries.
+pub fn proposed(settings: &Settings, runner: &Runner) -> Result<Arc<dyn ProposedConnectors>, StartError> {
+    let tenant = runner.connectors.iter().find(|connector| connector.name().as_str() == TENANT).cloned();
+    let tenant = tenant.ok_or_else(|| StartError::part("tenant connector")("there is none"))?;
+    let turn = Turn::of(runner.lease.clone());
+    Ok(Arc::new(SettingsFile { file: settings.file.clone(), tenant, turn }))
+}
+
+/// The settings file as it is now.
+struct SettingsFile {
+    file: PathBuf,
+    /// The connector to the tenant directory, which no settings change.
+    tenant: Arc<dyn Connector>,
+    turn: Turn,
+}
+
+impl ProposedConnectors for SettingsFile {
+    fn connectors(&self) -> Result<Vec<Arc<dyn Connector>>, String> {
+        let settings = config::load(&self.file).map_err(|problems| problems.to_string())?;
+        let mut connectors = connectors(&settings, &self.turn).map_err(|error| causes(&error))?;
+        connectors.push(self.tenant.clone());
+        Ok(connectors)
+    }
+}
+
+/// The connectors of the settings, in their order.
+fn connectors(settings: &Settings, turn: &Turn) -> Result<Vec<Arc<dyn Connector>>, StartError> {
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
         connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?).within(turn.clone())));
@@ -60,20 +106,7 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
     }
     let place = |name: &ConnectorName| settings.order.iter().position(|other| other == name);
     connectors.sort_by_key(|connector| place(connector.name()));
-    let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
-    let tenant = Arc::new(ground.tenant.clone());
-    connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
-    let mut runner = Runner::new(RunnerParts {
-        store: Arc::new(SqlEngine::new(ground.engine.clone())),
-        lease: ground.keeper.clone(),
-        activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
-        connectors,
-        guard: GuardSettings::default(),
-        clock: ground.clock.clone(),
-        events: Arc::new(AuditedRuns::new(ground.audit.clone())),
-    });
-    schedule::equip(&mut runner, &settings.sync)?;
-    Ok(runner)
+    Ok(connectors)
 }
 
 /// The domains that each connector may speak for, as the settings say. One that is missing there keeps its own for as long as

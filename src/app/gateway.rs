@@ -76,8 +76,14 @@ use crate::web::admin::ring_desk::RingDesk;
 use crate::web::admin::rules_activate::RulesActivate;
 use crate::web::admin::sync_anchor_migrate::{MigrationDesk, SyncAnchorMigrate};
 use crate::web::admin::sync_desk::SyncDesk;
+use crate::web::admin::sync_explain::SyncExplain;
+use crate::web::admin::sync_object::SyncObject;
 use crate::web::admin::sync_preview::SyncPreview;
+use crate::web::admin::sync_preview_object::SyncPreviewObject;
+use crate::web::admin::sync_preview_settings::SyncPreviewSettings;
+use crate::web::admin::sync_provision::SyncProvision;
 use crate::web::admin::sync_run::SyncRun;
+use crate::web::admin::sync_search::SyncSearch;
 use crate::web::admin::sync_status::SyncStatus;
 use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_add::UserAdd;
@@ -262,6 +268,7 @@ impl Gateway {
             partners: Arc::new(PartnerCertificates(partners.clone())),
         });
         let sync_desk = Arc::new(SyncDesk {
+            proposed: engine::proposed(&settings, &runner)?,
             runner,
             scheduler: handle,
             suspensions,
@@ -307,6 +314,12 @@ impl Gateway {
             .with::<SyncRun>(&sync_desk)
             .with::<SyncPreview>(&sync_desk)
             .with::<SyncAnchorMigrate>(&migration_desk)
+            .with::<SyncPreviewObject>(&sync_desk)
+            .with::<SyncPreviewSettings>(&sync_desk)
+            .with::<SyncProvision>(&sync_desk)
+            .with::<SyncExplain>(&sync_desk)
+            .with::<SyncObject>(&sync_desk)
+            .with::<SyncSearch>(&sync_desk)
             .with::<SyncStatus>(&sync_desk)
             .with::<RulesActivate>(&sync_desk)
             .with::<GuardShow>(&sync_desk)

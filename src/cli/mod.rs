@@ -21,6 +21,7 @@ mod rules;
 mod serve;
 mod sync;
 mod sync_following;
+mod sync_inspect;
 mod user;
 
 pub use args::{Args, Command};

@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::output::table;
 use super::sync_following::{following, queued, show_running};
-use super::{Client, Output};
-use crate::identity::Timestamp;
+use super::{Client, Output, sync_inspect};
+use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::anchor_migration::Migration;
 use crate::sync::guard::Hold;
 use crate::sync::maintenance::{HeldBack, Suspension};
@@ -60,11 +60,38 @@ pub enum SyncCommand {
         #[arg(long)]
         run: Option<i64>,
     },
-    /// Show what a run would export, and change nothing.
+    /// Show what a run would export, or what would become of one object and why, and change nothing.
     Preview {
+        /// connector:DN, connector:anchor, a user principal name, or mv:ID; the whole cycle when absent.
+        object: Option<String>,
         /// Try the rule files as they are instead of the activated version.
         #[arg(long)]
         files: bool,
+        /// Try the settings file as it is: read its directories into a scratch overlay, and show what would come and go.
+        #[arg(long, conflicts_with = "object")]
+        settings: bool,
+        /// With --settings: read only this source. May be given several times.
+        #[arg(long, requires = "settings")]
+        connector: Vec<ConnectorName>,
+    },
+    /// Show where the value of an attribute comes from, who lost, and how far it got.
+    Explain {
+        /// Of the metaverse, or of a target.
+        attribute: String,
+        /// connector:DN, connector:anchor, a user principal name, or mv:ID.
+        object: String,
+    },
+    /// Import, synchronise, export and confirm one object now, ahead of the next cycle.
+    Provision {
+        /// connector:DN or connector:anchor of an object that may be new; a user principal name or mv:ID of a known one.
+        object: String,
+    },
+    /// Find objects in connector spaces and the metaverse.
+    Search(sync_inspect::SearchArgs),
+    /// Show where an object stands: what its directory shows, what was imported, what is staged, what was sent.
+    Object {
+        /// connector:DN, connector:anchor, a user principal name, or mv:ID.
+        object: String,
     },
     /// Give the tenant's objects the source anchors that the rule files make, and activate the files.
     AnchorMigrate {
@@ -137,7 +164,20 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
                 (_, runs) => show_runs(runs),
             });
         }
-        SyncCommand::Preview { files } => {
+        SyncCommand::Preview { object: Some(object), files, .. } => {
+            sync_inspect::preview(client, object, *files, output).await?;
+        }
+        SyncCommand::Preview { files, settings: true, connector, .. } => {
+            output.note("reading the directories ...");
+            sync_inspect::preview_settings(client, *files, connector, output).await?;
+        }
+        SyncCommand::Explain { attribute, object } => {
+            sync_inspect::explain(client, attribute, object, output).await?;
+        }
+        SyncCommand::Provision { object } => sync_inspect::provision(client, object, output).await?,
+        SyncCommand::Search(args) => sync_inspect::search(client, args, output).await?,
+        SyncCommand::Object { object } => sync_inspect::object(client, object, output).await?,
+        SyncCommand::Preview { object: None, files, settings: false, .. } => {
             let preview = client.call::<SyncPreview>(&sync_preview::Request { files: *files }).await?;
             output.show(&preview, show_preview);
         }
@@ -299,7 +339,7 @@ pub(super) fn show_preview(preview: &Preview) -> String {
     text
 }
 
-fn show_holds(holds: &[Hold]) -> String {
+pub(super) fn show_holds(holds: &[Hold]) -> String {
     let rows = holds.iter().map(|hold| {
         let some = hold.items.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         let numbers = format!("{} (+{} in 24 h), limit {}", hold.outstanding, hold.exported, hold.limit);

@@ -1,6 +1,6 @@
 //! The whole file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -20,6 +20,8 @@ use super::systems::{Connectors, SystemSettings};
 /// Settings that are valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The file that was read.
+    pub file: PathBuf,
     pub gateway: GatewaySettings,
     pub store: StoreSettings,
     pub admin: AdminSettings,
@@ -44,7 +46,7 @@ pub struct Settings {
 }
 
 /// Where the admin socket is, for a client: reads that key alone, no secret and no other section.
-pub fn admin_socket(path: &Path) -> Result<std::path::PathBuf, Problems> {
+pub fn admin_socket(path: &Path) -> Result<PathBuf, Problems> {
     let source = read_file(path)?;
     let socket = match DeTable::parse(source.text()) {
         Ok(table) => Table::root(&source, table.get_ref()).table("admin").path("socket"),
@@ -62,7 +64,7 @@ pub fn admin_socket(path: &Path) -> Result<std::path::PathBuf, Problems> {
 }
 
 /// Where the sync rule files are: reads that key alone, so that they can be checked without the rest.
-pub fn rules_folder(path: &Path) -> Result<std::path::PathBuf, Problems> {
+pub fn rules_folder(path: &Path) -> Result<PathBuf, Problems> {
     let source = read_file(path)?;
     let beside = source.folder().join("rules");
     let named = match DeTable::parse(source.text()) {
@@ -92,7 +94,8 @@ fn read_file(path: &Path) -> Result<Source, Problems> {
 
 /// Reads and validates the settings file, or tells everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
-    load_as(path, read)
+    let settings = load_as(path, read)?;
+    Ok(Settings { file: path.to_owned(), ..settings })
 }
 
 /// Reads and validates the settings file of an agent.
@@ -141,6 +144,8 @@ fn read(root: Table<'_>) -> Option<Settings> {
     warnings.extend(root.source().warnings());
     root.finish();
     Some(Settings {
+        // Known to whoever opened it.
+        file: PathBuf::new(),
         gateway: gateway?,
         store: store?,
         admin: admin?,
@@ -196,7 +201,7 @@ fn warnings(
 mod tests {
     use super::*;
 
-    fn write(dir: &Path, text: &str) -> std::path::PathBuf {
+    fn write(dir: &Path, text: &str) -> PathBuf {
         std::fs::create_dir_all(dir.join("rules")).expect("a folder");
         for file in ["cert.pem", "key.pem", "ca.pem", "bind-password"] {
             std::fs::write(dir.join(file), "secret\n").expect("a file");
@@ -351,7 +356,7 @@ bases = ["dc=example,dc=org"]
     }
 
     /// A settings file with the connector `lines` besides a directory.
-    fn with_system(dir: &Path, lines: &str) -> std::path::PathBuf {
+    fn with_system(dir: &Path, lines: &str) -> PathBuf {
         std::fs::create_dir_all(dir.join("drop")).expect("a folder");
         for (file, text) in
             [("token", "t0ken"), ("hr.url", "postgres://reader:secret@db.example.org/hr"), ("hr.db", "")]

@@ -90,6 +90,15 @@ pub trait Connector: Send + Sync {
     /// [`ConnectorError::Settings`] when the settings name what is not there.
     async fn import(&self, request: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError>;
 
+    /// Reads one object of a source as an import would tell it: if it is in scope, with what the rules want of it.
+    ///
+    /// # Errors
+    /// As [`Self::import`]; [`ConnectorError::Unsupported`] when [`Capabilities::single_import`] is false.
+    async fn import_one(&self, _: Sought, _: SingleRequest) -> Result<SingleRead, ConnectorError> {
+        let what = "reading one object; a run imports it with the others";
+        Err(ConnectorError::Unsupported { connector: self.name().clone(), what })
+    }
+
     /// Carries out a batch, judged on its end state. One result per change, in the order of the batch.
     ///
     /// # Errors
@@ -135,6 +144,9 @@ pub struct Capabilities {
     pub links: LinkReports,
     /// Takes [`ImportMode::Selected`]. Needed where names are DNs: a delta tells who moved, not who refers to them.
     pub selected_import: bool,
+    /// Answers [`Connector::import_one`].
+    #[serde(default)]
+    pub single_import: bool,
     /// Answers [`Connector::read_back`] by anchor, and by [`Capabilities::add_key`] when one is declared.
     pub single_read: bool,
     /// An accepted add names the new object's anchor. Where it does not, the confirming import tells it.
@@ -196,6 +208,7 @@ impl Capabilities {
             delta: None,
             links: LinkReports::WithOwner,
             selected_import: false,
+            single_import: false,
             single_read: false,
             anchor_at_add: false,
             server_incarnation: false,
@@ -299,6 +312,36 @@ pub enum ImportMode {
     /// Single objects, and containers with all below them, by anchor, as they are now at the server of a watermark. What is
     /// not there, or not in scope, is told as deleted. Tells no watermark.
     Selected { at: Watermark, objects: Vec<String>, subtrees: Vec<String> },
+}
+
+/// What one object is asked for by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sought {
+    /// In hierarchical systems.
+    Dn(DistinguishedName),
+    Anchor(String),
+}
+
+/// How one object is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SingleRequest {
+    /// As in [`ImportRequest`].
+    pub bases: Vec<KnownBase>,
+    pub wanted: BTreeMap<String, Wanted>,
+}
+
+/// What reading one object came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SingleRead {
+    /// The page holds the object alone, and containers of the settings that were found by the way. It tells no watermark.
+    Found(Box<ImportPage>),
+    /// It is there, and an import would not tell it.
+    OutOfScope {
+        reason: String,
+    },
+    Absent,
 }
 
 /// A container named by the settings. The anchor finds it after it was renamed or moved.

@@ -1,5 +1,7 @@
 //! Export: pending exports leave in the order that frees unique values first; every batch is recorded before it leaves.
 
+mod only;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::attribute::{Attribute, Attributes};
@@ -10,7 +12,7 @@ use super::lease::{HeldLease, LeaseError};
 use super::problem::{Problem, ProblemCode};
 use super::profile::StepKind;
 use super::run::{Progress, ProgressSink};
-use super::space::{ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceObject, Unconfirmed};
+use super::space::{ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink, SpaceObject, Unconfirmed};
 use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported, LinkEnd};
 use crate::identity::{Clock, ConnectorName, Timestamp};
 
@@ -297,46 +299,49 @@ impl Exporter<'_> {
             let links = self.store.pending_links(self.name(), after.as_ref(), LINKS).await?;
             let Some(last) = links.last() else { return Ok(()) };
             after = Some(last.key.clone());
-            let ends: BTreeSet<ObjectId> = links.iter().flat_map(|link| [link.key.owner, link.key.target]).collect();
-            let ends: Vec<ObjectId> = ends.into_iter().collect();
-            let objects: HashMap<ObjectId, LinkEnd> =
-                self.store.link_ends(&ends).await?.into_iter().map(|end| (end.id, end)).collect();
-            // An end that is not at the target yet, or no more, waits without failing the others.
-            let there = |id: &ObjectId| objects.get(id).filter(|end| end.anchor.is_some() && end.there);
-            let mut by_owner: LinksByOwner = BTreeMap::new();
-            for link in links {
-                if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
-                    && let Some(anchor) = &target.anchor
-                {
-                    let target = LinkTarget {
-                        object_type: target.object_type.clone(),
-                        anchor: anchor.clone(),
-                        key: target.name(),
-                    };
-                    let owner = (link.key.owner, link.key.attribute.clone());
-                    by_owner.entry(owner).or_default().push((link.key, link.state, target));
-                }
-            }
-            let mut batches = VecDeque::new();
-            while !by_owner.is_empty() {
-                let rest = by_owner.keys().nth(self.largest_batch()).cloned().map(|key| by_owner.split_off(&key));
-                batches.push_back(std::mem::replace(&mut by_owner, rest.unwrap_or_default()));
-            }
-            while let Some(mut batch) = batches.pop_front() {
-                match self.send_links(batch.clone(), &objects).await {
-                    // Links may be sent twice: in halves, whatever the target chokes on is soon alone.
-                    Err(ExportError::Connector(ConnectorError::Unreachable { .. }))
-                        if batch.len() > 1 && self.silence < SILENCE =>
-                    {
-                        self.silence += 1;
-                        let middle = batch.keys().nth(batch.len() / 2).cloned();
-                        let upper = middle.map(|key| batch.split_off(&key)).unwrap_or_default();
-                        batches.extend([batch, upper]);
-                    }
-                    sent => sent?,
-                }
+            self.send_ready(links).await?;
+        }
+    }
+
+    /// Sends those of `links` of which both ends are at the target.
+    async fn send_ready(&mut self, links: Vec<SpaceLink>) -> Result<(), ExportError> {
+        let ends: BTreeSet<ObjectId> = links.iter().flat_map(|link| [link.key.owner, link.key.target]).collect();
+        let ends: Vec<ObjectId> = ends.into_iter().collect();
+        let objects: HashMap<ObjectId, LinkEnd> =
+            self.store.link_ends(&ends).await?.into_iter().map(|end| (end.id, end)).collect();
+        // An end that is not at the target yet, or no more, waits without failing the others.
+        let there = |id: &ObjectId| objects.get(id).filter(|end| end.anchor.is_some() && end.there);
+        let mut by_owner: LinksByOwner = BTreeMap::new();
+        for link in links {
+            if let (Some(_), Some(target)) = (there(&link.key.owner), there(&link.key.target))
+                && let Some(anchor) = &target.anchor
+            {
+                let target =
+                    LinkTarget { object_type: target.object_type.clone(), anchor: anchor.clone(), key: target.name() };
+                let owner = (link.key.owner, link.key.attribute.clone());
+                by_owner.entry(owner).or_default().push((link.key, link.state, target));
             }
         }
+        let mut batches = VecDeque::new();
+        while !by_owner.is_empty() {
+            let rest = by_owner.keys().nth(self.largest_batch()).cloned().map(|key| by_owner.split_off(&key));
+            batches.push_back(std::mem::replace(&mut by_owner, rest.unwrap_or_default()));
+        }
+        while let Some(mut batch) = batches.pop_front() {
+            match self.send_links(batch.clone(), &objects).await {
+                // Links may be sent twice: in halves, whatever the target chokes on is soon alone.
+                Err(ExportError::Connector(ConnectorError::Unreachable { .. }))
+                    if batch.len() > 1 && self.silence < SILENCE =>
+                {
+                    self.silence += 1;
+                    let middle = batch.keys().nth(batch.len() / 2).cloned();
+                    let upper = middle.map(|key| batch.split_off(&key)).unwrap_or_default();
+                    batches.extend([batch, upper]);
+                }
+                sent => sent?,
+            }
+        }
+        Ok(())
     }
 
     async fn send_links(

@@ -178,6 +178,21 @@ fn denies(changes: &Attributes, name: &str) -> bool {
 }
 
 impl GuardSettings {
+    /// Holds nothing: for what is tried and never exported.
+    pub fn without_limits() -> Self {
+        let none = i64::MAX;
+        Self {
+            count: none,
+            percent: 100,
+            at_least: none,
+            emptied_percent: 100,
+            emptied_at_least: none,
+            members_percent: 100,
+            group_percent: 100,
+            group_above: none,
+        }
+    }
+
     /// The most that may happen of a kind.
     pub fn limit(&self, kind: &str, population: i64) -> i64 {
         let share = |percent: i64| population.saturating_mul(percent) / 100;

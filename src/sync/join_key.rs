@@ -29,6 +29,14 @@ impl JoinKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// For people: the type, and each attribute with the value that is asked for.
+    pub fn told(&self) -> String {
+        let mut parts = self.0.split('\u{1f}');
+        let object_type = parts.next().unwrap_or_default();
+        let clauses: Vec<String> = parts.map(|clause| clause.replace(['\u{1d}', '\u{1e}'], " = ")).collect();
+        format!("{object_type} with {}", clauses.join(", "))
+    }
 }
 
 impl fmt::Display for JoinKey {

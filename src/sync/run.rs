@@ -29,6 +29,7 @@ use super::store::{EngineStore, EngineStoreError};
 use super::synchronise::{AsyncTick, Counters, Extent};
 use crate::identity::{Clock, ConnectorName, LeaseEpoch};
 use cycle::Cycle;
+pub(super) use cycle::looked_at;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -87,7 +88,7 @@ pub struct Runner {
     /// How long runs are remembered.
     pub retention: Duration,
     /// One run or preview at a time on this node; the lease sees to the others.
-    gate: Mutex<()>,
+    pub(super) gate: Mutex<()>,
 }
 
 /// How long runs are remembered where nothing else is said.
@@ -302,7 +303,11 @@ impl Runner {
         Ok(())
     }
 
-    async fn judge(&self, store: &dyn EngineStore, target: &ConnectorName) -> Result<(Vec<Hold>, Releases), RunError> {
+    pub(super) async fn judge(
+        &self,
+        store: &dyn EngineStore,
+        target: &ConnectorName,
+    ) -> Result<(Vec<Hold>, Releases), RunError> {
         let now = self.clock.now();
         let tally = store.tally(target, now - MEMORY).await?;
         let releases = Releases::of(store.released(target.as_str()).await?, &tally, now);

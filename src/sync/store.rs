@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
 use super::connector::{Capabilities, KnownBase, Watermark};
 use super::guard::{GuardItem, GuardLedgerEntry, Hold, Tally};
+use super::inspection::Inspection;
 use super::join_key::JoinKey;
 use super::metaverse::{MvId, MvLink, MvObject};
 use super::problem::{ObjectProblem, Problem};
@@ -138,7 +139,9 @@ pub enum LinkChange {
 
 /// The engine's tables, by role. Every write carries the epoch of the lease and is refused when a newer one has written.
 #[async_trait::async_trait]
-pub trait EngineStore: Spaces + Synchronisation + Links + Exports + Holds + Runs + KnownConnectors {
+pub trait EngineStore:
+    Spaces + Synchronisation + Links + Exports + Holds + Runs + KnownConnectors + Inspection
+{
     /// A view whose writes are seen by its own reads alone, and vanish with it.
     async fn scratch(&self) -> StoreResult<Arc<dyn EngineStore>>;
 

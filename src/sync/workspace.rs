@@ -11,6 +11,7 @@ use super::metaverse::{MvId, MvObject};
 use super::problem::Problem;
 use super::rule::RuleSet;
 use super::space::{ObjectId, PendingExport, SpaceObject};
+use super::trace::Trace;
 
 /// A row as it was read and as it is now.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct Workspace {
     problems: BTreeMap<ObjectId, Tracked<BTreeSet<Problem>>>,
     /// Ids for what the passes create. The block is sized for the batch beforehand.
     pub ids: IdBlock,
+    /// Who listens to the passes.
+    pub trace: Trace,
 }
 
 impl Workspace {
@@ -73,6 +76,7 @@ impl Workspace {
             waits: BTreeMap::new(),
             problems: BTreeMap::new(),
             ids,
+            trace: Trace::default(),
         }
     }
 

@@ -31,6 +31,7 @@ mod store_writes;
 #[expect(dead_code, reason = "shared with the benchmarks, which use other parts of it")]
 mod support;
 mod sync_delta;
+mod sync_desk;
 mod sync_slapd;
 mod sync_stories;
 mod sync_writeback;

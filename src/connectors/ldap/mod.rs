@@ -14,6 +14,7 @@ mod reader;
 mod selected;
 pub(super) mod servers;
 mod settings;
+mod single;
 mod timestamp;
 pub(super) mod writable;
 mod writeback;
@@ -35,7 +36,7 @@ use crate::identity::ConnectorName;
 use crate::ldap::{Connection, Entry, RootDse};
 use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportResult, ImportMode, ImportPage,
-    ImportRequest, ImportStream, ImportedObject, ReadBack, Watermark,
+    ImportRequest, ImportStream, ImportedObject, ReadBack, SingleRead, SingleRequest, Sought, Watermark,
 };
 use crate::sync::lease::Turn;
 
@@ -81,6 +82,7 @@ impl Connector for LdapConnector {
             writes_back: self.settings.writeback.is_some(),
             single_read: self.settings.writeback.is_some(),
             largest_batch: writeback::BATCH,
+            single_import: true,
             server_incarnation: true,
             disabled_when: self.settings.disabled_when.clone(),
             parameters: self.settings.parameters(),
@@ -108,6 +110,14 @@ impl Connector for LdapConnector {
             let _ = reader.pages.send(end).await;
         });
         Ok(Box::new(Pages { connector: self.settings.name.clone(), received, task: task.abort_handle(), ended: false }))
+    }
+
+    async fn import_one(&self, sought: Sought, request: SingleRequest) -> Result<SingleRead, ConnectorError> {
+        let mut settings = self.settings.clone();
+        settings.want(&request.wanted);
+        // Nobody listens: one object is told by the answer.
+        let (pages, _) = mpsc::channel(1);
+        Reader { settings, pages, known: request.bases }.single(&sought).await
     }
 
     async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {

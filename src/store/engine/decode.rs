@@ -17,6 +17,7 @@ use crate::sync::store::{LinkEnd, StoreResult};
 pub const HEAD: &str = "id, connector, object_type, kind, anchor, parent, rdn, place, digest, pending_import, mv";
 pub const OBJECT: &str = "id, connector, object_type, kind, anchor, rdn, shown, pending_import, due, unconfirmed, mv, \
                           joined_by, applied, match_key";
+pub const METAVERSE: &str = "id, object_type, attributes, due, review_at";
 pub const EXPORT: &str = "object, connector, kind, changes, state, error, attempts";
 
 pub fn head(row: Row<'_>) -> StoreResult<SpaceHead> {

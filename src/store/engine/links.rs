@@ -205,10 +205,10 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
 
 /// The sets of applied rules of an answer: few different ones on many rows.
 #[derive(Default)]
-struct Applied(HashMap<String, Arc<BTreeSet<String>>>);
+pub(super) struct Applied(HashMap<String, Arc<BTreeSet<String>>>);
 
 impl Applied {
-    fn read(&mut self, row: Row<'_>, column: &'static str) -> StoreResult<Arc<BTreeSet<String>>> {
+    pub(super) fn read(&mut self, row: Row<'_>, column: &'static str) -> StoreResult<Arc<BTreeSet<String>>> {
         let text: &str = row.get(column);
         if let Some(known) = self.0.get(text) {
             return Ok(known.clone());
@@ -237,7 +237,7 @@ fn mv_row_key(link: &MvLink) -> RowArgs {
     ]
 }
 
-fn pair(row: Row<'_>) -> MvPair {
+pub(super) fn pair(row: Row<'_>) -> MvPair {
     MvPair {
         owner: MvId(row.get("owner")),
         attribute: Attribute::new(row.get::<String, _>("attribute")),

@@ -8,6 +8,7 @@ mod dump;
 mod events;
 mod exports;
 mod holds;
+mod inspection;
 mod links;
 mod runs;
 mod session;

@@ -1,7 +1,7 @@
 //! Read sets of synchronise and its commit: metaverse, links that become due, staged exports, cleared imports, in one
 //! transaction per batch.
 
-use super::decode::{self, EXPORT, OBJECT, to_json};
+use super::decode::{self, EXPORT, METAVERSE, OBJECT, to_json};
 use super::session::SqlEngine;
 use super::spaces::ids;
 use crate::identity::ConnectorName;
@@ -41,8 +41,8 @@ impl Synchronisation for SqlEngine {
     }
 
     async fn metaverse(&self, wanted: &[MvId]) -> StoreResult<Vec<MvObject>> {
-        let sql = "SELECT id, object_type, attributes, due, review_at FROM mv_object WHERE id IN ({})";
-        let rows = self.all_rows("reading the metaverse", in_list(sql, &[], mv_ids(wanted))).await?;
+        let sql = format!("SELECT {METAVERSE} FROM mv_object WHERE id IN ({{}})");
+        let rows = self.all_rows("reading the metaverse", in_list(&sql, &[], mv_ids(wanted))).await?;
         rows.iter().map(decode::mv_object).collect()
     }
 

@@ -1,5 +1,7 @@
 //! Attribute flows: how a rule makes one value of its target.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::formula::{Formula, FormulaError, RunFacts, Surroundings, Yield};
@@ -152,6 +154,37 @@ impl Flow {
             | FlowKind::AccountEnabled
             | FlowKind::Reference { .. } => &[],
         }
+    }
+}
+
+/// What it is made of, in the words of rule files.
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            FlowKind::Direct { source, take } => {
+                let how = match take {
+                    Take::All => "",
+                    Take::Single => ", single",
+                    Take::First => ", first",
+                };
+                write!(f, "direct {source}{how}")?;
+            }
+            FlowKind::Constant { value } => write!(f, "constant \"{value}\"")?,
+            FlowKind::Expression(formula) => write!(f, "expression {formula}")?,
+            FlowKind::AccountEnabled => f.write_str("account_enabled")?,
+            FlowKind::SourceAnchor { source, encoding } => {
+                let encoding = match encoding {
+                    AnchorEncoding::Text => "text",
+                    AnchorEncoding::Binary => "binary",
+                };
+                write!(f, "source_anchor {source}, {encoding}")?;
+            }
+            FlowKind::Reference { source } => write!(f, "reference {source}")?,
+        }
+        if self.apply_once {
+            f.write_str(", apply_once")?;
+        }
+        Ok(())
     }
 }
 

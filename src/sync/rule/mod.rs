@@ -20,7 +20,7 @@ pub use flow::{AnchorEncoding, Flow, FlowError, FlowKind, Merge, Take};
 pub use formula::{Formula, FormulaError, RunFacts, Yield, count_of};
 pub use parameters::{CONNECTOR_ID, Parameters};
 pub use place::RuleFileError;
-pub use scope::{Clause, MEMBER_OF, Operator, Scope};
+pub use scope::{Clause, FailedClause, MEMBER_OF, Operator, Scope, ScopeVerdict};
 pub use set::{ANY_TYPE, ConnectorKind, Direction, GROUP, Join, JoinClause, LinkType, MEMBER, Rule, RuleSet, names};
 pub use source::Source;
 pub use syntax::{Syntax, Syntaxes};

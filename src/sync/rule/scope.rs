@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::parameters::Parameters;
 use crate::identity::{DistinguishedName, fold};
@@ -42,11 +42,13 @@ pub const MEMBER_OF: &str = "member of";
 /// A text in the forms that comparisons use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
+    /// As the rule file writes it.
+    text: String,
     folded: String,
     number: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operator {
     #[serde(rename = "EQUAL")]
     Equal,
@@ -94,6 +96,25 @@ pub enum Operator {
     IsNotMemberOf,
 }
 
+/// What a scope says of one object, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeVerdict {
+    pub admitted: bool,
+    /// Per group the clauses that do not hold; a group without one admits. No group: every object of the type.
+    pub failed: Vec<Vec<FailedClause>>,
+}
+
+/// A clause that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedClause {
+    pub attribute: Attribute,
+    pub operator: Operator,
+    /// As the rule file writes it.
+    pub wanted: String,
+    /// What the object has.
+    pub found: Vec<Value>,
+}
+
 impl Operator {
     pub fn takes_value(self) -> bool {
         !matches!(self, Self::IsNull | Self::IsNotNull)
@@ -115,6 +136,20 @@ impl Scope {
         self.groups.is_empty() || self.groups.iter().any(|group| group.iter().all(holds))
     }
 
+    /// The same, with every clause that does not hold.
+    pub fn judge<'a>(&self, parameters: &Parameters, values: impl Fn(&Attribute) -> &'a [Value]) -> ScopeVerdict {
+        let failing = |clause: &&Clause| !clause.holds(parameters, values(&clause.attribute));
+        let tell = |clause: &Clause| FailedClause {
+            attribute: clause.attribute.clone(),
+            operator: clause.operator,
+            wanted: clause.written(),
+            found: values(&clause.attribute).to_vec(),
+        };
+        let failed: Vec<Vec<FailedClause>> =
+            self.groups.iter().map(|group| group.iter().filter(failing).map(tell).collect()).collect();
+        ScopeVerdict { admitted: failed.is_empty() || failed.iter().any(Vec::is_empty), failed }
+    }
+
     /// The attributes that it reads of the object itself.
     pub fn attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.groups.iter().flatten().filter(|clause| !clause.operator.takes_group()).map(|clause| &clause.attribute)
@@ -131,7 +166,7 @@ impl Scope {
 
 impl Wanted {
     fn new(text: &str) -> Self {
-        Self { folded: fold(text), number: text.trim().parse().ok() }
+        Self { text: text.to_owned(), folded: fold(text), number: text.trim().parse().ok() }
     }
 }
 
@@ -157,6 +192,14 @@ impl Clause {
         match &self.value {
             Operand::Parameter(name) => Some(name),
             Operand::Text(_) | Operand::Group { .. } => None,
+        }
+    }
+
+    fn written(&self) -> String {
+        match &self.value {
+            Operand::Text(wanted) => wanted.text.clone(),
+            Operand::Parameter(name) => format!("%{name}%"),
+            Operand::Group { named, .. } => named.to_string(),
         }
     }
 

@@ -9,7 +9,7 @@ use sync_expr::NextChange;
 use super::flow::{Flow, FlowError, FlowKind};
 use super::formula::{RDN, RunFacts, Surroundings, Yield};
 use super::parameters::{CONNECTOR_ID, Parameters};
-use super::scope::Scope;
+use super::scope::{Scope, ScopeVerdict};
 use super::source::Source;
 use crate::identity::{ConnectorName, DistinguishedName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes, Value, single};
@@ -270,14 +270,27 @@ impl RuleSet {
         space_type: &'a str,
         attributes: &'a Attributes,
     ) -> impl Iterator<Item = &'a Rule> {
+        let values = |name: &Attribute| attributes.get(name).map_or(&[][..], Vec::as_slice);
+        self.inbound_of(connector, space_type)
+            .filter(move |rule| rule.scope.admits(self.parameters_of(connector), values))
+    }
+
+    fn inbound_of<'a>(&'a self, connector: &'a ConnectorName, space_type: &'a str) -> impl Iterator<Item = &'a Rule> {
         self.rules.iter().filter(move |rule| {
-            rule.direction == Direction::Inbound
-                && rule.space_type == space_type
-                && self.is_for(rule, connector)
-                && rule
-                    .scope
-                    .admits(self.parameters_of(connector), |name| attributes.get(name).map_or(&[], Vec::as_slice))
+            rule.direction == Direction::Inbound && rule.space_type == space_type && self.is_for(rule, connector)
         })
+    }
+
+    /// Every inbound rule for objects of `connector` of a type, with what its scope says of one.
+    pub fn judge_inbound<'a>(
+        &'a self,
+        connector: &'a ConnectorName,
+        space_type: &'a str,
+        attributes: &'a Attributes,
+    ) -> impl Iterator<Item = (&'a Rule, ScopeVerdict)> {
+        let values = |name: &Attribute| attributes.get(name).map_or(&[][..], Vec::as_slice);
+        self.inbound_of(connector, space_type)
+            .map(move |rule| (rule, rule.scope.judge(self.parameters_of(connector), values)))
     }
 
     /// Outbound rules towards `connector` in scope of a metaverse object.
@@ -286,12 +299,26 @@ impl RuleSet {
         connector: &'a ConnectorName,
         object: &'a MvObject,
     ) -> impl Iterator<Item = &'a Rule> {
+        self.outbound_of(connector, object)
+            .filter(move |rule| rule.scope.admits(self.parameters_of(connector), |name| object.values(name)))
+    }
+
+    fn outbound_of<'a>(&'a self, connector: &'a ConnectorName, object: &'a MvObject) -> impl Iterator<Item = &'a Rule> {
         self.rules.iter().filter(move |rule| {
             rule.direction == Direction::Outbound
                 && rule.metaverse_type == object.object_type
                 && self.is_for(rule, connector)
-                && rule.scope.admits(self.parameters_of(connector), |name| object.values(name))
         })
+    }
+
+    /// Every outbound rule towards `connector` for metaverse objects of the type, with what its scope says of this one.
+    pub fn judge_outbound<'a>(
+        &'a self,
+        connector: &'a ConnectorName,
+        object: &'a MvObject,
+    ) -> impl Iterator<Item = (&'a Rule, ScopeVerdict)> {
+        self.outbound_of(connector, object)
+            .map(move |rule| (rule, rule.scope.judge(self.parameters_of(connector), |name| object.values(name))))
     }
 
     /// What inbound rules read of a connector's objects, and what outbound rules compare there, by object type.
@@ -355,6 +382,14 @@ impl RuleSet {
             .map(|rule| rule.space_type.as_str())
             .collect();
         types.into_iter().filter_map(|space_type| self.match_key(connector, space_type, &attributes)).collect()
+    }
+
+    /// Outbound rules towards the target of this name.
+    pub fn rules_towards<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a Rule> {
+        let connector = self.order.iter().find(move |name| name.as_str() == target);
+        self.rules.iter().filter(move |rule| {
+            rule.direction == Direction::Outbound && connector.is_some_and(|name| self.is_for(rule, name))
+        })
     }
 
     pub fn by_name(&self, name: &str) -> Option<&Rule> {

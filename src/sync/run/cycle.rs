@@ -17,7 +17,7 @@ use crate::sync::rule::RuleSet;
 pub(super) const READ_BACK: &str = "read-back";
 
 /// The mark of a target's first import.
-pub(super) fn looked_at(target: &ConnectorName) -> String {
+pub(in crate::sync) fn looked_at(target: &ConnectorName) -> String {
     format!("full-import:{target}")
 }
 

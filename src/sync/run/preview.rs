@@ -61,7 +61,7 @@ impl Runner {
     }
 
     /// What a run would export once the overlay `scratch` is synchronised.
-    pub(super) async fn preview_on(
+    pub(in crate::sync) async fn preview_on(
         &self,
         scratch: &dyn EngineStore,
         rules: &RuleSet,

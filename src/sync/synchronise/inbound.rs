@@ -10,8 +10,9 @@ use crate::sync::attribute::{Attribute, Attributes, Value};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{Contribution, MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
-use crate::sync::rule::{FlowError, FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
+use crate::sync::rule::{Flow, FlowError, FlowKind, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ObjectId, SpaceObject};
+use crate::sync::trace::{Asked, Fate, Finding, Trace};
 use crate::sync::workspace::Workspace;
 
 /// Recomputes one metaverse object from its members. One that no provision rule keeps alive is removed; its source
@@ -23,7 +24,14 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     let (targets, sources): (Vec<_>, Vec<_>) = members.into_iter().partition(is_target);
 
     let read = Read::of(&sources);
+    for (source, attributes) in &read.0 {
+        ws.trace.note_all(|| scopes(rules, source, attributes));
+    }
     let contenders = contenders(rules, &object, &read);
+    ws.trace.note(|| {
+        let keeping = contenders.iter().filter(|contender| contender.rule.keeps_alive());
+        Finding::Alive { mv, by: keeping.map(|contender| (contender.rule.into(), contender.source.id)).collect() }
+    });
     if !contenders.iter().any(|contender| contender.rule.keeps_alive()) {
         for source in &sources {
             ws.withdraw(source.id);
@@ -36,11 +44,16 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     }
     // What a target says of an object: it adds, and keeps nothing alive.
     let told = Read::of(&targets);
+    for (target, attributes) in &told.0 {
+        ws.trace.note_all(|| scopes(rules, target, attributes));
+    }
     let contenders = strongest_first(contenders.into_iter().chain(self::contenders(rules, &object, &told)).collect());
-    let mut board = Board::new(&object.attributes);
+    let mut board = Board::new(&object);
+    board.trace = std::mem::take(&mut ws.trace);
     for contender in &contenders {
         contender.contribute(rules, &mut board, |_| true);
     }
+    ws.trace = std::mem::take(&mut board.trace);
     let members = sources.iter().chain(&targets).map(|member| member.id).collect();
     let (mut won, mut problems, raised) = board.conclude(&members);
     tell_credential_source(&contenders, &mut won);
@@ -65,7 +78,9 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
     };
     if frozen && let Some(new) = won.get(&anchor) {
         let detail = format!("now {}", new.values.first().map_or("", |value| value.as_text()));
-        problems.entry(new.object).or_default().insert(Problem::new(ProblemCode::AnchorChanged, detail));
+        let problem = Problem::new(ProblemCode::AnchorChanged, detail);
+        ws.trace.note(|| Finding::Frozen { mv, why: problem.clone() });
+        problems.entry(new.object).or_default().insert(problem);
         if let Some(now) = ws.mv_mut(mv).filter(|_| !raised)
             && let Some(tightened) = tightened(&now.attributes, &won)
         {
@@ -85,7 +100,7 @@ pub fn keys(ws: &Workspace, rules: &RuleSet, mv: MvId) -> BTreeSet<JoinKey> {
     let is_source = |o: &SpaceObject| rules.capabilities(&o.connector).is_some_and(|c| !c.exports);
     let members = ws.members(mv).into_iter().filter_map(|id| ws.object(id).cloned());
     let sources: Vec<SpaceObject> = members.filter(is_source).collect();
-    let mut board = Board::new(&object.attributes);
+    let mut board = Board::new(&object);
     let read = Read::of(&sources);
     for contender in contenders(rules, &object, &read) {
         contender.contribute(rules, &mut board, |target| rules.is_joined_by(target));
@@ -113,6 +128,13 @@ pub fn anchor_of(rules: &RuleSet, object: &MvObject, members: &[SpaceObject]) ->
         }
     }
     Ok(None)
+}
+
+/// What the scopes of all rules for an object say of it.
+pub(super) fn scopes(rules: &RuleSet, object: &SpaceObject, attributes: &Attributes) -> Vec<Finding> {
+    let asked = || Asked::Inbound { object: object.id, connector: object.connector.clone() };
+    let judged = rules.judge_inbound(&object.connector, &object.object_type, attributes);
+    judged.map(|(rule, verdict)| Finding::Scope { asked: asked(), rule: rule.into(), verdict }).collect()
 }
 
 /// Source objects with what rules read of them.
@@ -151,6 +173,7 @@ pub struct Contender<'a> {
 
 /// What has been said of each attribute so far, the strongest first.
 struct Board<'a> {
+    mv: MvId,
     held: &'a BTreeMap<Attribute, Contribution>,
     won: BTreeMap<Attribute, Contribution>,
     /// Attributes that a rule emptied for all weaker ones.
@@ -160,17 +183,20 @@ struct Board<'a> {
     problems: BTreeMap<ObjectId, BTreeSet<Problem>>,
     /// A rule refused its object: what the metaverse object holds stays.
     raised: bool,
+    trace: Trace,
 }
 
 impl<'a> Board<'a> {
-    fn new(held: &'a BTreeMap<Attribute, Contribution>) -> Self {
+    fn new(object: &'a MvObject) -> Self {
         Self {
-            held,
+            mv: object.id,
+            held: &object.attributes,
             won: BTreeMap::new(),
             blocked: BTreeSet::new(),
             ignored: BTreeSet::new(),
             problems: BTreeMap::new(),
             raised: false,
+            trace: Trace::default(),
         }
     }
 
@@ -207,8 +233,12 @@ impl<'a> Contender<'a> {
     fn contribute(&self, rules: &'a RuleSet, board: &mut Board<'_>, of: impl Fn(&Attribute) -> bool) {
         let Some(source) = self.source(rules) else { return };
         for flow in &self.rule.flows {
-            let carried = !matches!(flow.kind, FlowKind::Reference { .. }) && of(&flow.target);
-            if !carried || board.is_decided(&flow.target, flow.merge) {
+            if matches!(flow.kind, FlowKind::Reference { .. }) || !of(&flow.target) {
+                continue;
+            }
+            if board.is_decided(&flow.target, flow.merge) {
+                let said = || rules.evaluate(flow, &self.source.connector, source);
+                board.trace.note(|| self.finding(board.mv, flow, &said(), Fate::Loses));
                 continue;
             }
             let held = board.held.get(&flow.target);
@@ -219,6 +249,13 @@ impl<'a> Contender<'a> {
                 None if flow.apply_once && !board.held.is_empty() => Ok(Yield::Null),
                 _ => rules.evaluate(flow, &self.source.connector, source),
             };
+            board.trace.note(|| {
+                let fate = match own {
+                    Some(_) if flow.apply_once => Fate::AppliedOnce,
+                    _ => Fate::of(&said, board.won.contains_key(&flow.target)),
+                };
+                self.finding(board.mv, flow, &said, fate)
+            });
             let values = match said {
                 Ok(Yield::Values(values)) => values,
                 Ok(Yield::Null) => continue,
@@ -233,6 +270,9 @@ impl<'a> Contender<'a> {
                 Err(error) => {
                     let problem = Problem::of_flow(&error);
                     board.raised |= problem.code == ProblemCode::FlowRaised;
+                    if problem.code == ProblemCode::FlowRaised {
+                        board.trace.note(|| Finding::Frozen { mv: board.mv, why: problem.clone() });
+                    }
                     board.problems.entry(self.source.id).or_default().insert(problem);
                     // What is doubtful is left as it was.
                     match own {
@@ -249,6 +289,11 @@ impl<'a> Contender<'a> {
                 }
             }
         }
+    }
+
+    fn finding(&self, mv: MvId, flow: &Flow, said: &Result<Yield, FlowError>, fate: Fate) -> Finding {
+        let asked = Asked::Inbound { object: self.source.id, connector: self.source.connector.clone() };
+        Finding::flow(asked, mv, self.rule, flow, said, fate)
     }
 
     fn contribution(&self, values: Vec<Value>) -> Contribution {

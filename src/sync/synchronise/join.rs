@@ -9,6 +9,7 @@ use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::{ANY_TYPE, FlowKind, LinkType, Rule, RuleSet, Source, Yield};
 use crate::sync::space::{ObjectId, ObjectKind, PendingImport, SpaceObject};
+use crate::sync::trace::{Finding, JoinDecision};
 use crate::sync::workspace::Workspace;
 
 /// Metaverse objects by join key: those committed, and those projected earlier in the batch.
@@ -31,6 +32,7 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
         let Some(object) = ws.object(*id).cloned() else { continue };
         affected.extend(object.mv);
         if object.pending_import == PendingImport::Delete {
+            decided(ws, *id, || JoinDecision::Deleted);
             leave_the_space(ws, *id);
             continue;
         }
@@ -42,12 +44,22 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
         let in_scope: Vec<&Rule> = rules.inbound(&object.connector, &object.object_type, &attributes).collect();
         let applied: BTreeSet<String> = in_scope.iter().map(|rule| rule.name.clone()).collect();
         let still_joined = object.mv.is_some() && object.joined_by.as_ref().is_some_and(|rule| applied.contains(rule));
-        if object.mv.is_some() && !still_joined {
-            ws.withdraw(*id);
+        ws.trace.note_all(|| inbound::scopes(rules, &object, &attributes));
+        if let Some(mv) = object.mv {
+            decided(ws, *id, || match object.joined_by.clone() {
+                Some(rule) if still_joined => JoinDecision::StaysJoined { mv, rule },
+                rule => JoinDecision::Unlinked { mv, rule },
+            });
+            if !still_joined {
+                ws.withdraw(*id);
+            }
         }
         settle(ws, *id, applied);
         let outcome =
             if still_joined { Outcome::default() } else { find_partner(ws, rules, candidates, &object, &in_scope) };
+        if let Some(problem) = &outcome.problem {
+            decided(ws, *id, || JoinDecision::Refused { problem: problem.clone() });
+        }
         if let Some(mv) = outcome.joined {
             affected.insert(mv);
             // What it contributes is found by the objects behind it, as if each were in a batch of its own.
@@ -59,6 +71,10 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
         ws.set_problems(*id, outcome.problem.into_iter().collect());
     }
     affected
+}
+
+fn decided(ws: &mut Workspace, object: ObjectId, decision: impl FnOnce() -> JoinDecision) {
+    ws.trace.note(|| Finding::Join { object, decision: decision() });
 }
 
 fn settle(ws: &mut Workspace, id: ObjectId, applied: BTreeSet<String>) {
@@ -107,7 +123,10 @@ fn find_partner(
 ) -> Outcome {
     let joining: Vec<&&Rule> = in_scope.iter().filter(|rule| !rule.joins.is_empty()).collect();
     let rule: &Rule = match joining.as_slice() {
-        [] => return Outcome::default(),
+        [] => {
+            decided(ws, object.id, || JoinDecision::NoJoinRule);
+            return Outcome::default();
+        }
         [rule] => rule,
         several => {
             let names = several.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -120,11 +139,18 @@ fn find_partner(
     }
     let mut keys = BTreeSet::new();
     let mut ambiguous = None;
-    for join in &rule.joins {
+    for (group, join) in rule.joins.iter().enumerate() {
         let of_join = rules.join_keys(rule, join, &attributes);
         let known = of_join.iter().filter_map(|key| candidates.get(key)).flatten().copied();
         let found: BTreeSet<MvId> = known.filter(|id| ws.mv(*id).is_some()).collect();
         let found: Vec<MvId> = found.into_iter().collect();
+        ws.trace.note(|| Finding::JoinGroup {
+            object: object.id,
+            rule: rule.into(),
+            group: group + 1,
+            keys: of_join.clone(),
+            candidates: found.clone(),
+        });
         keys.extend(of_join);
         match found.as_slice() {
             [] => {}
@@ -139,6 +165,7 @@ fn find_partner(
                     );
                 }
                 ws.link(object.id, *mv, &rule.name);
+                decided(ws, object.id, || JoinDecision::Joined { mv: *mv, rule: rule.into() });
                 return Outcome { joined: Some(*mv), ..Outcome::default() };
             }
             several => ambiguous = Some(several.len()),
@@ -148,7 +175,10 @@ fn find_partner(
         return Outcome::problem(ProblemCode::AmbiguousJoin, format!("{count} metaverse objects match"), keys);
     }
     match rule.link {
-        LinkType::Join | LinkType::StickyJoin => Outcome { waits: keys, ..Outcome::default() },
+        LinkType::Join | LinkType::StickyJoin => {
+            decided(ws, object.id, || JoinDecision::Waits { rule: rule.into(), keys: keys.iter().cloned().collect() });
+            Outcome { waits: keys, ..Outcome::default() }
+        }
         LinkType::Provision if keys.is_empty() => {
             Outcome::problem(ProblemCode::MissingAnchor, "no join attribute has a single value", keys)
         }
@@ -157,6 +187,7 @@ fn find_partner(
             let mv = MvId(id);
             ws.insert_mv(MvObject::new(mv, &rule.metaverse_type));
             ws.link(object.id, mv, &rule.name);
+            decided(ws, object.id, || JoinDecision::Projected { mv, rule: rule.into() });
             Outcome { joined: Some(mv), ..Outcome::default() }
         }
     }

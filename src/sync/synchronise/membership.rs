@@ -15,9 +15,27 @@ use crate::sync::store::{EngineStore, KeptGroup, StoreResult};
 #[derive(Debug, Default)]
 pub struct NamedGroups(BTreeMap<ObjectId, Vec<String>>);
 
+/// The groups that scopes name, as they are found.
+#[derive(Default)]
+pub struct Looked {
+    pub groups: NamedGroups,
+    /// For the first time.
+    found: Vec<KeptGroup>,
+    watched: Vec<ObjectId>,
+}
+
 /// Finds the groups that scopes name, and makes due whoever came to them or left them since the last synchronisation.
 pub async fn follow(store: &dyn EngineStore, rules: &RuleSet, epoch: LeaseEpoch) -> StoreResult<NamedGroups> {
-    let (mut groups, mut found, mut watched) = (NamedGroups::default(), Vec::new(), Vec::new());
+    let Looked { groups, found, watched } = look(store, rules).await?;
+    if !(found.is_empty() && watched.is_empty()) {
+        store.follow_groups(epoch, found, &watched).await?;
+    }
+    Ok(groups)
+}
+
+/// Finds the groups that scopes name, and writes nothing.
+pub async fn look(store: &dyn EngineStore, rules: &RuleSet) -> StoreResult<Looked> {
+    let Looked { mut groups, mut found, mut watched } = Looked::default();
     for connector in rules.connectors() {
         let named: BTreeMap<String, &DistinguishedName> =
             rules.named_groups(connector).map(|dn| (dn.folded(), dn)).collect();
@@ -42,10 +60,7 @@ pub async fn follow(store: &dyn EngineStore, rules: &RuleSet, epoch: LeaseEpoch)
             found.push(KeptGroup { connector: connector.clone(), named: folded, anchor, group: head.id });
         }
     }
-    if !(found.is_empty() && watched.is_empty()) {
-        store.follow_groups(epoch, found, &watched).await?;
-    }
-    Ok(groups)
+    Ok(Looked { groups, found, watched })
 }
 
 fn is_there(head: &SpaceHead) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! [`run`] fetches read sets and commits; everything between is a pure function of a [`Workspace`].
 
+mod focus;
 mod inbound;
 mod join;
 mod links;
@@ -15,6 +16,7 @@ pub use inbound::anchor_of;
 
 use std::collections::BTreeSet;
 
+pub use focus::{Focus, considered, focused};
 use links::PairFacts;
 pub use links::{DueLink, TargetEnds};
 use membership::NamedGroups;
@@ -24,8 +26,9 @@ use super::change_set::{LinkBatch, MvPair};
 use super::join_key::JoinKey;
 use super::metaverse::MvId;
 use super::rule::{Direction, FlowKind, RuleSet};
-use super::space::{LinkKey, ObjectId};
+use super::space::{LinkKey, ObjectId, SpaceObject};
 use super::store::{EngineStore, StoreResult, Walk};
+use super::trace::Trace;
 use super::workspace::{IdBlock, Workspace};
 use crate::identity::ConnectorName;
 use crate::identity::LeaseEpoch;
@@ -67,11 +70,8 @@ pub async fn run<E>(
 where
     E: From<super::store::EngineStoreError>,
 {
-    let targets: Vec<ConnectorName> = rules.targets().cloned().collect();
-    let ids = IdBlock::new(0, 0);
     let groups = membership::follow(store, rules, epoch).await?;
-    let mut engine =
-        Engine { store, rules, epoch, targets, groups, ids, repairing: false, counters: Counters::default() };
+    let mut engine = Engine::new(store, rules, epoch, groups);
     let sources: Vec<ConnectorName> = engine.sources();
     if rules.reads_clock() {
         // A full synchronisation comes before the time of some of them; what it finds of these was not missed.
@@ -112,6 +112,7 @@ struct Engine<'a> {
     /// Whatever changes now was missed.
     repairing: bool,
     counters: Counters,
+    trace: Trace,
 }
 
 /// An evaluated batch of source links.
@@ -121,7 +122,21 @@ struct SourceLinks {
     batch: LinkBatch,
 }
 
-impl Engine<'_> {
+impl<'a> Engine<'a> {
+    fn new(store: &'a dyn EngineStore, rules: &'a RuleSet, epoch: LeaseEpoch, groups: NamedGroups) -> Self {
+        Self {
+            store,
+            rules,
+            epoch,
+            targets: rules.targets().cloned().collect(),
+            groups,
+            ids: IdBlock::new(0, 0),
+            repairing: false,
+            counters: Counters::default(),
+            trace: Trace::default(),
+        }
+    }
+
     fn sources(&self) -> Vec<ConnectorName> {
         self.rules.connectors().filter(|name| !self.targets.contains(name)).cloned().collect()
     }
@@ -170,6 +185,12 @@ impl Engine<'_> {
     async fn batch_of(&mut self, connector: &ConnectorName, walk: Walk) -> StoreResult<Option<ObjectId>> {
         let objects = self.groups.tell(self.store, self.store.walk(connector, walk, BATCH).await?).await?;
         let Some(last) = objects.last().map(|object| object.id) else { return Ok(None) };
+        self.batch(objects).await?;
+        Ok(Some(last))
+    }
+
+    /// Joins and flows `objects`; returns the metaverse objects that this concerned.
+    async fn batch(&mut self, objects: Vec<SpaceObject>) -> StoreResult<BTreeSet<MvId>> {
         let ids: Vec<ObjectId> = objects.iter().map(|object| object.id).collect();
         let mut ws = self.workspace(ids.len()).await?;
         let keys: BTreeSet<_> = objects.iter().flat_map(|object| join::keys_wanted(self.rules, object)).collect();
@@ -187,7 +208,7 @@ impl Engine<'_> {
         let affected = join::join(&mut ws, self.rules, &mut candidates, &ids);
         self.counters.objects += ids.len() as u64;
         self.finish(ws, &affected).await?;
-        Ok(Some(last))
+        Ok(affected)
     }
 
     /// One batch of metaverse objects that targets made due.
@@ -217,14 +238,32 @@ impl Engine<'_> {
         affected: &BTreeSet<MvId>,
         count: impl Fn(&Workspace) -> usize,
     ) -> StoreResult<usize> {
+        self.flow(&mut ws, affected).await?;
+        let counted = count(&ws);
+        self.trace = std::mem::take(&mut ws.trace);
+        self.ids = ws.ids.clone();
+        self.counters.batches += 1;
+        let batch = ws.into_batch(self.rules);
+        if !batch.is_empty() {
+            if self.repairing {
+                self.counters.missed.batch(&batch);
+            }
+            self.counters.committed += 1;
+            self.store.commit_sync(self.epoch, batch, &self.targets).await?;
+        }
+        Ok(counted)
+    }
+
+    /// Inbound flow and outbound of the affected metaverse objects; commits nothing.
+    async fn flow(&self, ws: &mut Workspace, affected: &BTreeSet<MvId>) -> StoreResult<()> {
         for mv in affected {
-            inbound::flow(&mut ws, self.rules, *mv);
+            inbound::flow(ws, self.rules, *mv);
         }
         let mut adoptable = outbound::Adoptable::new();
         for connector in &self.targets {
             let keys: Vec<_> = affected
                 .iter()
-                .flat_map(|mv| outbound::keys_wanted(&ws, self.rules, *mv))
+                .flat_map(|mv| outbound::keys_wanted(ws, self.rules, *mv))
                 .filter(|(of, _)| of == connector)
                 .map(|(_, key)| key)
                 .collect();
@@ -240,22 +279,11 @@ impl Engine<'_> {
             }
         }
         for mv in affected {
-            outbound::stage(&mut ws, self.rules, &mut adoptable, *mv);
-            writeback::stage(&mut ws, self.rules, *mv);
-            review::set(&mut ws, self.rules, *mv);
+            outbound::stage(ws, self.rules, &mut adoptable, *mv);
+            writeback::stage(ws, self.rules, *mv);
+            review::set(ws, self.rules, *mv);
         }
-        let counted = count(&ws);
-        self.ids = ws.ids.clone();
-        self.counters.batches += 1;
-        let batch = ws.into_batch(self.rules);
-        if !batch.is_empty() {
-            if self.repairing {
-                self.counters.missed.batch(&batch);
-            }
-            self.counters.committed += 1;
-            self.store.commit_sync(self.epoch, batch, &self.targets).await?;
-        }
-        Ok(counted)
+        Ok(())
     }
 
     /// Metaverse objects with all their members and what is staged and known of those.
@@ -276,13 +304,19 @@ impl Engine<'_> {
             let count = wanted.max(4 * BATCH as i64);
             self.ids = IdBlock::new(self.store.reserve_ids(self.epoch, count).await?, count);
         }
-        Ok(Workspace::new(self.ids.clone()))
+        let mut ws = Workspace::new(self.ids.clone());
+        ws.trace = std::mem::take(&mut self.trace);
+        Ok(ws)
     }
 
     /// What the due source links behind `after` come to. What they add to the metaverse goes on to the targets in the
     /// same batch; what they take away may have another contributor and is left to [`Self::pairs`].
     async fn source_links(&self, after: Option<&LinkKey>) -> StoreResult<Option<SourceLinks>> {
         let due = self.store.due_links(&self.targets, after, LINK_BATCH).await?;
+        self.evaluate_links(due).await
+    }
+
+    async fn evaluate_links(&self, due: Vec<DueLink>) -> StoreResult<Option<SourceLinks>> {
         let Some(last) = due.last().map(|due| due.link.key.clone()) else { return Ok(None) };
         let keys: Vec<_> = due.iter().map(|due| due.link.key.clone()).collect();
         let existing = self.store.mv_links_from(&keys).await?;
@@ -303,6 +337,10 @@ impl Engine<'_> {
 
     async fn pairs(&mut self) -> StoreResult<bool> {
         let pairs = self.store.due_pairs(LINK_BATCH).await?;
+        self.evaluate_pairs(pairs).await
+    }
+
+    async fn evaluate_pairs(&mut self, pairs: BTreeSet<MvPair>) -> StoreResult<bool> {
         if pairs.is_empty() {
             return Ok(false);
         }
@@ -317,6 +355,10 @@ impl Engine<'_> {
 
     async fn target_links(&mut self) -> StoreResult<bool> {
         let due = self.store.due_target_links(&self.targets, LINK_BATCH).await?;
+        self.evaluate_target_links(due).await
+    }
+
+    async fn evaluate_target_links(&mut self, due: Vec<(LinkKey, Option<MvId>, Option<MvId>)>) -> StoreResult<bool> {
         if due.is_empty() {
             return Ok(false);
         }

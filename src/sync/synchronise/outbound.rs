@@ -9,6 +9,7 @@ use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::Problem;
 use crate::sync::rule::{FlowError, FlowKind, LinkType, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject};
+use crate::sync::trace::{Asked, Fate, Finding, TargetDecision, Trace};
 use crate::sync::workspace::Workspace;
 
 /// Unlinked objects of target spaces by connector and match key.
@@ -35,31 +36,57 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
         let current = target_of(ws, connector, mv);
         let object = ws.mv(mv).cloned();
         let rule = object.as_ref().and_then(|object| joining_rule(rules, connector, object).map(|rule| (object, rule)));
+        if let Some(object) = &object {
+            ws.trace.note_all(|| scopes(rules, connector, object));
+        }
         match (rule, current) {
-            (None, None) => {}
-            (None, Some(id)) => leave(ws, rules, id),
+            (None, None) => decided(ws, mv, connector, || TargetDecision::NotWanted),
+            (None, Some(id)) => {
+                leave(ws, rules, id);
+                let deletes = ws.staged(id).is_some_and(|staged| staged.kind == ExportKind::Delete);
+                decided(ws, mv, connector, || TargetDecision::Leaves { object: id, deletes });
+            }
             (Some((object, rule)), current) => {
                 let applied = rules.outbound(connector, object).map(|rule| rule.name.clone()).collect();
-                let id = match current {
+                let current = match current {
                     Some(id) if stays(ws, rule, object, id) => Some(id),
+                    // A contact that turns out to be a user: another object takes its place.
                     replaced => {
                         if let Some(id) = replaced {
                             leave(ws, rules, id);
                         }
-                        adopt(ws, adoptable, connector, rule, object).or_else(|| provision(ws, connector, rule, object))
+                        None
                     }
                 };
+                let adopted = match current {
+                    Some(_) => None,
+                    None => adopt(ws, adoptable, connector, rule, object),
+                };
+                let id = current.or(adopted).or_else(|| provision(ws, connector, rule, object));
+                decided(ws, mv, connector, || {
+                    let rule = rule.into();
+                    match id {
+                        None => TargetDecision::NoMatch { rule },
+                        Some(object) if current.is_some() => TargetDecision::Linked { object, rule },
+                        Some(object) if adopted.is_some() => TargetDecision::Adopted { object, rule },
+                        Some(object) => TargetDecision::Provisioned { object, rule },
+                    }
+                });
                 let Some(id) = id else { continue };
                 if let Some(target) = ws.object_mut(id) {
                     target.applied = applied;
                 }
-                match desired(rules, connector, &rule.space_type, object) {
+                match desired(rules, connector, &rule.space_type, object, &mut ws.trace) {
                     Ok(wanted) => {
                         ws.set_problems(id, BTreeSet::new());
                         stage_difference(ws, rules, id, rule, wanted);
                     }
                     // No other attribute of the object is exported either: what is doubtful is left alone.
-                    Err(error) => ws.set_problems(id, BTreeSet::from([Problem::of_flow(&error)])),
+                    Err(error) => {
+                        let problem = Problem::of_flow(&error);
+                        decided(ws, mv, connector, || TargetDecision::Refused { object: id, problem: problem.clone() });
+                        ws.set_problems(id, BTreeSet::from([problem]));
+                    }
                 }
             }
         }
@@ -67,6 +94,22 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
     if let Some(object) = ws.mv_mut(mv) {
         object.due = false;
     }
+}
+
+pub(super) fn decided(
+    ws: &mut Workspace,
+    mv: MvId,
+    connector: &ConnectorName,
+    decision: impl FnOnce() -> TargetDecision,
+) {
+    ws.trace.note(|| Finding::Target { mv, connector: connector.clone(), decision: decision() });
+}
+
+/// What the scopes of all rules towards `connector` say of a metaverse object.
+pub(super) fn scopes(rules: &RuleSet, connector: &ConnectorName, object: &MvObject) -> Vec<Finding> {
+    let asked = || Asked::Outbound { mv: object.id, connector: connector.clone() };
+    let judged = rules.judge_outbound(connector, object);
+    judged.map(|(rule, verdict)| Finding::Scope { asked: asked(), rule: rule.into(), verdict }).collect()
 }
 
 fn target_of(ws: &Workspace, connector: &ConnectorName, mv: MvId) -> Option<ObjectId> {
@@ -169,6 +212,7 @@ pub(super) fn desired(
     connector: &ConnectorName,
     space_type: &str,
     object: &MvObject,
+    trace: &mut Trace,
 ) -> Result<Wanted, FlowError> {
     let mut wanted = Wanted::default();
     let mut blocked: BTreeSet<Attribute> = BTreeSet::new();
@@ -177,13 +221,24 @@ pub(super) fn desired(
             let target = &flow.target;
             let values = if flow.apply_once { &mut wanted.once } else { &mut wanted.values };
             let decided = flow.merge == Merge::Update && values.contains_key(target);
-            if matches!(flow.kind, FlowKind::Reference { .. }) || blocked.contains(target) || decided {
+            if matches!(flow.kind, FlowKind::Reference { .. }) {
+                continue;
+            }
+            let asked = || Asked::Outbound { mv: object.id, connector: connector.clone() };
+            if blocked.contains(target) || decided {
+                let said = || rules.evaluate(flow, connector, Source::Metaverse(object));
+                trace.note(|| Finding::flow(asked(), object.id, rule, flow, &said(), Fate::Loses));
                 continue;
             }
             if flow.merge != Merge::Update {
                 wanted.merged.insert(target.clone(), flow.merge);
             }
-            match rules.evaluate(flow, connector, Source::Metaverse(object))? {
+            let said = rules.evaluate(flow, connector, Source::Metaverse(object));
+            trace.note(|| {
+                let fate = Fate::of(&said, values.contains_key(target));
+                Finding::flow(asked(), object.id, rule, flow, &said, fate)
+            });
+            match said? {
                 Yield::Values(said) => {
                     flow.merge.add(values.entry(target.clone()).or_default(), said);
                 }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use super::outbound::{desired, differences, in_flight};
+use super::outbound::{decided, desired, differences, in_flight, scopes};
 use crate::sync::attribute::Attribute;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::Problem;
 use crate::sync::rule::{Flow, FlowKind, RuleSet};
 use crate::sync::space::{ExportKind, ObjectKind, PendingExport, PendingImport, SpaceObject};
+use crate::sync::trace::TargetDecision;
 use crate::sync::workspace::Workspace;
 
 /// Brings the staged updates of the source objects of a metaverse object to what the rules want.
@@ -35,7 +36,9 @@ fn write_back(ws: &mut Workspace, rules: &RuleSet, member: SpaceObject, object: 
         return;
     }
     let Some(held) = member.effective() else { return };
-    let changes = match desired(rules, &member.connector, &member.object_type, object) {
+    ws.trace.note_all(|| scopes(rules, &member.connector, object));
+    decided(ws, object.id, &member.connector, || TargetDecision::WrittenBack { object: member.id });
+    let changes = match desired(rules, &member.connector, &member.object_type, object, &mut ws.trace) {
         Ok(wanted) => {
             let spoken = spoken(rules, &member, object);
             differences(rules, &member.connector, held, wanted, spoken.into_iter())

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Kind, OperationError};
+use crate::sync::Connector;
 use crate::sync::activation::{ActivationError, read_folder};
+use crate::sync::explain::{FindError, InspectError, ObjectName, ObjectNameError};
 use crate::sync::lease::LeaseError;
 use crate::sync::maintenance::Suspensions;
-use crate::sync::rule::RuleSource;
+use crate::sync::rule::{self, RuleSet, RuleSource};
 use crate::sync::run::{RunError, Runner};
 use crate::sync::scheduler::{Refusal, SchedulerHandle};
 
@@ -22,6 +24,16 @@ pub struct SyncDesk {
     pub rules: PathBuf,
     /// Where runs are carried out.
     pub background: tokio::runtime::Handle,
+    pub proposed: Arc<dyn ProposedConnectors>,
+}
+
+/// The connectors that the settings file names now, whatever the gateway was started with.
+pub trait ProposedConnectors: Send + Sync {
+    /// In the order of the settings, the tenant's last.
+    ///
+    /// # Errors
+    /// What is wrong with the file, for the operator.
+    fn connectors(&self) -> Result<Vec<Arc<dyn Connector>>, String>;
 }
 
 impl SyncDesk {
@@ -31,6 +43,34 @@ impl SyncDesk {
         match tokio::task::spawn_blocking(move || read_folder(&folder)).await {
             Ok(read) => read.map_err(|error| refused_rules(&error)),
             Err(error) => Err(OperationError::internal(&error)),
+        }
+    }
+
+    /// The rules that the files say now.
+    pub async fn parsed_files(&self) -> Result<RuleSet, OperationError> {
+        rule::parse(&self.files().await?).map_err(|faults| refused_rules(&ActivationError::Faults(faults)))
+    }
+}
+
+/// The name of an object as it was typed.
+pub(super) fn object_name(text: &str) -> Result<ObjectName, OperationError> {
+    text.parse().map_err(|error: ObjectNameError| OperationError::invalid(error.to_string()))
+}
+
+pub(super) fn refused_inspection(error: InspectError) -> OperationError {
+    match error {
+        InspectError::Run(error) => refused_run(error),
+        InspectError::Find(FindError::Store(error)) => refused_run(RunError::Store(error)),
+        InspectError::Find(error) => {
+            let message = error.to_string();
+            match error {
+                FindError::Ambiguous { found, .. } => OperationError::refused(message).with_detail(found),
+                FindError::NoConnector { .. } => OperationError::invalid(message),
+                FindError::Nothing(_)
+                | FindError::NotInMetaverse(_)
+                | FindError::NoAttribute { .. }
+                | FindError::Store(_) => OperationError::not_found(message),
+            }
         }
     }
 }

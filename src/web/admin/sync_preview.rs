@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sync_desk::{SyncDesk, refused_rules, refused_run};
+use super::sync_desk::{SyncDesk, refused_run};
 use super::{AdminSession, Operation, OperationError, Right};
-use crate::sync::activation::ActivationError;
-use crate::sync::rule;
 use crate::sync::run::Preview;
 
 pub struct SyncPreview;
@@ -31,13 +29,7 @@ impl Operation for SyncPreview {
     }
 
     async fn run(desk: &SyncDesk, _: &AdminSession, request: Request) -> Result<Preview, OperationError> {
-        let rules = match request.files {
-            false => None,
-            true => {
-                let sources = desk.files().await?;
-                Some(rule::parse(&sources).map_err(|faults| refused_rules(&ActivationError::Faults(faults)))?)
-            }
-        };
+        let rules = if request.files { Some(desk.parsed_files().await?) } else { None };
         let runner = desk.runner.clone();
         match desk.background.spawn(async move { runner.preview(rules).await }).await {
             Ok(preview) => preview.map_err(refused_run),
