@@ -9,7 +9,7 @@ use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::anchor_migration::Migration;
 use crate::sync::guard::Hold;
 use crate::sync::maintenance::{HeldBack, Suspension};
-use crate::sync::run::{Preview, RunOutcome, RunRecord, StepRecord};
+use crate::sync::run::{Preview, Profile, RunOutcome, RunRecord, StepRecord};
 use crate::sync::scheduler::Admission;
 use crate::sync::source_import::ImportOutlook;
 use crate::web::admin::guard_release::{self, GuardRelease};
@@ -70,6 +70,9 @@ pub enum SyncCommand {
         /// Try the settings file as it is: read its directories into a scratch overlay, and show what would come and go.
         #[arg(long, conflicts_with = "object")]
         settings: bool,
+        /// First import from the directories, for real; nothing is synchronised or exported.
+        #[arg(long, conflicts_with = "settings")]
+        import: bool,
         /// With --settings: read only this source. May be given several times.
         #[arg(long, requires = "settings")]
         connector: Vec<ConnectorName>,
@@ -164,7 +167,10 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
                 (_, runs) => show_runs(runs),
             });
         }
-        SyncCommand::Preview { object: Some(object), files, .. } => {
+        SyncCommand::Preview { object: Some(object), files, import, .. } => {
+            if *import {
+                import_first(client, output).await?;
+            }
             sync_inspect::preview(client, object, *files, output).await?;
         }
         SyncCommand::Preview { files, settings: true, connector, .. } => {
@@ -177,7 +183,10 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
         SyncCommand::Provision { object } => sync_inspect::provision(client, object, output).await?,
         SyncCommand::Search(args) => sync_inspect::search(client, args, output).await?,
         SyncCommand::Object { object } => sync_inspect::object(client, object, output).await?,
-        SyncCommand::Preview { object: None, files, settings: false, .. } => {
+        SyncCommand::Preview { object: None, files, settings: false, import, .. } => {
+            if *import {
+                import_first(client, output).await?;
+            }
             let preview = client.call::<SyncPreview>(&sync_preview::Request { files: *files }).await?;
             output.show(&preview, show_preview);
         }
@@ -206,6 +215,18 @@ fn show_migration(migration: &Migration) -> String {
     text +=
         &format!("\n{} {done}, {} unchanged, {} in the way", migration.moved, migration.unchanged, migration.obstacles);
     text
+}
+
+/// Imports for real, and says so.
+async fn import_first(client: &Client, output: &Output) -> anyhow::Result<()> {
+    output.note("importing for real ...");
+    let answer = client.call::<SyncRun>(&sync_run::Request::waiting(Profile::Import.code())).await?;
+    let Some(run) = &answer.run else { return Ok(()) };
+    output.note(&format!("imported by run {}; nothing is synchronised or exported:", run.number));
+    output.note(&show_run(run, &answer.steps));
+    let ended = matches!(run.outcome, RunOutcome::Completed | RunOutcome::Held);
+    anyhow::ensure!(ended, "run {} was not carried out to its end: {}", run.number, run.outcome.code());
+    Ok(())
 }
 
 pub(super) async fn guard(client: &Client, command: &GuardCommand, output: &Output) -> anyhow::Result<()> {

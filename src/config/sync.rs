@@ -95,7 +95,7 @@ impl std::str::FromStr for Word {
 }
 
 /// The shipped run profiles, and what the field calls the full one.
-const SHIPPED: [&str; 5] = ["delta", "cycle", "full", "initial", "staging"];
+const SHIPPED: [&str; 6] = ["delta", "cycle", "full", "initial", "staging", "import"];
 
 impl SyncSettings {
     pub(super) fn read(table: Table<'_>) -> Self {
@@ -117,7 +117,11 @@ impl SyncSettings {
         let known = |name: &str| SHIPPED.contains(&name) || settings.profiles.iter().any(|own| own.name == name);
         if !known(&settings.scheduled_profile) {
             let what = format!("there is no run profile `{}`", settings.scheduled_profile);
-            table.complain("scheduled_profile", what, "name a [[sync.profile]], or delta, cycle, full or staging");
+            table.complain(
+                "scheduled_profile",
+                what,
+                "name a [[sync.profile]], or delta, cycle, full, staging or import",
+            );
         }
         if !settings.rules.is_dir() {
             let what = format!("there is no folder {}", settings.rules.display());

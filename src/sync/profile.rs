@@ -50,10 +50,12 @@ pub enum Profile {
     Full,
     /// Full import and synchronisation; nothing is exported.
     Staging,
+    /// What changed at the sources; nothing is synchronised or exported.
+    Import,
 }
 
 impl Profile {
-    pub const ALL: [Self; 4] = [Self::Delta, Self::Cycle, Self::Full, Self::Staging];
+    pub const ALL: [Self; 5] = [Self::Delta, Self::Cycle, Self::Full, Self::Staging, Self::Import];
 
     pub const fn code(self) -> &'static str {
         match self {
@@ -61,6 +63,7 @@ impl Profile {
             Self::Cycle => "cycle",
             Self::Full => "full",
             Self::Staging => "staging",
+            Self::Import => "import",
         }
     }
 
@@ -71,6 +74,7 @@ impl Profile {
             Self::Cycle => &[FullImport, DeltaSync, Export, Confirm],
             Self::Full => &[FullImport, FullSync, Export, Confirm],
             Self::Staging => &[FullImport, DeltaSync],
+            Self::Import => &[DeltaImport],
         }
     }
 }

@@ -430,3 +430,26 @@ fn a_changed_scope_is_read_into_an_overlay_and_told_before_it_takes_anybody_out(
     let at_rest = site.gateway.cli(&["sync", "run"]);
     assert_eq!(one(&at_rest["steps"], "kind", "export")["counters"]["deletes"], 0, "{at_rest:#}");
 }
+
+#[test]
+fn a_preview_that_imports_first_stages_the_import_and_nothing_else() {
+    let site = Site::synchronised();
+    site.slapd.replace(ADA, "employeeType", "contractor");
+    let before = site.gateway.cli(&["sync", "preview", &Site::ada()]);
+    assert_eq!(one(&before["targets"], "target", "tenant")["change"], Value::Null, "not read yet: {before:#}");
+    let preview = site.gateway.cli(&["sync", "preview", "--import", &Site::ada()]);
+    let space = &preview["spaces"][0];
+    assert_eq!(space["pending_import"], "update", "{space:#}");
+    assert_eq!(one(&space["rules"], "rule", CONTRACTORS)["in_scope"], true, "{space:#}");
+    let change = &one(&preview["targets"], "target", "tenant")["change"];
+    assert_eq!((&change["operation"], &change["already_staged"]), (&json!("update"), &json!(false)), "{change:#}");
+    let state = site.gateway.cli(&["sync", "object", &Site::ada()]);
+    assert_eq!(one(&state["spaces"], "connector", "corp")["imported"], "update", "the import stays: {state:#}");
+    assert_eq!(one(&state["spaces"], "connector", "tenant")["staged"], Value::Null, "nothing else does: {state:#}");
+    assert_eq!(state["metaverse"]["attributes"]["title"]["rule"], COMMON, "{state:#}");
+    let explained = site.gateway.cli(&["sync", "explain", "title", &Site::ada()]);
+    assert_eq!(explained["present"]["values"], json!(["Analyst"]), "{explained:#}");
+    assert_eq!(explained["next"], json!(["Contractor"]), "{explained:#}");
+    let found = site.gateway.cli(&["sync", "search", "--state", "pending-import"]);
+    assert_eq!(found["hits"][0]["object"]["name"], Site::ada(), "{found:#}");
+}
