@@ -210,19 +210,19 @@ impl Gateway {
         };
         let own_metadata = federation.metadata();
         let saml_certificate = federation.key.certificate().clone();
+        // Agents serve until the last request is answered.
+        let (close, served) = (CancellationToken::new(), CancellationToken::new());
         let services = Services {
             sign_in: sign_in.clone(),
             issuer: issuer.clone(),
             federation: Arc::new(SamlGate::new(federation, audit.clone())),
-            readiness: Arc::new(StoreReadiness::new(db.clone())),
+            readiness: Arc::new(StoreReadiness::new(db.clone(), close.clone())),
             organisation: settings.gateway.organisation.clone(),
             networks: public_listener::networks(&settings),
             pace: public_listener::pace(&settings),
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
-        // Agents serve until the last request is answered.
-        let (close, served) = (CancellationToken::new(), CancellationToken::new());
         public_listener::open(&settings, services, &tasks, close.clone(), served.clone()).await?;
 
         let ground = engine::Ground {
