@@ -84,6 +84,7 @@ use crate::web::admin::user_add::UserAdd;
 use crate::web::admin::user_delete::UserDelete;
 use crate::web::admin::user_list::UserList;
 use crate::web::admin::user_set_privileged::UserSetPrivileged;
+use crate::web::admin::user_revoke_sessions::UserRevokeSessions;
 use crate::web::admin::user_show::UserShow;
 use crate::web::admin::user_unlock::UserUnlock;
 use crate::web::admin::user_wipe_credential::{CredentialDesk, UserWipeCredential};
@@ -300,6 +301,7 @@ impl Gateway {
             .with::<UserUnlock>(&sign_in_desk)
             .with::<UserWipeCredential>(&credential_desk)
             .with::<DomainSetMethod>(&sign_in_desk)
+            .with::<UserRevokeSessions>(&sign_in_desk)
             .with::<DomainSetFailover>(&sign_in_desk)
             .with::<ShowFailover>(&sign_in_desk)
             .with::<FailoverForce>(&sign_in_desk)

@@ -347,6 +347,13 @@ impl SignInDesk {
             for user in users {
                 report.judge(user, to, &around);
             }
+    /// Ends all that a user's sign-ins have been granted; how many sessions that are.
+    pub async fn revoke_sessions(&self, name: &SignInName) -> Result<(UserId, u64), DeskError> {
+        let room = &self.sign_in.room;
+        let user = room.directory.user(name).await?.ok_or_else(|| DeskError::NoUser(name.folded()))?;
+        Ok((user.oid, room.store.revoke(user.oid, room.clock.now()).await?))
+    }
+
             if after.is_none() {
                 report.reasons.sort_by_key(|count| count.reason);
                 return Ok(report);

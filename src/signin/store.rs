@@ -103,6 +103,10 @@ pub trait CredentialMarks: Send + Sync {
 /// The end of what rests on a former method (`domain set-method --cut`).
 #[async_trait]
 pub trait MethodCut: Send + Sync {
+
+    /// Ends every session of a user and moves the security stamp, so that codes, grants and sign-ins under way end too.
+    /// Returns how many sessions had not ended before.
+    async fn revoke(&self, oid: UserId, at: Timestamp) -> Result<u64, StoreDown>;
     /// Ends the transactions and sessions of `domain` that rest on another method than `kept`.
     async fn cut(
         &self,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{SignInTables, down, lockout, sessions, transactions};
 use crate::audit::{Event, Outcome};
-use crate::identity::{AttemptId, CredentialSource, Timestamp, UserId};
+use crate::identity::{AttemptId, CredentialSource, Timestamp};
 use crate::signin::lockout::{Subject, Try};
 use crate::signin::store::{Attempts, Concluded, Conclusion, Late, Learned, Reservation, StoreDown};
 use crate::signin::transaction::State;
@@ -156,20 +156,9 @@ async fn write_late(conn: &mut Connection, audit: &AuditLog, late: Late) -> Resu
     learn(conn, late.learned, late.at).await?;
     if let Some(oid) = late.revoke {
         sessions::end_attempt(conn, late.attempt, late.at).await?;
-        move_stamp(conn, oid).await?;
+        sessions::move_stamp(conn, oid).await?;
     }
     audit.append(conn, late.event).await?;
-    Ok(())
-}
-
-/// A moved security stamp ends every session, code and grant of the user (design D23).
-async fn move_stamp(conn: &mut Connection, oid: UserId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE tenant_user SET security_stamp = $2 WHERE oid = $1")
-        .bind(oid.to_string())
-        .bind(AttemptId::random().to_string())
-        .execute(conn)
-        .await
-        .map_err(StoreError::doing("moving a user's security stamp"))?;
     Ok(())
 }
 

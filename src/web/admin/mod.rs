@@ -55,6 +55,7 @@ pub mod user_add;
 pub mod user_delete;
 pub mod user_list;
 pub mod user_set_privileged;
+pub mod user_revoke_sessions;
 pub mod user_show;
 pub mod user_unlock;
 pub mod user_wipe_credential;
