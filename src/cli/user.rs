@@ -18,6 +18,8 @@ use crate::web::admin::user_wipe_credential::{self, UserWipeCredential};
 pub enum UserCommand {
     /// Forget the wrong passwords counted against a user, and lift the lock.
     Unlock { user: String },
+    /// End all sessions of a user and everything that applications were granted by them.
+    RevokeSessions { user: String },
     /// Erase a user's stored password; the password channel stores the directory's again while the rules let it.
     WipeCredential { user: String },
     /// Make a user of the cloud: no connector owns it until one takes it over.
@@ -56,7 +58,7 @@ pub enum UserCommand {
 
 pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output) -> anyhow::Result<()> {
     match command {
-        UserCommand::Unlock { user } => super::failover::unlock(client, user, output).await?,
+        UserCommand::Unlock { user } => super::lockout::unlock(client, user, output).await?,
         UserCommand::RevokeSessions { user } => {
             let request = user_revoke_sessions::Request { user: user.clone() };
             let answer = client.call::<UserRevokeSessions>(&request).await?;
