@@ -67,6 +67,7 @@ use crate::web::admin::guard_show::GuardShow;
 use crate::web::admin::keys_ring::KeysRing;
 use crate::web::admin::keys_roll_ring::KeysRollRing;
 use crate::web::admin::keys_rotate::KeysRotate;
+use crate::web::admin::lockout_report::LockoutReport;
 use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
 use crate::web::admin::partners::Partners;
@@ -89,6 +90,7 @@ use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_add::UserAdd;
 use crate::web::admin::user_delete::UserDelete;
 use crate::web::admin::user_list::UserList;
+use crate::web::admin::user_revoke_sessions::UserRevokeSessions;
 use crate::web::admin::user_set_privileged::UserSetPrivileged;
 use crate::web::admin::user_show::UserShow;
 use crate::web::admin::user_unlock::UserUnlock;
@@ -214,21 +216,21 @@ impl Gateway {
             ),
             work: XmlWork::new(cores() / 2),
         };
+        // Agents serve until the last request is answered.
+        let (close, served) = (CancellationToken::new(), CancellationToken::new());
         let own_metadata = federation.metadata();
         let saml_certificate = federation.key.certificate().clone();
         let services = Services {
             sign_in: sign_in.clone(),
             issuer: issuer.clone(),
             federation: Arc::new(SamlGate::new(federation, audit.clone())),
-            readiness: Arc::new(StoreReadiness::new(db.clone())),
+            readiness: Arc::new(StoreReadiness::new(db.clone(), close.clone())),
             organisation: settings.gateway.organisation.clone(),
             networks: public_listener::networks(&settings),
             pace: public_listener::pace(&settings),
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
-        // Agents serve until the last request is answered.
-        let (close, served) = (CancellationToken::new(), CancellationToken::new());
         public_listener::open(&settings, services, &tasks, close.clone(), served.clone()).await?;
 
         let ground = engine::Ground {
@@ -304,7 +306,9 @@ impl Gateway {
             .with::<UserShow>(&tenant_desk)
             .with::<AuditTail>(&audit_desk)
             .with::<AuditVerify>(&audit_desk)
+            .with::<LockoutReport>(&sign_in_desk)
             .with::<UserUnlock>(&sign_in_desk)
+            .with::<UserRevokeSessions>(&sign_in_desk)
             .with::<UserWipeCredential>(&credential_desk)
             .with::<DomainSetMethod>(&sign_in_desk)
             .with::<DomainSetFailover>(&sign_in_desk)
@@ -462,6 +466,9 @@ fn sign_in_settings(settings: &Settings) -> signin::Settings {
             window: lockout.window,
             first_lock: lockout.first_lock,
             longest_lock: lockout.longest_lock,
+            spray_names: lockout.spray_names,
+            spray_window: lockout.spray_window,
+            spray_pause: lockout.spray_pause,
             ..signin::LockoutSettings::default()
         },
         ..signin::Settings::default()

@@ -48,13 +48,22 @@ pub async fn open(
     let networks = settings.limits.networks == PerNetwork::On;
     let places = Places::new(places(&settings.limits, open_files::raise()));
     let balancers = settings.gateway.proxy_protocol_from.clone().into();
-    let doors = Doors { name: "public", socket, acceptor, places, networks, balancers, drain: DRAIN };
+    let doors = Doors {
+        name: "public",
+        socket,
+        acceptor,
+        places,
+        networks,
+        balancers,
+        linger: settings.gateway.drain,
+        drain: DRAIN,
+    };
     let router = web::router(services);
     tasks.spawn(async move {
         let _served = served.drop_guard();
-        let answer = move |arrival: listener::Arrival, stop| {
+        let answer = move |arrival: listener::Arrival, leaving| {
             let peer = ConnectInfo(arrival.peer);
-            listener::serve(arrival, router.clone(), peer, stop)
+            listener::serve(arrival, router.clone(), peer, leaving)
         };
         doors.serve(answer, close).await;
     });

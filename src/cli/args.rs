@@ -56,6 +56,11 @@ pub enum Command {
         #[command(subcommand)]
         command: super::failover::FailoverCommand,
     },
+    /// Wrong passwords: attacks, and people who forgot.
+    Lockout {
+        #[command(subcommand)]
+        command: super::lockout::LockoutCommand,
+    },
     /// Connected systems.
     Connector {
         #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! `landbridge failover ...`, `landbridge domain set-method|set-failover`, `landbridge user unlock`.
+//! `landbridge failover ...`, `landbridge domain set-method|set-failover`.
 
 use clap::{Args, Subcommand};
 
@@ -11,7 +11,6 @@ use crate::web::admin::domain_set_method::DomainSetMethod;
 use crate::web::admin::failover_force::{self, FailoverForce};
 use crate::web::admin::failover_release::{self, FailoverRelease};
 use crate::web::admin::failover_status::{self, ShowFailover};
-use crate::web::admin::user_unlock::{self, UserUnlock};
 
 #[derive(Debug, Subcommand)]
 pub enum FailoverCommand {
@@ -111,15 +110,6 @@ pub(super) async fn set_failover(client: &Client, args: &SetFailoverArgs, output
     };
     let status = client.call::<DomainSetFailover>(&request).await?;
     output.show(&status, |status| format!("{}: backup {}, failover {}", status.domain, status.backup, status.failover));
-    Ok(())
-}
-
-pub(super) async fn unlock(client: &Client, user: &str, output: &Output) -> anyhow::Result<()> {
-    let answer = client.call::<UserUnlock>(&user_unlock::Request { user: user.to_owned() }).await?;
-    output.show(&answer, |answer| match answer.was_counting {
-        true => format!("{user} is unlocked"),
-        false => format!("{user} was not locked"),
-    });
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod demo;
 mod domain;
 mod failover;
 mod init;
+mod lockout;
 mod output;
 mod partner;
 mod password_sync;
@@ -54,6 +55,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
         Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
+        Command::Lockout { command } => lockout::run(&connect(args)?, command, output).await,
         Command::Connector { command } => connector::run(&connect(args)?, command, output).await,
         Command::Sync { command } => sync::run(&connect(args)?, command, output).await,
         Command::Rules { command } => rules::run(args, command, output).await,

@@ -1,4 +1,4 @@
-//! `landbridge user show|list|unlock|wipe-credential|add|delete|set-privileged|quota`.
+//! `landbridge user show|list|unlock|revoke-sessions|wipe-credential|add|delete|set-privileged|quota`.
 
 use clap::Subcommand;
 
@@ -9,6 +9,7 @@ use crate::web::admin::directory_quota::{self, DirectoryQuota};
 use crate::web::admin::user_add::{self, UserAdd};
 use crate::web::admin::user_delete::{self, UserDelete};
 use crate::web::admin::user_list::{self, UserList};
+use crate::web::admin::user_revoke_sessions::{self, UserRevokeSessions};
 use crate::web::admin::user_set_privileged::{self, UserSetPrivileged};
 use crate::web::admin::user_show::{self, UserShow};
 use crate::web::admin::user_wipe_credential::{self, UserWipeCredential};
@@ -17,6 +18,8 @@ use crate::web::admin::user_wipe_credential::{self, UserWipeCredential};
 pub enum UserCommand {
     /// Forget the wrong passwords counted against a user, and lift the lock.
     Unlock { user: String },
+    /// End all sessions of a user and everything that applications were granted by them.
+    RevokeSessions { user: String },
     /// Erase a user's stored password; the password channel stores the directory's again while the rules let it.
     WipeCredential { user: String },
     /// Make a user of the cloud: no connector owns it until one takes it over.
@@ -55,7 +58,12 @@ pub enum UserCommand {
 
 pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output) -> anyhow::Result<()> {
     match command {
-        UserCommand::Unlock { user } => super::failover::unlock(client, user, output).await?,
+        UserCommand::Unlock { user } => super::lockout::unlock(client, user, output).await?,
+        UserCommand::RevokeSessions { user } => {
+            let request = user_revoke_sessions::Request { user: user.clone() };
+            let answer = client.call::<UserRevokeSessions>(&request).await?;
+            output.show(&answer, |answer| format!("{} sessions of {user} are ended", answer.sessions));
+        }
         UserCommand::WipeCredential { user } => {
             let request = user_wipe_credential::Request { user: user.clone() };
             let answer = client.call::<UserWipeCredential>(&request).await?;

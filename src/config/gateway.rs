@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::identity::{DomainName, NodeId, Role, Upn};
 
@@ -9,6 +10,9 @@ use super::database_url::DatabaseUrl;
 use super::reader::Table;
 use super::secret::check_mode;
 use super::words::setting_words;
+
+/// Balancers look every second or two, and twice before they believe.
+const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
@@ -21,6 +25,8 @@ pub struct GatewaySettings {
     pub listen: SocketAddr,
     /// Balancers that begin each connection with a PROXY header (version 2); their own address counts for nobody.
     pub proxy_protocol_from: Vec<IpAddr>,
+    /// How long a stopping node goes on answering after `/readyz` says that it leaves: longer than balancers take to notice.
+    pub drain: Duration,
     /// PEM: the certificate chain and the private key of `public_url`'s host.
     pub certificate: PathBuf,
     pub private_key: PathBuf,
@@ -56,6 +62,8 @@ impl GatewaySettings {
         let listen = table.required("listen", "give an address and a port, such as 0.0.0.0:8443");
         let remedy = "give the addresses of the balancers that speak the PROXY protocol, such as \"192.0.2.10\"";
         let balancers = table.list::<IpAddr>("proxy_protocol_from", remedy);
+        let balanced = if balancers.is_empty() { Duration::ZERO } else { DRAIN };
+        let drain = table.duration("drain", Duration::ZERO..=Duration::from_secs(300)).unwrap_or(balanced);
         let certificate = table.path("certificate");
         let private_key = table.path("private_key");
         for (key, path) in [("certificate", &certificate), ("private_key", &private_key)] {
@@ -92,6 +100,7 @@ impl GatewaySettings {
             public_url: public_url?,
             listen: listen?,
             proxy_protocol_from: balancers.iter().map(IpAddr::to_canonical).collect(),
+            drain,
             certificate: certificate?,
             private_key: private_key?,
             metrics_listen,

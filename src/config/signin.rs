@@ -45,6 +45,13 @@ pub struct LockoutSettings {
     /// The first lock; each further one doubles, up to `longest_lock`.
     pub first_lock: Duration,
     pub longest_lock: Duration,
+    /// Names that fail from unknown devices of one network, and do not succeed, before tries of its unknown devices are
+    /// let through one by one.
+    pub spray_names: u32,
+    /// For how long such a failure counts.
+    pub spray_window: Duration,
+    /// Between two tries that are let through.
+    pub spray_pause: Duration,
 }
 
 impl LockoutSettings {
@@ -56,6 +63,9 @@ impl LockoutSettings {
             window: table.duration("window", MINUTE..=7 * DAY).unwrap_or(30 * MINUTE),
             first_lock: table.duration("first_lock", SECOND..=DAY).unwrap_or(MINUTE),
             longest_lock: table.duration("longest_lock", SECOND..=DAY).unwrap_or(HOUR),
+            spray_names: table.number("spray_names", 2..=1_000_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(50),
+            spray_window: table.duration("spray_window", MINUTE..=DAY).unwrap_or(HOUR),
+            spray_pause: table.duration("spray_pause", SECOND..=HOUR).unwrap_or(6 * SECOND),
         };
         if settings.longest_lock < settings.first_lock {
             table.complain("longest_lock", "it is shorter than first_lock", "give at least the time of first_lock");

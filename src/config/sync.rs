@@ -107,7 +107,7 @@ impl SyncSettings {
             interval: table.duration("interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
             scheduled_profile: table.text("scheduled_profile").map_or_else(|| "delta".to_owned(), Into::into),
             password_interval: table.duration("password_interval", SECOND..=DAY).unwrap_or(2 * MINUTE),
-            lease: table.duration("lease", 5 * SECOND..=10 * MINUTE).unwrap_or(30 * SECOND),
+            lease: table.duration("lease", 5 * SECOND..=10 * MINUTE).unwrap_or(10 * SECOND),
             staging: table.flag("staging").unwrap_or(false),
             run_retention: table.duration("run_retention", HOUR..=3650 * DAY).unwrap_or(7 * DAY),
             suspension_alert: table.duration("suspension_alert", MINUTE..=365 * DAY).unwrap_or(DAY),

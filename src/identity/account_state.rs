@@ -23,6 +23,19 @@ pub struct AccountState {
     pub logon_hours: Option<LogonHours>,
     /// When the present password was set, as the source tells it.
     pub password_set: Option<Timestamp>,
+    /// `None`: the directory never locks, or does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockout: Option<DirectoryLockout>,
+}
+
+/// The directory's own lockout of an account. It counts the wrong passwords of live checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryLockout {
+    /// Wrong passwords that lock the account; at least 1.
+    pub threshold: u32,
+    /// Milliseconds after which it forgets a wrong password.
+    pub window_ms: i64,
 }
 
 /// 21 bytes, one bit an hour of the week from Sunday 00:00 UTC, least significant bit first (MS-ADA1 logonHours).
@@ -61,6 +74,7 @@ impl AccountState {
             must_change_password: false,
             logon_hours: None,
             password_set: None,
+            lockout: None,
         }
     }
 

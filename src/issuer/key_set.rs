@@ -53,7 +53,8 @@ impl KeySet {
         for algorithm in Algorithm::ALL {
             let now = set.clock.now();
             if !set.keys.load().iter().any(|key| key.jwk.alg == algorithm && key.is_active(now)) {
-                set.add(algorithm, now).await?;
+                let key = set.make(algorithm, now).await?;
+                set.store.add_first_key(key).await?;
             }
         }
         set.reload().await?;
@@ -82,7 +83,9 @@ impl KeySet {
     /// its last token has expired. Returns the new key's id and when it begins to sign.
     pub async fn rotate(&self, algorithm: Algorithm) -> Result<(String, Timestamp), IssuerError> {
         let from = self.clock.now() + self.announcement;
-        let kid = self.add(algorithm, from).await?;
+        let key = self.make(algorithm, from).await?;
+        let kid = key.jwk.kid.clone();
+        self.store.add_key(key).await?;
         self.reload().await?;
         Ok((kid, from))
     }
@@ -116,7 +119,8 @@ impl KeySet {
         self.clock.now() - (self.token_lifetime + CLOCK_SKEW)
     }
 
-    async fn add(&self, algorithm: Algorithm, active_from: Timestamp) -> Result<String, IssuerError> {
+    /// A new key, sealed.
+    async fn make(&self, algorithm: Algorithm, active_from: Timestamp) -> Result<StoredKey, IssuerError> {
         // RSA generation takes a tenth of a second or more: off the async threads.
         let generated = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm, active_from)).await;
         let (key, pkcs8) = generated.map_err(|_| IssuerError::KeyGeneration)??;
@@ -125,10 +129,7 @@ impl KeySet {
             .sealer
             .seal(&sealing_purpose(&kid), &pkcs8)
             .map_err(|source| IssuerError::SealedKey { kid: kid.clone(), source })?;
-        let stored =
-            StoredKey { jwk: key.jwk, sealed_key, created_at: self.clock.now(), active_from, retired_at: None };
-        self.store.add_key(stored).await?;
-        Ok(kid)
+        Ok(StoredKey { jwk: key.jwk, sealed_key, created_at: self.clock.now(), active_from, retired_at: None })
     }
 
     fn unseal(&self, stored: StoredKey) -> Result<SigningKey, IssuerError> {

@@ -28,6 +28,8 @@ pub trait SigningKeys: Send + Sync {
     async fn keys(&self) -> Result<Vec<StoredKey>, StoreDown>;
     /// Adds a key; those of its algorithm that have no end yet retire when it becomes active.
     async fn add_key(&self, key: StoredKey) -> Result<(), StoreDown>;
+    /// The same, unless there is a key of its algorithm by now: nodes that start together make one.
+    async fn add_first_key(&self, key: StoredKey) -> Result<(), StoreDown>;
     /// The sealed secret from which pairwise subjects are derived: the one kept, or `new` if there was none.
     async fn pairwise_secret(&self, new: String) -> Result<String, StoreDown>;
 }

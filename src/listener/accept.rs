@@ -1,6 +1,7 @@
 //! The accept loop that every TLS listener shares.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::http::HEAD_DEADLINE;
+use super::http::{HEAD_DEADLINE, Leaving};
 use super::proxy_header;
 use crate::identity::Network;
 use crate::limits::{Full, Place, Places, Seldom};
@@ -37,7 +38,9 @@ pub struct Doors {
     pub networks: bool,
     /// Balancers, which tell by the PROXY protocol whom they speak for.
     pub balancers: Arc<[IpAddr]>,
-    /// How long connections may take to end after the stop.
+    /// How long connections are still let in after the stop, so that nobody is refused before the balancers know of it.
+    pub linger: Duration,
+    /// How long connections may take to end after that.
     pub drain: Duration,
 }
 
@@ -53,19 +56,24 @@ struct Door {
 }
 
 impl Doors {
-    /// Gives each connection to `answer`, until `stop`. What answers is told of the stop by its own token, and is cut off
-    /// when the time for it is over.
+    /// Gives each connection to `answer`, until `stop` and as long after it as `linger` says. What answers is told of the
+    /// stop, and is cut off when the time for it is over.
     pub async fn serve<A, F>(self, answer: A, stop: CancellationToken)
     where
-        A: Fn(Arrival, CancellationToken) -> F + Clone + Send + 'static,
+        A: Fn(Arrival, Leaving) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { name, socket, acceptor, places, networks, balancers, drain } = self;
+        let Self { name, socket, acceptor, places, networks, balancers, linger, drain } = self;
         let door = Door { name, acceptor, networks, balancers, told: Arc::new(Seldom::new(TELL_EVERY)) };
-        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        let (connections, closed, cut) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let leaving = Leaving { stop: stop.clone(), linger };
+        let mut close = pin!(async {
+            stop.cancelled().await;
+            tokio::time::sleep(linger).await;
+        });
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => break,
+                () = close.as_mut() => break,
                 accepted = socket.accept() => accepted,
             };
             let (stream, peer) = match accepted {
@@ -83,20 +91,23 @@ impl Doors {
                     continue;
                 }
             };
-            let (door, answer, stop, cut) = (door.clone(), answer.clone(), stop.clone(), cut.clone());
+            let (door, answer, leaving) = (door.clone(), answer.clone(), leaving.clone());
+            let (closed, cut) = (closed.clone(), cut.clone());
             connections.spawn(async move {
                 let knocked = tokio::select! {
                     knocked = tokio::time::timeout(HEAD_DEADLINE, door.knock(stream, peer, place)) => knocked,
-                    () = stop.cancelled() => return,
+                    () = closed.cancelled() => return,
                 };
                 let Ok(Some((arrival, _place))) = knocked else { return };
                 tokio::select! {
-                    () = answer(arrival, stop) => {}
+                    () = answer(arrival, leaving) => {}
                     () = cut.cancelled() => {}
                 }
             });
         }
         drop(socket);
+        // Handshakes that are under way have had the time to end.
+        closed.cancel();
         connections.close();
         if tokio::time::timeout(drain, connections.wait()).await.is_err() {
             cut.cancel();

@@ -7,4 +7,4 @@ pub mod open_files;
 mod proxy_header;
 
 pub use accept::{Arrival, Doors};
-pub use http::{HEAD_DEADLINE, serve};
+pub use http::{HEAD_DEADLINE, Leaving, serve};

@@ -9,11 +9,11 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 
 use crate::config::DisabledTest;
-use crate::identity::{AccountState, LogonHours, Timestamp};
+use crate::identity::{AccountState, DirectoryLockout, LogonHours, Timestamp};
 use crate::ldap::Entry;
 
 /// Attributes that tell an account's state, to be asked for by name because most are operational.
-pub const STATE_ATTRIBUTES: [&str; 21] = [
+pub const STATE_ATTRIBUTES: [&str; 22] = [
     "pwdAccountLockedTime",
     "pwdChangedTime",
     "pwdReset",
@@ -35,6 +35,7 @@ pub const STATE_ATTRIBUTES: [&str; 21] = [
     "msDS-UserPasswordExpiryTimeComputed",
     "passwordChangedTime",
     "krbLastPwdChange",
+    "msDS-ResultantPSO",
 ];
 
 /// What holds for all accounts under one password policy.
@@ -44,6 +45,8 @@ pub struct PasswordPolicy {
     pub lockout_duration: Option<Duration>,
     /// Age at which a password expires.
     pub max_age: Option<Duration>,
+    /// When wrong passwords lock; `None`: never.
+    pub lockout: Option<DirectoryLockout>,
 }
 
 /// An attribute that cannot be read. Tells its name and never its value.
@@ -103,6 +106,7 @@ pub fn account_state(
         must_change_password: read.flag("pwdReset")? || read.integer("pwdLastSet")? == Some(0),
         logon_hours: read.logon_hours()?,
         password_set,
+        lockout: policy.lockout,
     })
 }
 
@@ -143,15 +147,53 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
     }
 }
 
-/// The policy of a policy entry; what it leaves out comes from the connector's settings.
+/// The policy of a policy entry, of a fine-grained policy of Active Directory, or of a domain of it; what it leaves out
+/// comes from the connector's settings.
 pub fn password_policy(entry: &Entry, lockout_duration: Duration) -> PasswordPolicy {
     let seconds = |name: &str| entry.text(name).and_then(|text| text.parse::<u64>().ok()).map(Duration::from_secs);
+    let lasts = seconds("pwdlockoutduration")
+        .or_else(|| seconds("passwordlockoutduration"))
+        .or_else(|| interval(entry, "msds-lockoutduration"))
+        .or_else(|| interval(entry, "lockoutduration"));
     PasswordPolicy {
         // 0 means until an administrator unlocks.
-        lockout_duration: seconds("pwdlockoutduration")
-            .map_or(Some(lockout_duration), |lasts| (!lasts.is_zero()).then_some(lasts)),
+        lockout_duration: lasts.map_or(Some(lockout_duration), |lasts| (!lasts.is_zero()).then_some(lasts)),
         max_age: seconds("pwdmaxage").filter(|age| !age.is_zero()),
+        lockout: directory_lockout(entry),
     }
+}
+
+/// Wrong passwords count for at least this long where a directory says that it never forgets them.
+const NEVER_FORGOTTEN: Duration = Duration::from_secs(7 * 86_400);
+
+fn directory_lockout(entry: &Entry) -> Option<DirectoryLockout> {
+    let number = |name: &str| entry.text(name).and_then(|text| text.parse::<u32>().ok());
+    let seconds = |name: &str| number(name).map(|seconds| Duration::from_secs(seconds.into()));
+    let is = |name: &str, word: &str| entry.text(name).is_some_and(|text| text.eq_ignore_ascii_case(word));
+    let (threshold, window) = if let Some(threshold) = number("msds-lockoutthreshold") {
+        (threshold, interval(entry, "msds-lockoutobservationwindow"))
+    } else if let Some(threshold) = number("lockoutthreshold") {
+        (threshold, interval(entry, "lockoutobservationwindow"))
+    } else if is("pwdlockout", "TRUE") {
+        (number("pwdmaxfailure")?, seconds("pwdfailurecountinterval"))
+    } else if is("passwordlockout", "on") {
+        (number("passwordmaxfailure")?, seconds("passwordresetfailurecount"))
+    } else {
+        return None;
+    };
+    let window = window.filter(|window| !window.is_zero()).unwrap_or(NEVER_FORGOTTEN);
+    let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+    (threshold > 0).then_some(DirectoryLockout { threshold, window_ms })
+}
+
+/// A span of time as Active Directory keeps it: a negative number of 100 ns (MS-ADA1 lockoutDuration); the least number,
+/// and 0, mean without end.
+fn interval(entry: &Entry, name: &str) -> Option<Duration> {
+    let number: i64 = entry.text(name)?.parse().ok()?;
+    if number == i64::MIN {
+        return Some(Duration::ZERO);
+    }
+    Some(Duration::from_micros(number.unsigned_abs() / 10))
 }
 
 /// `YYYYMMDDHHMMSS[.fraction]Z` (RFC 4517, section 3.3.13); also without the `Z`, as versions carry it.
@@ -269,6 +311,7 @@ mod tests {
         let policy = PasswordPolicy {
             lockout_duration: Some(Duration::from_secs(600)),
             max_age: Some(Duration::from_secs(86_400)),
+            lockout: None,
         };
         account_state(&entry(attributes), disabled, &policy).expect("readable").evaluate(NOW)
     }
@@ -318,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_a_fault_and_not_a_pass() {
-        let policy = PasswordPolicy { lockout_duration: None, max_age: None };
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None, lockout: None };
         for (name, value) in [
             ("pwdReset", "maybe"),
             ("shadowExpire", "soon"),
@@ -336,7 +379,7 @@ mod tests {
     fn a_lock_without_a_duration_lasts_until_an_administrator_unlocks() {
         let policy_entry = entry(&[("pwdLockoutDuration", "0"), ("pwdMaxAge", "0")]);
         let policy = password_policy(&policy_entry, Duration::from_secs(600));
-        assert_eq!(policy, PasswordPolicy { lockout_duration: None, max_age: None });
+        assert_eq!(policy, PasswordPolicy { lockout_duration: None, max_age: None, lockout: None });
         let locked = entry(&[("pwdAccountLockedTime", "20200101000000Z")]);
         let state = account_state(&locked, &ppolicy(), &policy).expect("readable");
         assert_eq!(state.evaluate(NOW), Err(Refusal::LockedOut));
@@ -345,8 +388,47 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_policy_tells_when_it_locks() {
+        let minutes = |count: i64| count * 60_000;
+        type Row = (&'static [(&'static str, &'static str)], Option<(u32, i64)>);
+        let rows: [Row; 9] = [
+            (&[("lockoutThreshold", "5"), ("lockOutObservationWindow", "-18000000000")], Some((5, minutes(30)))),
+            (&[("lockoutThreshold", "0"), ("lockOutObservationWindow", "-18000000000")], None),
+            (
+                &[("msDS-LockoutThreshold", "3"), ("msDS-LockoutObservationWindow", "-36000000000")],
+                Some((3, minutes(60))),
+            ),
+            (
+                &[("pwdLockout", "TRUE"), ("pwdMaxFailure", "4"), ("pwdFailureCountInterval", "600")],
+                Some((4, minutes(10))),
+            ),
+            (&[("pwdLockout", "TRUE"), ("pwdMaxFailure", "4")], Some((4, minutes(7 * 24 * 60)))),
+            (&[("pwdLockout", "FALSE"), ("pwdMaxFailure", "4")], None),
+            (&[("pwdLockout", "TRUE"), ("pwdMaxFailure", "0")], None),
+            (
+                &[("passwordLockout", "on"), ("passwordMaxFailure", "6"), ("passwordResetFailureCount", "600")],
+                Some((6, minutes(10))),
+            ),
+            (&[], None),
+        ];
+        for (attributes, expected) in rows {
+            let policy = password_policy(&entry(attributes), Duration::from_secs(600));
+            assert_eq!(
+                policy.lockout.map(|lockout| (lockout.threshold, lockout.window_ms)),
+                expected,
+                "{attributes:?}"
+            );
+        }
+        let lasts = |value: &str| {
+            password_policy(&entry(&[("lockoutDuration", value)]), Duration::from_secs(600)).lockout_duration
+        };
+        assert_eq!(lasts("-18000000000"), Some(Duration::from_secs(1800)));
+        assert_eq!(lasts("-9223372036854775808"), None, "until an administrator unlocks");
+    }
+
+    #[test]
     fn the_age_of_a_password_is_told_by_whichever_attribute_has_it() {
-        let policy = PasswordPolicy { lockout_duration: None, max_age: None };
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None, lockout: None };
         let set = |attributes: &[(&str, &str)]| {
             account_state(&entry(attributes), &ppolicy(), &policy).expect("readable").password_set.map(Timestamp::secs)
         };

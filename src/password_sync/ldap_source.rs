@@ -25,6 +25,8 @@ pub struct LdapSource {
     settings: ConnectorSettings,
     user_filter: Filter,
     attributes: Vec<String>,
+    /// The policy of entries that name none, or one that cannot be read.
+    default_policy: Option<DistinguishedName>,
     clock: Arc<dyn Clock>,
 }
 
@@ -44,7 +46,24 @@ const READ_DEADLINE: Duration = Duration::from_secs(30);
 /// Versions of an entry, the best first.
 const VERSION_ATTRIBUTES: [&str; 3] = ["entryCSN", "modifyTimestamp", "whenChanged"];
 const POLICY_SUBENTRY: &str = "pwdPolicySubentry";
-const POLICY_ATTRIBUTES: [&str; 2] = ["pwdLockoutDuration", "pwdMaxAge"];
+const RESULTANT_PSO: &str = "msDS-ResultantPSO";
+const POLICY_ATTRIBUTES: [&str; 15] = [
+    "pwdLockoutDuration",
+    "pwdMaxAge",
+    "pwdLockout",
+    "pwdMaxFailure",
+    "pwdFailureCountInterval",
+    "passwordLockout",
+    "passwordMaxFailure",
+    "passwordResetFailureCount",
+    "passwordLockoutDuration",
+    "lockoutDuration",
+    "lockoutThreshold",
+    "lockOutObservationWindow",
+    "msDS-LockoutDuration",
+    "msDS-LockoutThreshold",
+    "msDS-LockoutObservationWindow",
+];
 
 impl LdapSource {
     pub fn new(settings: &ConnectorSettings, clock: Arc<dyn Clock>) -> Result<Self, LdapSourceError> {
@@ -63,7 +82,12 @@ impl LdapSource {
         attributes.push(attribute.clone());
         attributes.sort_by_key(|name| name.to_ascii_lowercase());
         attributes.dedup_by_key(|name| name.to_ascii_lowercase());
-        Ok(Self { servers, trust, account, settings: settings.clone(), user_filter, attributes, clock })
+        let default_policy = settings.password_policy.clone().or_else(|| match settings.dialect {
+            Dialect::ActiveDirectory => settings.bases.first().and_then(domain_of),
+            Dialect::Openldap | Dialect::Ds389 => None,
+        });
+        let settings = settings.clone();
+        Ok(Self { servers, trust, account, settings, user_filter, attributes, default_policy, clock })
     }
 
     /// A connection to the first server that takes one.
@@ -148,12 +172,10 @@ impl LdapSource {
         SourceAnchor::from_text(std::str::from_utf8(bytes).ok()?).ok()
     }
 
-    /// The policy that an entry is under: the one it names, or the connector's default.
-    fn policy_of(&self, entry: &Entry) -> Option<DistinguishedName> {
-        match entry.text(&POLICY_SUBENTRY.to_ascii_lowercase()) {
-            Some(name) => name.parse().ok(),
-            None => self.settings.password_policy.clone(),
-        }
+    /// The policies that an entry may be under: the one that it names, and the default.
+    fn policies_of<'a>(&'a self, entry: &Entry) -> impl Iterator<Item = DistinguishedName> + use<'a> {
+        let named = [POLICY_SUBENTRY, RESULTANT_PSO].iter().find_map(|name| entry.text(&name.to_ascii_lowercase()));
+        named.and_then(|name| name.parse().ok()).into_iter().chain(self.default_policy.clone())
     }
 
     fn has_binary_anchor(&self) -> bool {
@@ -228,8 +250,7 @@ struct Policies {
 impl Policies {
     /// Reads the policies that these entries name and that are not known yet.
     async fn learn(&mut self, source: &LdapSource, server: &ServerUrl, entries: &[Entry]) -> Result<(), LdapError> {
-        for entry in entries {
-            let Some(name) = source.policy_of(entry) else { continue };
+        for name in entries.iter().flat_map(|entry| source.policies_of(entry)) {
             let key = name.folded();
             if self.known.contains_key(&key) {
                 continue;
@@ -250,11 +271,20 @@ impl Policies {
 
     fn of(&self, source: &LdapSource, entry: &Entry) -> PasswordPolicy {
         let lockout_duration = source.settings.lockout_duration;
-        match source.policy_of(entry).and_then(|name| self.known.get(&name.folded())?.as_ref()) {
+        let mut readable = source.policies_of(entry).filter_map(|name| self.known.get(&name.folded())?.as_ref());
+        match readable.next() {
             Some(policy) => password_policy(policy, lockout_duration),
-            None => PasswordPolicy { lockout_duration: Some(lockout_duration), max_age: None },
+            None => PasswordPolicy { lockout_duration: Some(lockout_duration), max_age: None, lockout: None },
         }
     }
+}
+
+/// The domain of Active Directory in which a base lies: its entry holds the domain's password policy.
+fn domain_of(base: &DistinguishedName) -> Option<DistinguishedName> {
+    let is_part = |rdn: &&str| rdn.trim_start().get(..3).is_some_and(|kind| kind.eq_ignore_ascii_case("dc="));
+    let mut parts: Vec<&str> = base.as_str().rsplit(',').take_while(is_part).collect();
+    parts.reverse();
+    if parts.is_empty() { None } else { parts.join(",").parse().ok() }
 }
 
 fn directory(error: LdapError) -> SourceError {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::authority::LateVerdict;
 use super::candidate::Candidate;
 use super::failover::{Asked, Situation, judge_late};
-use super::lockout::{Limits, Settlement};
+use super::lockout::{Limits, Repeats, Settlement};
 use super::realm::Managed;
 use super::service::SignIn;
 use super::store::{Alert, Late, Learned, Mark, Marked};
@@ -92,7 +92,11 @@ impl SignIn {
         let record = Late {
             attempt: followed.attempt,
             at: self.room.clock.now(),
-            settlement: if judged.counts { Settlement::Keep { fingerprint: None } } else { Settlement::Return },
+            settlement: if judged.counts {
+                Settlement::Keep { fingerprint: None, repeats: Repeats::Count }
+            } else {
+                Settlement::Return
+            },
             limits: followed.limits.clone(),
             learned,
             revoke,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::browser::Browser;
 use super::directory::UserForSignIn;
-use super::lockout::{Limits, Settlement, Subject, Try};
+use super::lockout::{Limits, Settlement, SprayLimits, Subject, Try};
 use super::outcome::{FederatedIdentity, Session, SignInError, Step, TransactionHandle, TransactionLost};
 use super::realm::Managed;
 use super::service::{SignIn, hash_of, random_secret};
@@ -79,9 +79,18 @@ impl SignIn {
             return Err(SignInError::AssertionRefused);
         }
         // Every path that ends in a token passes the lockout, also where the gateway saw no password.
-        let limits = Limits::new(&room.settings.lockout, user.directory_threshold, Managed::Phs);
+        let limits = Limits::new(&room.settings.lockout, user.directory_lockout(), Managed::Phs);
         let subject = Subject::user(user.oid);
-        let reserve = Try { attempt, subject, device: None, limits: limits.clone(), at: now };
+        let reserve = Try {
+            attempt,
+            subject,
+            device: None,
+            // The partner saw the password: no name is tried here.
+            network: None,
+            limits: limits.clone(),
+            spray: SprayLimits::new(&room.settings.lockout),
+            at: now,
+        };
         if room.store.reserve(reserve).await? == Reservation::Full {
             conclusion.event = conclusion.event.about(user.oid).because("lockout");
             room.store.conclude(conclusion).await?;

@@ -8,12 +8,13 @@ use super::after::Followed;
 use super::authority::{Admission, CredentialFacts, LateVerdict, LiveSubject};
 use super::browser::Browser;
 use super::candidate::Candidate;
+use super::directory::UserForSignIn;
 use super::failover::{
     Account, Asked, By, Cause, Decision, HashStanding, Policy, ProbeOutcome, Situation, StoredState, concerns_account,
     decide,
 };
 use super::floor;
-use super::lockout::{Limits, Settlement, Try, fingerprint, settle};
+use super::lockout::{Limits, Settlement, SprayLimits, Try, fingerprint, settle};
 use super::outage::RunningProbe;
 use super::outcome::{Notice, Session, SignInError, Step, TransactionHandle, TransactionLost};
 use super::realm::Managed;
@@ -23,8 +24,8 @@ use super::store::{Concluded, Conclusion, Learned, Reservation, StoreDown};
 use super::transaction::{State, Transaction};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
-    Answer, AttemptId, PasswordShape, PlainPassword, Refusal, SessionId, Timestamp, Unavailable, UnavailableCause,
-    Verdict, Wire,
+    Answer, AttemptId, Network, PasswordShape, PlainPassword, Refusal, SessionId, Timestamp, Unavailable,
+    UnavailableCause, Verdict, Wire,
 };
 
 /// What one attempt has found out so far.
@@ -91,18 +92,24 @@ impl SignIn {
             }
         };
         let room = &self.room;
-        let threshold = candidate.user.as_ref().and_then(|user| user.directory_threshold);
-        let limits = Limits::new(&room.settings.lockout, threshold, candidate.method);
+        let directory = candidate.user.as_ref().and_then(UserForSignIn::directory_lockout);
+        let limits = Limits::new(&room.settings.lockout, directory, candidate.method);
         let device = candidate.user.as_ref().map(|user| user.oid).zip(browser.device.clone());
         let reserve = Try {
             attempt,
             subject: candidate.subject.clone(),
             device: device.clone(),
+            network: browser.network.map(Network::of),
             limits: limits.clone(),
+            spray: SprayLimits::new(&room.settings.lockout),
             at: room.clock.now(),
         };
         let familiar = match room.store.reserve(reserve).await? {
             Reservation::Granted { familiar } => familiar,
+            Reservation::Slowed { network, wait } => {
+                self.tell_of_spray(network).await;
+                return Err(SignInError::Slowed { wait });
+            }
             Reservation::Full => {
                 let event = event(Outcome::Refused).because("lockout");
                 return self.refuse(attempt, transaction, Notice::Refused, event, None, Learned::Nothing).await;

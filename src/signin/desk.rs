@@ -1,5 +1,6 @@
 //! What administrators do to sign-in: methods, failover, locks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::breaker::Breaker;
 use super::failover::ProbeOutcome;
 use super::lockout::Subject;
+use super::lockout_report::{Judgement, NetworkTries, PlaceTries, judge};
 use super::readiness::{CredentialReadiness, EXPIRES_SOON, PartnerWatch, Readiness, Surroundings};
-use super::service::SignIn;
+use super::service::{EVIDENCE, SignIn};
 use super::store::{Alert, DomainChanged, DomainEdit, DomainSettings, StoreDown};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
@@ -19,6 +21,8 @@ use crate::tenant::{Domain, PinMark};
 
 /// The alert of a domain whose failover an operator has forced.
 pub const FAILOVER_FORCED: &str = "failover-forced";
+/// Users, and networks, that one report on lockouts tells of.
+const MOST_SHOWN: u32 = 1000;
 /// Users read at a time by a readiness report.
 const PAGE: u32 = 1000;
 
@@ -119,6 +123,24 @@ pub struct AlertStatus {
     pub detail: String,
     pub raised_at: Timestamp,
     pub last_at: Timestamp,
+}
+
+/// What `lockout report` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockoutOverview {
+    pub since: Timestamp,
+    pub users: Vec<JudgedUser>,
+    pub networks: Vec<NetworkTries>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedUser {
+    pub oid: UserId,
+    /// `None` when the user is gone.
+    pub name: Option<String>,
+    pub judgement: Judgement,
+    pub locked_until: Option<Timestamp>,
+    pub places: Vec<PlaceTries>,
 }
 
 impl SignInDesk {
@@ -282,11 +304,54 @@ impl SignInDesk {
         Ok(status)
     }
 
+    /// What wrong passwords of the last `hours` look like: of the `limit` users and networks with most of them.
+    pub async fn lockouts(
+        &self,
+        hours: u32,
+        name: Option<&SignInName>,
+        limit: u32,
+    ) -> Result<LockoutOverview, DeskError> {
+        let room = &self.sign_in.room;
+        let only = match name {
+            None => None,
+            Some(name) => {
+                let user = room.directory.user(name).await?;
+                Some(user.ok_or_else(|| DeskError::NoUser(name.folded()))?.oid)
+            }
+        };
+        let now = room.clock.now();
+        let since = now - EVIDENCE.min(Duration::from_secs(u64::from(hours.max(1)) * 3600));
+        let mut networks = room.store.networks(since, MOST_SHOWN).await?;
+        let enough = u64::from(room.settings.lockout.spray_names);
+        let sprays = networks
+            .iter()
+            .filter(|network| network.slowed_since.is_some() || network.users + network.unknown_names >= enough);
+        let sprayed: BTreeSet<String> = sprays.map(|network| network.network.clone()).collect();
+        let shown = limit.clamp(1, MOST_SHOWN);
+        networks.truncate(usize::try_from(shown).unwrap_or(usize::MAX));
+        let users = room.store.wrong_tries(since, only, shown).await?;
+        let users = users.into_iter().map(|user| JudgedUser {
+            judgement: judge(&user.places, &sprayed),
+            oid: user.oid,
+            name: user.upn,
+            locked_until: user.locked_until.filter(|until| *until > now),
+            places: user.places,
+        });
+        Ok(LockoutOverview { since, users: users.collect(), networks })
+    }
+
     /// Forgets a user's wrong passwords and lifts the lock. `false` when there was none.
     pub async fn unlock(&self, name: &SignInName) -> Result<(UserId, bool), DeskError> {
         let room = &self.sign_in.room;
         let user = room.directory.user(name).await?.ok_or_else(|| DeskError::NoUser(name.folded()))?;
         Ok((user.oid, room.store.unlock(Subject::user(user.oid)).await?))
+    }
+
+    /// Ends all that a user's sign-ins have been granted; how many sessions that are.
+    pub async fn revoke_sessions(&self, name: &SignInName) -> Result<(UserId, u64), DeskError> {
+        let room = &self.sign_in.room;
+        let user = room.directory.user(name).await?.ok_or_else(|| DeskError::NoUser(name.folded()))?;
+        Ok((user.oid, room.store.revoke(user.oid, room.clock.now()).await?))
     }
 
     async fn domain(&self, name: &DomainName) -> Result<Domain, DeskError> {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::store::StoreDown;
 use crate::identity::{
-    AccountState, AuthenticationMethod, Backup, ConnectorName, CredentialSource, DomainName, EntityId, FailoverMode,
-    Pin, Refusal, SignInName, SourceAnchor, Timestamp, Upn, UserId,
+    AccountState, AuthenticationMethod, Backup, ConnectorName, CredentialSource, DirectoryLockout, DomainName,
+    EntityId, FailoverMode, Pin, Refusal, SignInName, SourceAnchor, Timestamp, Upn, UserId,
 };
 
 /// Users and realms. Users and their states are read from the store each time (design D3); realms may be cached.
@@ -66,8 +66,13 @@ pub struct UserForSignIn {
     pub directory_state: Option<DirectoryState>,
     /// The newest live refusal of the account on record.
     pub refusal: Option<AccountRefusal>,
-    /// Wrong passwords after which the directory itself locks the user; `None` when unknown or never.
-    pub directory_threshold: Option<u32>,
+}
+
+impl UserForSignIn {
+    /// The directory's own lockout of the user; `None` when it never locks, or is not known.
+    pub fn directory_lockout(&self) -> Option<DirectoryLockout> {
+        self.directory_state.as_ref()?.state.lockout
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

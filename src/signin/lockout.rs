@@ -7,7 +7,9 @@
 use super::failover::{Asked, By, Decision, Reason, Situation, counts};
 use super::realm::Managed;
 use super::settings::{LockoutSettings, SignInKey};
-use crate::identity::{AttemptId, PlainPassword, Refusal, SignInName, Timestamp, UserId, Verdict, Wire};
+use crate::identity::{
+    AttemptId, DirectoryLockout, Network, PlainPassword, Refusal, SignInName, Timestamp, UserId, Verdict, Wire,
+};
 
 /// Whose failures are counted: a user, or a name that nobody has. Both look the same from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,12 +50,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// `familiar + unfamiliar + 2 <= threshold`, where `threshold` is the directory's own for this user; below 4 one
-    /// counter serves both places.
-    pub fn new(settings: &LockoutSettings, threshold: Option<u32>, method: Managed) -> Self {
+    /// Where the directory counts too, `familiar + unfamiliar + 2 <= threshold`, its own for this user, and the window is
+    /// at least as long as its own; below 4 one counter serves both places.
+    pub fn new(settings: &LockoutSettings, directory: Option<DirectoryLockout>, method: Managed) -> Self {
         let (mut familiar, mut unfamiliar) = (settings.familiar_limit.max(1), settings.unfamiliar_limit.max(1));
         let mut one_counter = false;
-        match threshold {
+        let directory = directory.filter(|_| method == Managed::Pta);
+        match directory.map(|lockout| lockout.threshold) {
             None | Some(0) => {}
             Some(threshold @ 1..4) => {
                 one_counter = true;
@@ -73,7 +76,7 @@ impl Limits {
             familiar,
             unfamiliar,
             one_counter,
-            window_ms: millis(settings.window),
+            window_ms: millis(settings.window).max(directory.map_or(0, |lockout| lockout.window_ms)),
             first_lock_ms: millis(settings.first_lock),
             longest_lock_ms: millis(settings.longest_lock),
             window_binds: method == Managed::Pta,
@@ -88,8 +91,39 @@ pub struct Try {
     pub subject: Subject,
     /// The user and the device, when both are known: decides whether the place is familiar.
     pub device: Option<(UserId, String)>,
+    /// Where the try comes from, if that is known.
+    pub network: Option<Network>,
     pub limits: Limits,
+    pub spray: SprayLimits,
     pub at: Timestamp,
+}
+
+/// What becomes of a network from which many names are tried in vain: its tries from unknown devices are let through one
+/// by one. Familiar devices and other networks are not concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SprayLimits {
+    /// Names, of users and of nobody, that failed from unknown devices and did not succeed since.
+    pub names: u32,
+    /// For how long such a failure counts.
+    pub window_ms: i64,
+    /// Between two tries that are let through.
+    pub pause_ms: i64,
+}
+
+impl SprayLimits {
+    pub fn new(settings: &LockoutSettings) -> Self {
+        let millis = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let (window_ms, pause_ms) = (millis(settings.spray_window), millis(settings.spray_pause));
+        Self { names: settings.spray_names, window_ms, pause_ms }
+    }
+}
+
+/// Whether the same wrong password counts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    Free,
+    /// The directory counts it each time.
+    Count,
 }
 
 /// What becomes of a reservation.
@@ -99,8 +133,8 @@ pub enum Settlement {
     Return,
     /// The primary verified the password: the try goes back and the place's failures are forgotten.
     Forgive,
-    /// It failed. With a fingerprint, the same wrong password again does not count.
-    Keep { fingerprint: Option<String> },
+    /// It failed. By the fingerprint the same wrong password is known again.
+    Keep { fingerprint: Option<String>, repeats: Repeats },
     /// The directory may have counted it: stays in flight until the late answer, or until it is given up.
     Leave,
 }
@@ -112,18 +146,24 @@ pub fn settle(situation: &Situation, decision: &Decision, wire: Wire, fingerprin
         Wire::NothingSent => Settlement::Return,
         Wire::MaybeSent => Settlement::Leave,
     };
-    let fingerprint = (situation.method == Managed::Phs).then_some(fingerprint);
+    let keep = || Settlement::Keep {
+        fingerprint: Some(fingerprint),
+        repeats: match situation.method {
+            Managed::Phs => Repeats::Free,
+            Managed::Pta => Repeats::Count,
+        },
+    };
     match decision {
         Decision::In(By::Primary) => Settlement::Forgive,
         Decision::Refuse(Reason::Primary(refusal), _) => {
             if counts(*refusal) {
-                Settlement::Keep { fingerprint }
+                keep()
             } else {
                 Settlement::Return
             }
         }
         Decision::Refuse(Reason::Account(_), _) => Settlement::Return,
-        Decision::Refuse(Reason::Backup(Refusal::WrongPassword), _) => Settlement::Keep { fingerprint },
+        Decision::Refuse(Reason::Backup(Refusal::WrongPassword), _) => keep(),
         Decision::In(By::Backup)
         | Decision::Refuse(Reason::Backup(_) | Reason::Condition(_) | Reason::BackupUnreadable, _)
         | Decision::TryAgain(_)
@@ -147,12 +187,16 @@ mod tests {
         LockoutSettings { familiar_limit: familiar, unfamiliar_limit: unfamiliar, ..LockoutSettings::default() }
     }
 
+    fn directory(threshold: u32) -> Option<DirectoryLockout> {
+        Some(DirectoryLockout { threshold, window_ms: 600_000 })
+    }
+
     #[test]
     fn the_limits_stay_below_the_directorys_own_threshold() {
         for threshold in 4..30 {
             for familiar in 1..15 {
                 for unfamiliar in 1..15 {
-                    let limits = Limits::new(&settings(familiar, unfamiliar), Some(threshold), Managed::Pta);
+                    let limits = Limits::new(&settings(familiar, unfamiliar), directory(threshold), Managed::Pta);
                     assert!(limits.familiar >= 1 && limits.unfamiliar >= 1 && !limits.one_counter);
                     assert!(limits.familiar + limits.unfamiliar + 2 <= threshold, "{threshold} {limits:?}");
                     assert!(limits.familiar <= familiar && limits.unfamiliar <= unfamiliar);
@@ -164,19 +208,33 @@ mod tests {
     #[test]
     fn a_threshold_below_four_leaves_one_counter() {
         for (threshold, limit) in [(3, 1), (2, 1), (1, 1)] {
-            let limits = Limits::new(&settings(10, 5), Some(threshold), Managed::Pta);
+            let limits = Limits::new(&settings(10, 5), directory(threshold), Managed::Pta);
             assert_eq!((limits.one_counter, limits.familiar, limits.unfamiliar), (true, limit, limit));
         }
     }
 
     #[test]
     fn a_directory_that_never_locks_takes_the_settings() {
-        for threshold in [None, Some(0), Some(100)] {
-            let limits = Limits::new(&settings(10, 5), threshold, Managed::Phs);
+        for threshold in [None, directory(0), directory(100)] {
+            let limits = Limits::new(&settings(10, 5), threshold, Managed::Pta);
             assert_eq!((limits.familiar, limits.unfamiliar, limits.one_counter), (10, 5, false));
         }
         assert_eq!(Limits::new(&settings(1, 1), None, Managed::Phs).window_ms, 1_800_000);
         assert_eq!(Duration::from_secs(1800), LockoutSettings::default().window);
+    }
+
+    #[test]
+    fn the_directory_counts_live_checks_alone() {
+        let limits = Limits::new(&settings(10, 5), directory(3), Managed::Phs);
+        assert_eq!((limits.familiar, limits.unfamiliar, limits.one_counter), (10, 5, false));
+    }
+
+    #[test]
+    fn the_window_is_never_shorter_than_the_directorys() {
+        for (theirs, expected) in [(600_000, 1_800_000), (7_200_000, 7_200_000)] {
+            let directory = Some(DirectoryLockout { threshold: 10, window_ms: theirs });
+            assert_eq!(Limits::new(&settings(3, 3), directory, Managed::Pta).window_ms, expected);
+        }
     }
 
     #[test]

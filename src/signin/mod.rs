@@ -16,6 +16,7 @@ pub mod directory;
 pub mod failover;
 mod floor;
 pub mod lockout;
+pub mod lockout_report;
 pub mod outage;
 pub mod outcome;
 pub mod readiness;
@@ -23,6 +24,7 @@ pub mod realm;
 mod service;
 pub mod session;
 mod settings;
+mod spray;
 pub mod store;
 pub mod transaction;
 
@@ -35,5 +37,5 @@ pub use outcome::{
     Begun, FederatedIdentity, Notice, ProofDemand, ProtocolRequest, Session, SignInError, SignInRequest, Step,
     TransactionHandle, TransactionLost,
 };
-pub use service::{Parts, SignIn};
+pub use service::{EVIDENCE, Parts, SignIn};
 pub use settings::{LockoutSettings, Settings, SignInKey};

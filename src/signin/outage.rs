@@ -37,8 +37,6 @@ struct Watched {
     running: Option<RunningProbe>,
     last: Vec<ServerProbe>,
     watching: bool,
-    /// The alert of the present outage is written.
-    alerted: bool,
 }
 
 /// A probe under way; as many as like may wait for it.
@@ -149,18 +147,27 @@ impl Outages {
                 () = tokio::time::sleep(self.settings.probe_interval) => {}
             }
             self.probe(&connector).await;
-            let alerted = {
+            {
                 let mut connectors = self.lock();
                 let watched = connectors.entry(connector.clone()).or_default();
                 if !watched.breaker.is_open() {
                     watched.watching = false;
                     return;
                 }
-                watched.alerted
-            };
-            if !alerted {
+            }
+            // Another node, for which the outage is over, may have cleared the alert.
+            if self.must_raise(&connector).await {
                 self.raise(&connector).await;
             }
+        }
+    }
+
+    async fn must_raise(&self, connector: &ConnectorName) -> bool {
+        let subject = connector.to_string();
+        match self.store.raised().await {
+            Ok(raised) => !raised.iter().any(|alert| alert.name == AUTHORITY_DOWN && alert.subject == subject),
+            // The next round asks again.
+            Err(_) => false,
         }
     }
 
@@ -177,16 +184,12 @@ impl Outages {
             Event::new(EventKind::AlertRaised, Outcome::Success, by()).about(connector).because(AUTHORITY_DOWN),
         ];
         let alert = Alert { name: AUTHORITY_DOWN, subject: connector.to_string(), detail, at: self.clock.now() };
-        match self.store.raise(alert, events).await {
-            Ok(_) => self.lock().entry(connector.clone()).or_default().alerted = true,
-            Err(error) => {
-                tracing::error!(connector = %connector, error = ?error, "the alert of an outage could not be written yet");
-            }
+        if let Err(error) = self.store.raise(alert, events).await {
+            tracing::error!(connector = %connector, error = ?error, "the alert of an outage could not be written yet");
         }
     }
 
     async fn recovered(&self, connector: &ConnectorName) {
-        self.lock().entry(connector.clone()).or_default().alerted = false;
         tracing::warn!(connector = %connector, "the connector answers again: failover ends");
         let by = || Actor::System("failover".to_owned());
         let events = vec![

@@ -1,5 +1,7 @@
 //! What a protocol asks of sign-in, and what it gets: the contract between `signin` and the rooms around it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::store::StoreDown;
@@ -153,4 +155,7 @@ pub enum SignInError {
     /// The partner's assertion is genuine but signs nobody in; the audit log has the reason.
     #[error("the partner's assertion was refused")]
     AssertionRefused,
+    /// Many names were tried from the browser's network in vain: nothing was checked. The page says "try again later".
+    #[error("tries of the network are slowed")]
+    Slowed { wait: Duration },
 }

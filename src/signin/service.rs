@@ -15,12 +15,14 @@ use super::outcome::{
 };
 use super::realm::{self, Road};
 use super::settings::{Settings, SignInKey};
-use super::store::{SessionKey, SignInStore, StoreDown};
+use super::spray::SPRAY_TOLD;
+use super::store::{Ages, SessionKey, SignInStore, StoreDown};
 use super::transaction::{State, Transaction};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
     AuthenticationMethod, Clock, DomainName, PasswordShape, PlainPassword, SessionId, SignInName, TransactionId,
 };
+use crate::limits::Seldom;
 
 /// Everything that sign-in works with.
 pub struct Parts {
@@ -51,6 +53,8 @@ pub(super) struct Room {
     /// What goes on after an answer: late verdicts, comparisons, probes.
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
+    /// An alert of a spray is written at most so often, however many tries are turned away.
+    pub spray_told: Seldom,
 }
 
 impl SignIn {
@@ -65,7 +69,22 @@ impl SignIn {
             tasks.clone(),
             stop.clone(),
         );
-        Self { room: Arc::new(Room { directory, store, live, hashes, clock, settings, key, outages, tasks, stop }) }
+        let spray_told = Seldom::new(SPRAY_TOLD);
+        Self {
+            room: Arc::new(Room {
+                directory,
+                store,
+                live,
+                hashes,
+                clock,
+                settings,
+                key,
+                outages,
+                tasks,
+                stop,
+                spray_told,
+            }),
+        }
     }
 
     /// Begins a sign-in. A live session answers at once, unless the request forces a new proof or sets a maximum age.
@@ -214,8 +233,14 @@ impl SignIn {
     /// To be called every minute: removes what has expired and gives back tries that nobody will settle.
     pub async fn sweep(&self) -> Result<(), StoreDown> {
         let (now, lockout) = (self.room.clock.now(), &self.room.settings.lockout);
-        let forgotten = now - lockout.window.max(lockout.longest_lock) - FORGET;
-        self.room.store.sweep(now, now - lockout.reservation_life, forgotten).await
+        let ages = Ages {
+            now,
+            orphaned: now - lockout.reservation_life,
+            forgotten: now - lockout.window.max(lockout.longest_lock) - FORGET,
+            evidence: now - EVIDENCE,
+        };
+        self.room.store.sweep(ages).await?;
+        self.clear_sprays(now - lockout.spray_window).await
     }
 
     /// Waits for what goes on after the answers: late verdicts and comparisons. Probes stop at once.
@@ -287,8 +312,11 @@ impl SignIn {
     }
 }
 
-/// Lockout counters that have been quiet for this long beyond window and lock are removed.
-const FORGET: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// Lockout counters that have been quiet for this long beyond window and lock are removed: longer than any directory's
+/// window.
+const FORGET: std::time::Duration = std::time::Duration::from_secs(8 * 24 * 3600);
+/// How far back a report on lockouts can look.
+pub const EVIDENCE: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
 fn step_of(transaction: &Transaction) -> Result<Step, TransactionLost> {
     match &transaction.state {

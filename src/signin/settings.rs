@@ -38,6 +38,11 @@ pub struct LockoutSettings {
     /// The first lock; each further one lasts twice as long.
     pub first_lock: Duration,
     pub longest_lock: Duration,
+    /// Names that fail from one network before it is slowed.
+    pub spray_names: u32,
+    pub spray_window: Duration,
+    /// Between two tries of a slowed network that are let through.
+    pub spray_pause: Duration,
     /// A try that was never settled (a crash, a connection lost after the bind was sent) is given back after this.
     pub reservation_life: Duration,
 }
@@ -66,6 +71,9 @@ impl Default for LockoutSettings {
             window: Duration::from_secs(30 * 60),
             first_lock: Duration::from_secs(60),
             longest_lock: Duration::from_secs(3600),
+            spray_names: 50,
+            spray_window: Duration::from_secs(3600),
+            spray_pause: Duration::from_secs(6),
             reservation_life: Duration::from_secs(120),
         }
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::lockout::{Limits, Settlement, Subject, Try};
+use super::lockout_report::{NetworkTries, UserTries};
 use super::session::{Liveness, NewSession};
 use super::transaction::{State, Transaction};
 use crate::audit::Event;
 use crate::identity::{
-    AttemptId, AuthenticationMethod, Backup, ClientId, CredentialSource, DomainName, EntityId, FailoverMode, Refusal,
-    SessionId, Timestamp, TransactionId, UserId,
+    AttemptId, AuthenticationMethod, Backup, ClientId, CredentialSource, DomainName, EntityId, FailoverMode, Network,
+    Refusal, SessionId, Timestamp, TransactionId, UserId,
 };
 use crate::tenant::{Domain, PinMark};
 
@@ -57,8 +58,38 @@ pub trait Attempts: Send + Sync {
     /// Forgets the failures of a user and lifts the lock.
     async fn unlock(&self, subject: Subject) -> Result<bool, StoreDown>;
 
-    /// Removes what has expired, and gives back reservations made before `orphaned`.
-    async fn sweep(&self, now: Timestamp, orphaned: Timestamp, forgotten: Timestamp) -> Result<(), StoreDown>;
+    /// Removes what has expired.
+    async fn sweep(&self, ages: Ages) -> Result<(), StoreDown>;
+}
+
+/// Before which instants things are swept.
+#[derive(Clone, Copy, Debug)]
+pub struct Ages {
+    pub now: Timestamp,
+    /// Reservations made before are given back.
+    pub orphaned: Timestamp,
+    /// Counters that were quiet since are forgotten.
+    pub forgotten: Timestamp,
+    /// So is what reports are made of.
+    pub evidence: Timestamp,
+}
+
+/// What reports on lockouts are made of.
+#[async_trait]
+pub trait WrongTries: Send + Sync {
+    /// The users with the most wrong tries since `since`, `limit` of them, in that order; or those of `only`.
+    async fn wrong_tries(
+        &self,
+        since: Timestamp,
+        only: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<UserTries>, StoreDown>;
+
+    /// The networks from which most names were tried in vain since `since`, `limit` of them, in that order.
+    async fn networks(&self, since: Timestamp, limit: u32) -> Result<Vec<NetworkTries>, StoreDown>;
+
+    /// Whether a try of the network was slowed, or let through as one of a slowed network, since `since`.
+    async fn was_slowed(&self, network: &str, since: Timestamp) -> Result<bool, StoreDown>;
 }
 
 /// Sessions (design D23).
@@ -72,6 +103,10 @@ pub trait Sessions: Send + Sync {
 
     /// Ends a session; `false` when it had ended.
     async fn end(&self, sid: SessionId, reason: &'static str, event: Event, at: Timestamp) -> Result<bool, StoreDown>;
+
+    /// Ends every session of a user and moves the security stamp, so that codes, grants and sign-ins under way end too.
+    /// Returns how many sessions had not ended before.
+    async fn revoke(&self, oid: UserId, at: Timestamp) -> Result<u64, StoreDown>;
 }
 
 /// Alerts and what belongs to an outage.
@@ -114,9 +149,9 @@ pub trait MethodCut: Send + Sync {
 }
 
 /// All of the store that sign-in uses.
-pub trait SignInStore: Transactions + Attempts + Sessions + Alerts + CredentialMarks + MethodCut {}
+pub trait SignInStore: Transactions + Attempts + Sessions + Alerts + CredentialMarks + MethodCut + WrongTries {}
 
-impl<S: Transactions + Attempts + Sessions + Alerts + CredentialMarks + MethodCut> SignInStore for S {}
+impl<S: Transactions + Attempts + Sessions + Alerts + CredentialMarks + MethodCut + WrongTries> SignInStore for S {}
 
 /// How domains sign in, as administrators see and change it.
 #[async_trait]
@@ -170,6 +205,11 @@ pub enum Reservation {
     },
     /// As many tries as the limit allows have failed or are in flight; nothing is asked.
     Full,
+    /// Many names were tried from the network in vain, and the next try of its unknown devices is let through later.
+    Slowed {
+        network: Network,
+        wait: Duration,
+    },
 }
 
 /// The end of an attempt.

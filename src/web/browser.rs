@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::header::{RETRY_AFTER, USER_AGENT};
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 
 use super::cookies::Cookies;
-use super::page::{self, Fault};
 use super::services::{ClientNetworks, Shared};
+use super::signin::step;
 use crate::signin::Browser;
 
 /// Longest user agent that is carried on.
@@ -40,10 +40,8 @@ impl FromRequestParts<Shared> for PacedCaller {
         match services.pace.admits(browser.network) {
             Ok(()) => Ok(Self(browser)),
             Err(wait) => {
-                metrics::counter!("landbridge_requests_refused_total", "limit" => "network").increment(1);
                 tracing::debug!(network = ?browser.network, "a network asks too much of sign-in");
-                let seconds = wait.as_secs().max(1).to_string();
-                Err(([(RETRY_AFTER, seconds)], page::fault(services, Fault::TooMany)).into_response())
+                Err(step::too_many(services, wait))
             }
         }
     }

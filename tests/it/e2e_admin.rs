@@ -114,6 +114,8 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         audit("audit.tail", json!({ "limit": 1, "after": null })),
         audit("audit.verify", json!({})),
         sign_in("user.unlock", json!({ "user": user })),
+        sign_in("user.revoke-sessions", json!({ "user": user })),
+        read("lockout.report", json!({ "hours": 24, "limit": 10 })),
         sign_in("user.wipe-credential", json!({ "user": user })),
         sign_in("domain.set-failover", json!({ "domain": BETA, "backup": "phs" })),
         sign_in("domain.set-method", json!({ "domain": BETA, "method": "pta", "force": true })),

@@ -3,3 +3,4 @@
 mod faults;
 mod lifecycle;
 mod site;
+mod two_nodes;

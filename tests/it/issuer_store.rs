@@ -11,11 +11,12 @@ use landbridge::issuer::grant::AuthenticationContext;
 use landbridge::issuer::opaque::Opaque;
 use landbridge::issuer::redemption::{CodeRefusal, Proof};
 use landbridge::issuer::refresh::RefreshRefusal;
+use landbridge::issuer::signing_key::SigningKey;
 use landbridge::issuer::standing::Ended;
 use landbridge::issuer::store::{
-    Clients, GrantLifetimes, Granted, Grants, NewCode, Redemption, RefreshRequest, Revocable,
+    Clients, GrantLifetimes, Granted, Grants, NewCode, Redemption, RefreshRequest, Revocable, SigningKeys, StoredKey,
 };
-use landbridge::issuer::{AuthorizationRequest, GrantId, NewClient, ResponseMode};
+use landbridge::issuer::{Algorithm, AuthorizationRequest, GrantId, NewClient, ResponseMode};
 use landbridge::store::audit::AuditLog;
 use landbridge::store::issuer::IssuerStore;
 use landbridge::store::{Database, Room, StoreError, Urgency};
@@ -214,6 +215,20 @@ on_both! {
         assert_eq!(world.store.client(&app()).await.expect("up"), Some(client.clone()));
         assert_eq!(world.store.clients().await.expect("up"), [client]);
         assert_eq!(world.store.client(&"other".parse().expect("an id")).await.expect("up"), None);
+    }
+
+    async fn nodes_that_start_together_make_one_signing_key(world: &World) {
+        let key = || {
+            let (key, _) = SigningKey::generate(Algorithm::Es256, NOW).expect("a key");
+            let sealed_key = "sealed".to_owned();
+            StoredKey { jwk: key.jwk, sealed_key, created_at: NOW, active_from: NOW, retired_at: None }
+        };
+        let nodes = (0..4).map(|_| world.store.add_first_key(key()));
+        futures::future::try_join_all(nodes).await.expect("up");
+        assert_eq!(world.store.keys().await.expect("up").len(), 1);
+        world.store.add_key(key()).await.expect("up");
+        let retired = world.store.keys().await.expect("up").iter().filter(|key| key.retired_at.is_some()).count();
+        assert_eq!(retired, 1, "a rotation adds one, and the first one retires");
     }
 
     async fn a_code_is_traded_once_and_its_second_use_revokes_the_grant(world: &World) {

@@ -43,6 +43,10 @@ struct Edge {
 
 impl Edge {
     async fn open(limits: Limits, balancers: &[IpAddr]) -> Self {
+        Self::lingering(limits, balancers, Duration::ZERO).await
+    }
+
+    async fn lingering(limits: Limits, balancers: &[IpAddr], linger: Duration) -> Self {
         tls::install_provider();
         let dir = temp_dir("listener");
         let pki = Pki::new(dir.path());
@@ -57,6 +61,7 @@ impl Edge {
             places: Places::new(limits),
             networks: true,
             balancers: balancers.into(),
+            linger,
             drain: Duration::from_secs(30),
         };
         let where_from = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() };
@@ -65,9 +70,9 @@ impl Edge {
             "done"
         };
         let router = Router::new().route("/where", get(where_from)).route("/slow", get(slow));
-        let answer = move |arrival: Arrival, stop| {
+        let answer = move |arrival: Arrival, leaving| {
             let peer = ConnectInfo(arrival.peer);
-            listener::serve(arrival, router.clone(), peer, stop)
+            listener::serve(arrival, router.clone(), peer, leaving)
         };
         let stop = CancellationToken::new();
         let served = tokio::spawn(doors.serve(answer, stop.clone()));
@@ -159,6 +164,23 @@ async fn the_stop_finishes_what_is_asked_and_takes_nothing_more() {
     let (answered, ()) = tokio::join!(request(slow, "/slow"), stop);
     assert_eq!(answered.as_deref(), Some("done"));
     timeout(LONG, closed(&mut idle)).await.expect("idle connections end");
+    timeout(LONG, edge.served).await.expect("it ends").expect("in order");
+    assert!(TcpStream::connect(edge.address).await.is_err(), "nobody listens");
+}
+
+#[tokio::test]
+async fn who_comes_while_balancers_do_not_know_of_the_stop_is_answered_once() {
+    let linger = Duration::from_secs(3);
+    let edge = Edge::lingering(Limits { all: 10, per_network: 10 }, &[], linger).await;
+    let waiting = edge.shake(edge.connect(CROWD).await).await.expect("a handshake");
+    let mut idle = edge.shake(edge.connect(CROWD).await).await.expect("a handshake");
+    edge.stop.cancel();
+    assert_eq!(edge.ask(CROWD, "/where").await.as_deref(), Some("127.0.0.1"), "let in after the stop");
+    assert_eq!(request(waiting, "/where").await.as_deref(), Some("127.0.0.1"), "open since before it");
+    idle.write_all(b"GET /where HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    timeout(LONG, idle.read_to_string(&mut answer)).await.expect("closed after the answer").expect("an answer");
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "told to ask elsewhere: {answer}");
     timeout(LONG, edge.served).await.expect("it ends").expect("in order");
     assert!(TcpStream::connect(edge.address).await.is_err(), "nobody listens");
 }

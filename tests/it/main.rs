@@ -7,6 +7,7 @@ mod e2e_agents;
 mod e2e_failover;
 mod e2e_keys;
 mod e2e_kill;
+mod e2e_nodes;
 mod e2e_runs;
 mod e2e_switch;
 mod e2e_sync;

@@ -7,6 +7,7 @@
   ldif                      applies change records from standard input
   delete ACCOUNT
   guid ACCOUNT              prints its objectGUID
+  bad-passwords ACCOUNT     prints how many wrong passwords the domain counts against it
   hashes                    prints "account<TAB>hash" for all accounts that have one, as they lie in the database
   invocation-id UUID        gives the controller's database another incarnation (server stopped)
 """
@@ -108,6 +109,9 @@ def main():
     elif command == "guid":
         (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["objectGUID"])
         print(uuid.UUID(bytes_le=bytes(entry["objectGUID"][0])))
+    elif command == "bad-passwords":
+        (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["badPwdCount"])
+        print(entry.get("badPwdCount", [b"0"])[0].decode())
     elif command == "hashes":
         found = sam.search(base, expression="(sAMAccountName=*)", attrs=["sAMAccountName", "unicodePwd"])
         for entry in found:

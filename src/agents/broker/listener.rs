@@ -94,6 +94,7 @@ impl Listener {
         let router = routes::router(gate);
         let Self { socket, acceptor, identity, authority, clock, host } = self;
         let doors = Doors {
+            linger: Duration::ZERO,
             name: "agents",
             socket,
             acceptor,

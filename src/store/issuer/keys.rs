@@ -8,7 +8,7 @@ use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::Timestamp;
 use crate::issuer::StoreDown;
 use crate::issuer::store::{SigningKeys, StoredKey};
-use crate::store::{StoreError, Urgency};
+use crate::store::{AuditLog, Connection, StoreError, Urgency};
 
 /// The name of the value that holds the secret of pairwise subjects.
 pub const PAIRWISE_SUBJECTS: &str = "pairwise_subjects";
@@ -36,40 +36,32 @@ impl SigningKeys for IssuerStore {
     }
 
     async fn add_key(&self, key: StoredKey) -> Result<(), StoreDown> {
-        let public_jwk = to_json("signing_key", "public_jwk", &key.jwk)?;
+        let audit = self.audit.clone();
+        Ok(self.db.write(Urgency::Waited, move |conn| Box::pin(async move { add(conn, &audit, key).await })).await?)
+    }
+
+    async fn add_first_key(&self, key: StoredKey) -> Result<(), StoreDown> {
         let audit = self.audit.clone();
         let added = self.db.write(Urgency::Waited, move |conn| {
             Box::pin(async move {
-                let algorithm = key.jwk.alg.as_str();
-                sqlx::query("UPDATE signing_key SET retired_at = $1 WHERE algorithm = $2 AND retired_at IS NULL")
-                    .bind(key.active_from.millis())
-                    .bind(algorithm)
+                let doing = || StoreError::doing("looking for a signing key");
+                // Nodes take turns at this row, so that the second one sees the key of the first.
+                sqlx::query("UPDATE counter SET value = value WHERE name = 'settings'")
                     .execute(&mut *conn)
                     .await
-                    .map_err(StoreError::doing("retiring signing keys"))?;
-                sqlx::query(
-                    "INSERT INTO signing_key (kid, algorithm, public_jwk, sealed_key, created_at, active_from, \
-                     retired_at) VALUES ($1, $2, $3, $4, $5, $6, NULL)",
-                )
-                .bind(key.jwk.kid.as_str())
-                .bind(algorithm)
-                .bind(public_jwk)
-                .bind(key.sealed_key)
-                .bind(key.created_at.millis())
-                .bind(key.active_from.millis())
-                .execute(&mut *conn)
-                .await
-                .map_err(StoreError::doing("adding a signing key"))?;
-                let actor = Actor::System("issuer".to_owned());
-                let event = Event::new(EventKind::SigningKeyRotated, Outcome::Success, actor)
-                    .about(&key.jwk.kid)
-                    .with("algorithm", algorithm)
-                    .with("active_from", key.active_from.rfc3339());
-                audit.append(conn, event).await
+                    .map_err(doing())?;
+                let present = sqlx::query("SELECT 1 FROM signing_key WHERE algorithm = $1 AND retired_at IS NULL")
+                    .bind(key.jwk.alg.as_str())
+                    .fetch_optional(&mut *conn)
+                    .await
+                    .map_err(doing())?;
+                match present {
+                    Some(_) => Ok(()),
+                    None => add(conn, &audit, key).await,
+                }
             })
         });
-        added.await?;
-        Ok(())
+        Ok(added.await?)
     }
 
     async fn pairwise_secret(&self, new: String) -> Result<String, StoreDown> {
@@ -92,4 +84,34 @@ impl SigningKeys for IssuerStore {
         });
         Ok(kept.await?)
     }
+}
+
+async fn add(conn: &mut Connection, audit: &AuditLog, key: StoredKey) -> Result<(), StoreError> {
+    let public_jwk = to_json("signing_key", "public_jwk", &key.jwk)?;
+    let algorithm = key.jwk.alg.as_str();
+    sqlx::query("UPDATE signing_key SET retired_at = $1 WHERE algorithm = $2 AND retired_at IS NULL")
+        .bind(key.active_from.millis())
+        .bind(algorithm)
+        .execute(&mut *conn)
+        .await
+        .map_err(StoreError::doing("retiring signing keys"))?;
+    sqlx::query(
+        "INSERT INTO signing_key (kid, algorithm, public_jwk, sealed_key, created_at, active_from, retired_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, NULL)",
+    )
+    .bind(key.jwk.kid.as_str())
+    .bind(algorithm)
+    .bind(public_jwk)
+    .bind(key.sealed_key)
+    .bind(key.created_at.millis())
+    .bind(key.active_from.millis())
+    .execute(&mut *conn)
+    .await
+    .map_err(StoreError::doing("adding a signing key"))?;
+    let event = Event::new(EventKind::SigningKeyRotated, Outcome::Success, Actor::System("issuer".to_owned()))
+        .about(&key.jwk.kid)
+        .with("algorithm", algorithm)
+        .with("active_from", key.active_from.rfc3339());
+    audit.append(conn, event).await?;
+    Ok(())
 }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::{SignInTables, down, lockout, sessions, transactions};
 use crate::audit::{Event, Outcome};
-use crate::identity::{AttemptId, CredentialSource, Timestamp, UserId};
+use crate::identity::{AttemptId, CredentialSource, Timestamp};
 use crate::signin::lockout::{Subject, Try};
-use crate::signin::store::{Attempts, Concluded, Conclusion, Late, Learned, Reservation, StoreDown};
+use crate::signin::store::{Ages, Attempts, Concluded, Conclusion, Late, Learned, Reservation, StoreDown};
 use crate::signin::transaction::State;
 use crate::store::{AuditLog, Connection, StoreError, Urgency, lease};
 
@@ -55,13 +55,23 @@ impl Attempts for SignInTables {
             .map_err(down)
     }
 
-    async fn sweep(&self, now: Timestamp, orphaned: Timestamp, forgotten: Timestamp) -> Result<(), StoreDown> {
+    async fn sweep(&self, ages: Ages) -> Result<(), StoreDown> {
+        // Each by itself, so that none waits for a sign-in that waits for another.
+        for attempt in lockout::orphans(&self.db, ages.orphaned).await.map_err(down)? {
+            self.db
+                .write(Urgency::Bulk, move |conn| Box::pin(async move { lockout::abandon(conn, &attempt).await }))
+                .await
+                .map_err(down)?;
+        }
+        self.db
+            .write(Urgency::Bulk, move |conn| Box::pin(async move { lockout::sweep(conn, ages).await }))
+            .await
+            .map_err(down)?;
         self.db
             .write(Urgency::Bulk, move |conn| {
                 Box::pin(async move {
-                    lockout::sweep(conn, orphaned, forgotten).await?;
                     sqlx::query("DELETE FROM signin_transaction WHERE expires_at <= $1")
-                        .bind(now.millis())
+                        .bind(ages.now.millis())
                         .execute(&mut *conn)
                         .await
                         .map_err(StoreError::doing("removing expired sign-in transactions"))?;
@@ -156,20 +166,9 @@ async fn write_late(conn: &mut Connection, audit: &AuditLog, late: Late) -> Resu
     learn(conn, late.learned, late.at).await?;
     if let Some(oid) = late.revoke {
         sessions::end_attempt(conn, late.attempt, late.at).await?;
-        move_stamp(conn, oid).await?;
+        sessions::move_stamp(conn, oid).await?;
     }
     audit.append(conn, late.event).await?;
-    Ok(())
-}
-
-/// A moved security stamp ends every session, code and grant of the user (design D23).
-async fn move_stamp(conn: &mut Connection, oid: UserId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE tenant_user SET security_stamp = $2 WHERE oid = $1")
-        .bind(oid.to_string())
-        .bind(AttemptId::random().to_string())
-        .execute(conn)
-        .await
-        .map_err(StoreError::doing("moving a user's security stamp"))?;
     Ok(())
 }
 

@@ -210,6 +210,5 @@ fn translate(user: crate::tenant::UserForSignIn) -> UserForSignIn {
         source: credential.filter(|credential| credential.registered).map(|credential| credential.source),
         directory_state,
         refusal,
-        directory_threshold: None,
     }
 }

@@ -1,12 +1,16 @@
-//! The lockout counters. Reserving and settling are one statement each on a counter's row, so that parallel guesses, on
-//! whichever node, pass the limit at most together.
+//! The lockout counters. Reserving is one statement on a counter's row, so that parallel guesses, on whichever node, pass
+//! the limit at most together.
+//!
+//! INVARIANT: a transaction that writes several of these tables does so in one order, or two of them wait for each other:
+//! the reservation, the counter, the wrong passwords, where they came from.
 
 use sqlx::Row;
 
+use super::evidence::{self, Failure};
 use crate::identity::{AttemptId, Timestamp, UserId};
-use crate::signin::lockout::{Limits, Settlement, Try};
-use crate::signin::store::Reservation;
-use crate::store::{Connection, StoreError};
+use crate::signin::lockout::{Limits, Repeats, Settlement, Try};
+use crate::signin::store::{Ages, Reservation};
+use crate::store::{Connection, Database, StoreError};
 
 /// Wrong passwords that are known again.
 const FINGERPRINTS: i64 = 3;
@@ -21,6 +25,11 @@ pub(super) async fn reserve(conn: &mut Connection, attempt: Try) -> Result<Reser
         Some((oid, device)) => is_familiar(conn, *oid, device).await?,
         None => false,
     };
+    if let Some(network) = attempt.network.filter(|_| !familiar)
+        && let Some(wait) = evidence::slow_down(conn, &network.to_string(), &attempt.spray, attempt.at).await?
+    {
+        return Ok(Reservation::Slowed { network, wait });
+    }
     let limits = &attempt.limits;
     let (place, limit) = match (limits.one_counter, familiar) {
         (true, _) => ("any", limits.familiar),
@@ -44,17 +53,26 @@ pub(super) async fn reserve(conn: &mut Connection, attempt: Try) -> Result<Reser
         .fetch_optional(&mut *conn)
         .await
         .map_err(StoreError::doing("reserving a try at a password"))?;
+    let network = attempt.network.map(|network| network.to_string());
     if reserved.is_none() {
+        let network = network.unwrap_or_default();
+        let from = Failure { subject: attempt.subject.as_str(), network: &network, familiar, at: attempt.at };
+        evidence::turned_away(conn, from).await?;
         return Ok(Reservation::Full);
     }
-    sqlx::query("INSERT INTO lockout_reservation (attempt, subject, place, at, outcome) VALUES ($1, $2, $3, $4, NULL)")
-        .bind(attempt.attempt.to_string())
-        .bind(attempt.subject.as_str())
-        .bind(place)
-        .bind(now)
-        .execute(conn)
-        .await
-        .map_err(StoreError::doing("writing a reservation"))?;
+    sqlx::query(
+        "INSERT INTO lockout_reservation (attempt, subject, place, at, outcome, network, familiar) \
+         VALUES ($1, $2, $3, $4, NULL, $5, $6)",
+    )
+    .bind(attempt.attempt.to_string())
+    .bind(attempt.subject.as_str())
+    .bind(place)
+    .bind(now)
+    .bind(network)
+    .bind(i64::from(familiar))
+    .execute(conn)
+    .await
+    .map_err(StoreError::doing("writing a reservation"))?;
     Ok(Reservation::Granted { familiar })
 }
 
@@ -72,7 +90,8 @@ pub(super) async fn settle(
         Settlement::Keep { .. } => "kept",
     };
     let row = sqlx::query(
-        "UPDATE lockout_reservation SET outcome = $2 WHERE attempt = $1 AND outcome IS NULL RETURNING subject, place",
+        "UPDATE lockout_reservation SET outcome = $2 WHERE attempt = $1 AND outcome IS NULL \
+         RETURNING subject, place, network, familiar",
     )
     .bind(attempt.to_string())
     .bind(outcome)
@@ -81,6 +100,10 @@ pub(super) async fn settle(
     .map_err(StoreError::doing("settling a reservation"))?;
     let Some(row) = row else { return Ok(()) };
     let (subject, place): (String, String) = (row.get("subject"), row.get("place"));
+    // Both are missing in a reservation that a former version made.
+    let network = row.get::<Option<String>, _>("network").unwrap_or_default();
+    let familiar = row.get::<Option<i64>, _>("familiar") == Some(1);
+    let from = Failure { subject: &subject, network: &network, familiar, at };
     match settlement {
         Settlement::Leave => Ok(()),
         Settlement::Return => give_back(conn, &subject, &place).await,
@@ -93,14 +116,23 @@ pub(super) async fn settle(
                 &place,
             )
             .await?;
-            forget_fingerprints(conn, &subject).await
+            // Whoever had no wrong password has nothing to be excused.
+            if forget_fingerprints(conn, &subject).await? {
+                evidence::succeeded(conn, from).await?;
+            }
+            Ok(())
         }
-        Settlement::Keep { fingerprint: Some(fingerprint) }
-            if !is_new_fingerprint(conn, &subject, fingerprint, at).await? =>
-        {
-            give_back(conn, &subject, &place).await
+        Settlement::Keep { fingerprint, repeats } => {
+            give_back(conn, &subject, &place).await?;
+            let is_new = match fingerprint {
+                Some(fingerprint) => is_new_fingerprint(conn, &subject, fingerprint, at).await?,
+                None => true,
+            };
+            if is_new || *repeats == Repeats::Count {
+                count(conn, &subject, &place, limits, at).await?;
+            }
+            evidence::failed(conn, from, is_new).await
         }
-        Settlement::Keep { .. } => keep(conn, &subject, &place, limits, at).await,
     }
 }
 
@@ -154,26 +186,27 @@ pub(super) async fn remember_device(
     Ok(())
 }
 
-/// Gives back reservations made before `orphaned`, and forgets settled ones and counters that were quiet since
-/// `forgotten`.
-pub(super) async fn sweep(conn: &mut Connection, orphaned: Timestamp, forgotten: Timestamp) -> Result<(), StoreError> {
-    let doing = || StoreError::doing("sweeping the lockout counters");
+/// Reservations that nobody has settled until `orphaned`.
+pub(super) async fn orphans(db: &Database, orphaned: Timestamp) -> Result<Vec<String>, StoreError> {
     let rows = sqlx::query("SELECT attempt FROM lockout_reservation WHERE outcome IS NULL AND at <= $1 LIMIT 500")
         .bind(orphaned.millis())
-        .fetch_all(&mut *conn)
+        .fetch_all(db.read())
         .await
-        .map_err(doing())?;
-    for row in rows {
-        abandon(conn, row.get("attempt")).await?;
-    }
+        .map_err(StoreError::doing("looking for tries that nobody settled"))?;
+    Ok(rows.iter().map(|row| row.get("attempt")).collect())
+}
+
+/// Forgets settled reservations, and counters that were quiet for long.
+pub(super) async fn sweep(conn: &mut Connection, ages: Ages) -> Result<(), StoreError> {
     for (sql, before) in [
-        ("DELETE FROM lockout_reservation WHERE outcome IS NOT NULL AND at <= $1", orphaned),
-        ("DELETE FROM lockout WHERE in_flight = 0 AND window_from <= $1 AND locked_until <= $1", forgotten),
-        ("DELETE FROM wrong_password WHERE at <= $1", forgotten),
+        ("DELETE FROM lockout_reservation WHERE outcome IS NOT NULL AND at <= $1", ages.orphaned),
+        ("DELETE FROM lockout WHERE in_flight = 0 AND window_from <= $1 AND locked_until <= $1", ages.forgotten),
+        ("DELETE FROM wrong_password WHERE at <= $1", ages.forgotten),
     ] {
-        sqlx::query(sql).bind(before.millis()).execute(&mut *conn).await.map_err(doing())?;
+        let swept = sqlx::query(sql).bind(before.millis()).execute(&mut *conn).await;
+        swept.map_err(StoreError::doing("sweeping the lockout counters"))?;
     }
-    Ok(())
+    evidence::sweep(conn, ages.evidence).await
 }
 
 async fn is_familiar(conn: &mut Connection, oid: UserId, device: &str) -> Result<bool, StoreError> {
@@ -187,7 +220,7 @@ async fn is_familiar(conn: &mut Connection, oid: UserId, device: &str) -> Result
 }
 
 /// Counts a failure; the one that fills the limit locks, each time twice as long.
-async fn keep(
+async fn count(
     conn: &mut Connection,
     subject: &str,
     place: &str,
@@ -197,9 +230,8 @@ async fn keep(
     let limit = if place == "unfamiliar" { limits.unfamiliar } else { limits.familiar };
     let failing = StoreError::doing("counting a wrong password");
     let row = sqlx::query(
-        "UPDATE lockout SET failed = failed + 1, window_from = $3, \
-         in_flight = CASE WHEN in_flight > 0 THEN in_flight - 1 ELSE 0 END \
-         WHERE subject = $1 AND place = $2 RETURNING failed, times_locked",
+        "UPDATE lockout SET failed = failed + 1, window_from = $3 WHERE subject = $1 AND place = $2 \
+         RETURNING failed, times_locked",
     )
     .bind(subject)
     .bind(place)
@@ -282,11 +314,12 @@ async fn is_new_fingerprint(
     Ok(true)
 }
 
-async fn forget_fingerprints(conn: &mut Connection, subject: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM wrong_password WHERE subject = $1")
+/// `true` if there were any.
+async fn forget_fingerprints(conn: &mut Connection, subject: &str) -> Result<bool, StoreError> {
+    let forgotten = sqlx::query("DELETE FROM wrong_password WHERE subject = $1")
         .bind(subject)
         .execute(conn)
         .await
         .map_err(StoreError::doing("forgetting wrong passwords"))?;
-    Ok(())
+    Ok(forgotten.rows_affected() > 0)
 }

@@ -6,6 +6,7 @@ mod alerts;
 mod attempts;
 mod cut;
 mod directory;
+mod evidence;
 mod lockout;
 mod readiness;
 mod sessions;

@@ -5,7 +5,7 @@ use sqlx::Row;
 
 use super::{SignInTables, down, unreadable};
 use crate::audit::Event;
-use crate::identity::{AttemptId, ClientId, SessionId, Timestamp};
+use crate::identity::{AttemptId, ClientId, SessionId, Timestamp, UserId};
 use crate::signin::Session;
 use crate::signin::session::{CredentialNow, Liveness, NewSession};
 use crate::signin::store::{SessionKey, Sessions, StoreDown};
@@ -105,6 +105,28 @@ impl Sessions for SignInTables {
             .await
             .map_err(down)
     }
+
+    async fn revoke(&self, oid: UserId, at: Timestamp) -> Result<u64, StoreDown> {
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    // Before the sessions: one that is being opened compares with the stamp that was read before.
+                    move_stamp(conn, oid).await?;
+                    let ended = sqlx::query(
+                        "UPDATE session SET ended_at = $2, end_reason = 'revoked' \
+                         WHERE oid = $1 AND ended_at IS NULL AND expires_at > $2",
+                    )
+                    .bind(oid.to_string())
+                    .bind(at.millis())
+                    .execute(conn)
+                    .await
+                    .map_err(StoreError::doing("revoking a user's sessions"))?;
+                    Ok(ended.rows_affected())
+                })
+            })
+            .await
+            .map_err(down)
+    }
 }
 
 pub(super) async fn open(conn: &mut Connection, new: NewSession, at: Timestamp) -> Result<(), StoreError> {
@@ -160,6 +182,17 @@ pub(super) async fn end_attempt(conn: &mut Connection, attempt: AttemptId, at: T
     .execute(conn)
     .await
     .map_err(StoreError::doing("ending the session of a refused attempt"))?;
+    Ok(())
+}
+
+/// A moved security stamp ends every session, code and grant of the user (design D23).
+pub(super) async fn move_stamp(conn: &mut Connection, oid: UserId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tenant_user SET security_stamp = $2 WHERE oid = $1")
+        .bind(oid.to_string())
+        .bind(AttemptId::random().to_string())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("moving a user's security stamp"))?;
     Ok(())
 }
 

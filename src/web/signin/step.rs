@@ -1,7 +1,10 @@
 //! From a step to what the browser is shown.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 
 use super::gate::{GateError, Outgoing};
@@ -106,8 +109,16 @@ pub(in crate::web) fn failed(services: &Services, error: SignInError) -> Respons
             Fault::Unavailable
         }
         SignInError::AssertionRefused => Fault::AssertionRefused,
+        SignInError::Slowed { wait } => return too_many(services, wait),
     };
     page::fault(services, fault)
+}
+
+/// The page for whose network asks too much.
+pub(in crate::web) fn too_many(services: &Services, wait: Duration) -> Response {
+    metrics::counter!("landbridge_requests_refused_total", "limit" => "network").increment(1);
+    let seconds = wait.as_secs().max(1).to_string();
+    ([(RETRY_AFTER, seconds)], page::fault(services, Fault::TooMany)).into_response()
 }
 
 /// The page for what the gate would not do.

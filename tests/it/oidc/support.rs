@@ -389,7 +389,6 @@ impl People {
                 observed_at: SystemClock.now(),
             }),
             refusal: None,
-            directory_threshold: None,
         }
     }
 }

@@ -35,7 +35,7 @@ impl PartnerWatch for Partner {
     }
 }
 
-fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
+pub(super) fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
     let tenant = SignInTenant::new(
         world.tenant.clone(),
         world.db.clone(),

@@ -1,14 +1,17 @@
 //! Smart lockout, with guesses that come all at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge::identity::{FailoverMode, SignInName};
+use landbridge::identity::{AccountState, DirectoryLockout, FailoverMode, PlainPassword, SignInName};
 use landbridge::signin::lockout::Subject;
+use landbridge::signin::lockout_report::Judgement;
 use landbridge::signin::store::Attempts;
-use landbridge::signin::{Notice, SignInKey};
+use landbridge::signin::{Notice, SignInError, SignInKey, Step};
 use tokio::sync::Semaphore;
 
+use super::administration::desk;
 use super::scripted::{Bind, Mood};
 use super::world::*;
 
@@ -18,6 +21,9 @@ on_both_engines! {
     the_same_wrong_password_counts_once_under_hash_sync,
     each_further_lock_lasts_longer,
     unknown_names_lock_like_known_ones,
+    many_names_from_one_network_are_slowed_and_nobody_else_is,
+    guesses_and_the_owner_at_once_wait_for_each_other_and_block_nobody,
+    a_report_tells_an_attack_from_a_forgotten_password,
 }
 
 async fn two_hundred_guesses_at_once_reach_the_directory_as_often_as_the_limit_allows(world: World) {
@@ -126,6 +132,165 @@ async fn unknown_names_lock_like_known_ones(world: World) {
     assert_eq!(reasons("GHOST").await, [true; 6], "however it is written");
     // The name itself is not in the counters.
     assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM lockout WHERE subject LIKE '%ghost%'").await, 0);
+}
+
+async fn guesses_and_the_owner_at_once_wait_for_each_other_and_block_nobody(world: World) {
+    world.person("ada").await;
+    let laptop = in_network(1, device("laptop"));
+    world.sign_in_from("ada", "ada-password", &laptop).await.session();
+    let world = Arc::new(world);
+    let tries: Vec<_> = (0..120)
+        .map(|number| {
+            let (world, laptop) = (Arc::clone(&world), laptop.clone());
+            tokio::spawn(async move {
+                let outcome = match number % 4 {
+                    0 => world.sign_in_from("ada", "ada-password", &laptop).await,
+                    1 => world.sign_in_from("ada", "a slip", &laptop).await,
+                    _ => {
+                        let abroad = in_network(2, stranger());
+                        world.sign_in_from("ada", &format!("guess {number}"), &abroad).await
+                    }
+                };
+                assert!(!matches!(outcome, Outcome::Error(_)), "{outcome:?}");
+            })
+        })
+        .collect();
+    for tried in tries {
+        tried.await.expect("a try ends");
+    }
+    assert_eq!(world.number("SELECT CAST(SUM(in_flight) AS BIGINT) FROM lockout").await, 0);
+}
+
+async fn many_names_from_one_network_are_slowed_and_nobody_else_is(world: World) {
+    for name in ["ada", "bob", "eve"] {
+        world.person(name).await;
+    }
+    let (office, home) = (in_network(1, stranger()), in_network(2, stranger()));
+    let laptop = in_network(1, device("laptop"));
+    world.sign_in_from("ada", "ada-password", &laptop).await.session();
+    // People who forget and remember are not counted, nor are mistakes on their own devices.
+    for _ in 0..3 {
+        world.sign_in_from("bob", "a slip", &office).await;
+        world.sign_in_from("bob", "bob-password", &office).await.session();
+        world.sign_in_from("ada", "a slip", &laptop).await;
+    }
+    let spray = async |names: std::ops::Range<u32>| {
+        let mut slowed = 0;
+        for number in names {
+            let handle = world.asked(&format!("ghost{number}")).await;
+            let typed = PlainPassword::new("Summer2026!".to_owned());
+            match world.sign_in.password(&handle, typed, &office).await {
+                Err(SignInError::Slowed { wait }) => {
+                    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(6), "{wait:?}");
+                    slowed += 1;
+                }
+                other => assert!(matches!(other, Ok(Step::AwaitPassword { .. })), "{other:?}"),
+            }
+        }
+        slowed
+    };
+    assert_eq!(spray(0..12).await, 0, "so many names may fail");
+    assert_eq!(spray(12..22).await, 9, "then one passes");
+    assert!(world.alerts().await.iter().any(|alert| alert.name == "password-spray" && alert.subject == "203.0.1.0/24"));
+    world.clock.advance(Duration::from_secs(6));
+    assert_eq!(spray(22..32).await, 9, "and one in each pause");
+    // Others, and those who are known there, do not notice.
+    world.sign_in_from("eve", "eve-password", &home).await.session();
+    world.sign_in_from("ada", "ada-password", &laptop).await.session();
+    world.sign_in("eve", "eve-password").await.session();
+    // A try that is turned away leaves the sign-in where it is.
+    let handle = world.asked("bob").await;
+    let typed = || PlainPassword::new("bob-password".to_owned());
+    assert!(matches!(world.sign_in.password(&handle, typed(), &office).await, Err(SignInError::Slowed { .. })));
+    world.clock.advance(Duration::from_secs(6));
+    world.type_password(&handle, "bob-password", &office).await.session();
+    // An hour later nothing of it counts.
+    world.clock.advance(HOUR);
+    world.sign_in.sweep().await.expect("a sweep");
+    assert_eq!(spray(40..45).await, 0);
+    world.clock.advance(HOUR);
+    world.sign_in.sweep().await.expect("a sweep");
+    assert!(world.alerts().await.is_empty(), "the alert is cleared");
+}
+
+async fn a_report_tells_an_attack_from_a_forgotten_password(world: World) {
+    for name in ["ada", "bob", "cyd", "dan"] {
+        world.person(name).await;
+    }
+    // Bob mistypes on his own laptop, a phone of Cyd's has last year's password, somebody guesses at Ada.
+    let (office, home, abroad) =
+        (in_network(1, device("laptop")), in_network(2, stranger()), in_network(3, stranger()));
+    world.sign_in_from("bob", "bob-password", &office).await.session();
+    for number in 0..2 {
+        world.sign_in_from("bob", &format!("slip {number}"), &office).await;
+    }
+    for _ in 0..6 {
+        world.sign_in_from("cyd", "last year's", &home).await;
+    }
+    for number in 0..20 {
+        world.sign_in_from("ada", &format!("guess {number}"), &abroad).await;
+    }
+    // Dan is one of many whose names are tried with one password.
+    for number in 0..12 {
+        world.sign_in_from(&format!("ghost{number}"), "Summer2026!", &in_network(4, stranger())).await;
+    }
+    world.clock.advance(Duration::from_secs(60));
+    world.sign_in_from("dan", "Summer2026!", &in_network(4, stranger())).await;
+    let desk = desk(&world, NOW + HOUR);
+    let report = desk.lockouts(24, None, 50).await.expect("a report");
+    let judged: BTreeMap<_, _> =
+        report.users.iter().map(|user| (user.name.as_deref().expect("a user"), user)).collect();
+    let judgements: Vec<_> = judged.iter().map(|(name, user)| (*name, user.judgement)).collect();
+    let expected = [
+        ("ada@example.org", Judgement::Guessing),
+        ("bob@example.org", Judgement::Forgotten),
+        ("cyd@example.org", Judgement::OldPassword),
+        ("dan@example.org", Judgement::Spray),
+    ];
+    assert_eq!(judgements, expected);
+    let ada = &judged["ada@example.org"];
+    assert_eq!((ada.places.len(), ada.places[0].tries, ada.places[0].turned_away), (1, 4, 16));
+    assert_eq!(judged["cyd@example.org"].places[0].repeated, 5);
+    assert_eq!(judged["bob@example.org"].places[0].familiar, true);
+    let sprayed = report.networks.iter().find(|network| network.network == "203.0.4.0/24").expect("the network");
+    assert_eq!((sprayed.users, sprayed.unknown_names), (1, 12));
+    assert!(sprayed.slowed_since.is_some());
+    assert_eq!(report.networks[0], *sprayed, "the network with most names comes first");
+    // One user alone; and what is locked, until when.
+    let ada: SignInName = "ada@example.org".parse().expect("a name");
+    let alone = desk.lockouts(24, Some(&ada), 50).await.expect("a report").users;
+    assert_eq!(alone.iter().map(|user| user.judgement).collect::<Vec<_>>(), [Judgement::Guessing]);
+    assert_eq!(alone[0].locked_until, None, "the lock of a minute has ended");
+    // Once Bob is in again, his slips are no riddle; a week later nobody's are told.
+    world.sign_in_from("bob", "bob-password", &office).await.session();
+    let bob: SignInName = "bob@example.org".parse().expect("a name");
+    let places = desk.lockouts(24, Some(&bob), 50).await.expect("a report").users.remove(0).places;
+    assert!(places[0].succeeded_at.is_some());
+    world.clock.advance(8 * 24 * HOUR);
+    world.sign_in.sweep().await.expect("a sweep");
+    assert!(desk.lockouts(24 * 7, None, 50).await.expect("a report").users.is_empty());
+    assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM wrong_try").await, 0);
+}
+
+#[tokio::test]
+async fn the_limits_follow_the_directorys_own_threshold() {
+    let world = on_sqlite().await;
+    world.pta(FailoverMode::Automatic).await;
+    world.person("ada").await;
+    let lockout = Some(DirectoryLockout { threshold: 5, window_ms: 7_200_000 });
+    world.state("ada", &AccountState { lockout, ..AccountState::unrestricted() }, NOW).await;
+    world.sign_in_from("ada", "ada-password", &device("laptop")).await.session();
+    let asked = world.directory.checked();
+    for number in 0..10 {
+        world.sign_in("ada", &format!("guess {number}")).await;
+        world.sign_in_from("ada", &format!("slip {number}"), &device("laptop")).await;
+    }
+    assert!(world.directory.checked() - asked <= 3, "5 - 2 of both together: {}", world.directory.checked() - asked);
+    // The directory counts for two hours: so do we.
+    world.clock.advance(Duration::from_secs(7_199));
+    assert_eq!(world.right("ada").await.notice(), Some(Notice::Refused));
+    world.clock.advance(Duration::from_secs(1));
+    world.right("ada").await.session();
 }
 
 #[tokio::test]

@@ -86,7 +86,12 @@ impl World {
             probe_interval: Duration::from_millis(15),
             good_probes: 2,
             refusal_quantum: Duration::ZERO,
-            lockout: LockoutSettings { familiar_limit: 6, unfamiliar_limit: 4, ..LockoutSettings::default() },
+            lockout: LockoutSettings {
+                familiar_limit: 6,
+                unfamiliar_limit: 4,
+                spray_names: 12,
+                ..LockoutSettings::default()
+            },
             ..Settings::default()
         };
         let (directory, hashes) = (Arc::new(ScriptedDirectory::new()), Arc::new(ScriptedHashes::new(db.clone())));
@@ -390,6 +395,11 @@ pub fn stranger() -> Browser {
 
 pub fn device(name: &str) -> Browser {
     Browser { device: Some(format!("hash of {name}")), ..stranger() }
+}
+
+/// A browser in the network number `number`.
+pub fn in_network(number: u8, browser: Browser) -> Browser {
+    Browser { network: Some([203, 0, number, 7].into()), ..browser }
 }
 
 pub fn request() -> SignInRequest {

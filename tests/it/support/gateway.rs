@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::pki::Pki;
 use super::ports::free_port;
 use super::process::{Process, Signal, make_private, run, temp_dir};
+use super::samba::{SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
 use super::slapd::Slapd;
 use super::wait::wait_until;
 
@@ -25,6 +26,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Builder {
     host: Option<String>,
+    public_port: Option<u16>,
     store: Option<String>,
     hardening: Option<String>,
     sections: String,
@@ -41,7 +43,10 @@ pub struct Gateway {
     dir: tempfile::TempDir,
     pki: Arc<Pki>,
     host: String,
+    /// Where this node listens.
     port: u16,
+    /// The port of the public address: a balancer's, or the node's own.
+    public_port: u16,
     process: Option<Process>,
     log_filter: &'static str,
     environment: Vec<(&'static str, String)>,
@@ -71,6 +76,12 @@ impl Builder {
     /// The host name of the public address; `localhost` when not given.
     pub fn host(mut self, host: &str) -> Self {
         self.host = Some(host.to_owned());
+        self
+    }
+
+    /// The port of the public address, where a balancer listens.
+    pub fn public_port(mut self, port: u16) -> Self {
+        self.public_port = Some(port);
         self
     }
 
@@ -134,11 +145,37 @@ impl Builder {
         self
     }
 
+    /// A connector to Active Directory, for the domain that bears the forest's name; hashes come by replication.
+    pub fn samba(mut self, name: &str, samba: &Samba) -> Self {
+        let secret = format!("{name}.secret");
+        self.connectors.push_str(&format!(
+            "[[connectors]]\nname = \"{name}\"\ndialect = \"ad\"\nservers = [\"ldaps://{}\"]\nca_file = \"{}\"\n\
+             bind_dn = \"{}\"\nbind_password_file = \"{secret}\"\ndomains = [\"{}\"]\nbases = [\"OU=Staff,{}\"]\n\
+             replication_account = \"{SYNC_ACCOUNT}\"\nreplication_domain = \"{}\"\nbind_deadline = \"5s\"\n",
+            samba.address,
+            samba.ca_file().display(),
+            samba.sync_account_name(),
+            samba.forest.realm,
+            samba.base(),
+            samba.forest.netbios,
+        ));
+        self.secrets.push((secret, SYNC_PASSWORD.to_owned()));
+        self
+    }
+
     /// Writes the settings, initialises the installation and starts the gateway.
     pub fn start(self) -> Gateway {
+        let mut gateway = self.prepare();
+        gateway.start_again();
+        gateway
+    }
+
+    /// Writes the settings and initialises the installation.
+    pub fn prepare(self) -> Gateway {
         let dir = temp_dir("gateway");
         let host = self.host.unwrap_or_else(|| "localhost".to_owned());
         let port = free_port();
+        let public_port = self.public_port.unwrap_or(port);
         let pki = Pki::new(&dir.path().join("pki"));
         let cert = pki.server("gateway", &[&host]);
         for (file, secret) in &self.secrets {
@@ -165,7 +202,7 @@ impl Builder {
             false => "[limits]\nrequests_per_minute = 10000000\n\n",
         };
         let settings = format!(
-            "[gateway]\nnode = \"node1\"\norganisation = \"Test organisation\"\npublic_url = \"https://{host}:{port}\"\n\
+            "[gateway]\nnode = \"node1\"\norganisation = \"Test organisation\"\npublic_url = \"https://{host}:{public_port}\"\n\
              listen = \"127.0.0.1:{port}\"\ncertificate = \"{}\"\nprivate_key = \"{}\"\n\
              initial_domain = \"initial.test\"\n{}\n[store]\nurl = \"{store}\"\nkey_ring = \"key-ring\"\n{hardening}\n\
              [admin]\nsocket = \"admin.sock\"\nprincipals = [{{ name = \"tester\", uid = {}, role = \"owner\" }}]\n\n\
@@ -183,10 +220,9 @@ impl Builder {
         );
         std::fs::write(dir.path().join("landbridge.toml"), settings).expect("a settings file");
         let pki = Arc::new(pki);
-        let mut gateway =
-            Gateway { dir, pki, host, port, process: None, log_filter: "info,sqlx=warn", environment: vec![] };
+        let log_filter = "info,sqlx=warn";
+        let gateway = Gateway { dir, pki, host, port, public_port, process: None, log_filter, environment: vec![] };
         gateway.cli(&["init"]);
-        gateway.start_again();
         gateway
     }
 }
@@ -198,7 +234,7 @@ impl Gateway {
 
     /// The public address, without a path.
     pub fn url(&self) -> String {
-        format!("https://{}:{}", self.host, self.port)
+        format!("https://{}:{}", self.host, self.public_port)
     }
 
     pub fn port(&self) -> u16 {
@@ -219,6 +255,13 @@ impl Gateway {
 
     /// Another node over the same store and key ring, with the same settings.
     pub fn beside(&self, node: &str) -> Self {
+        let mut beside = self.prepared_beside(node);
+        beside.start_again();
+        beside
+    }
+
+    /// The same, not started yet.
+    pub fn prepared_beside(&self, node: &str) -> Self {
         let dir = temp_dir("gateway");
         let port = free_port();
         for entry in std::fs::read_dir(self.dir.path()).expect("the gateway's folder") {
@@ -236,10 +279,8 @@ impl Gateway {
             .replace("\"key-ring\"", &format!("\"{}\"", self.dir.path().join("key-ring").display()));
         std::fs::write(dir.path().join("landbridge.toml"), text).expect("a settings file");
         let (pki, host) = (self.pki.clone(), self.host.clone());
-        let mut beside =
-            Self { dir, pki, host, port, process: None, log_filter: self.log_filter, environment: Vec::new() };
-        beside.start_again();
-        beside
+        let (public_port, log_filter) = (self.public_port, self.log_filter);
+        Self { dir, pki, host, port, public_port, process: None, log_filter, environment: Vec::new() }
     }
 
     /// Stops `serve` from running (SIGSTOP), as a machine does that hangs.
@@ -306,6 +347,13 @@ impl Gateway {
         }
     }
 
+    /// Ends `serve` in order, however long it takes to answer what it was asked.
+    pub fn drain(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.end_within(Signal::Terminate, Duration::from_secs(60));
+        }
+    }
+
     /// What `serve` has logged.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.path().join("serve.log")).unwrap_or_default()).into_owned()
@@ -364,11 +412,16 @@ impl Gateway {
 
     /// A client before it is built, without a cookie store.
     pub fn http_builder(&self) -> reqwest::ClientBuilder {
+        self.http_builder_at([127, 0, 0, 1])
+    }
+
+    /// A client whose way to the public address leads over another address of the loopback network.
+    pub fn http_builder_at(&self, address: [u8; 4]) -> reqwest::ClientBuilder {
         landbridge::app::tls::install_provider();
         let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
         reqwest::Client::builder()
             .tls_certs_only([ca])
             .redirect(reqwest::redirect::Policy::none())
-            .resolve(&self.host, ([127, 0, 0, 1], self.port).into())
+            .resolve(&self.host, (address, self.public_port).into())
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod apache;
+pub mod balancer;
 pub mod chromium;
 pub mod cutting_proxy;
 pub mod directory;

@@ -29,6 +29,7 @@ pub enum Signal {
     Continue,
     Terminate,
     Quit,
+    Interrupt,
     Kill,
 }
 
@@ -39,6 +40,7 @@ impl Signal {
             Self::Continue => "CONT",
             Self::Terminate => "TERM",
             Self::Quit => "QUIT",
+            Self::Interrupt => "INT",
             Self::Kill => "KILL",
         }
     }
@@ -89,12 +91,17 @@ impl Process {
 
     /// Ends the group with `signal` and waits until the leader is gone.
     pub fn end(&mut self, signal: Signal) {
+        self.end_within(signal, STOP_DEADLINE);
+    }
+
+    /// The same for a server that may take so long to end.
+    pub fn end_within(&mut self, signal: Signal, deadline: Duration) {
         self.watchdog.kill().expect("own child can be killed");
         self.watchdog.wait().expect("own child can be awaited");
         send(self.child.id(), signal);
         let start = Instant::now();
         while self.child.try_wait().expect("own child can be awaited").is_none() {
-            if start.elapsed() > STOP_DEADLINE {
+            if start.elapsed() > deadline {
                 send(self.child.id(), Signal::Kill);
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -142,6 +142,19 @@ impl Samba {
         );
     }
 
+    /// Lets the domain lock accounts after so many wrong passwords.
+    #[track_caller]
+    pub fn lock_after(&self, failures: u32) {
+        let change = "changetype: modify\nreplace: lockoutThreshold\nlockoutThreshold";
+        self.directory(&["ldif"], &format!("dn: {}\n{change}: {failures}\n", self.base()));
+    }
+
+    /// Wrong passwords that the domain counts against an account (`badPwdCount`).
+    #[track_caller]
+    pub fn bad_passwords(&self, account: &str) -> u32 {
+        self.directory(&["bad-passwords", account], "").trim().parse().expect("a number")
+    }
+
     /// Makes the database another incarnation, as a restore does. The server must be stopped.
     #[track_caller]
     pub fn set_invocation_id(&self, id: &str) {

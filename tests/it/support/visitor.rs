@@ -40,6 +40,13 @@ pub struct Signed {
     code: String,
 }
 
+/// A browser at the page that asks for the password.
+pub struct AtThePassword {
+    browser: Browser,
+    page: Page,
+    name: String,
+}
+
 /// What the application got for its code.
 #[derive(Clone, Debug)]
 pub struct Tokens {
@@ -106,6 +113,11 @@ impl Visitor {
         Self { http: gateway.http_without_cookies(), base: gateway.url() }
     }
 
+    /// Visitors of a gateway whose application is registered, with a client of their own.
+    pub fn over(gateway: &Gateway, http: reqwest::Client) -> Self {
+        Self { http, base: gateway.url() }
+    }
+
     pub async fn sign_in(&self, name: &str, password: &str) -> Outcome {
         self.try_sign_in(name, password).await.expect("the gateway answers")
     }
@@ -119,6 +131,35 @@ impl Visitor {
         }
         let page = self.submit(&mut browser, Form::with_field(&page.body, "name").fill("name", name)).await?;
         self.try_password(browser, page, name, password).await
+    }
+
+    /// Signs in again on the device of an earlier sign-in, whose session the browser has forgotten.
+    pub async fn sign_in_on_device(&self, earlier: &Signed, name: &str, password: &str) -> Outcome {
+        let device = earlier.browser.cookies.iter().filter(|(name, _)| name.ends_with("-device"));
+        let mut browser = Browser { cookies: device.map(|(name, value)| (name.clone(), value.clone())).collect() };
+        let asked = self.http.get(self.authorize_url(&[("login_hint", name)]));
+        let page = self.send(&mut browser, asked).await.expect("the gateway answers");
+        self.try_password(browser, page, name, password).await.expect("the gateway answers")
+    }
+
+    /// A browser at the page that asks for the password of `name`.
+    pub async fn at_the_password(&self, name: &str) -> AtThePassword {
+        let mut browser = Browser { cookies: BTreeMap::new() };
+        let asked = self.http.get(self.authorize_url(&[("login_hint", name)]));
+        let page = self.send(&mut browser, asked).await.expect("the gateway answers");
+        AtThePassword { browser, page, name: name.to_owned() }
+    }
+
+    /// Types a password on the page that asks for it.
+    pub async fn type_password(&self, at: AtThePassword, password: &str) -> Outcome {
+        self.try_password(at.browser, at.page, &at.name, password).await.expect("the gateway answers")
+    }
+
+    /// Signs the browser out.
+    pub async fn sign_out(&self, signed: &mut Signed) {
+        let form = Form { action: "/oauth2/logout".to_owned(), fields: vec![("confirm".to_owned(), "yes".to_owned())] };
+        let page = self.submit(&mut signed.browser, form).await.expect("the gateway answers");
+        assert!(page.status < 400, "not signed out: {} {}", page.status, page.body);
     }
 
     /// Like [`sign_in`](Self::sign_in), for an application that knows the name: the first page asks for the password.

@@ -1,0 +1,7 @@
+//! Two nodes on one PostgreSQL behind a plain TCP balancer without sticky sessions.
+
+mod database;
+mod lockout;
+mod restarts;
+mod site;
+mod together;
