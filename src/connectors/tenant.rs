@@ -533,6 +533,11 @@ fn report(link: &ShadowLink, present: bool) -> LinkReport {
     LinkReport { owner: link.group.to_string(), attribute: "member".into(), target: link.member.to_string(), present }
 }
 
+/// The change up to which a watermark of this connector covers the directory's change feed.
+pub fn feed_number(watermark: &Watermark) -> Option<i64> {
+    watermark.value.parse().ok()
+}
+
 fn watermark(number: i64) -> Watermark {
     Watermark { server: "tenant".to_owned(), incarnation: String::new(), value: number.to_string() }
 }
