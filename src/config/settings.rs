@@ -159,6 +159,13 @@ fn read(root: Table<'_>) -> Option<Settings> {
     sync.check_connectors(&root, &order);
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(limits.warning());
+    if sync_servers.is_some() {
+        warnings.push(
+            "the engine runs in sync servers, which bring no password hashes: let people sign in by pass-through or \
+             federation, and expect no failover to stored hashes"
+                .to_owned(),
+        );
+    }
     warnings.extend(root.source().warnings());
     root.finish();
     Some(Settings {

@@ -101,6 +101,13 @@ impl SyncServerSettings {
         if order.is_empty() {
             root.complain("connectors", "there is no connector", "add [[connectors]] for what is synchronised");
         }
+        for connector in directories.iter().filter(|connector| names_hashes(connector)) {
+            root.complain(
+                "connectors",
+                format!("connector {} names where password hashes are, which a sync server does not read", connector.name),
+                "remove the keys, or let the engine run within the gateway: only that one synchronises hashes",
+            );
+        }
         sync.check_connectors(&root, &order);
         let warnings = root.source().warnings();
         root.finish();
@@ -129,6 +136,12 @@ impl SyncServerSettings {
     pub fn sources(&self) -> Vec<ConnectorName> {
         self.domains().filter(|(_, domains)| !domains.is_empty()).map(|(name, _)| name.clone()).collect()
     }
+}
+
+/// Hashes do not go through the connector API.
+fn names_hashes(connector: &ConnectorSettings) -> bool {
+    let passwords = &connector.passwords;
+    connector.replication.is_some() || passwords.cleartext_allowed || passwords.attributes != ["userPassword"]
 }
 
 #[cfg(test)]
@@ -177,6 +190,16 @@ bases = ["dc=example,dc=org"]
         let gateway = format!("{GOOD}\n[gateway]\nlisten = \"127.0.0.1:1\"\n");
         let problems = load_sync_server(&write(dir.path(), &gateway)).expect_err("no gateway").0;
         assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["gateway"]);
+    }
+
+    #[test]
+    fn settings_of_password_hashes_are_refused_because_nobody_would_read_them() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for keys in ["cleartext_passwords = true", "password_attributes = [\"sambaNTPassword\"]"] {
+            let problems = load_sync_server(&write(dir.path(), &format!("{GOOD}{keys}\n"))).expect_err(keys).0;
+            assert_eq!(problems.len(), 1, "{problems:#?}");
+            assert!(problems[0].what.contains("password hashes") && !problems[0].remedy.is_empty());
+        }
     }
 
     #[test]
