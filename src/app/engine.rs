@@ -11,9 +11,7 @@ use super::background::Background;
 use super::directories::{ldap_connector, ldap_target};
 use super::gateway::StartError;
 use super::schedule::{self, SuspensionWatch};
-use crate::config::{
-    self, ConnectorSettings, Problems, Settings, SyncServerSettings, SyncSettings, SystemSettings,
-};
+use crate::config::{self, ConnectorSettings, Problems, Settings, SyncServerSettings, SyncSettings, SystemSettings};
 use crate::connectors::files::FileSource;
 use crate::connectors::ldap::LdapConnector;
 use crate::connectors::ldap_target::LdapTarget;
@@ -117,11 +115,8 @@ pub fn start(
         patience: settings.sync.suspension_alert,
     };
     tasks.spawn_on(watch.run(stop.clone()), background.handle());
-    let proposed = Proposed {
-        file: settings.file,
-        tenant: ground.tenant.clone(),
-        turn: Turn::of(ground.lease.clone()),
-    };
+    let proposed =
+        Proposed { file: settings.file, tenant: ground.tenant.clone(), turn: Turn::of(ground.lease.clone()) };
     Ok(Arc::new(SyncDesk {
         proposed: Arc::new(proposed),
         runner,

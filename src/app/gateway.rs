@@ -276,7 +276,8 @@ impl Gateway {
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
         let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
         let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
-        let tenant_desk = Arc::new(Tenant { store: tenant.clone(), quota_warning: settings.directory.quota_warning, dns });
+        let tenant_desk =
+            Arc::new(Tenant { store: tenant.clone(), quota_warning: settings.directory.quota_warning, dns });
         let routes = AdminRoutes::new(audit.clone())
             .with::<DomainAdd>(&tenant_desk)
             .with::<DomainVerify>(&tenant_desk)
@@ -320,7 +321,8 @@ impl Gateway {
                 let running = (&tasks, &served);
                 let besides = match &settings.sync_servers {
                     Some(servers) => {
-                        let ground = connector_api::Ground { db, tenant, registry: registry.clone(), audit: audit.clone() };
+                        let ground =
+                            connector_api::Ground { db, tenant, registry: registry.clone(), audit: audit.clone() };
                         connector_api::router(servers, settings.sync.lease, ground, clock.clone())?
                     }
                     None => Router::new(),

@@ -67,7 +67,9 @@ impl Housekeeping {
         // What the engine has not read yet stays, however old it is.
         let read = match self.feed_readers.read_up_to().await {
             Ok(read) => read,
-            Err(error) => return tracing::warn!(error = causes(&*error), "how far the change feed was read is not known"),
+            Err(error) => {
+                return tracing::warn!(error = causes(&*error), "how far the change feed was read is not known");
+            }
         };
         let Some(read) = read else { return };
         match self.tenant.trim_feed(epoch, read).await {

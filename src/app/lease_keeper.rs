@@ -32,7 +32,11 @@ impl LeaseKeeper {
     }
 
     /// The keeper of a gateway, which has tried once, and its task.
-    pub async fn start(db: &Database, settings: &Settings, (tasks, stop): (&TaskTracker, &CancellationToken)) -> Arc<Self> {
+    pub async fn start(
+        db: &Database,
+        settings: &Settings,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
+    ) -> Arc<Self> {
         let keeper = Self::new(db.clone(), settings.gateway.node.clone(), settings.sync.lease);
         keeper.renew().await;
         tasks.spawn({

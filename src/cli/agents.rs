@@ -64,7 +64,9 @@ pub(super) async fn run(client: &Client, command: &AgentsCommand, output: &Outpu
                     let ends = agent.certificate_ends.map_or_else(String::new, |ends| ends.rfc3339());
                     let (purpose, connectors) = match &agent.connector {
                         Some(connector) => ("checks", connector.to_string()),
-                        None => ("sync", agent.synchronises.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(" ")),
+                        None => {
+                            ("sync", agent.synchronises.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(" "))
+                        }
                     };
                     [agent.id.to_string(), purpose.to_owned(), connectors, agent.host.clone(), state, ends]
                 });

@@ -12,10 +12,10 @@ use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;
+use crate::agents::Calling;
 use crate::agents::broker::registry::{
     Agent, AgentCertificate, AgentRegistry, Fingerprint, Notices, RegistryDown, Shown, StoredToken, TokenUse,
 };
-use crate::agents::Calling;
 use crate::audit::Event;
 use crate::identity::{AgentId, NodeId, Timestamp};
 
@@ -335,11 +335,9 @@ struct StoredCalling {
 impl StoredCalling {
     fn of(calling: &Calling) -> Result<Self, serde_json::Error> {
         Ok(match calling {
-            Calling::Checks { connector, domains } => Self {
-                connector: connector.to_string(),
-                domains: serde_json::to_string(domains)?,
-                synchronised: None,
-            },
+            Calling::Checks { connector, domains } => {
+                Self { connector: connector.to_string(), domains: serde_json::to_string(domains)?, synchronised: None }
+            }
             Calling::Synchronise { connectors } => Self {
                 connector: String::new(),
                 domains: "[]".to_owned(),

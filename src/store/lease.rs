@@ -130,12 +130,14 @@ pub async fn give_back(db: &Database, holder: &NodeId, epoch: LeaseEpoch) -> Res
     let holder = holder.as_str().to_owned();
     db.write(Urgency::Waited, move |conn| {
         Box::pin(async move {
-            sqlx::query("UPDATE engine_lease SET holder = NULL, expires_at = 0 WHERE id = 1 AND epoch = $1 AND holder = $2")
-                .bind(epoch.number())
-                .bind(holder)
-                .execute(conn)
-                .await
-                .map_err(StoreError::doing("releasing the engine lease"))?;
+            sqlx::query(
+                "UPDATE engine_lease SET holder = NULL, expires_at = 0 WHERE id = 1 AND epoch = $1 AND holder = $2",
+            )
+            .bind(epoch.number())
+            .bind(holder)
+            .execute(conn)
+            .await
+            .map_err(StoreError::doing("releasing the engine lease"))?;
             Ok(())
         })
     })

@@ -171,8 +171,7 @@ impl ConnectorApi {
     }
 
     fn connector(&self, server: &AuthenticatedSyncServer, epoch: LeaseEpoch) -> TenantConnector {
-        let bounded =
-            Arc::new(Bounded { directory: self.directory.clone(), connectors: server.connectors.clone() });
+        let bounded = Arc::new(Bounded { directory: self.directory.clone(), connectors: server.connectors.clone() });
         TenantConnector::new(self.name.clone(), bounded.clone(), bounded, Arc::new(Admitted(epoch)))
     }
 
@@ -301,7 +300,10 @@ async fn export(State(api): Api, Extension(peer): Peer, body: Body) -> Result<Re
 async fn read_back(State(api): Api, Extension(peer): Peer, body: Body) -> Result<Response, Fault> {
     answer(&api, &peer, body, async |server: AuthenticatedSyncServer, Questions { objects }| {
         if objects.len() > LARGEST_BATCH {
-            return Err(Fault::new(FaultCode::TooLarge, format!("at most {LARGEST_BATCH} objects are asked for at once")));
+            return Err(Fault::new(
+                FaultCode::TooLarge,
+                format!("at most {LARGEST_BATCH} objects are asked for at once"),
+            ));
         }
         let objects = api.connector(&server, LeaseEpoch::from_number(0)).read_back(objects).await?;
         Ok(Answers { objects })
@@ -394,7 +396,9 @@ async fn elsewhere(State(api): Api, Extension(peer): Peer, OriginalUri(uri): Ori
             versions: vec![VERSION],
             ..Fault::new(
                 FaultCode::UnsupportedVersion,
-                format!("this gateway speaks version {VERSION} of the connector API, not {version}: upgrade the older side"),
+                format!(
+                    "this gateway speaks version {VERSION} of the connector API, not {version}: upgrade the older side"
+                ),
             )
         },
         Some(_) | None => Fault::new(FaultCode::UnknownPath, "there is nothing here"),

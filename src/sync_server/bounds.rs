@@ -35,12 +35,7 @@ impl<T: ?Sized> Bounded<T> {
     }
 
     fn shows(&self, object: &ShadowObject) -> bool {
-        let connector = match object {
-            ShadowObject::User(user) => &user.anchor_connector,
-            ShadowObject::Group(group) => &group.anchor_connector,
-            ShadowObject::Plain(plain) => &plain.anchor_connector,
-        };
-        self.connectors.contains(connector)
+        self.connectors.contains(object.anchor_connector())
     }
 
     fn shown(&self, mut objects: Vec<ShadowObject>) -> Vec<ShadowObject> {
@@ -88,7 +83,7 @@ macro_rules! next_shown {
         let mut after = $after.cloned();
         loop {
             let page = $self.directory.$method(after.as_ref(), $limit).await?;
-            let Some(last) = page.last().map(source_anchor) else { return Ok(page) };
+            let Some(last) = page.last().map(|object| object.source_anchor().clone()) else { return Ok(page) };
             let shown = $self.shown(page);
             if !shown.is_empty() {
                 return Ok(shown);
@@ -169,7 +164,8 @@ impl<T: TenantReadBack + ?Sized> Bounded<T> {
         &self,
         links: impl Iterator<Item = &ShadowLink> + Send,
     ) -> Result<BTreeSet<SourceAnchor>, TenantUnavailable> {
-        let asked: Vec<SourceAnchor> = links.map(|link| link.group.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        let asked: Vec<SourceAnchor> =
+            links.map(|link| link.group.clone()).collect::<BTreeSet<_>>().into_iter().collect();
         let mut groups = BTreeSet::new();
         for asked in asked.chunks(ASKED) {
             let found = self.anchored(asked).await?;
@@ -179,13 +175,5 @@ impl<T: TenantReadBack + ?Sized> Bounded<T> {
             }));
         }
         Ok(groups)
-    }
-}
-
-fn source_anchor(object: &ShadowObject) -> SourceAnchor {
-    match object {
-        ShadowObject::User(user) => user.source_anchor.clone(),
-        ShadowObject::Group(group) => group.source_anchor.clone(),
-        ShadowObject::Plain(plain) => plain.source_anchor.clone(),
     }
 }

@@ -45,12 +45,7 @@ impl Held {
 
 impl RemoteLease {
     pub fn new(link: GatewayLink) -> Arc<Self> {
-        Arc::new(Self {
-            link,
-            held: watch::Sender::new(None),
-            turn: Mutex::default(),
-            burnt: watch::Sender::new(None),
-        })
+        Arc::new(Self { link, held: watch::Sender::new(None), turn: Mutex::default(), burnt: watch::Sender::new(None) })
     }
 
     fn fresh(&self) -> Option<Held> {

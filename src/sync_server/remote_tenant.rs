@@ -6,9 +6,7 @@ use serde::Serialize;
 
 use super::gateway_link::{CallError, GatewayLink, Lines};
 use super::lease::RemoteLease;
-use super::protocol::{
-    Answers, Exported, FaultCode, ImportLine, LARGEST_BATCH, LARGEST_REQUEST, Questions, path,
-};
+use super::protocol::{Answers, Exported, FaultCode, ImportLine, LARGEST_BATCH, LARGEST_REQUEST, Questions, path};
 use crate::identity::{ConnectorName, LeaseEpoch};
 use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, ExportChange, ExportResult, ImportMode, ImportPage, ImportRequest,
@@ -31,7 +29,9 @@ impl RemoteTenant {
     /// `capabilities`: as the gateway told them in its welcome.
     pub fn new(name: ConnectorName, capabilities: Capabilities, link: GatewayLink, lease: Arc<RemoteLease>) -> Self {
         let largest_batch = capabilities.largest_batch.clamp(1, LARGEST_BATCH);
-        Self { name, capabilities: Capabilities { largest_batch, ..capabilities }, link, lease }
+        // What a later gateway can do and this release does not ask for is not declared.
+        let capabilities = Capabilities { largest_batch, selected_import: false, single_import: false, ..capabilities };
+        Self { name, capabilities, link, lease }
     }
 
     /// What came of a request that changes nothing.
@@ -40,7 +40,9 @@ impl RemoteTenant {
         match error {
             CallError::Told(fault) => match fault.error {
                 FaultCode::StaleWatermark => ConnectorError::StaleWatermark { connector, reason: fault.reason },
-                FaultCode::Unsupported => ConnectorError::Unsupported { connector, what: "what was asked of the gateway" },
+                FaultCode::Unsupported => {
+                    ConnectorError::Unsupported { connector, what: "what was asked of the gateway" }
+                }
                 FaultCode::Unavailable | FaultCode::TooSlow => {
                     ConnectorError::Unreachable { connector, reason: fault.reason }
                 }

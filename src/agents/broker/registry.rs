@@ -8,8 +8,8 @@ use agent_proto::sealed::SealingKey;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::audit::Event;
 use crate::agents::Calling;
+use crate::audit::Event;
 use crate::identity::{AgentId, NodeId, Timestamp};
 
 /// SHA-256 of a certificate in DER, in hexadecimal digits.

@@ -15,9 +15,9 @@ mod run;
 mod status;
 mod tls;
 
-pub use enrol::{EnrolError, enrol};
 #[cfg(feature = "gateway")]
 pub use enrol::enrol_sync_server;
+pub use enrol::{EnrolError, enrol};
 pub use identity::{Identity, IdentityError};
 pub use renewal::Renewal;
 pub use run::{AgentError, run};

@@ -8,9 +8,9 @@ impl From<DeskError> for OperationError {
         match &error {
             DeskError::NoSuchConnector(_) | DeskError::NoSuchAgent(_) => Self::not_found(error.to_string()),
             DeskError::NotSynchronised(_)
-            | DeskError::ForeignDomain { .. } | DeskError::NotConnected { .. } | DeskError::NobodyConnected(_) => {
-                Self::refused(error.to_string())
-            }
+            | DeskError::ForeignDomain { .. }
+            | DeskError::NotConnected { .. }
+            | DeskError::NobodyConnected(_) => Self::refused(error.to_string()),
             DeskError::Registry(_) => Self::internal(&error),
         }
     }
