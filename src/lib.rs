@@ -41,6 +41,8 @@ pub mod store;
 #[cfg(feature = "gateway")]
 pub mod sync;
 #[cfg(feature = "gateway")]
+pub mod sync_server;
+#[cfg(feature = "gateway")]
 pub mod tenant;
 #[cfg(feature = "gateway")]
 pub mod web;

@@ -1,4 +1,5 @@
-//! Pass-through agents (design section 5): the broker in the gateway, and the process on premises.
+//! Pass-through agents (design section 5): the broker in the gateway, and the process on premises; and the certificates of
+//! sync servers, which enrol at the same door.
 //!
 //! An agent runs beside the directory and connects outwards to every node. It runs the same live check as the direct
 //! path (`pass_through`); the broker stands in for the directory before `signin`, which cannot tell the two apart.
@@ -6,9 +7,12 @@
 
 #[cfg(feature = "gateway")]
 pub mod broker;
+mod calling;
 mod key_request;
 #[cfg(feature = "agent")]
 pub mod process;
 
+pub use calling::Calling;
+
 /// This release, as the other side's operators see it.
-const SOFTWARE: &str = concat!("landbridge ", env!("CARGO_PKG_VERSION"));
+pub const SOFTWARE: &str = concat!("landbridge ", env!("CARGO_PKG_VERSION"));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +15,7 @@ use crate::agents::broker::registry::AgentRegistry;
 use crate::agents::broker::{
     AgentAuthority, AgentDesk, AuthorityError, Broker, BrokerParts, Gate, Listener, LiveRoutes, Reach,
 };
-use crate::config::{self, AgentsSettings, Settings};
+use crate::config::{self, AgentsSettings, Settings, SyncServersSettings};
 use crate::identity::Clock;
 use crate::pass_through::{PassThrough, PassThroughSettings};
 use crate::signin::store::Alerts;
@@ -67,14 +68,21 @@ pub fn live_check(
     Ok((Arc::new(LiveRoutes { direct, agents: broker.clone() }), broker))
 }
 
+/// Who is behind the agents' door.
+pub struct Door {
+    pub broker: Broker,
+    pub registry: Arc<dyn AgentRegistry>,
+    pub clock: Arc<dyn Clock>,
+    /// What is asked there besides.
+    pub besides: Router,
+}
+
 /// Listens for agents until `stop`, and yields the desk of their administration.
 pub async fn serve(
     settings: &Settings,
     agents: &AgentsSettings,
     installation: &Installation,
-    broker: Broker,
-    registry: Arc<dyn AgentRegistry>,
-    clock: Arc<dyn Clock>,
+    Door { broker, registry, clock, besides }: Door,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<AgentDesk, StartError> {
     const WHAT: &str = "agents' listener";
@@ -91,7 +99,7 @@ pub async fn serve(
         lifetime: agents.certificate_lifetime,
         grace: agents.renewal_grace,
     });
-    tasks.spawn(listener.serve(gate, stop.clone()));
+    tasks.spawn(listener.serve(gate, besides, stop.clone()));
     tasks.spawn({
         let (broker, url, stop) = (broker.clone(), url.clone(), stop.clone());
         async move { broker.watch(&url, stop).await }
@@ -100,7 +108,8 @@ pub async fn serve(
     let connectors =
         connectors.map(|connector| (connector.name.clone(), connector.domains.iter().cloned().collect())).collect();
     let node = settings.gateway.node.clone();
-    Ok(AgentDesk { registry, broker, authority, clock, url, node, connectors })
+    let synchronised = settings.sync_servers.iter().flat_map(SyncServersSettings::names).collect();
+    Ok(AgentDesk { registry, broker, authority, clock, url, node, connectors, synchronised })
 }
 
 pub fn registry(installation: &Installation, audit: &AuditLog) -> Arc<dyn AgentRegistry> {

@@ -4,52 +4,136 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::background::Background;
 use super::directories::{ldap_connector, ldap_target};
 use super::gateway::StartError;
-use super::lease_keeper::LeaseKeeper;
-use super::schedule;
-use crate::config::{self, Settings, SystemSettings};
+use super::schedule::{self, SuspensionWatch};
+use crate::config::{self, ConnectorSettings, Problems, Settings, SyncServerSettings, SyncSettings, SystemSettings};
 use crate::connectors::files::FileSource;
 use crate::connectors::ldap::LdapConnector;
 use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
-use crate::connectors::tenant::TenantConnector;
 use crate::identity::{Clock, ConnectorName, DomainName, causes};
+use crate::signin::store::Alerts;
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
-use crate::sync::lease::Turn;
+use crate::sync::lease::{EngineLease, Turn};
 use crate::sync::run::{Runner, RunnerParts};
 use crate::sync::store::KnownConnectors as _;
-use crate::web::admin::sync_desk::ProposedConnectors;
+use crate::web::admin::sync_desk::{ProposedConnectors, SyncDesk};
 
 /// What the engine is built on.
 pub struct Ground<'a> {
+    /// Where activated rules and suspensions are.
     pub gateway: &'a Database,
     pub engine: &'a Database,
-    pub tenant: &'a TenantStore,
-    pub keeper: &'a Arc<LeaseKeeper>,
+    /// The tenant directory, here or elsewhere.
+    pub tenant: Arc<dyn Connector>,
+    pub lease: Arc<dyn EngineLease>,
     pub audit: &'a AuditLog,
     pub clock: &'a Arc<dyn Clock>,
+    pub alerts: Arc<dyn Alerts>,
+}
+
+/// What the settings say of the engine.
+pub struct EngineSettings {
+    connectors: Vec<ConnectorSettings>,
+    systems: Vec<SystemSettings>,
+    order: Vec<ConnectorName>,
+    sync: SyncSettings,
+    file: SettingsFile,
+}
+
+/// Where they are read from.
+enum SettingsFile {
+    Gateway(PathBuf),
+    SyncServer(PathBuf),
+}
+
+impl SettingsFile {
+    fn read(&self) -> Result<EngineSettings, Problems> {
+        match self {
+            Self::Gateway(path) => config::load(path).map(|settings| EngineSettings::of_gateway(&settings)),
+            Self::SyncServer(path) => {
+                config::load_sync_server(path).map(|settings| EngineSettings::of_sync_server(&settings))
+            }
+        }
+    }
+}
+
+impl EngineSettings {
+    pub fn of_gateway(settings: &Settings) -> Self {
+        Self {
+            connectors: settings.connectors.clone(),
+            systems: settings.systems.clone(),
+            order: settings.order.clone(),
+            sync: settings.sync.clone(),
+            file: SettingsFile::Gateway(settings.file.clone()),
+        }
+    }
+
+    pub fn of_sync_server(settings: &SyncServerSettings) -> Self {
+        Self {
+            connectors: settings.connectors.clone(),
+            systems: settings.systems.clone(),
+            order: settings.order.clone(),
+            sync: settings.sync.clone(),
+            file: SettingsFile::SyncServer(settings.file.clone()),
+        }
+    }
 }
 
 /// The name of the connector to the tenant directory.
 pub const TENANT: &str = "tenant";
 
+pub fn tenant_name() -> Result<ConnectorName, StartError> {
+    TENANT.parse().map_err(StartError::part("tenant connector"))
+}
+
+/// Starts the engine: its schedule and the watch over it. Yields what its administration works on.
+pub fn start(
+    settings: EngineSettings,
+    ground: &Ground<'_>,
+    background: &Background,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> Result<Arc<SyncDesk>, StartError> {
+    let runner = Arc::new(runner(&settings, ground)?);
+    let (scheduler, handle, suspensions) = schedule::scheduler(&runner, &settings.sync, ground.gateway)?;
+    tasks.spawn_on(schedule::run(scheduler, stop.clone()), background.handle());
+    let watch = SuspensionWatch {
+        runner: runner.clone(),
+        suspensions: suspensions.clone(),
+        alerts: ground.alerts.clone(),
+        patience: settings.sync.suspension_alert,
+    };
+    tasks.spawn_on(watch.run(stop.clone()), background.handle());
+    let proposed =
+        Proposed { file: settings.file, tenant: ground.tenant.clone(), turn: Turn::of(ground.lease.clone()) };
+    Ok(Arc::new(SyncDesk {
+        proposed: Arc::new(proposed),
+        runner,
+        scheduler: handle,
+        suspensions,
+        rules: settings.sync.rules,
+        background: background.handle().clone(),
+    }))
+}
+
 /// The engine with a connector per directory and one to the tenant.
-pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartError> {
-    let turn = Turn::of(ground.keeper.clone());
-    let mut connectors = connectors(settings, &turn)?;
-    let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
-    let tenant = Arc::new(ground.tenant.clone());
-    connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
+fn runner(settings: &EngineSettings, ground: &Ground<'_>) -> Result<Runner, StartError> {
+    let mut connectors = connectors(settings, &Turn::of(ground.lease.clone()))?;
+    connectors.push(ground.tenant.clone());
     let mut runner = Runner::new(RunnerParts {
         store: Arc::new(SqlEngine::new(ground.engine.clone())),
-        lease: ground.keeper.clone(),
+        lease: ground.lease.clone(),
         activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
         connectors,
         guard: GuardSettings::default(),
@@ -60,25 +144,17 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
     Ok(runner)
 }
 
-/// What a preview of changed settings tries.
-pub fn proposed(settings: &Settings, runner: &Runner) -> Result<Arc<dyn ProposedConnectors>, StartError> {
-    let tenant = runner.connectors.iter().find(|connector| connector.name().as_str() == TENANT).cloned();
-    let tenant = tenant.ok_or_else(|| StartError::part("tenant connector")("there is none"))?;
-    let turn = Turn::of(runner.lease.clone());
-    Ok(Arc::new(SettingsFile { file: settings.file.clone(), tenant, turn }))
-}
-
-/// The settings file as it is now.
-struct SettingsFile {
-    file: PathBuf,
+/// What a preview of changed settings tries: the settings file as it is now.
+struct Proposed {
+    file: SettingsFile,
     /// The connector to the tenant directory, which no settings change.
     tenant: Arc<dyn Connector>,
     turn: Turn,
 }
 
-impl ProposedConnectors for SettingsFile {
+impl ProposedConnectors for Proposed {
     fn connectors(&self) -> Result<Vec<Arc<dyn Connector>>, String> {
-        let settings = config::load(&self.file).map_err(|problems| problems.to_string())?;
+        let settings = self.file.read().map_err(|problems| problems.to_string())?;
         let mut connectors = connectors(&settings, &self.turn).map_err(|error| causes(&error))?;
         connectors.push(self.tenant.clone());
         Ok(connectors)
@@ -86,7 +162,7 @@ impl ProposedConnectors for SettingsFile {
 }
 
 /// The connectors of the settings, in their order.
-fn connectors(settings: &Settings, turn: &Turn) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+fn connectors(settings: &EngineSettings, turn: &Turn) -> Result<Vec<Arc<dyn Connector>>, StartError> {
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
         connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?).within(turn.clone())));
@@ -122,6 +198,9 @@ pub async fn registrations(
         .chain(sources.filter(|(_, domains)| !domains.is_empty()))
         .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
         .collect();
+    for connector in settings.sync_servers.iter().flat_map(|section| &section.connectors) {
+        registered.entry(connector.name.clone()).or_default().extend(connector.domains.iter().cloned());
+    }
     let known = SqlEngine::new(engine.clone()).known_connectors().await.map_err(StartError::part("connectors"))?;
     for (connector, domains) in tenant.registered_connectors().await? {
         let missing = !settings.order.contains(&connector) && known.iter().any(|(name, _)| *name == connector);

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::agents;
 use super::background::Background;
+use super::connector_api;
 use super::directories::tenant_options;
 use super::engine;
 use super::federation_gate::SamlGate;
@@ -15,18 +17,20 @@ use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
 use super::ring_keeper::RingKeeper;
-use super::schedule::{self, SuspensionWatch};
+use super::schedule;
 use super::sealing::RingSealer;
+use super::upkeep::{FeedReaders, OwnEngine, PresentEpoch, SyncServers};
 use super::{metrics, public_listener, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::config::{self, ConnectorSettings, Settings};
+use crate::config::{self, AdminSettings, ConnectorSettings, Settings, SyncServersSettings};
+use crate::connectors::tenant::TenantConnector;
 use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
 use crate::dns::Resolver;
 use crate::federation::{FederatedSignIn, PartnerCertificates, XmlWork};
-use crate::identity::{Clock, SystemClock};
+use crate::identity::{Clock, ConnectorName, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::password_sync::{
-    AccountSource, AdSource, Channel, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping,
+    AccountSource, AdSource, Channel, EngineEpoch, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping,
 };
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
@@ -62,8 +66,6 @@ use crate::web::admin::domain_verify::DomainVerify;
 use crate::web::admin::failover_force::FailoverForce;
 use crate::web::admin::failover_release::FailoverRelease;
 use crate::web::admin::failover_status::ShowFailover;
-use crate::web::admin::guard_release::GuardRelease;
-use crate::web::admin::guard_show::GuardShow;
 use crate::web::admin::keys_ring::KeysRing;
 use crate::web::admin::keys_roll_ring::KeysRollRing;
 use crate::web::admin::keys_rotate::KeysRotate;
@@ -74,18 +76,7 @@ use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::ring_desk::RingDesk;
-use crate::web::admin::rules_activate::RulesActivate;
 use crate::web::admin::sync_anchor_migrate::{MigrationDesk, SyncAnchorMigrate};
-use crate::web::admin::sync_desk::SyncDesk;
-use crate::web::admin::sync_explain::SyncExplain;
-use crate::web::admin::sync_object::SyncObject;
-use crate::web::admin::sync_preview::SyncPreview;
-use crate::web::admin::sync_preview_object::SyncPreviewObject;
-use crate::web::admin::sync_preview_settings::SyncPreviewSettings;
-use crate::web::admin::sync_provision::SyncProvision;
-use crate::web::admin::sync_run::SyncRun;
-use crate::web::admin::sync_search::SyncSearch;
-use crate::web::admin::sync_status::SyncStatus;
 use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_add::UserAdd;
 use crate::web::admin::user_delete::UserDelete;
@@ -141,7 +132,7 @@ impl Gateway {
             tracing::warn!("{warning}");
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let installation = Installation::open(&settings).await?;
+        let installation = Installation::open(&settings.store).await?;
         let db = installation.gateway.clone();
         let audit = AuditLog::new(db.clone(), settings.gateway.node.clone(), clock.clone());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -159,21 +150,25 @@ impl Gateway {
             tenant.recalculate(&domain).await?;
         }
 
-        let keeper = LeaseKeeper::new(db.clone(), settings.gateway.node.clone(), settings.sync.lease);
-        keeper.renew().await;
-        tasks.spawn({
-            let (keeper, stop) = (keeper.clone(), stop.clone());
-            async move { keeper.run(stop).await }
-        });
+        let keeper = match settings.sync_servers {
+            None => Some(LeaseKeeper::start(&db, &settings, (&tasks, &stop)).await),
+            Some(_) => None,
+        };
+        let epoch: Arc<dyn EngineEpoch> = match &keeper {
+            Some(keeper) => keeper.clone(),
+            None => Arc::new(PresentEpoch(db.clone())),
+        };
 
         let credentials = Arc::new(Credentials::new(db.clone(), audit.clone()));
         let sealer = sealer(&installation, &settings);
         let tables = Arc::new(SignInTables::new(db.clone(), audit.clone()));
         let hashes = Arc::new(StoredHashes::new(credentials.clone(), tables.clone(), sealer.clone(), clock.clone()));
         hashes.calibrate().await.map_err(StartError::part("stored hashes"))?;
+        // Hashes come with the engine, from wherever it runs.
+        let directories = if keeper.is_some() { settings.connectors.as_slice() } else { &[] };
         let passwords = Arc::new(PasswordSync::new(
-            channels(&settings.connectors, &credentials, &sealer, &clock)?,
-            keeper.clone(),
+            channels(directories, &credentials, &sealer, &clock)?,
+            epoch.clone(),
             Wrapping::new(credentials.clone(), sealer),
             settings.sync.password_interval,
         ));
@@ -188,8 +183,8 @@ impl Gateway {
         let alerts: Arc<dyn Alerts> = tables.clone();
         let (live, broker) = agents::live_check(&settings, &registry, &stored, &alerts, &clock)?;
         let barred = BarredGroups::new(&settings.failover.barred_groups);
-        let sources = settings.systems.iter().map(|system| system.name().clone());
-        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred).without(sources);
+        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred);
+        let directory = directory.without(without_live_checks(&settings));
         let directory = Arc::new(directory);
         let sign_in = SignIn::new(signin::Parts {
             directory: directory.clone(),
@@ -233,33 +228,37 @@ impl Gateway {
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
         public_listener::open(&settings, services, &tasks, close.clone(), served.clone()).await?;
 
-        let ground = engine::Ground {
-            gateway: &db,
-            engine: &installation.engine,
-            tenant: &tenant,
-            keeper: &keeper,
-            audit: &audit,
-            clock: &clock,
+        let own_engine = match &keeper {
+            Some(keeper) => {
+                let (name, directory) = (engine::tenant_name()?, Arc::new(tenant.clone()));
+                let ground = engine::Ground {
+                    gateway: &db,
+                    engine: &installation.engine,
+                    tenant: Arc::new(TenantConnector::new(name, directory.clone(), directory, keeper.clone())),
+                    lease: keeper.clone(),
+                    audit: &audit,
+                    clock: &clock,
+                    alerts: tables.clone(),
+                };
+                let of_engine = engine::EngineSettings::of_gateway(&settings);
+                Some(engine::start(of_engine, &ground, &background, (&tasks, &stop))?)
+            }
+            None => None,
         };
-        let runner = Arc::new(engine::runner(&settings, &ground)?);
-        let (scheduler, handle, suspensions) = schedule::scheduler(&runner, &settings.sync, &db)?;
-        tasks.spawn_on(schedule::run(scheduler, stop.clone()), background.handle());
-        let watch = SuspensionWatch {
-            runner: runner.clone(),
-            suspensions: suspensions.clone(),
-            alerts: tables.clone(),
-            patience: settings.sync.suspension_alert,
+        let feed_readers: Arc<dyn FeedReaders> = match keeper {
+            Some(_) => Arc::new(OwnEngine {
+                spaces: Arc::new(SqlEngine::new(installation.engine.clone())),
+                tenant_connector: engine::tenant_name()?,
+            }),
+            None => Arc::new(SyncServers(registry.clone())),
         };
-        tasks.spawn_on(watch.run(stop.clone()), background.handle());
-
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
             clock: clock.clone(),
             tenant: tenant.clone(),
             audit: audit.clone(),
-            keeper,
-            spaces: Arc::new(SqlEngine::new(installation.engine.clone())),
-            tenant_connector: engine::TENANT.parse().map_err(StartError::part("tenant connector"))?,
+            epoch,
+            feed_readers,
         };
         tasks.spawn_on(housekeeping.run(stop.clone()), background.handle());
 
@@ -268,14 +267,6 @@ impl Gateway {
             domains: directory,
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
-        });
-        let sync_desk = Arc::new(SyncDesk {
-            proposed: engine::proposed(&settings, &runner)?,
-            runner,
-            scheduler: handle,
-            suspensions,
-            rules: settings.sync.rules.clone(),
-            background: background.handle().clone(),
         });
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
@@ -287,12 +278,8 @@ impl Gateway {
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
         let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
         let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
-        let migration_desk = Arc::new(MigrationDesk {
-            sync: sync_desk.clone(),
-            tenant: Arc::new(tenant.clone()),
-            target: engine::TENANT.parse().map_err(StartError::part("tenant connector"))?,
-        });
-        let tenant_desk = Arc::new(Tenant { store: tenant, quota_warning: settings.directory.quota_warning, dns });
+        let tenant_desk =
+            Arc::new(Tenant { store: tenant.clone(), quota_warning: settings.directory.quota_warning, dns });
         let routes = AdminRoutes::new(audit.clone())
             .with::<DomainAdd>(&tenant_desk)
             .with::<DomainVerify>(&tenant_desk)
@@ -315,19 +302,6 @@ impl Gateway {
             .with::<ShowFailover>(&sign_in_desk)
             .with::<FailoverForce>(&sign_in_desk)
             .with::<FailoverRelease>(&sign_in_desk)
-            .with::<SyncRun>(&sync_desk)
-            .with::<SyncPreview>(&sync_desk)
-            .with::<SyncAnchorMigrate>(&migration_desk)
-            .with::<SyncPreviewObject>(&sync_desk)
-            .with::<SyncPreviewSettings>(&sync_desk)
-            .with::<SyncProvision>(&sync_desk)
-            .with::<SyncExplain>(&sync_desk)
-            .with::<SyncObject>(&sync_desk)
-            .with::<SyncSearch>(&sync_desk)
-            .with::<SyncStatus>(&sync_desk)
-            .with::<RulesActivate>(&sync_desk)
-            .with::<GuardShow>(&sync_desk)
-            .with::<GuardRelease>(&sync_desk)
             .with::<ClientAdd>(&issuer)
             .with::<ClientList>(&issuer)
             .with::<KeysRotate>(&issuer)
@@ -337,11 +311,28 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
-        let routes = schedule::operations(routes, &sync_desk);
+        let routes = match own_engine {
+            Some(sync) => {
+                let target = engine::tenant_name()?;
+                let migration =
+                    Arc::new(MigrationDesk { sync: sync.clone(), tenant: Arc::new(tenant.clone()), target });
+                schedule::operations(routes, &sync).with::<SyncAnchorMigrate>(&migration)
+            }
+            None => routes,
+        };
         let routes = match &settings.agents {
             Some(section) => {
                 let running = (&tasks, &served);
-                let desk = agents::serve(&settings, section, &installation, broker, registry, clock, running).await?;
+                let besides = match &settings.sync_servers {
+                    Some(servers) => {
+                        let ground =
+                            connector_api::Ground { db, tenant, registry: registry.clone(), audit: audit.clone() };
+                        connector_api::router(servers, settings.sync.lease, ground, clock.clone())?
+                    }
+                    None => Router::new(),
+                };
+                let door = agents::Door { broker, registry, clock, besides };
+                let desk = agents::serve(&settings, section, &installation, door, running).await?;
                 let desk = Arc::new(desk);
                 routes
                     .with::<AgentsList>(&desk)
@@ -353,7 +344,7 @@ impl Gateway {
             None => routes,
         };
         let operations = routes.names().to_vec();
-        serve_admin(&settings, routes, &tasks, &stop);
+        serve_admin(&settings.admin, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
         Ok(Self {
@@ -393,6 +384,14 @@ impl Gateway {
         self.installation.gateway.close().await;
         self.installation.engine.close().await;
     }
+}
+
+/// Connectors at which nobody signs in: files, databases, and directories that only a sync server reaches.
+fn without_live_checks(settings: &Settings) -> Vec<ConnectorName> {
+    let systems = settings.systems.iter().map(|system| system.name().clone());
+    let elsewhere = settings.sync_servers.iter().flat_map(SyncServersSettings::names);
+    let here = |name: &ConnectorName| settings.connectors.iter().any(|connector| connector.name == *name);
+    systems.chain(elsewhere.filter(|name| !here(name))).collect()
 }
 
 fn host(settings: &Settings) -> &str {
@@ -532,8 +531,13 @@ fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseC
     })
 }
 
-fn serve_admin(settings: &Settings, routes: AdminRoutes, tasks: &TaskTracker, stop: &CancellationToken) {
-    let (socket, principals) = (settings.admin.socket.clone(), settings.admin.principals.clone());
+pub(super) fn serve_admin(
+    settings: &AdminSettings,
+    routes: AdminRoutes,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let (socket, principals) = (settings.socket.clone(), settings.principals.clone());
     let stop = stop.clone().cancelled_owned();
     tasks.spawn(async move {
         if let Err(error) = routes.serve(&socket, principals, stop).await {

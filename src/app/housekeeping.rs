@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::lease_keeper::LeaseKeeper;
-use crate::identity::{Clock, ConnectorName, causes};
+use super::upkeep::FeedReaders;
+use crate::identity::{Clock, causes};
 use crate::issuer::Issuer;
+use crate::password_sync::EngineEpoch;
 use crate::signin::SignIn;
 use crate::store::AuditLog;
 use crate::store::signin::SignInTables;
 use crate::store::tenant::TenantStore;
-use crate::sync::store::Spaces;
 
 /// Between two sweeps of what has expired.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -28,10 +28,8 @@ pub struct Housekeeping {
     pub clock: Arc<dyn Clock>,
     pub tenant: TenantStore,
     pub audit: AuditLog,
-    pub keeper: Arc<LeaseKeeper>,
-    /// Where the engine keeps how far it has read the change feed.
-    pub spaces: Arc<dyn Spaces>,
-    pub tenant_connector: ConnectorName,
+    pub epoch: Arc<dyn EngineEpoch>,
+    pub feed_readers: Arc<dyn FeedReaders>,
 }
 
 impl Housekeeping {
@@ -51,13 +49,13 @@ impl Housekeeping {
     }
 
     async fn round(&self) {
-        let Some(lease) = self.keeper.lease() else { return };
-        match self.tenant.purge_deleted(lease.epoch, &self.audit).await {
+        let Some(epoch) = self.epoch.current().await else { return };
+        match self.tenant.purge_deleted(epoch, &self.audit).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "objects deleted 30 days ago were purged"),
             Err(error) => tracing::warn!(error = causes(&error), "deleted objects could not be purged"),
         }
-        match self.tenant.forget_sources(lease.epoch).await {
+        match self.tenant.forget_sources(epoch).await {
             Ok(0) => {}
             Ok(forgotten) => tracing::info!(forgotten, "what was kept of accounts that are nobody's was removed"),
             Err(error) => tracing::warn!(error = causes(&error), "accounts that are nobody's could not be forgotten"),
@@ -67,12 +65,14 @@ impl Housekeeping {
             Err(error) => tracing::warn!(error = causes(&error), "expired sessions could not be removed"),
         }
         // What the engine has not read yet stays, however old it is.
-        let read = match self.spaces.watermark(&self.tenant_connector).await {
-            Ok(watermark) => watermark.and_then(|watermark| watermark.value.parse().ok()),
-            Err(error) => return tracing::warn!(error = causes(&error), "the engine's watermark could not be read"),
+        let read = match self.feed_readers.read_up_to().await {
+            Ok(read) => read,
+            Err(error) => {
+                return tracing::warn!(error = causes(&*error), "how far the change feed was read is not known");
+            }
         };
         let Some(read) = read else { return };
-        match self.tenant.trim_feed(lease.epoch, read).await {
+        match self.tenant.trim_feed(epoch, read).await {
             Ok(0) => {}
             Ok(trimmed) => tracing::info!(trimmed, "old changes were dropped from the change feed"),
             Err(error) => tracing::warn!(error = causes(&error), "the change feed could not be trimmed"),

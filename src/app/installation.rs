@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::config::{DatabaseUrl, Settings};
+use crate::config::{DatabaseUrl, StoreSettings};
 use crate::credential::key_ring::SealError;
 use crate::credential::key_ring_file::KeyRingFileError;
 use crate::credential::{AssociatedData, KeyRing, OpenError, Sealed};
@@ -47,12 +47,12 @@ const TENANT: &str = "tenant";
 
 impl Installation {
     /// Creates folder, key ring and store as far as they are missing. Running it again changes nothing.
-    pub async fn init(settings: &Settings) -> Result<Self, InstallationError> {
-        if let DatabaseUrl::Sqlite { directory } = &settings.store.url {
+    pub async fn init(settings: &StoreSettings) -> Result<Self, InstallationError> {
+        if let DatabaseUrl::Sqlite { directory } = &settings.url {
             make_private_folder(directory)?;
         }
-        let path = &settings.store.key_ring;
-        let (gateway, engine) = open_rooms(&settings.store.url).await?;
+        let path = &settings.key_ring;
+        let (gateway, engine) = open_rooms(&settings.url).await?;
         let values = StoreValues::new(gateway.clone());
         let ring = match (path.exists(), values.read(CANARY).await?) {
             (true, _) => KeyRing::load(path)?,
@@ -67,13 +67,13 @@ impl Installation {
     }
 
     /// Opens an initialised installation; refuses when the key ring does not open the store's canary.
-    pub async fn open(settings: &Settings) -> Result<Self, InstallationError> {
-        let ring = KeyRing::load(&settings.store.key_ring)?;
-        let (gateway, engine) = open_rooms(&settings.store.url).await?;
+    pub async fn open(settings: &StoreSettings) -> Result<Self, InstallationError> {
+        let ring = KeyRing::load(&settings.key_ring)?;
+        let (gateway, engine) = open_rooms(&settings.url).await?;
         let values = StoreValues::new(gateway.clone());
         let (canary, tenant) = (values.read(CANARY).await?, values.read(TENANT).await?);
         let (Some(canary), Some(tenant)) = (canary, tenant) else {
-            return Err(InstallationError::NotInitialised { url: settings.store.url.clone() });
+            return Err(InstallationError::NotInitialised { url: settings.url.clone() });
         };
         check_canary(&ring, &canary)?;
         Ok(Self { gateway, engine, ring: Arc::new(ring), tenant, values })

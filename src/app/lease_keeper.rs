@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::config::Settings;
 use crate::identity::{LeaseEpoch, NodeId};
 use crate::password_sync::EngineEpoch;
 use crate::store::Database;
@@ -27,6 +29,21 @@ impl LeaseKeeper {
     /// `length`: how long the lease holds without renewal; after a node's death another takes over within this time.
     pub fn new(db: Database, node: NodeId, length: Duration) -> Arc<Self> {
         Arc::new(Self { db, node, length, held: watch::Sender::new(None) })
+    }
+
+    /// The keeper of a gateway, which has tried once, and its task.
+    pub async fn start(
+        db: &Database,
+        settings: &Settings,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
+    ) -> Arc<Self> {
+        let keeper = Self::new(db.clone(), settings.gateway.node.clone(), settings.sync.lease);
+        keeper.renew().await;
+        tasks.spawn({
+            let (keeper, stop) = (keeper.clone(), stop.clone());
+            async move { keeper.run(stop).await }
+        });
+        keeper
     }
 
     /// The lease as it is held now; stale ones count as lost.

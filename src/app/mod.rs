@@ -2,6 +2,7 @@
 
 mod agents;
 mod background;
+mod connector_api;
 mod directories;
 mod engine;
 mod federation_gate;
@@ -18,6 +19,9 @@ mod ring_keeper;
 mod saml_key;
 mod schedule;
 mod sealing;
+mod sync_server;
 pub mod tls;
+mod upkeep;
 
 pub use gateway::{Gateway, StartError};
+pub use sync_server::SyncServer;

@@ -18,11 +18,23 @@ use crate::sync::run::Runner;
 use crate::sync::scheduler::{Scheduler, SchedulerHandle, SchedulerSettings};
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::connector_remove::{ConnectorPreviewRemoval, ConnectorRemove};
+use crate::web::admin::guard_release::GuardRelease;
+use crate::web::admin::guard_show::GuardShow;
+use crate::web::admin::rules_activate::RulesActivate;
 use crate::web::admin::sync_cancel::SyncCancel;
 use crate::web::admin::sync_desk::SyncDesk;
+use crate::web::admin::sync_explain::SyncExplain;
+use crate::web::admin::sync_object::SyncObject;
+use crate::web::admin::sync_preview::SyncPreview;
+use crate::web::admin::sync_preview_object::SyncPreviewObject;
+use crate::web::admin::sync_preview_settings::SyncPreviewSettings;
 use crate::web::admin::sync_progress::SyncProgress;
+use crate::web::admin::sync_provision::SyncProvision;
 use crate::web::admin::sync_resume::SyncResume;
+use crate::web::admin::sync_run::SyncRun;
 use crate::web::admin::sync_runs::SyncRuns;
+use crate::web::admin::sync_search::SyncSearch;
+use crate::web::admin::sync_status::SyncStatus;
 use crate::web::admin::sync_suspend::SyncSuspend;
 
 /// Gives `runner` what the settings say of its runs.
@@ -82,9 +94,21 @@ pub async fn run(scheduler: Scheduler, stop: CancellationToken) {
     tokio::join!(scheduler.run(watched), relay);
 }
 
-/// The operations on runs and their schedule.
+/// The operations on the engine: runs, their schedule, rules, guard.
 pub fn operations(routes: AdminRoutes, desk: &Arc<SyncDesk>) -> AdminRoutes {
     routes
+        .with::<SyncRun>(desk)
+        .with::<SyncPreview>(desk)
+        .with::<SyncPreviewObject>(desk)
+        .with::<SyncPreviewSettings>(desk)
+        .with::<SyncProvision>(desk)
+        .with::<SyncExplain>(desk)
+        .with::<SyncObject>(desk)
+        .with::<SyncSearch>(desk)
+        .with::<SyncStatus>(desk)
+        .with::<RulesActivate>(desk)
+        .with::<GuardShow>(desk)
+        .with::<GuardRelease>(desk)
         .with::<SyncProgress>(desk)
         .with::<SyncCancel>(desk)
         .with::<SyncSuspend>(desk)

@@ -44,6 +44,8 @@ pub enum EventKind {
     SigningKeyRotated,
     AgentEnrolled,
     AgentRenewed,
+    /// A sync server began a new epoch of the engine lease.
+    EngineLeaseTaken,
     Started,
     Stopped,
 }
@@ -80,6 +82,7 @@ impl EventKind {
             Self::SigningKeyRotated => "signing-key-rotated",
             Self::AgentEnrolled => "agent-enrolled",
             Self::AgentRenewed => "agent-renewed",
+            Self::EngineLeaseTaken => "engine-lease-taken",
             Self::Started => "started",
             Self::Stopped => "stopped",
         }

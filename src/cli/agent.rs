@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::Output;
+use crate::agents::Calling;
 use crate::agents::process::{self, Identity, NodeState, Status};
 use crate::app::{logging, tls};
 use crate::config::{self, AgentSettings};
@@ -52,7 +53,7 @@ async fn enrol(settings: AgentSettings, token_file: Option<&Path>, output: &Outp
     tls::install_provider();
     let token: EnrolmentToken = read_token(token_file)?.parse()?;
     let identity = process::enrol(&settings.state, &settings.connector.name, &token, &SystemClock).await?;
-    output.show(&Enrolled::of(&identity), |enrolled| {
+    output.show(&Enrolled::of(&identity, &settings), |enrolled| {
         format!(
             "enrolled as agent {} of connector {} for {}\nthe certificate ends {}",
             enrolled.agent,
@@ -71,7 +72,7 @@ async fn enrol(settings: AgentSettings, token_file: Option<&Path>, output: &Outp
     Ok(())
 }
 
-fn read_token(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {
+pub(super) fn read_token(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     match file {
         Some(path) => {
@@ -112,11 +113,15 @@ struct Enrolled {
 }
 
 impl Enrolled {
-    fn of(identity: &Identity) -> Self {
+    fn of(identity: &Identity, settings: &AgentSettings) -> Self {
+        let domains = match &identity.calling {
+            Calling::Checks { domains, .. } => domains.clone(),
+            Calling::Synchronise { .. } => Vec::new(),
+        };
         Self {
             agent: identity.id(),
-            connector: identity.connector.clone(),
-            domains: identity.domains.clone(),
+            connector: settings.connector.name.clone(),
+            domains,
             certificate_ends: identity.ends,
         }
     }
@@ -135,7 +140,7 @@ fn status(settings: &AgentSettings, output: &Output) -> anyhow::Result<()> {
     let identity = Identity::load(&settings.state)?;
     let last = Status::load(&settings.state);
     let running = last.as_ref().is_some_and(|last| SystemClock.now().since(last.at) < STALE);
-    output.show(&Told { enrolled: Enrolled::of(&identity), running, last }, |told| {
+    output.show(&Told { enrolled: Enrolled::of(&identity, settings), running, last }, |told| {
         let enrolled = &told.enrolled;
         let mut text = format!(
             "agent {} of connector {}\ncertificate ends {}\n",

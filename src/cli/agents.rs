@@ -1,4 +1,4 @@
-//! `landbridge agents list|token|revoke|drain|test`: agents as the gateway's administrators see them.
+//! `landbridge agents list|token|revoke|drain|test`: agents and sync servers as the gateway's administrators see them.
 
 use std::time::Duration;
 
@@ -16,20 +16,24 @@ use crate::web::admin::agents_token::{self, AgentsToken};
 
 #[derive(Debug, Subcommand)]
 pub enum AgentsCommand {
-    /// List the enrolled agents, and whether they are connected to this node.
+    /// List the enrolled agents and sync servers, and whether they are connected to this node.
     List,
     /// Make a one-time enrolment token for a machine beside the connector's directory.
     Token {
-        #[arg(long)]
-        connector: ConnectorName,
+        /// The connector; a sync server may have several.
+        #[arg(long = "connector", required = true)]
+        connectors: Vec<ConnectorName>,
         /// A domain that the agent may answer for; all of the connector's when absent. May be given several times.
-        #[arg(long = "domain")]
+        #[arg(long = "domain", conflicts_with = "sync_server")]
         domains: Vec<DomainName>,
+        /// The machine becomes a sync server for these connectors, not an agent.
+        #[arg(long)]
+        sync_server: bool,
         /// Minutes until the token expires.
         #[arg(long, default_value_t = 60)]
         minutes: u32,
     },
-    /// Shut an agent out for good. Its connections end within a second, on all nodes.
+    /// Shut an agent or a sync server out for good. Its connections end within a second, on all nodes.
     Revoke { agent: AgentId },
     /// Give an agent no more checks, such as before its machine is maintained.
     Drain {
@@ -58,20 +62,29 @@ pub(super) async fn run(client: &Client, command: &AgentsCommand, output: &Outpu
                     let state = serde_json::to_value(agent.state).ok();
                     let state = state.and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default();
                     let ends = agent.certificate_ends.map_or_else(String::new, |ends| ends.rfc3339());
-                    [agent.id.to_string(), agent.connector.to_string(), agent.host.clone(), state, ends]
+                    let (purpose, connectors) = match &agent.connector {
+                        Some(connector) => ("checks", connector.to_string()),
+                        None => {
+                            ("sync", agent.synchronises.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(" "))
+                        }
+                    };
+                    [agent.id.to_string(), purpose.to_owned(), connectors, agent.host.clone(), state, ends]
                 });
-                table(["AGENT", "CONNECTOR", "HOST", "STATE", "CERTIFICATE ENDS"], rows)
+                table(["AGENT", "FOR", "CONNECTOR", "HOST", "STATE", "CERTIFICATE ENDS"], rows)
             });
         }
-        AgentsCommand::Token { connector, domains, minutes } => {
+        AgentsCommand::Token { connectors, domains, sync_server, minutes } => {
             let request = agents_token::Request {
-                connector: connector.clone(),
+                connectors: connectors.iter().cloned().collect(),
                 domains: domains.clone(),
+                sync_server: *sync_server,
                 lifetime: Duration::from_secs(60 * u64::from(*minutes)),
             };
             let issued = client.call::<AgentsToken>(&request).await?;
             output.show(&issued, |issued| issued.token.clone());
-            output.note(&format!("for one machine, until {}; run there: landbridge agent enrol", issued.expires_at));
+            let command = if *sync_server { "sync-server" } else { "agent" };
+            let ends = issued.expires_at;
+            output.note(&format!("for one machine, until {ends}; run there: landbridge {command} enrol"));
         }
         AgentsCommand::Revoke { agent } => {
             let answer = client.call::<AgentsRevoke>(&agents_revoke::Request { agent: *agent }).await?;

@@ -36,7 +36,12 @@ pub enum Command {
         #[command(subcommand)]
         command: super::agent::AgentCommand,
     },
-    /// The pass-through agents of this gateway.
+    /// Be the sync engine of a gateway elsewhere, near the directories.
+    SyncServer {
+        #[command(subcommand)]
+        command: super::sync_server::SyncServerCommand,
+    },
+    /// The pass-through agents and sync servers of this gateway.
     Agents {
         #[command(subcommand)]
         command: super::agents::AgentsCommand,

@@ -7,7 +7,7 @@ use crate::app::installation::Installation;
 
 pub(super) async fn run(config: &Path, output: &Output) -> anyhow::Result<()> {
     let settings = crate::config::load(config)?;
-    let installation = Installation::init(&settings).await?;
+    let installation = Installation::init(&settings.store).await?;
     installation.gateway.close().await;
     installation.engine.close().await;
     let facts = serde_json::json!({

@@ -23,6 +23,7 @@ mod serve;
 mod sync;
 mod sync_following;
 mod sync_inspect;
+mod sync_server;
 mod user;
 
 pub use args::{Args, Command};
@@ -51,6 +52,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Init => init::run(&args.config, output).await,
         Command::Partner { command } => partner::run(&connect(args)?, command, output).await,
         Command::Agent { command } => agent::run(&args.config, command, output).await,
+        Command::SyncServer { command } => sync_server::run(&args.config, command, output).await,
         Command::Agents { command } => agents::run(&connect(args)?, command, output).await,
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
         Command::User { command } => user::run(&connect(args)?, command, output).await,

@@ -20,6 +20,7 @@ mod settings;
 mod signin;
 mod sql;
 mod sync;
+mod sync_server;
 mod systems;
 mod words;
 
@@ -34,8 +35,9 @@ pub use limits::{LimitsSettings, PerNetwork};
 pub use problem::{Problem, Problems};
 pub use replication::{ReplicationSettings, ReplicationSignIn};
 pub use scim::ScimTargetSettings;
-pub use settings::{Settings, admin_socket, load, load_agent, rules_folder};
+pub use settings::{Settings, admin_socket, load, load_agent, load_sync_server, rules_folder};
 pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
 pub use sql::{DeletedTest, SourceDatabase, SqlName, SqlRows, SqlSourceSettings, SqlType, SqlValues};
 pub use sync::{RunProfileSettings, RunStep, RunStepKind, SyncSettings, WindowHolds, WindowSettings};
+pub use sync_server::{SyncServerSettings, SyncServersSettings, SynchronisedConnector};
 pub use systems::{ReferenceColumn, ReferenceTarget, SystemSettings};

@@ -15,6 +15,7 @@ use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
 use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
 use super::sync::SyncSettings;
+use super::sync_server::{SyncServerSettings, SyncServersSettings};
 use super::systems::{Connectors, SystemSettings};
 
 /// Settings that are valid as a whole.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub directory: DirectorySettings,
     /// Where pass-through agents connect; nowhere when absent.
     pub agents: Option<AgentsSettings>,
+    /// The engine runs in sync servers; here when absent.
+    pub sync_servers: Option<SyncServersSettings>,
     /// Directories.
     pub connectors: Vec<ConnectorSettings>,
     /// Sources and targets that are no directories.
@@ -103,6 +106,12 @@ pub fn load_agent(path: &Path) -> Result<AgentSettings, Problems> {
     load_as(path, AgentSettings::read)
 }
 
+/// Reads and validates the settings file of a sync server.
+pub fn load_sync_server(path: &Path) -> Result<SyncServerSettings, Problems> {
+    let settings = load_as(path, SyncServerSettings::read)?;
+    Ok(SyncServerSettings { file: path.to_owned(), ..settings })
+}
+
 fn load_as<T>(path: &Path, read: impl FnOnce(Table<'_>) -> Option<T>) -> Result<T, Problems> {
     let source = read_file(path)?;
     let settings = match DeTable::parse(source.text()) {
@@ -138,9 +147,25 @@ fn read(root: Table<'_>) -> Option<Settings> {
         let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
         root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
     }
+    let sync_servers = root.has("sync_servers").then(|| SyncServersSettings::read(root.table("sync_servers")));
+    if sync_servers.is_some() && !root.has("agents") {
+        let remedy = "add an [agents] section: sync servers connect where agents do";
+        root.complain("sync_servers", "sync servers have nowhere to connect to", remedy);
+    }
+    if sync_servers.is_some() && !systems.is_empty() {
+        let what = "the engine does not run here, and files, databases and services are for the engine alone";
+        root.complain("connectors", what, "move these connectors to the settings of the sync server");
+    }
     sync.check_connectors(&root, &order);
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(limits.warning());
+    if sync_servers.is_some() {
+        warnings.push(
+            "the engine runs in sync servers, which bring no password hashes: let people sign in by pass-through or \
+             federation, and expect no failover to stored hashes"
+                .to_owned(),
+        );
+    }
     warnings.extend(root.source().warnings());
     root.finish();
     Some(Settings {
@@ -158,6 +183,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         matching,
         directory,
         agents,
+        sync_servers,
         connectors: directories,
         systems,
         order,

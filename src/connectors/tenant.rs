@@ -198,7 +198,7 @@ impl Connector for TenantConnector {
         found.extend(self.read_back.anchored(&keys).await.map_err(|e| self.unavailable(&e))?);
         let (mut by_anchor, mut by_key) = (BTreeMap::new(), BTreeMap::new());
         for object in found {
-            let key = source_anchor(&object).to_string();
+            let key = object.source_anchor().to_string();
             let object = shown(object);
             by_key.insert((object.object_type.clone(), key), object.clone());
             by_anchor.insert(object.anchor.clone(), object);
@@ -442,7 +442,7 @@ impl ImportStream for Reading {
             Position::Ended => return Ok(None),
             Position::Users { newest, after } => {
                 let users = self.read_back.users_after(after.as_ref(), PAGE).await.map_err(aborted)?;
-                let last = users.last().map(source_anchor);
+                let last = users.last().map(|object| object.source_anchor().clone());
                 page.objects = users.into_iter().map(shown).collect();
                 match last {
                     Some(last) => Position::Users { newest, after: Some(last) },
@@ -451,7 +451,7 @@ impl ImportStream for Reading {
             }
             Position::Groups { newest, after } => {
                 let groups = self.read_back.groups_after(after.as_ref(), PAGE).await.map_err(aborted)?;
-                let last = groups.last().map(source_anchor);
+                let last = groups.last().map(|object| object.source_anchor().clone());
                 page.objects = groups.into_iter().map(shown).collect();
                 match last {
                     Some(last) => Position::Groups { newest, after: Some(last) },
@@ -460,7 +460,7 @@ impl ImportStream for Reading {
             }
             Position::Plain { newest, after } => {
                 let plains = self.read_back.plain_after(after.as_ref(), PAGE).await.map_err(aborted)?;
-                let last = plains.last().map(source_anchor);
+                let last = plains.last().map(|object| object.source_anchor().clone());
                 page.objects = plains.into_iter().map(shown).collect();
                 match last {
                     Some(last) => Position::Plain { newest, after: Some(last) },
@@ -521,16 +521,13 @@ impl Reading {
     }
 }
 
-fn source_anchor(object: &ShadowObject) -> SourceAnchor {
-    match object {
-        ShadowObject::User(user) => user.source_anchor.clone(),
-        ShadowObject::Group(group) => group.source_anchor.clone(),
-        ShadowObject::Plain(plain) => plain.source_anchor.clone(),
-    }
-}
-
 fn report(link: &ShadowLink, present: bool) -> LinkReport {
     LinkReport { owner: link.group.to_string(), attribute: "member".into(), target: link.member.to_string(), present }
+}
+
+/// The change up to which a watermark of this connector covers the directory's change feed.
+pub fn feed_number(watermark: &Watermark) -> Option<i64> {
+    watermark.value.parse().ok()
 }
 
 fn watermark(number: i64) -> Watermark {

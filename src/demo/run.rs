@@ -79,7 +79,7 @@ pub async fn run(options: DemoOptions, say: impl Fn(&str)) -> anyhow::Result<()>
     write_rules(folder)?;
     std::fs::write(&settings_file, settings(&options, &gateway_files, directory.address().port(), service.as_str()))?;
     let settings = crate::config::load(&settings_file)?;
-    let installation = Installation::init(&settings).await?;
+    let installation = Installation::init(&settings.store).await?;
     installation.gateway.close().await;
     installation.engine.close().await;
     let issuer = settings.gateway.public_url.clone();

@@ -1,4 +1,4 @@
-//! Pass-through agents on SQL.
+//! Pass-through agents and sync servers on SQL.
 
 use agent_proto::GatewayNode;
 use agent_proto::answer::VerifyingKey;
@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;
+use crate::agents::Calling;
 use crate::agents::broker::registry::{
     Agent, AgentCertificate, AgentRegistry, Fingerprint, Notices, RegistryDown, Shown, StoredToken, TokenUse,
 };
@@ -47,27 +48,29 @@ impl AgentTables {
     }
 }
 
-const AGENT: &str = "SELECT a.id, a.connector, a.domains, a.host, a.software, a.enrolled_at, a.seen_at, a.draining, a.revoked_at, \
+const AGENT: &str = "SELECT a.id, a.connector, a.domains, a.synchronised, a.host, a.software, a.enrolled_at, a.seen_at, a.draining, a.revoked_at, \
      (SELECT MAX(n.expires_at) FROM agent_certificate n WHERE n.agent = a.id) AS certificate_ends";
 
 #[async_trait]
 impl AgentRegistry for AgentTables {
     async fn add_token(&self, token: StoredToken) -> Result<(), RegistryDown> {
-        let domains = serde_json::to_string(&token.domains).map_err(|error| RegistryDown(Box::new(error)))?;
+        let calling = StoredCalling::of(&token.calling).map_err(|error| RegistryDown(Box::new(error)))?;
         let added: Result<(), StoreError> = self
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
                     sqlx::query(
-                        "INSERT INTO agent_token (secret_hash, connector, domains, created_by, created_at, expires_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6)",
+                        "INSERT INTO agent_token \
+                         (secret_hash, connector, domains, created_by, created_at, expires_at, synchronised) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7)",
                     )
                     .bind(token.secret_hash)
-                    .bind(token.connector.as_str())
-                    .bind(domains)
+                    .bind(calling.connector)
+                    .bind(calling.domains)
                     .bind(token.created_by)
                     .bind(token.created_at.millis())
                     .bind(token.expires_at.millis())
+                    .bind(calling.synchronised)
                     .execute(conn)
                     .await
                     .map_err(StoreError::doing("storing an enrolment token"))?;
@@ -80,7 +83,7 @@ impl AgentRegistry for AgentTables {
 
     async fn token(&self, secret_hash: &str, now: Timestamp) -> Result<Option<StoredToken>, RegistryDown> {
         let row = sqlx::query(
-            "SELECT secret_hash, connector, domains, created_by, created_at, expires_at FROM agent_token \
+            "SELECT secret_hash, connector, domains, created_by, created_at, expires_at, synchronised FROM agent_token \
              WHERE secret_hash = $1 AND used_at IS NULL AND expires_at > $2",
         )
         .bind(secret_hash)
@@ -99,7 +102,7 @@ impl AgentRegistry for AgentTables {
         certificate: AgentCertificate,
         event: Event,
     ) -> Result<TokenUse, RegistryDown> {
-        let domains = serde_json::to_string(&agent.domains).map_err(|error| RegistryDown(Box::new(error)))?;
+        let calling = StoredCalling::of(&agent.calling).map_err(|error| RegistryDown(Box::new(error)))?;
         let (audit, secret_hash) = (self.audit.clone(), secret_hash.to_owned());
         let enrolled: Result<TokenUse, StoreError> = self
             .db
@@ -119,15 +122,16 @@ impl AgentRegistry for AgentTables {
                         return Ok(TokenUse::UsedBefore);
                     }
                     sqlx::query(
-                        "INSERT INTO agent (id, connector, domains, host, software, enrolled_at, draining) \
-                         VALUES ($1, $2, $3, $4, $5, $6, 0)",
+                        "INSERT INTO agent (id, connector, domains, host, software, enrolled_at, draining, synchronised) \
+                         VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
                     )
                     .bind(agent.id.to_string())
-                    .bind(agent.connector.as_str())
-                    .bind(domains)
+                    .bind(calling.connector)
+                    .bind(calling.domains)
                     .bind(agent.host)
                     .bind(agent.software)
                     .bind(agent.enrolled_at.millis())
+                    .bind(calling.synchronised)
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("adding an agent"))?;
@@ -229,6 +233,23 @@ impl AgentRegistry for AgentTables {
         rows.iter().map(read_agent).collect::<Result<_, _>>().map_err(down)
     }
 
+    async fn note_feed_read(&self, agent: AgentId, number: i64) -> Result<(), RegistryDown> {
+        // A rebuilt sync server begins anew, with an older number.
+        let sql = "UPDATE agent SET feed_read = $2 WHERE id = $1 AND (feed_read IS NULL OR feed_read <> $2)";
+        self.change(sql, agent, number).await.map(drop)
+    }
+
+    async fn feed_read(&self) -> Result<Option<i64>, RegistryDown> {
+        let row = sqlx::query(
+            "SELECT MIN(COALESCE(feed_read, 0)) AS number FROM agent WHERE synchronised IS NOT NULL AND revoked_at IS NULL",
+        )
+        .fetch_one(self.db.read())
+        .await
+        .map_err(StoreError::doing("reading what sync servers have read"))
+        .map_err(down)?;
+        Ok(row.get::<Option<i64>, _>("number").filter(|number| *number > 0))
+    }
+
     async fn revoke(&self, agent: AgentId, at: Timestamp) -> Result<bool, RegistryDown> {
         let sql = "UPDATE agent SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
         self.change(sql, agent, at.millis()).await
@@ -304,12 +325,45 @@ async fn add_certificate(conn: &mut Connection, certificate: &AgentCertificate) 
     Ok(())
 }
 
+/// A calling as its columns hold it.
+struct StoredCalling {
+    connector: String,
+    domains: String,
+    synchronised: Option<String>,
+}
+
+impl StoredCalling {
+    fn of(calling: &Calling) -> Result<Self, serde_json::Error> {
+        Ok(match calling {
+            Calling::Checks { connector, domains } => {
+                Self { connector: connector.to_string(), domains: serde_json::to_string(domains)?, synchronised: None }
+            }
+            Calling::Synchronise { connectors } => Self {
+                connector: String::new(),
+                domains: "[]".to_owned(),
+                synchronised: Some(serde_json::to_string(connectors)?),
+            },
+        })
+    }
+}
+
+fn read_calling(row: &AnyRow, table: &'static str) -> Result<Calling, StoreError> {
+    match row.get::<Option<String>, _>("synchronised") {
+        Some(text) => {
+            let connectors = serde_json::from_str(&text).map_err(unreadable(table, "synchronised"))?;
+            Ok(Calling::Synchronise { connectors })
+        }
+        None => Ok(Calling::Checks {
+            connector: parsed(row, table, "connector")?,
+            domains: serde_json::from_str(row.get("domains")).map_err(unreadable(table, "domains"))?,
+        }),
+    }
+}
+
 fn read_token(row: &AnyRow) -> Result<StoredToken, StoreError> {
-    let domains = serde_json::from_str(row.get("domains")).map_err(unreadable("agent_token", "domains"))?;
     Ok(StoredToken {
         secret_hash: row.get("secret_hash"),
-        connector: parsed(row, "agent_token", "connector")?,
-        domains,
+        calling: read_calling(row, "agent_token")?,
         created_by: row.get("created_by"),
         created_at: Timestamp::from_millis(row.get("created_at")),
         expires_at: Timestamp::from_millis(row.get("expires_at")),
@@ -317,12 +371,10 @@ fn read_token(row: &AnyRow) -> Result<StoredToken, StoreError> {
 }
 
 fn read_agent(row: &AnyRow) -> Result<Agent, StoreError> {
-    let domains = serde_json::from_str(row.get("domains")).map_err(unreadable("agent", "domains"))?;
     let time = |column| row.get::<Option<i64>, _>(column).map(Timestamp::from_millis);
     Ok(Agent {
         id: parsed(row, "agent", "id")?,
-        connector: parsed(row, "agent", "connector")?,
-        domains,
+        calling: read_calling(row, "agent")?,
         host: row.get("host"),
         software: row.get("software"),
         enrolled_at: Timestamp::from_millis(row.get("enrolled_at")),

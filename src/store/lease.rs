@@ -60,7 +60,21 @@ pub async fn acquire(db: &Database, holder: &NodeId, duration: Duration) -> Resu
 /// Prolongs the lease. [`StoreError::LeaseLost`] when another node has it by now.
 pub async fn renew(db: &Database, lease: &mut Lease) -> Result<(), StoreError> {
     let renewed = Instant::now();
-    let (name, epoch, length) = (lease.holder.as_str().to_owned(), lease.epoch.number(), millis(lease.duration));
+    if !prolong(db, &lease.holder, lease.epoch, lease.duration).await? {
+        return Err(StoreError::LeaseLost { epoch: lease.epoch.number() });
+    }
+    lease.renewed = renewed;
+    Ok(())
+}
+
+/// Prolongs the lease of `holder`; `false`: it does not hold it under this epoch.
+pub async fn prolong(
+    db: &Database,
+    holder: &NodeId,
+    epoch: LeaseEpoch,
+    duration: Duration,
+) -> Result<bool, StoreError> {
+    let (name, epoch, length) = (holder.as_str().to_owned(), epoch.number(), millis(duration));
     db.write(Urgency::Waited, move |conn| {
         Box::pin(async move {
             let now = database_time(conn).await?;
@@ -74,23 +88,56 @@ pub async fn renew(db: &Database, lease: &mut Lease) -> Result<(), StoreError> {
             .execute(conn)
             .await
             .map_err(StoreError::doing("renewing the engine lease"))?;
-            if updated.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost { epoch }) }
+            Ok(updated.rows_affected() == 1)
         })
     })
-    .await?;
-    lease.renewed = renewed;
-    Ok(())
+    .await
+}
+
+/// Whether `holder` holds the lease under this epoch, and it has not run out.
+pub async fn is_held(db: &Database, holder: &NodeId, epoch: LeaseEpoch) -> Result<bool, StoreError> {
+    let conn = db.read().acquire().await.map_err(StoreError::doing("reading the engine lease"))?;
+    let mut conn = Connection::from(conn);
+    let now = database_time(&mut conn).await?;
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS held FROM engine_lease WHERE id = 1 AND epoch = $1 AND holder = $2 AND expires_at > $3",
+    )
+    .bind(epoch.number())
+    .bind(holder.as_str())
+    .bind(now)
+    .fetch_one(&mut conn)
+    .await
+    .map_err(StoreError::doing("reading the engine lease"))?;
+    Ok(row.get::<i64, _>("held") == 1)
+}
+
+/// The epoch of whoever had the lease last.
+pub async fn present_epoch(db: &Database) -> Result<LeaseEpoch, StoreError> {
+    let row = sqlx::query("SELECT epoch FROM engine_lease WHERE id = 1")
+        .fetch_one(db.read())
+        .await
+        .map_err(StoreError::doing("reading the engine lease"))?;
+    Ok(LeaseEpoch::from_number(row.get("epoch")))
 }
 
 /// Gives the lease back. A lease that was lost already is nobody's concern any more.
 pub async fn release(db: &Database, lease: Lease) -> Result<(), StoreError> {
+    give_back(db, &lease.holder, lease.epoch).await
+}
+
+/// Ends the lease of `holder` under this epoch, if it is so.
+pub async fn give_back(db: &Database, holder: &NodeId, epoch: LeaseEpoch) -> Result<(), StoreError> {
+    let holder = holder.as_str().to_owned();
     db.write(Urgency::Waited, move |conn| {
         Box::pin(async move {
-            sqlx::query("UPDATE engine_lease SET holder = NULL, expires_at = 0 WHERE id = 1 AND epoch = $1")
-                .bind(lease.epoch.number())
-                .execute(conn)
-                .await
-                .map_err(StoreError::doing("releasing the engine lease"))?;
+            sqlx::query(
+                "UPDATE engine_lease SET holder = NULL, expires_at = 0 WHERE id = 1 AND epoch = $1 AND holder = $2",
+            )
+            .bind(epoch.number())
+            .bind(holder)
+            .execute(conn)
+            .await
+            .map_err(StoreError::doing("releasing the engine lease"))?;
             Ok(())
         })
     })

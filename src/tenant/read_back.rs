@@ -55,6 +55,25 @@ pub enum ShadowObject {
     Plain(PlainShadow),
 }
 
+impl ShadowObject {
+    pub fn source_anchor(&self) -> &SourceAnchor {
+        match self {
+            Self::User(user) => &user.source_anchor,
+            Self::Group(group) => &group.source_anchor,
+            Self::Plain(plain) => &plain.source_anchor,
+        }
+    }
+
+    /// The connector that contributed the source anchor.
+    pub fn anchor_connector(&self) -> &ConnectorName {
+        match self {
+            Self::User(user) => &user.anchor_connector,
+            Self::Group(group) => &group.anchor_connector,
+            Self::Plain(plain) => &plain.anchor_connector,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserShadow {
     pub oid: UserId,

@@ -5,4 +5,4 @@ mod admission;
 mod checks;
 mod false_agent;
 mod renewal;
-mod world;
+pub mod world;

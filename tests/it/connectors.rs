@@ -8,5 +8,5 @@ pub mod directory_writeback;
 mod files;
 mod scim;
 mod sql;
-mod tenant;
+pub mod tenant;
 mod whole;

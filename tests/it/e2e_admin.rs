@@ -153,7 +153,10 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         read("agents.list", json!({})),
         ("agents.test", json!({ "whom": { "connector": "corp" } }), false, vec![SIGN_IN_ADMIN]),
         sign_in("agents.drain", json!({ "agent": "00000000-0000-4000-8000-000000000001", "draining": true })),
-        tenant("agents.token", json!({ "connector": "corp", "domains": [], "lifetime": { "secs": 60, "nanos": 0 } })),
+        tenant(
+            "agents.token",
+            json!({ "connectors": ["corp"], "domains": [], "sync_server": false, "lifetime": { "secs": 60, "nanos": 0 } }),
+        ),
         tenant("agents.revoke", json!({ "agent": "00000000-0000-4000-8000-000000000001" })),
         read("directory.quota", json!({})),
         tenant("sync.anchor-migrate", json!({ "dry_run": true })),

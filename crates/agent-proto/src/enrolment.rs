@@ -64,6 +64,9 @@ pub struct Enrolled {
     pub certificate: Vec<u8>,
     #[n(4)]
     pub nodes: Vec<GatewayNode>,
+    /// Of a sync server: the connectors that it may bring.
+    #[n(5)]
+    pub synchronised: Option<Vec<String>>,
 }
 
 macro_rules! body {

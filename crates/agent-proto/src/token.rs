@@ -38,6 +38,9 @@ pub struct EnrolmentToken {
     pub expires_at: i64,
     #[cbor(n(5), with = "minicbor::bytes")]
     pub secret: [u8; SECRET],
+    /// Of a sync server: the connectors that it may bring. It names no connector and no domains of its own then.
+    #[n(6)]
+    pub synchronised: Option<Vec<String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,8 @@ impl FromStr for EnrolmentToken {
 
 impl fmt::Debug for EnrolmentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EnrolmentToken({}, {}, ..)", self.url, self.connector)
+        let names = self.synchronised.as_ref().map_or_else(|| self.connector.clone(), |names| names.join(" "));
+        write!(f, "EnrolmentToken({}, {names}, ..)", self.url)
     }
 }
 

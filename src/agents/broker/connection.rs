@@ -201,7 +201,7 @@ async fn send(sink: &mut SplitSink<WebSocket, Message>, message: &ToAgent) -> bo
     matches!(sent, Ok(Ok(())))
 }
 
-/// What an agent calls itself, fit for logs and lists.
-pub(super) fn shown(text: &str) -> String {
+/// What a machine calls itself, fit for logs and lists.
+pub fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
 }

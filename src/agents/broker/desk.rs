@@ -1,7 +1,6 @@
 //! Agents as administrators see and change them.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::authority::AgentAuthority;
 use super::check::probe_by;
 use super::registry::{Agent, AgentRegistry, RegistryDown, StoredToken};
 use super::room::Broker;
+use crate::agents::Calling;
 use crate::identity::{AgentId, Clock, ConnectorName, DomainName, NodeId, Timestamp};
 
 /// What admin operations on agents work on.
@@ -27,12 +27,16 @@ pub struct AgentDesk {
     pub node: NodeId,
     /// The connectors that agents may be enrolled for, with their domains.
     pub connectors: HashMap<ConnectorName, BTreeSet<DomainName>>,
+    /// The connectors that sync servers may be enrolled for.
+    pub synchronised: BTreeSet<ConnectorName>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     #[error("connector {0} is not configured with reach = \"agents\"")]
     NoSuchConnector(ConnectorName),
+    #[error("connector {0} is not among those that [sync_servers] names")]
+    NotSynchronised(ConnectorName),
     #[error("connector {connector} does not speak for the domain {domain}")]
     ForeignDomain { connector: ConnectorName, domain: DomainName },
     #[error("there is no agent {0}, or it is revoked")]
@@ -45,11 +49,12 @@ pub enum DeskError {
     Registry(#[from] RegistryDown),
 }
 
-/// A token for an operator to carry to an agent's machine. It is not shown again.
+/// A token for an operator to carry to a machine. It is not shown again.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct IssuedToken {
     pub token: String,
-    pub connector: ConnectorName,
+    /// One for an agent, one or more for a sync server.
+    pub connectors: Vec<ConnectorName>,
     pub domains: Vec<DomainName>,
     pub expires_at: Timestamp,
 }
@@ -57,7 +62,7 @@ pub struct IssuedToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AgentState {
-    /// At least one connection to this node takes checks.
+    /// At least one connection to this node takes checks; or the sync server was heard of lately.
     Connected,
     /// Connected, and takes no more checks.
     Draining,
@@ -69,8 +74,11 @@ pub enum AgentState {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AgentSummary {
     pub id: AgentId,
-    pub connector: ConnectorName,
+    /// Of an agent.
+    pub connector: Option<ConnectorName>,
     pub domains: Vec<DomainName>,
+    /// Of a sync server: the connectors that it may bring.
+    pub synchronises: Vec<ConnectorName>,
     pub host: String,
     pub software: String,
     pub state: AgentState,
@@ -88,6 +96,9 @@ pub struct TestedServer {
     pub took_ms: Option<u64>,
     pub failure: Option<String>,
 }
+
+/// A sync server greets each minute.
+const SYNC_SERVER_HEARD: Duration = Duration::from_secs(180);
 
 /// Beyond what an agent itself gives its servers.
 const TEST_PATIENCE: Duration = Duration::from_secs(5);
@@ -107,27 +118,49 @@ impl AgentDesk {
             return Err(DeskError::ForeignDomain { connector, domain: domain.clone() });
         }
         let domains = if domains.is_empty() { registered.iter().cloned().collect() } else { domains };
+        self.issue(Calling::Checks { connector, domains }, lifetime, by).await
+    }
+
+    /// A one-time token for a sync server that brings `connectors`.
+    pub async fn issue_sync_token(
+        &self,
+        connectors: BTreeSet<ConnectorName>,
+        lifetime: Duration,
+        by: &str,
+    ) -> Result<IssuedToken, DeskError> {
+        if let Some(connector) = connectors.iter().find(|connector| !self.synchronised.contains(connector)) {
+            return Err(DeskError::NotSynchronised(connector.clone()));
+        }
+        self.issue(Calling::Synchronise { connectors }, lifetime, by).await
+    }
+
+    async fn issue(&self, calling: Calling, lifetime: Duration, by: &str) -> Result<IssuedToken, DeskError> {
         let now = self.clock.now();
         let mut secret = Zeroizing::new([0; SECRET]);
         rand::Rng::fill_bytes(&mut rand::rng(), secret.as_mut());
+        let (connector, domains, synchronised) = calling.to_wire();
         let token = EnrolmentToken {
             url: self.url.clone(),
             pin: self.authority.pin(),
-            connector: connector.to_string(),
-            domains: domains.iter().map(ToString::to_string).collect(),
+            connector,
+            domains,
             expires_at: (now + lifetime).millis(),
             secret: *secret,
+            synchronised,
         };
         let stored = StoredToken {
             secret_hash: hex::encode(EnrolmentToken::secret_hash(&*secret)),
-            connector: connector.clone(),
-            domains: domains.clone(),
+            calling: calling.clone(),
             created_by: by.to_owned(),
             created_at: now,
             expires_at: now + lifetime,
         };
         self.registry.add_token(stored).await?;
-        Ok(IssuedToken { token: token.to_text().to_string(), connector, domains, expires_at: now + lifetime })
+        let (connectors, domains) = match calling {
+            Calling::Checks { connector, domains } => (vec![connector], domains),
+            Calling::Synchronise { connectors } => (connectors.into_iter().collect(), Vec::new()),
+        };
+        Ok(IssuedToken { token: token.to_text().to_string(), connectors, domains, expires_at: now + lifetime })
     }
 
     pub async fn list(&self) -> Result<Vec<AgentSummary>, DeskError> {
@@ -137,8 +170,11 @@ impl AgentDesk {
 
     fn summary(&self, agent: Agent) -> AgentSummary {
         let links = self.broker.links_of_agent(agent.id);
+        let heard = || agent.seen_at.is_some_and(|seen| self.clock.now().since(seen) < SYNC_SERVER_HEARD);
         let state = if agent.revoked_at.is_some() {
             AgentState::Revoked
+        } else if matches!(agent.calling, Calling::Synchronise { .. }) {
+            if heard() { AgentState::Connected } else { AgentState::Away }
         } else if links.is_empty() {
             AgentState::Away
         } else if agent.draining || links.iter().all(|link| link.is_draining()) {
@@ -146,10 +182,15 @@ impl AgentDesk {
         } else {
             AgentState::Connected
         };
+        let (connector, domains, synchronises) = match agent.calling {
+            Calling::Checks { connector, domains } => (Some(connector), domains, Vec::new()),
+            Calling::Synchronise { connectors } => (None, Vec::new(), connectors.into_iter().collect()),
+        };
         AgentSummary {
             id: agent.id,
-            connector: agent.connector,
-            domains: agent.domains,
+            connector,
+            domains,
+            synchronises,
             host: agent.host,
             software: agent.software,
             state,

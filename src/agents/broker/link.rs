@@ -134,12 +134,13 @@ impl Link {
         outgoing: mpsc::Sender<ToAgent>,
         changed: Arc<Notify>,
     ) -> Self {
+        let (connector, domains) = (agent.connector().clone(), agent.domains().to_vec());
         let (agent, certificate) = (agent.agent(), agent.certificate());
         Self {
             number,
             agent: agent.id,
-            connector: agent.connector.clone(),
-            domains: agent.domains.clone(),
+            connector,
+            domains,
             host: greeting.host,
             software: greeting.software,
             certificate_ends: certificate.expires_at,

@@ -36,7 +36,7 @@ const PLACES: Limits = Limits { all: 1024, per_network: 512 };
 
 /// The certificate that the peer showed and whose key it holds.
 #[derive(Clone, Debug)]
-pub(super) struct PeerCertificate(Option<CertificateDer<'static>>);
+pub struct PeerCertificate(Option<CertificateDer<'static>>);
 
 impl PeerCertificate {
     pub fn der(&self) -> Option<&[u8]> {
@@ -89,9 +89,9 @@ impl Listener {
         Ok(Self { socket, acceptor, identity, authority, clock, host: host.to_owned() })
     }
 
-    /// Serves agents until `stop`.
-    pub async fn serve(self, gate: Arc<Gate>, stop: CancellationToken) {
-        let router = routes::router(gate);
+    /// Serves agents until `stop`, and whoever the routes of `besides` are for.
+    pub async fn serve(self, gate: Arc<Gate>, besides: Router, stop: CancellationToken) {
+        let router = routes::router(gate).merge(besides);
         let Self { socket, acceptor, identity, authority, clock, host } = self;
         let doors = Doors {
             linger: Duration::ZERO,

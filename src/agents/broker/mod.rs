@@ -17,10 +17,12 @@ mod room;
 mod routes;
 mod watch;
 
+pub use admission::{AuthenticatedSyncServer, NotAdmitted};
 pub use authority::{AgentAuthority, AuthorityError};
 pub use check::LiveRoutes;
+pub use connection::shown;
 pub use desk::AgentDesk;
 pub use doubts::Doubts;
-pub use listener::{Listener, ListenerError};
+pub use listener::{Listener, ListenerError, PeerCertificate};
 pub use room::{Broker, BrokerParts, Reach};
 pub use routes::Gate;

@@ -8,8 +8,9 @@ use agent_proto::sealed::SealingKey;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::agents::Calling;
 use crate::audit::Event;
-use crate::identity::{AgentId, ConnectorName, DomainName, NodeId, Timestamp};
+use crate::identity::{AgentId, NodeId, Timestamp};
 
 /// SHA-256 of a certificate in DER, in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,20 +42,17 @@ impl fmt::Display for Fingerprint {
 pub struct StoredToken {
     /// SHA-256 of the secret, in hexadecimal digits.
     pub secret_hash: String,
-    pub connector: ConnectorName,
-    pub domains: Vec<DomainName>,
+    pub calling: Calling,
     pub created_by: String,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
-/// An enrolled agent.
+/// An enrolled machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     pub id: AgentId,
-    pub connector: ConnectorName,
-    /// The domains that it may answer for.
-    pub domains: Vec<DomainName>,
+    pub calling: Calling,
     /// What its machine and its release call themselves.
     pub host: String,
     pub software: String,
@@ -141,6 +139,12 @@ pub trait AgentRegistry: Send + Sync {
     ) -> Result<(), RegistryDown>;
 
     async fn agents(&self) -> Result<Vec<Agent>, RegistryDown>;
+
+    /// A sync server has taken the changes of the directory up to `number`.
+    async fn note_feed_read(&self, agent: AgentId, number: i64) -> Result<(), RegistryDown>;
+
+    /// What every sync server that is not revoked has taken; `None` while there is none, or one has read nothing yet.
+    async fn feed_read(&self) -> Result<Option<i64>, RegistryDown>;
 
     /// `false`: there is no such agent, or it is revoked already.
     async fn revoke(&self, agent: AgentId, at: Timestamp) -> Result<bool, RegistryDown>;

@@ -13,14 +13,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::admission::{AuthenticatedAgent, NotAdmitted, Purpose};
+use super::admission::{self, AuthenticatedAgent, NotAdmitted};
 use super::authority::{AgentAuthority, AuthorityError};
 use super::connection;
 use super::listener::PeerCertificate;
 use super::registry::{Agent, AgentRegistry, RegistryDown, TokenUse};
 use super::room::Broker;
+use crate::agents::Calling;
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{AgentId, Clock, causes};
+use crate::identity::{AgentId, Clock, ConnectorName, DomainName, causes};
 
 /// What lets agents in.
 pub struct Gate {
@@ -87,8 +88,7 @@ async fn enrol(State(gate): State<Arc<Gate>>, body: Bytes) -> Result<Response, T
     let (der, certificate) = gate.authority.certify(&request.keys, id, now, now + gate.lifetime)?;
     let agent = Agent {
         id,
-        connector: token.connector,
-        domains: token.domains,
+        calling: token.calling,
         host: connection::shown(&request.host),
         software: connection::shown(&request.software),
         enrolled_at: now,
@@ -97,12 +97,7 @@ async fn enrol(State(gate): State<Arc<Gate>>, body: Bytes) -> Result<Response, T
         revoked_at: None,
         certificate_ends: Some(certificate.expires_at),
     };
-    let event = Event::new(EventKind::AgentEnrolled, Outcome::Success, Actor::System("agents".to_owned()))
-        .about(id)
-        .with("connector", agent.connector.as_str())
-        .with("domains", agent.domains.iter().map(|domain| domain.as_str()).collect::<Vec<_>>())
-        .with("host", agent.host.as_str())
-        .with("token-by", token.created_by);
+    let event = about(EventKind::AgentEnrolled, &agent).with("token-by", token.created_by);
     let answer = gate.admitted(&agent, der);
     match gate.registry.enrol(&secret_hash, agent, certificate, event).await? {
         TokenUse::Taken => answered(&answer),
@@ -116,17 +111,11 @@ async fn renew(
     body: Bytes,
 ) -> Result<Response, Turned> {
     let now = gate.clock.now();
-    let purpose = Purpose::Renew { grace: gate.grace };
-    let agent = AuthenticatedAgent::authenticate(&*gate.registry, peer.der(), purpose, now).await?;
+    let agent = admission::renewing(&*gate.registry, peer.der(), gate.grace, now).await?;
     let request = Renew::decode(&body).map_err(|_| Turned::Malformed)?;
-    let id = agent.agent().id;
-    let (der, certificate) = gate.authority.certify(&request.keys, id, now, now + gate.lifetime)?;
-    let event = Event::new(EventKind::AgentRenewed, Outcome::Success, Actor::System("agents".to_owned()))
-        .about(id)
-        .with("connector", agent.agent().connector.as_str())
-        .with("host", agent.agent().host.as_str());
-    gate.registry.renew(certificate, event).await?;
-    answered(&gate.admitted(agent.agent(), der))
+    let (der, certificate) = gate.authority.certify(&request.keys, agent.id, now, now + gate.lifetime)?;
+    gate.registry.renew(certificate, about(EventKind::AgentRenewed, &agent)).await?;
+    answered(&gate.admitted(&agent, der))
 }
 
 async fn connect(
@@ -135,19 +124,35 @@ async fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Turned> {
     let now = gate.clock.now();
-    let agent = AuthenticatedAgent::authenticate(&*gate.registry, peer.der(), Purpose::Connect, now).await?;
+    let agent = AuthenticatedAgent::authenticate(&*gate.registry, peer.der(), now).await?;
     let broker = gate.broker.clone();
     Ok(connection::limited(upgrade).on_upgrade(move |socket| async move { broker.serve(socket, agent).await }))
 }
 
+fn about(kind: EventKind, agent: &Agent) -> Event {
+    let event = Event::new(kind, Outcome::Success, Actor::System("agents".to_owned()))
+        .about(agent.id)
+        .with("host", agent.host.as_str());
+    match &agent.calling {
+        Calling::Checks { connector, domains } => event
+            .with("connector", connector.as_str())
+            .with("domains", domains.iter().map(DomainName::as_str).collect::<Vec<_>>()),
+        Calling::Synchronise { connectors } => {
+            event.with("synchronises", connectors.iter().map(ConnectorName::as_str).collect::<Vec<_>>())
+        }
+    }
+}
+
 impl Gate {
     fn admitted(&self, agent: &Agent, certificate: Vec<u8>) -> Enrolled {
+        let (connector, domains, synchronised) = agent.calling.to_wire();
         Enrolled {
             agent: agent_proto::AgentId::new(agent.id.uuid().into_bytes()),
-            connector: agent.connector.to_string(),
-            domains: agent.domains.iter().map(ToString::to_string).collect(),
+            connector,
+            domains,
             certificate,
             nodes: self.broker.0.nodes.borrow().clone(),
+            synchronised,
         }
     }
 }

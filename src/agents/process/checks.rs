@@ -19,6 +19,7 @@ use crate::signin::{LateVerdict, LiveAnswer, LiveSubject};
 
 /// The directory, and how much of it the gateway's nodes together have in use.
 pub struct Checks {
+    connector: ConnectorName,
     pub check: AgentCheck,
     pub clock: Arc<dyn Clock>,
     pub capacity: usize,
@@ -45,8 +46,8 @@ pub struct Begun {
 }
 
 impl Checks {
-    pub fn new(check: AgentCheck, clock: Arc<dyn Clock>, capacity: usize) -> Self {
-        Self { check, clock, capacity, busy: AtomicUsize::new(0), answered: AtomicU64::new(0) }
+    pub fn new(connector: ConnectorName, check: AgentCheck, clock: Arc<dyn Clock>, capacity: usize) -> Self {
+        Self { connector, check, clock, capacity, busy: AtomicUsize::new(0), answered: AtomicU64::new(0) }
     }
 
     /// `None`: it has as many as it takes.
@@ -87,7 +88,7 @@ impl Checks {
                 return say(self.nothing_sent(UnavailableCause::NoAgent)).await;
             }
         };
-        let subject = subject(&identity.connector, &begun.subject);
+        let subject = subject(&self.connector, &begun.subject);
         let mut answer = self.check.check(&subject, &password, begun.limit).await;
         drop((password, place));
         let late = answer.late.take();

@@ -5,7 +5,7 @@ use std::path::Path;
 use agent_proto::EnrolmentToken;
 use agent_proto::enrolment::{ENROL_PATH, Enrol};
 
-use super::super::SOFTWARE;
+use super::super::{Calling, SOFTWARE};
 use super::http::{self, RequestError};
 use super::identity::{Identity, IdentityError, Keys};
 use super::nodes;
@@ -17,8 +17,12 @@ use crate::os;
 pub enum EnrolError {
     #[error("this machine is enrolled already as {}; remove that file to enrol it anew", .0.display())]
     EnrolledBefore(std::path::PathBuf),
-    #[error("the token is for connector {token}, the settings are of connector {settings}")]
-    OtherConnector { token: String, settings: ConnectorName },
+    #[error("the token is for an {token}, the settings are of connector {settings}")]
+    OtherConnector { token: Calling, settings: ConnectorName },
+    #[error("the token is for an {token}, which may not bring connector {settings}")]
+    NotSynchronised { token: Calling, settings: ConnectorName },
+    #[error("the token is of a kind that this release does not know")]
+    UnknownCalling,
     #[error("the token has expired: make a new one with `landbridge agents token`")]
     Expired,
     #[error("the token's address `{0}` is not one of a gateway")]
@@ -33,18 +37,43 @@ pub enum EnrolError {
     TooLong(#[from] agent_proto::EncodeError),
 }
 
-/// Makes keys, and has them certified by the token's gateway. The state folder then holds the identity.
+/// Makes keys, and has them certified by the token's gateway for an agent of `connector`. The state folder then holds the
+/// identity.
 pub async fn enrol(
     state: &Path,
     connector: &ConnectorName,
     token: &EnrolmentToken,
     clock: &dyn Clock,
 ) -> Result<Identity, EnrolError> {
+    match calling(token)? {
+        Calling::Checks { connector: named, .. } if named == *connector => certified(state, token, clock).await,
+        other => Err(EnrolError::OtherConnector { token: other, settings: connector.clone() }),
+    }
+}
+
+/// The same for a sync server that brings `connectors`.
+#[cfg(feature = "gateway")]
+pub async fn enrol_sync_server(
+    state: &Path,
+    connectors: &[ConnectorName],
+    token: &EnrolmentToken,
+    clock: &dyn Clock,
+) -> Result<Identity, EnrolError> {
+    let calling = calling(token)?;
+    match connectors.iter().find(|connector| !calling.synchronises(connector)) {
+        Some(foreign) => Err(EnrolError::NotSynchronised { settings: foreign.clone(), token: calling }),
+        None => certified(state, token, clock).await,
+    }
+}
+
+fn calling(token: &EnrolmentToken) -> Result<Calling, EnrolError> {
+    Calling::from_wire(&token.connector, &token.domains, token.synchronised.as_deref())
+        .ok_or(EnrolError::UnknownCalling)
+}
+
+async fn certified(state: &Path, token: &EnrolmentToken, clock: &dyn Clock) -> Result<Identity, EnrolError> {
     if Identity::file(state).exists() {
         return Err(EnrolError::EnrolledBefore(Identity::file(state)));
-    }
-    if token.connector != connector.as_str() {
-        return Err(EnrolError::OtherConnector { token: token.connector.clone(), settings: connector.clone() });
     }
     if token.expires_at <= clock.now().millis() {
         return Err(EnrolError::Expired);

@@ -13,16 +13,15 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::FromDer as _;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::super::key_request;
-use crate::identity::{ConnectorName, DomainName, Timestamp};
+use super::super::{Calling, key_request};
+use crate::identity::{ConnectorName, Timestamp};
 use crate::os;
 
 /// An enrolled agent's identity.
 #[derive(Debug)]
 pub struct Identity {
     pub agent: AgentId,
-    pub connector: ConnectorName,
-    pub domains: Vec<DomainName>,
+    pub calling: Calling,
     /// Of the gateway's authority.
     pub pin: SpkiPin,
     /// Where it was enrolled; asked when no other node is known.
@@ -71,6 +70,9 @@ struct Stored {
     opening_key: String,
     sealing_key: String,
     signing_key: String,
+    /// Of a sync server: its connectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    synchronised: Option<Vec<String>>,
 }
 
 impl Keys {
@@ -108,24 +110,15 @@ impl Identity {
         pin: SpkiPin,
         first_url: String,
     ) -> Result<(Self, Vec<GatewayNode>), IdentityError> {
-        let connector = enrolled.connector.parse().map_err(|_| IdentityError::Certificate)?;
-        let domains = enrolled.domains.iter().map(|domain| domain.parse()).collect::<Result<_, _>>();
-        let identity = Self::new(
-            enrolled.agent,
-            connector,
-            domains.map_err(|_| IdentityError::Certificate)?,
-            pin,
-            first_url,
-            enrolled.certificate,
-            keys,
-        )?;
+        let calling = Calling::from_wire(&enrolled.connector, &enrolled.domains, enrolled.synchronised.as_deref());
+        let calling = calling.ok_or(IdentityError::Certificate)?;
+        let identity = Self::new(enrolled.agent, calling, pin, first_url, enrolled.certificate, keys)?;
         Ok((identity, enrolled.nodes))
     }
 
     fn new(
         agent: AgentId,
-        connector: ConnectorName,
-        domains: Vec<DomainName>,
+        calling: Calling,
         pin: SpkiPin,
         first_url: String,
         certificate: Vec<u8>,
@@ -133,7 +126,15 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let (begins, ends) = validity(&certificate, &keys).ok_or(IdentityError::Certificate)?;
         let certificate = CertificateDer::from(certificate);
-        Ok(Self { agent, connector, domains, pin, first_url, certificate, begins, ends, keys })
+        Ok(Self { agent, calling, pin, first_url, certificate, begins, ends, keys })
+    }
+
+    /// Of an agent, the connector whose directory it checks at.
+    pub fn connector(&self) -> Option<&ConnectorName> {
+        match &self.calling {
+            Calling::Checks { connector, .. } => Some(connector),
+            Calling::Synchronise { .. } => None,
+        }
     }
 
     pub fn file(state: &Path) -> PathBuf {
@@ -156,10 +157,11 @@ impl Identity {
     pub fn save(&self, state: &Path) -> Result<(), IdentityError> {
         let path = Self::file(state);
         let refuse = |source| IdentityError::Write { path: path.clone(), source };
+        let (connector, domains, synchronised) = self.calling.to_wire();
         let stored = Stored {
             agent: hex::encode(self.agent.bytes()),
-            connector: self.connector.to_string(),
-            domains: self.domains.iter().map(ToString::to_string).collect(),
+            connector,
+            domains,
             pin: self.pin.to_string(),
             first_url: self.first_url.clone(),
             certificate: hex::encode(&self.certificate),
@@ -167,6 +169,7 @@ impl Identity {
             opening_key: hex::encode(self.keys.opening.private_bytes()),
             sealing_key: hex::encode(self.keys.opening.public().bytes()),
             signing_key: hex::encode(self.keys.signing.pkcs8()),
+            synchronised,
         };
         let text = serde_json::to_vec(&stored).map(Zeroizing::new).map_err(|error| refuse(error.into()))?;
         os::make_private_folder(state).map_err(refuse)?;
@@ -199,10 +202,9 @@ impl Stored {
             tls,
         };
         let agent = AgentId::new(hex::decode(&self.agent).ok()?.try_into().ok()?);
-        let domains = self.domains.iter().map(|domain| domain.parse().ok()).collect::<Option<_>>()?;
-        let (connector, pin) = (self.connector.parse().ok()?, self.pin.parse().ok()?);
+        let calling = Calling::from_wire(&self.connector, &self.domains, self.synchronised.as_deref())?;
         let certificate = hex::decode(&self.certificate).ok()?;
-        Identity::new(agent, connector, domains, pin, self.first_url.clone(), certificate, keys).ok()
+        Identity::new(agent, calling, self.pin.parse().ok()?, self.first_url.clone(), certificate, keys).ok()
     }
 }
 

@@ -9,14 +9,17 @@ mod gateway_time;
 mod http;
 mod identity;
 mod link;
-mod nodes;
+pub mod nodes;
 mod renewal;
 mod run;
 mod status;
 mod tls;
 
+#[cfg(feature = "gateway")]
+pub use enrol::enrol_sync_server;
 pub use enrol::{EnrolError, enrol};
 pub use identity::{Identity, IdentityError};
+pub use renewal::Renewal;
 pub use run::{AgentError, run};
 pub use status::{NodeState, NodeStatus, Status};
 pub use tls::{ConnectError, Dialler};

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::super::SOFTWARE;
+use super::super::{Calling, SOFTWARE};
 use super::checks::Checks;
 use super::identity::{Identity, IdentityError};
 use super::link::{Link, LinkError};
@@ -37,14 +37,15 @@ pub enum AgentError {
     Identity(#[from] IdentityError),
     #[error("the directory's settings are refused")]
     Settings(#[from] SettingsError),
-    #[error("this machine is enrolled for connector {enrolled}, the settings are of connector {settings}")]
-    OtherConnector { enrolled: ConnectorName, settings: ConnectorName },
+    #[error("this machine is enrolled as {enrolled}, the settings are of connector {settings}")]
+    OtherConnector { enrolled: Calling, settings: ConnectorName },
     #[error("the state folder {} cannot be used", path.display())]
     State { path: PathBuf, source: std::io::Error },
 }
 
 /// What all connections share.
 struct Shared {
+    connector: ConnectorName,
     checks: Arc<Checks>,
     identity: watch::Sender<Arc<Identity>>,
     nodes: watch::Sender<Vec<GatewayNode>>,
@@ -57,13 +58,15 @@ pub async fn run(settings: AgentSettings, clock: Arc<dyn Clock>, stop: Cancellat
     let AgentSettings { state, capacity, connector } = settings;
     os::make_private_folder(&state).map_err(|source| AgentError::State { path: state.clone(), source })?;
     let identity = Identity::load(&state)?;
-    if identity.connector != connector.name {
-        return Err(AgentError::OtherConnector { enrolled: identity.connector, settings: connector.name });
+    if identity.connector() != Some(&connector.name) {
+        return Err(AgentError::OtherConnector { enrolled: identity.calling, settings: connector.name });
     }
+    let name = connector.name.clone();
     let check = AgentCheck::new(PassThroughSettings::new(&connector)?, clock.clone());
     let known = nodes::load(&state);
     let shared = Arc::new(Shared {
-        checks: Arc::new(Checks::new(check, clock.clone(), capacity)),
+        connector: name.clone(),
+        checks: Arc::new(Checks::new(name, check, clock.clone(), capacity)),
         identity: watch::Sender::new(Arc::new(identity)),
         nodes: watch::Sender::new(known),
         states: Mutex::default(),
@@ -225,7 +228,7 @@ impl Shared {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             agent: identity.id(),
-            connector: identity.connector.clone(),
+            connector: self.connector.clone(),
             software: SOFTWARE.to_owned(),
             pid: std::process::id(),
             at: self.checks.clock.now(),

@@ -1,5 +1,6 @@
-//! `agents.token`: a one-time enrolment token for an agent.
+//! `agents.token`: a one-time enrolment token for an agent, or for a sync server.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,10 @@ const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    pub connector: ConnectorName,
-    /// All of the connector's when empty.
+    pub connectors: BTreeSet<ConnectorName>,
+    /// Of an agent; all of the connector's when empty.
     pub domains: Vec<DomainName>,
+    pub sync_server: bool,
     pub lifetime: Duration,
 }
 
@@ -32,14 +34,28 @@ impl Operation for AgentsToken {
     type Gateway = AgentDesk;
 
     fn subject(request: &Request) -> Option<String> {
-        Some(request.connector.to_string())
+        Some(request.connectors.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(" "))
     }
 
     async fn run(desk: &AgentDesk, admin: &AdminSession, request: Request) -> Result<IssuedToken, OperationError> {
-        let Request { connector, domains, lifetime } = request;
+        let Request { mut connectors, domains, sync_server, lifetime } = request;
         if lifetime.is_zero() || lifetime > LONGEST {
             return Err(OperationError::invalid("a token lives for at least a minute and at most seven days"));
         }
-        Ok(desk.issue_token(connector, domains, lifetime, admin.principal()).await?)
+        let by = admin.principal();
+        match (connectors.pop_first(), sync_server) {
+            (None, _) => Err(OperationError::invalid("name a connector")),
+            (Some(connector), false) if connectors.is_empty() => {
+                Ok(desk.issue_token(connector, domains, lifetime, by).await?)
+            }
+            (Some(_), false) => Err(OperationError::invalid("an agent is of one connector")),
+            (Some(_), true) if !domains.is_empty() => {
+                Err(OperationError::invalid("the domains of a sync server are those of its connectors"))
+            }
+            (Some(first), true) => {
+                connectors.insert(first);
+                Ok(desk.issue_sync_token(connectors, lifetime, by).await?)
+            }
+        }
     }
 }

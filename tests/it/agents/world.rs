@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use agent_proto::EnrolmentToken;
 use async_trait::async_trait;
+use axum::Router;
 use landbridge::agents::broker::registry::AgentRegistry;
 use landbridge::agents::broker::{AgentAuthority, AgentDesk, Broker, BrokerParts, Doubts, Gate, Listener, Reach};
 use landbridge::agents::process::{self, EnrolError, Identity};
@@ -48,7 +49,15 @@ pub struct World {
     pub url: String,
     pub alerts: Arc<SignInTables>,
     stop: CancellationToken,
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
+}
+
+/// What stands behind the agents' door.
+pub struct Ground {
+    pub db: Database,
+    pub audit: AuditLog,
+    pub registry: Arc<dyn AgentRegistry>,
+    pub clock: Arc<ShiftedClock>,
 }
 
 /// The machine's clock, set forward by tests: certificates are verified by the machine's own time, and an agent
@@ -119,15 +128,21 @@ impl HashCheck for ScriptedHashes {
 
 impl World {
     pub async fn open() -> Self {
+        Self::open_with(None, |_| Router::new()).await
+    }
+
+    /// With a store elsewhere, and with further routes at the agents' door.
+    pub async fn open_with(store: Option<DatabaseUrl>, besides: impl FnOnce(&Ground) -> Router) -> Self {
         let directory = directory::people(20);
         let slapd = Slapd::builder().directory(&directory).lockout_after(0).scripted_answers().start();
         let dir = temp_dir("agents");
-        let db = Database::open(&DatabaseUrl::Sqlite { directory: dir.path().to_owned() }, Room::Gateway).await;
-        let db = db.expect("a store");
+        let url = store.unwrap_or_else(|| DatabaseUrl::Sqlite { directory: dir.path().to_owned() });
+        let db = Database::open(&url, Room::Gateway).await.expect("a store");
         let clock = Arc::new(ShiftedClock::default());
         let audit = AuditLog::new(db.clone(), "node1".parse().expect("a node"), clock.clone());
         let alerts = Arc::new(SignInTables::new(db.clone(), audit.clone()));
-        let registry: Arc<dyn AgentRegistry> = Arc::new(AgentTables::new(db, audit));
+        let registry: Arc<dyn AgentRegistry> = Arc::new(AgentTables::new(db.clone(), audit.clone()));
+        let besides = besides(&Ground { db, audit, registry: registry.clone(), clock: clock.clone() });
         let reach = |name: &str| {
             let old_passwords = Arc::new(OldPasswordRule {
                 connector: connector(name),
@@ -169,7 +184,7 @@ impl World {
             lifetime: LIFETIME,
             grace: GRACE,
         };
-        tokio::spawn(listener.serve(Arc::new(gate), stop.clone()));
+        tokio::spawn(listener.serve(Arc::new(gate), besides, stop.clone()));
         tokio::spawn({
             let (broker, url, stop) = (broker.clone(), url.clone(), stop.clone());
             async move { broker.watch(&url, stop).await }
@@ -183,6 +198,7 @@ impl World {
             url: url.clone(),
             node: "node1".parse().expect("a node"),
             connectors: [CORP, LAB].map(|name| (connector(name), domains.clone().into())).into(),
+            synchronised: [CORP, LAB].map(connector).into(),
         };
         Self { slapd, directory, broker, desk, clock, url, alerts, stop, dir }
     }

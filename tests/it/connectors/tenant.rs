@@ -32,14 +32,7 @@ impl EngineLease for Fixed {
 impl Peer {
     async fn open(url: &DatabaseUrl) -> Self {
         let db = Database::open(url, Room::Gateway).await.expect("a fresh store opens");
-        let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000)));
-        let tenant = TenantStore::new(db.clone(), clock, TenantOptions::default());
-        tenant.initialise("tenant.example".parse().expect("a domain")).await.expect("an initial domain");
-        let domain: landbridge::identity::DomainName = "verified.example".parse().expect("a domain");
-        tenant.add_domain(domain.clone(), "challenge".to_owned()).await.expect("a new domain");
-        tenant.mark_verified(&domain, NewVerification::Operator, None).await.expect("verified");
-        let registered = BTreeMap::from([("corp".parse().expect("a name"), BTreeSet::from([domain]))]);
-        tenant.register_connectors(registered).await.expect("a registration");
+        let tenant = furnished(&db, &["corp"]).await;
         let node: NodeId = "node-1".parse().expect("a node");
         let held = lease::acquire(&db, &node, Duration::from_secs(3600)).await.expect("a store").expect("free");
         let name = "tenant".parse().expect("a name");
@@ -48,24 +41,43 @@ impl Peer {
     }
 }
 
+/// A tenant directory with a verified domain, for which the connectors may speak.
+pub async fn furnished(db: &Database, connectors: &[&str]) -> TenantStore {
+    let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000)));
+    let tenant = TenantStore::new(db.clone(), clock, TenantOptions::default());
+    tenant.initialise("tenant.example".parse().expect("a domain")).await.expect("an initial domain");
+    let domain: landbridge::identity::DomainName = "verified.example".parse().expect("a domain");
+    tenant.add_domain(domain.clone(), "challenge".to_owned()).await.expect("a new domain");
+    tenant.mark_verified(&domain, NewVerification::Operator, None).await.expect("verified");
+    let registered =
+        connectors.iter().map(|name| (name.parse().expect("a name"), BTreeSet::from([domain.clone()]))).collect();
+    tenant.register_connectors(registered).await.expect("a registration");
+    tenant
+}
+
+/// What rules give a person or a group of a connector.
+pub fn exported(connector: &str, object_type: &str, key: &str, name: &str) -> Attributes {
+    let mut attributes = Attributes::new();
+    let mut put = |name: &str, value: &str| attributes.insert(name.into(), vec![Value::text(value)]);
+    put("sourceAnchor", key);
+    put("anchorConnector", connector);
+    put("displayName", name);
+    put("mail", &format!("{key}@verified.example"));
+    if object_type == "user" {
+        put("userPrincipalName", &format!("{key}@verified.example"));
+        put("upnConnector", connector);
+        put("accountEnabled", "TRUE");
+    }
+    attributes
+}
+
 impl Target for Peer {
     fn connector(&self) -> &dyn Connector {
         &self.0
     }
 
     fn attributes(&self, object_type: &str, key: &str, name: &str) -> Attributes {
-        let mut attributes = Attributes::new();
-        let mut put = |name: &str, value: &str| attributes.insert(name.into(), vec![Value::text(value)]);
-        put("sourceAnchor", key);
-        put("anchorConnector", "corp");
-        put("displayName", name);
-        put("mail", &format!("{key}@verified.example"));
-        if object_type == "user" {
-            put("userPrincipalName", &format!("{key}@verified.example"));
-            put("upnConnector", "corp");
-            put("accountEnabled", "TRUE");
-        }
-        attributes
+        exported("corp", object_type, key, name)
     }
 
     fn name_attribute(&self) -> &'static str {

@@ -24,6 +24,7 @@ pub mod scim;
 pub mod simplesamlphp;
 pub mod slapd;
 pub mod store;
+pub mod sync_server;
 pub mod tab;
 pub mod visitor;
 pub mod wait;

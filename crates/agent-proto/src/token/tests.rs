@@ -11,6 +11,7 @@ fn token() -> EnrolmentToken {
         domains: vec!["example.org".to_owned(), "b\u{fc}ro.example".to_owned()],
         expires_at: 1_800_000_000_000,
         secret: [9; SECRET],
+        synchronised: None,
     }
 }
 
