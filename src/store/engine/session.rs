@@ -8,6 +8,7 @@ use crate::identity::LeaseEpoch;
 use crate::store::rows::Rows;
 use crate::store::statement::Statement;
 use crate::store::{Connection, Database, StoreError};
+use crate::sync::fault;
 use crate::sync::store::{EngineStore, EngineStoreError, StoreResult};
 
 /// The engine's store on `engine.db` or PostgreSQL. Cheap to clone.
@@ -59,7 +60,12 @@ impl SqlEngine {
             vec![epoch.number().into()],
         );
         let written = match &self.scratch {
-            None => self.db.write_list(doing, guard, statements).await?,
+            None => {
+                fault::transaction(false)?;
+                let written = self.db.write_list(doing, guard, statements).await?;
+                fault::transaction(true)?;
+                written
+            }
             Some(scratch) => scratch.lock().await.guarded(doing, guard, statements).await?,
         };
         written.ok_or(EngineStoreError::LeaseLost { epoch: epoch.number() })
