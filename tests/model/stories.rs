@@ -92,6 +92,18 @@ pub fn stories() -> Vec<Story> {
             vec![user(0), RUN, Step::Refuse(0), title(0, Some("Poet")), RUN, title(0, None), RUN],
         ),
         one(
+            "links whose answer was lost and that are done are no problem",
+            vec![
+                group,
+                add(Kind::Group, 1, ROOT),
+                RUN,
+                Step::Drift(Drift::Link(0, 1)),
+                RUN,
+                breaking(Break::Export { batch: 0, carried_out: 1 }),
+                RUN,
+            ],
+        ),
+        one(
             "a container that left its own in the same page stays when that leaves the scope",
             vec![
                 add(Kind::Container, 0, ROOT),

@@ -162,12 +162,6 @@ fn sync_statements(batch: SyncBatch) -> StoreResult<Vec<Statement>> {
     ));
     statements.extend(problem_statements(&batch.problems_of, &batch.problems));
     statements.extend(in_list("DELETE FROM object_problem WHERE object IN ({})", &[], ids(&batch.removed)));
-    // What is not to be exported any more is not refused either.
-    statements.extend(in_list(
-        "DELETE FROM object_problem WHERE code = 'export-refused' AND object IN ({})",
-        &[],
-        ids(&batch.unstaged),
-    ));
     edges(&batch, &mut statements);
     Ok(statements)
 }
