@@ -121,7 +121,7 @@ fn setup(seed: u64, dice: &mut Dice) -> Setup {
         directory::Manner {
             naming: if flat { Naming::Anchor } else { dice.pick(&trees) },
             deltas: dice.pick(&deltas),
-            page: usize::from(1 + dice.below(5)),
+            page: dice.pick(&[1, 2, 4, 8, 50]),
             order: dice.next(),
             containers_first: dice.one_in(2),
         }
@@ -131,7 +131,7 @@ fn setup(seed: u64, dice: &mut Dice) -> Setup {
         sources: [source(false), source(false), source(true)],
         target: target::Manner {
             confirms: dice.pick(&[Confirms::ByFullReads, Confirms::ByChanges, Confirms::LinkByLink]),
-            page: usize::from(1 + dice.below(6)),
+            page: dice.pick(&[1, 3, 8, 50]),
             batch: dice.pick(&[1, 2, 3, 50]),
         },
         limit: i64::from(1 + dice.below(5)),

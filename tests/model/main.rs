@@ -23,7 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use landbridge::sync::fault::{self, Fault};
 
 use history::History;
-use world::Bench;
+use world::{Bench, Threads};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Histories of a usual run.
 const HISTORIES: u64 = 5_000;
@@ -36,6 +39,14 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
 
+#[derive(Clone, Copy)]
+enum Store {
+    Sqlite(Threads),
+    Postgres,
+}
+
+const QUICK: Store = Store::Sqlite(Threads::One);
+
 /// One thread's runtime and stores.
 struct Player {
     runtime: tokio::runtime::Runtime,
@@ -44,12 +55,12 @@ struct Player {
 }
 
 impl Player {
-    fn new(postgres: bool) -> Self {
+    fn new(store: Store) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let bench = || async move {
-            match postgres {
-                true => Bench::postgres(support::postgres::Postgres::start().fresh_database()).await,
-                false => Bench::sqlite().await,
+            match store {
+                Store::Postgres => Bench::postgres(support::postgres::Postgres::start().fresh_database()).await,
+                Store::Sqlite(threads) => Bench::sqlite(threads).await,
             }
         };
         let (bench, other) = runtime.block_on(async { (bench().await, bench().await) });
@@ -63,7 +74,7 @@ impl Player {
 
 /// Plays the histories of `count` seeds from `first` on all cores until one fails; the smallest seed that failed, with
 /// its fault. With `MODEL_ALL` set it plays them all, and tells each that fails.
-fn play_all(first: u64, count: u64, postgres: bool) -> Option<(u64, world::Fault)> {
+fn play_all(first: u64, count: u64, store: Store) -> Option<(u64, world::Fault)> {
     let go_on = setting("MODEL_ALL").is_some();
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let faults = Mutex::new(Vec::new());
@@ -71,7 +82,7 @@ fn play_all(first: u64, count: u64, postgres: bool) -> Option<(u64, world::Fault
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let player = Player::new(postgres);
+                let player = Player::new(store);
                 while !failed.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + count {
@@ -91,9 +102,9 @@ fn play_all(first: u64, count: u64, postgres: bool) -> Option<(u64, world::Fault
     faults.into_inner().expect("a lock").into_iter().min()
 }
 
-fn judge(failed: Option<(u64, world::Fault)>, postgres: bool) {
+fn judge(failed: Option<(u64, world::Fault)>, store: Store) {
     let Some((seed, fault)) = failed else { return };
-    let player = Player::new(postgres);
+    let player = Player::new(store);
     let (history, fault) = shrink::shrink(History::of(seed), fault, |history| player.play(history).err());
     panic!("{fault}\n\nwhat is left of seed {}:\n{history}", history.setup.seed);
 }
@@ -101,17 +112,17 @@ fn judge(failed: Option<(u64, world::Fault)>, postgres: bool) {
 #[test]
 fn whatever_happens_the_target_is_what_directories_and_rules_say() {
     match setting("MODEL_SEED") {
-        Some(seed) => judge(play_all(seed, 1, false), false),
+        Some(seed) => judge(play_all(seed, 1, QUICK), QUICK),
         None => {
             let count = setting("MODEL_HISTORIES").unwrap_or(HISTORIES);
-            judge(play_all(setting("MODEL_FIRST").unwrap_or(0), count, false), false);
+            judge(play_all(setting("MODEL_FIRST").unwrap_or(0), count, QUICK), QUICK);
         }
     }
 }
 
 #[test]
 fn what_once_went_wrong_goes_well() {
-    let player = Player::new(false);
+    let player = Player::new(Store::Sqlite(Threads::Usual));
     for story in stories::stories() {
         for history in &story.histories {
             let played = player.play(history);
@@ -123,7 +134,7 @@ fn what_once_went_wrong_goes_well() {
 #[test]
 fn the_same_is_true_on_postgresql() {
     let count = setting("MODEL_HISTORIES").map_or(ON_POSTGRES, |count| count.min(ON_POSTGRES));
-    judge(play_all(setting("MODEL_FIRST").unwrap_or(0), count, true), true);
+    judge(play_all(setting("MODEL_FIRST").unwrap_or(0), count, Store::Postgres), Store::Postgres);
 }
 
 #[test]
@@ -133,7 +144,7 @@ fn each_planted_fault_is_noticed() {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let player = Player::new(false);
+                let player = Player::new(QUICK);
                 while let Some(planted) = Fault::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
                     fault::plant(Some(*planted));
                     let noticed = (0..ENOUGH).find_map(|seed| Some((seed, player.play(&History::of(seed)).err()?)));
