@@ -10,7 +10,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Leaves out steps, ever fewer at a time, as long as the history fails without them.
 pub fn shrink(mut history: History, mut fault: Fault, fails: impl Fn(&History) -> Option<Fault>) -> (History, Fault) {
-    #[expect(clippy::disallowed_methods, reason = "only how long to try depends on it")]
     let began = Instant::now();
     let mut size = history.steps.len().div_ceil(2);
     while size > 0 {
