@@ -1,5 +1,8 @@
 //! Landbridge: an authentication gateway for hybrid identity. The map of the rooms is in `ARCHITECTURE.md`.
 
+#[cfg(all(feature = "planted-faults", not(debug_assertions)))]
+compile_error!("the feature `planted-faults` is for tests: no release build may take it");
+
 pub mod agents;
 #[cfg(feature = "gateway")]
 pub mod app;

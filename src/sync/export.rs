@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::attribute::{Attribute, Attributes};
 use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget};
 use super::doubt::{PATIENCE, state_unanswered, unanswered};
+use super::fault::{Fault, planted};
 use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
 use super::lease::{HeldLease, LeaseError};
 use super::problem::{Problem, ProblemCode};
@@ -225,7 +226,9 @@ impl Exporter<'_> {
     async fn send(&mut self, batch: Vec<(PendingExport, SpaceObject, ExportChange)>) -> Result<(), ExportError> {
         self.lease.check()?;
         let ids: Vec<ObjectId> = batch.iter().map(|(export, ..)| export.object).collect();
-        self.store.record_sent(self.lease.epoch, &ids).await?;
+        if !planted(Fault::SentUnrecorded) {
+            self.store.record_sent(self.lease.epoch, &ids).await?;
+        }
         let changes: Vec<ExportChange> = batch.iter().map(|(.., change)| change.clone()).collect();
         // When this fails, the batch stays recorded as sent: the next run reads it back before it resends anything.
         let results = self.carry(changes).await?;
@@ -260,10 +263,10 @@ impl Exporter<'_> {
             };
             exported.push(Exported { object: export.object, outcome });
         }
-        let (entries, consumed) = ledger.entries(self.name(), self.clock.now());
+        let entries = ledger.entries(self.name(), self.clock.now());
         self.store.record_exported(self.lease.epoch, exported, entries).await?;
         self.tell_progress();
-        self.consume(consumed).await
+        Ok(())
     }
 
     fn change(&self, export: &PendingExport, object: &SpaceObject) -> Option<ExportChange> {
@@ -284,13 +287,6 @@ impl Exporter<'_> {
         let known = held.as_ref().or(added);
         let names = self.connector.capabilities().identity;
         names.into_iter().filter_map(|name| Some((name.clone(), known?.get(&name)?.clone()))).collect()
-    }
-
-    async fn consume(&mut self, consumed: Vec<GuardItem>) -> Result<(), ExportError> {
-        if !consumed.is_empty() {
-            self.store.consume_release(self.lease.epoch, self.name().as_str(), &consumed).await?;
-        }
-        Ok(())
     }
 
     async fn links(&mut self) -> Result<(), ExportError> {
@@ -408,13 +404,13 @@ impl Exporter<'_> {
                 }
             }
         }
-        let (entries, consumed) = ledger.entries(self.name(), self.clock.now());
+        let entries = ledger.entries(self.name(), self.clock.now());
         self.store.record_links(self.lease.epoch, sent, entries).await?;
         if !failed.is_empty() {
             self.store.record_exported(self.lease.epoch, failed, Vec::new()).await?;
         }
         self.tell_progress();
-        self.consume(consumed).await
+        Ok(())
     }
 }
 
@@ -445,17 +441,14 @@ pub(super) fn merged(earlier: Option<&Unconfirmed>, export: &PendingExport) -> U
 /// What a batch did that the guard counts.
 #[derive(Default)]
 pub(super) struct Ledger {
-    counts: BTreeMap<(String, bool), i64>,
-    consumed: Vec<GuardItem>,
+    /// Items by kind, and whether a release let them pass.
+    passed: BTreeMap<(String, bool), Vec<String>>,
 }
 
 impl Ledger {
     fn note(&mut self, released: &BTreeSet<GuardItem>, item: GuardItem) {
-        let passed = released.contains(&item);
-        *self.counts.entry((item.kind.clone(), passed)).or_default() += 1;
-        if passed {
-            self.consumed.push(item);
-        }
+        let by_release = released.contains(&item);
+        self.passed.entry((item.kind, by_release)).or_default().push(item.item);
     }
 
     pub(super) fn note_export(&mut self, released: &BTreeSet<GuardItem>, export: &PendingExport, object: &SpaceObject) {
@@ -465,14 +458,15 @@ impl Ledger {
         }
     }
 
-    pub(super) fn entries(self, target: &ConnectorName, at: Timestamp) -> (Vec<GuardLedgerEntry>, Vec<GuardItem>) {
-        let entries = self.counts.into_iter().map(|((kind, released), count)| GuardLedgerEntry {
+    pub(super) fn entries(self, target: &ConnectorName, at: Timestamp) -> Vec<GuardLedgerEntry> {
+        let entry = |((kind, released), items): ((String, bool), Vec<String>)| GuardLedgerEntry {
             target: target.clone(),
             kind,
-            count,
+            count: items.len() as i64,
             released,
             at,
-        });
-        (entries.collect(), self.consumed)
+            used: if released && !planted(Fault::ReleaseNeverUsedUp) { items } else { Vec::new() },
+        };
+        self.passed.into_iter().map(entry).collect()
     }
 }

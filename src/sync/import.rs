@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::attribute::Attribute;
 use super::change_set::ImportBatch;
 use super::connector::{Capabilities, Hidden, ImportedObject, Reference, RefusedEntry, Watermark};
+use super::fault::{Fault, planted};
 use super::read_ahead::ReadPage;
 use super::space::{LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead};
 use super::store::{EngineStore, StoreResult};
@@ -157,11 +158,15 @@ impl<'a> Importer<'a> {
         let Page { mut batch, filled, .. } = work;
         batch.filled = filled;
         batch.written_back = self.confirmations(&batch.changed).await?;
+        if !page.left_below.is_empty() && !batch.is_empty() {
+            // What moved out from below these is told with them, and has its new place before their subtrees are taken.
+            self.store.commit_import(self.epoch, std::mem::take(&mut batch)).await?;
+        }
         batch.deleted = self.removed(&page).await?;
         batch.stale = self.bereft(&batch.deleted).await?;
         self.counters.obsolete += batch.deleted.len() as u64;
         if let Some(watermark) = page.watermark {
-            if self.sweeps() {
+            if self.sweeps() && !planted(Fault::WatermarkSavedEarly) {
                 self.watermark = Some(watermark);
             } else {
                 batch.watermark = Some((self.connector.clone(), watermark));
@@ -318,7 +323,9 @@ impl<'a> Importer<'a> {
                 Some(head) => head.id,
                 None => self.next_id().await?,
             };
-            self.seen.insert(id);
+            if !(planted(Fault::SeenMarkLost) && existing.as_ref().is_some_and(|head| head.digest == digest)) {
+                self.seen.insert(id);
+            }
             self.told.insert(id);
             let head = SpaceHead {
                 id,

@@ -13,6 +13,7 @@ pub mod connector;
 pub mod doubt;
 pub mod explain;
 pub mod export;
+pub mod fault;
 pub mod guard;
 pub mod import;
 pub mod inspection;

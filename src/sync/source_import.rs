@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::connector::{Connector, ConnectorError, DeltaReports, ImportMode, ImportRequest, Watermark};
 use super::export::ExportError;
+use super::fault::{Fault, planted};
 use super::guard::{GuardItem, Hold, Releases, Tally, kind};
 use super::import::{Coverage, Importer};
 use super::lease::HeldLease;
@@ -129,7 +130,10 @@ impl SourceImport<'_> {
         let capabilities = self.source.capabilities();
         let mut importer =
             Importer::new(store, name.clone(), self.lease.epoch, coverage).confirming(capabilities.clone());
-        self.read(mode, &mut importer).await?;
+        let read = self.read(mode, &mut importer).await;
+        if !planted(Fault::SweepAfterAbort) {
+            read?;
+        }
         let mut holds = Vec::new();
         let mut unseen = 0;
         if importer.sweeps() {

@@ -274,6 +274,8 @@ impl Exports for SqlEngine {
         let mut statements = Vec::new();
         for sql in [
             "UPDATE mv_object SET due = 1 WHERE id IN (SELECT mv FROM space_object WHERE mv IS NOT NULL AND id IN ({}))",
+            "UPDATE mv_link SET due = 1 WHERE owner IN (SELECT mv FROM space_object WHERE mv IS NOT NULL AND id IN ({}))",
+            "UPDATE mv_link SET due = 1 WHERE target IN (SELECT mv FROM space_object WHERE mv IS NOT NULL AND id IN ({}))",
             "DELETE FROM space_link WHERE owner IN ({})",
             "DELETE FROM space_link WHERE target IN ({})",
             // A staged add is what brings a returning object back; whatever else was staged has no object any more.
@@ -357,18 +359,22 @@ fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {
     statements
 }
 
+/// The ledger's entries, and the end of the releases that they used up.
 fn ledger_statements(ledger: Vec<GuardLedgerEntry>) -> Vec<Statement> {
-    let rows = ledger
-        .into_iter()
-        .map(|entry| {
-            vec![
-                entry.target.as_str().into(),
-                entry.kind.into(),
-                entry.at.millis().into(),
-                entry.count.into(),
-                entry.released.into(),
-            ]
-        })
-        .collect();
-    insert("guard_ledger (target, kind, at, count, released)", rows, "")
+    let (mut rows, mut used): (Vec<RowArgs>, Vec<RowArgs>) = (Vec::new(), Vec::new());
+    for entry in ledger {
+        let (target, kind) = (entry.target.as_str(), entry.kind.as_str());
+        used.extend(entry.used.into_iter().map(|item| vec![target.into(), kind.into(), item.into()]));
+        rows.push(vec![
+            target.into(),
+            kind.into(),
+            entry.at.millis().into(),
+            entry.count.into(),
+            entry.released.into(),
+        ]);
+    }
+    let mut statements = insert("guard_ledger (target, kind, at, count, released)", rows, "");
+    let sql = "DELETE FROM guard_release WHERE (target, kind, item) IN (VALUES {})";
+    statements.extend(in_rows(sql, &[], used));
+    statements
 }

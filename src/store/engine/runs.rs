@@ -77,7 +77,12 @@ impl Runs for SqlEngine {
             run.outcome.code().into(),
             run.detail.clone().into(),
         ];
-        self.write(epoch, vec![Statement::new(sql, args)]).await.map(drop)
+        // What is not to be exported any more is neither refused nor unanswered.
+        let settled = "DELETE FROM object_problem WHERE code IN ('export-refused', 'export-unanswered') \
+                       AND NOT EXISTS (SELECT 1 FROM pending_export p WHERE p.object = object_problem.object) \
+                       AND NOT EXISTS (SELECT 1 FROM space_link l WHERE l.owner = object_problem.object \
+                       AND l.state IN ('staged-add', 'staged-delete'))";
+        self.write(epoch, vec![Statement::new(sql, args), Statement::new(settled, Vec::new())]).await.map(drop)
     }
 
     async fn record_step(&self, epoch: LeaseEpoch, run: i64, step: &StepRecord) -> StoreResult<()> {

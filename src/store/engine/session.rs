@@ -5,16 +5,30 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::identity::LeaseEpoch;
+#[cfg(feature = "planted-faults")]
+use crate::store::connection::Lent;
 use crate::store::rows::Rows;
 use crate::store::statement::Statement;
 use crate::store::{Connection, Database, StoreError};
+use crate::sync::fault;
 use crate::sync::store::{EngineStore, EngineStoreError, StoreResult};
 
 /// The engine's store on `engine.db` or PostgreSQL. Cheap to clone.
 #[derive(Clone)]
 pub struct SqlEngine {
     db: Database,
-    scratch: Option<Arc<Mutex<Connection>>>,
+    door: Door,
+}
+
+/// What statements run on.
+#[derive(Clone)]
+enum Door {
+    Database,
+    /// A transaction that is never committed.
+    Scratch(Arc<Mutex<Connection>>),
+    /// One connection to the embedded database, on whichever thread asks.
+    #[cfg(feature = "planted-faults")]
+    Here(Arc<Mutex<Lent>>),
 }
 
 impl From<StoreError> for EngineStoreError {
@@ -28,7 +42,15 @@ impl From<StoreError> for EngineStoreError {
 
 impl SqlEngine {
     pub fn new(db: Database) -> Self {
-        Self { db, scratch: None }
+        Self { db, door: Door::Database }
+    }
+
+    /// The same without the threads that keep a run out of the way of others: a test of many small runs mostly waits for
+    /// those. For the embedded database.
+    #[cfg(feature = "planted-faults")]
+    pub async fn on_one_thread(db: Database) -> StoreResult<Self> {
+        let connection = db.reader("opening a connection").await?;
+        Ok(Self { db, door: Door::Here(Arc::new(Mutex::new(connection))) })
     }
 
     /// Statements that were carried out since the start.
@@ -45,9 +67,11 @@ impl SqlEngine {
         if statements.is_empty() {
             return Ok(Rows::default());
         }
-        Ok(match &self.scratch {
-            None => self.db.fetch(doing, statements).await?,
-            Some(scratch) => scratch.lock().await.rows(doing, statements).await?,
+        Ok(match &self.door {
+            Door::Database => self.db.fetch(doing, statements).await?,
+            Door::Scratch(scratch) => scratch.lock().await.rows(doing, statements).await?,
+            #[cfg(feature = "planted-faults")]
+            Door::Here(connection) => connection.lock().await.rows(doing, statements).await?,
         })
     }
 
@@ -58,16 +82,37 @@ impl SqlEngine {
             "UPDATE engine_epoch SET epoch = $1 WHERE id = 1 AND epoch <= $1 RETURNING epoch",
             vec![epoch.number().into()],
         );
-        let written = match &self.scratch {
-            None => self.db.write_list(doing, guard, statements).await?,
-            Some(scratch) => scratch.lock().await.guarded(doing, guard, statements).await?,
-        };
+        if let Door::Scratch(scratch) = &self.door {
+            let written = scratch.lock().await.guarded(doing, guard, statements).await?;
+            return written.ok_or(EngineStoreError::LeaseLost { epoch: epoch.number() });
+        }
+        fault::transaction(false)?;
+        let written = self.commit(doing, guard, statements).await?;
+        fault::transaction(true)?;
         written.ok_or(EngineStoreError::LeaseLost { epoch: epoch.number() })
+    }
+
+    async fn commit(
+        &self,
+        doing: &'static str,
+        guard: Statement,
+        statements: Vec<Statement>,
+    ) -> Result<Option<Rows>, StoreError> {
+        #[cfg(feature = "planted-faults")]
+        if let Door::Here(connection) = &self.door {
+            let mut connection = connection.lock().await;
+            let control = |sql: &'static str| vec![Statement::new(sql, Vec::new())];
+            connection.rows(doing, control("BEGIN IMMEDIATE")).await?;
+            let written = connection.guarded(doing, guard, statements).await;
+            connection.rows(doing, control(if written.is_ok() { "COMMIT" } else { "ROLLBACK" })).await?;
+            return written;
+        }
+        self.db.write_list(doing, guard, statements).await
     }
 
     pub(super) async fn open_scratch(&self) -> StoreResult<Arc<dyn EngineStore>> {
         let scratch = self.db.scratch("opening a scratch transaction").await?;
-        Ok(Arc::new(Self { db: self.db.clone(), scratch: Some(Arc::new(Mutex::new(scratch))) }))
+        Ok(Arc::new(Self { db: self.db.clone(), door: Door::Scratch(Arc::new(Mutex::new(scratch))) }))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::identity::LeaseEpoch;
 use crate::store::statement::{Arg, RowArgs, Statement, in_list, insert, update};
 use crate::sync::change_set::{ImportBatch, WrittenBack};
 use crate::sync::connector::{KnownBase, Watermark};
+use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::space::{LinkKey, LinkState, ObjectId, PendingImport, SpaceHead, SpaceLink};
 use crate::sync::store::{Spaces, StoreResult};
@@ -199,7 +200,7 @@ fn import_statements(batch: ImportBatch) -> StoreResult<Vec<Statement>> {
          WHERE target IN (WITH RECURSIVE below (id) AS (SELECT id FROM space_object WHERE id IN ({}) \
          UNION ALL SELECT o.id FROM space_object o JOIN below b ON o.parent = b.id) SELECT id FROM below))",
         &[],
-        ids(&batch.displaced),
+        if planted(Fault::ReferrersNotStale) { Vec::new() } else { ids(&batch.displaced) },
     ));
     statements.extend(in_list("UPDATE space_object SET digest = 'stale' WHERE id IN ({})", &[], ids(&batch.stale)));
     let deleted = ids(&batch.deleted);

@@ -8,6 +8,7 @@ use crate::identity::ConnectorName;
 use crate::identity::{LeaseEpoch, Timestamp};
 use crate::store::statement::{Arg, RowArgs, Statement, in_list, in_rows, insert, update};
 use crate::sync::change_set::SyncBatch;
+use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
@@ -160,6 +161,7 @@ fn sync_statements(batch: SyncBatch) -> StoreResult<Vec<Statement>> {
         "ON CONFLICT (key, object) DO NOTHING",
     ));
     statements.extend(problem_statements(&batch.problems_of, &batch.problems));
+    statements.extend(in_list("DELETE FROM object_problem WHERE object IN ({})", &[], ids(&batch.removed)));
     edges(&batch, &mut statements);
     Ok(statements)
 }
@@ -300,7 +302,7 @@ fn edges(batch: &SyncBatch, statements: &mut Vec<Statement>) {
         statements.extend(in_list(
             &format!("UPDATE space_link SET due = 1 WHERE {column} IN ({{}})"),
             &[],
-            ids(&batch.moved_sources),
+            if column == "target" && planted(Fault::NoReverseReference) { vec![] } else { ids(&batch.moved_sources) },
         ));
         statements.extend(in_list(
             &format!("UPDATE space_link SET due = 1 WHERE {column} IN ({{}})"),
@@ -310,7 +312,7 @@ fn edges(batch: &SyncBatch, statements: &mut Vec<Statement>) {
         statements.extend(in_list(
             &format!("UPDATE mv_link SET due = 1 WHERE {column} IN ({{}})"),
             &[],
-            mv_ids(&batch.moved_targets),
+            if planted(Fault::TargetComingUnnoticed) { Vec::new() } else { mv_ids(&batch.moved_targets) },
         ));
     }
 }

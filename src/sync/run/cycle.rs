@@ -7,6 +7,7 @@ use super::{Progress, ProgressSink, RunError, RunOutcome, Runner, StepRecord, TE
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::connector::Connector;
 use crate::sync::export::{ExportError, Part};
+use crate::sync::fault::{Fault, planted};
 use crate::sync::guard::Hold;
 use crate::sync::lease::{HeldLease, LeaseError};
 use crate::sync::maintenance::{HeldBack, open_windows};
@@ -137,6 +138,9 @@ impl<'a> Cycle<'a> {
                     }
                 }
                 self.synchronise(step.kind == StepKind::FullSync).await?;
+                if planted(Fault::StagingExports) {
+                    self.export_in_order(None).await?;
+                }
             }
             StepKind::Export => match self.deferred() {
                 Some(reason) => {

@@ -7,6 +7,7 @@ use crate::sync::confirm::{ConfirmCounters, Confirmer};
 use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use crate::sync::doubt::settle_doubt;
 use crate::sync::export::{ExportCounters, ExportError, Exporter, Part};
+use crate::sync::fault::{Fault, planted};
 use crate::sync::profile::StepKind;
 use crate::sync::removal::{Removal, mark_gone};
 use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
@@ -75,7 +76,7 @@ impl Cycle<'_> {
     /// Whether the last synchronisation went by the present rules.
     pub(super) async fn same_rules(&self) -> Result<bool, RunError> {
         let by = self.runner.store.mark(SYNCHRONISED_BY).await?;
-        Ok(by.is_none_or(|by| by == self.activation))
+        Ok(by.is_none_or(|by| by == self.activation) || planted(Fault::RulesUnnoticed))
     }
 
     /// Synchronises what is due, or everything. Other rules than those of the last synchronisation concern every object.
@@ -88,6 +89,10 @@ impl Cycle<'_> {
             (true, true) => (Extent::Repair, StepKind::FullSync.code()),
             (false, true) => (Extent::Delta, StepKind::DeltaSync.code()),
         };
+        if !known {
+            // Should the first one be cut short, other rules find what it did.
+            runner.store.set_mark(self.lease.epoch, SYNCHRONISED_BY, self.activation).await?;
+        }
         let started = self.begin("", kind);
         let mut tick = Tick { lease: &self.lease, step: kind, progress: Some(self.progress.clone()) };
         let counters =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::outbound;
 use crate::identity::Upn;
 use crate::sync::attribute::{Attribute, Attributes, Value};
+use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{Contribution, MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
@@ -32,7 +33,7 @@ pub fn flow(ws: &mut Workspace, rules: &RuleSet, mv: MvId) {
         let keeping = contenders.iter().filter(|contender| contender.rule.keeps_alive());
         Finding::Alive { mv, by: keeping.map(|contender| (contender.rule.into(), contender.source.id)).collect() }
     });
-    if !contenders.iter().any(|contender| contender.rule.keeps_alive()) {
+    if !contenders.iter().any(|contender| contender.rule.keeps_alive()) && !planted(Fault::OrphansKept) {
         for source in &sources {
             ws.withdraw(source.id);
             if let Some(source) = ws.object_mut(source.id) {

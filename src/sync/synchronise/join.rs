@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::inbound;
 use crate::identity::causes;
+use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
@@ -30,7 +31,7 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
     let mut affected = BTreeSet::new();
     for id in ids {
         let Some(object) = ws.object(*id).cloned() else { continue };
-        affected.extend(object.mv);
+        affected.extend(object.mv.filter(|_| !planted(Fault::ContributorForgotten)));
         if object.pending_import == PendingImport::Delete {
             decided(ws, *id, || JoinDecision::Deleted);
             leave_the_space(ws, *id);
@@ -67,7 +68,7 @@ pub fn join(ws: &mut Workspace, rules: &RuleSet, candidates: &mut Candidates, id
                 candidates.entry(key).or_default().insert(mv);
             }
         }
-        ws.set_waits(*id, outcome.waits);
+        ws.set_waits(*id, if planted(Fault::NoJoinWait) { BTreeSet::new() } else { outcome.waits });
         ws.set_problems(*id, outcome.problem.into_iter().collect());
     }
     affected

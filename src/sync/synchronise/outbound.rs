@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
+use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::Problem;
@@ -155,7 +156,7 @@ fn adopt(
     rule: &Rule,
     object: &MvObject,
 ) -> Option<ObjectId> {
-    let key = rule.joins.first()?.target_key(&rule.space_type, object)?;
+    let key = rule.joins.first()?.target_key(&rule.space_type, object).filter(|_| !planted(Fault::NoAdoption))?;
     let found = adoptable.get_mut(&(connector.clone(), key))?;
     let id = found.iter().copied().find(|id| ws.object(*id).is_some_and(|target| target.mv.is_none()))?;
     found.remove(&id);
@@ -336,6 +337,9 @@ pub(super) fn differences<'a>(
     let mut changes = BTreeMap::new();
     for name in names.filter(|name| !wanted.ignored.contains(*name)) {
         let (old, new) = (held.get(name), values.get(name));
+        if new.is_none() && planted(Fault::RemovalNotExported) {
+            continue;
+        }
         let of = |values: Option<&'_ Vec<Value>>| values.cloned().unwrap_or_default();
         if old != new && !rules.capabilities(connector).is_some_and(|c| c.agree(name, &of(old), &of(new))) {
             changes.insert(name.clone(), of(new));

@@ -1,0 +1,150 @@
+//! Short histories that once went wrong.
+
+use landbridge::sync::run::Profile;
+
+use super::content::{Change, Kind, Naming, Target as To};
+use super::directory::{self, Deltas};
+use super::history::{Hiccup, History, Place, Setup, Step};
+use super::target::{self, Break, Confirms, Drift};
+
+/// What it is about, and the histories that show it.
+pub struct Story {
+    pub name: &'static str,
+    pub histories: Vec<History>,
+}
+
+/// Enough for every transaction of a run in a small world.
+const TRANSACTIONS: u16 = 60;
+
+fn setup() -> Setup {
+    let source =
+        |naming| directory::Manner { naming, deltas: Deltas::Complete, page: 5, order: 1, containers_first: true };
+    Setup {
+        seed: 0,
+        sources: [source(Naming::Text), source(Naming::Following), source(Naming::Anchor)],
+        target: target::Manner { confirms: Confirms::ByChanges, page: 5, batch: 50 },
+        limit: 5,
+        emptied_limit: 5,
+    }
+}
+
+fn add(kind: Kind, entry: u8, into: u8) -> Step {
+    Step::Happen(Place::Corp, Change::Add { kind, entry, name: entry, into })
+}
+
+fn user(entry: u8) -> Step {
+    add(Kind::User, entry, ROOT)
+}
+
+fn remove(entry: u8) -> Step {
+    Step::Happen(Place::Corp, Change::Remove { kind: Kind::User, entry })
+}
+
+fn title(entry: u8, value: Option<&'static str>) -> Step {
+    Step::Happen(Place::Corp, Change::Set { kind: Kind::User, entry, attribute: "title", value })
+}
+
+fn enter(container: u8, into: u8) -> Step {
+    let kind = Kind::Container;
+    Step::Happen(Place::Corp, Change::Move { kind, entry: container, name: container, into })
+}
+
+/// No container has this number.
+const ROOT: u8 = 9;
+const RUN: Step = Step::Run(Profile::Delta, None);
+
+fn breaking(how: Break) -> Step {
+    Step::Run(Profile::Delta, Some(Hiccup::Target(how)))
+}
+
+/// The same steps with the engine ended at each transaction of one run, before or after it is committed.
+fn at_each_transaction(setup: &Setup, steps: impl Fn(Step) -> Vec<Step>) -> Vec<History> {
+    let crashes = (1..TRANSACTIONS).flat_map(|n| [(n, false), (n, true)]);
+    crashes
+        .map(|(transaction, committed)| {
+            let run = Step::Run(Profile::Delta, Some(Hiccup::Crash { transaction, committed }));
+            History { setup: setup.clone(), steps: steps(run) }
+        })
+        .collect()
+}
+
+pub fn stories() -> Vec<Story> {
+    let one = |name, steps| Story { name, histories: vec![History { setup: setup(), steps }] };
+    let strict = || Setup { limit: 1, ..setup() };
+    let to = To { kind: Kind::User, number: 0, container: ROOT };
+    let member = Step::Happen(Place::Corp, Change::Refer { kind: Kind::Group, entry: 0, attribute: "member", to });
+    let group = add(Kind::Group, 0, ROOT);
+    vec![
+        one(
+            "a group that others deleted at the target comes back with its members",
+            vec![group, user(0), member, RUN, Step::Drift(Drift::Delete(0)), RUN, RUN],
+        ),
+        one(
+            "a user that others deleted at the target comes back into its groups",
+            vec![group, user(0), member, RUN, Step::Drift(Drift::Delete(1)), RUN, RUN],
+        ),
+        one(
+            "an account that others made while the engine's add is refused becomes the user's",
+            vec![user(5), Step::Refuse(5), Step::Drift(Drift::Appear(5)), RUN, Step::Refuse(5), RUN],
+        ),
+        one(
+            "a change that was refused and is not wanted any more is no problem",
+            vec![user(0), RUN, Step::Refuse(0), title(0, Some("Poet")), RUN, title(0, None), RUN],
+        ),
+        one(
+            "links whose answer was lost and that are done are no problem",
+            vec![
+                group,
+                add(Kind::Group, 1, ROOT),
+                RUN,
+                Step::Drift(Drift::Link(0, 1)),
+                RUN,
+                breaking(Break::Export { batch: 0, carried_out: 1 }),
+                RUN,
+            ],
+        ),
+        one(
+            "a container that left its own in the same page stays when that leaves the scope",
+            vec![
+                add(Kind::Container, 0, ROOT),
+                add(Kind::Container, 1, 0),
+                add(Kind::Container, 2, ROOT),
+                add(Kind::User, 0, 1),
+                Step::Happen(Place::Corp, Change::Untick { container: 2 }),
+                RUN,
+                enter(1, ROOT),
+                enter(0, 2),
+                RUN,
+            ],
+        ),
+        Story {
+            name: "a delete whose answer was lost counts for the guard",
+            histories: vec![History {
+                setup: strict(),
+                steps: vec![
+                    user(0),
+                    user(1),
+                    RUN,
+                    remove(0),
+                    breaking(Break::Export { batch: 0, carried_out: 1 }),
+                    remove(1),
+                    RUN,
+                ],
+            }],
+        },
+        Story {
+            name: "a release is used once, wherever the engine ends",
+            histories: at_each_transaction(&strict(), |crash| {
+                let gone = [remove(0), remove(1), RUN, Step::Release(0)];
+                let back = [RUN, user(0), user(1), RUN, remove(0), remove(1), RUN];
+                [user(0), user(1), RUN].into_iter().chain(gone).chain([crash]).chain(back).collect()
+            }),
+        },
+        Story {
+            name: "other rules find what a first synchronisation did before it was cut short",
+            histories: at_each_transaction(&setup(), |crash| {
+                vec![user(0), user(1), title(0, Some("Poet")), crash, Step::Rules(7)]
+            }),
+        },
+    ]
+}
