@@ -35,7 +35,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     10 "0010_matching",
     11 "0011_plain_objects",
     12 "0012_wrong_tries",
-    12 "0012_sync_servers",
+    13 "0013_sync_servers",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":
