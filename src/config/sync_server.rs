@@ -177,6 +177,7 @@ bases = ["dc=example,dc=org"]
 "#;
 
     fn write(dir: &Path, text: &str) -> PathBuf {
+        std::fs::create_dir_all(dir.join("rules")).expect("a folder of rules");
         let secret = dir.join("bind.secret");
         std::fs::write(&secret, "secret").expect("a file");
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("own file");

@@ -251,7 +251,7 @@ async fn a_report_tells_an_attack_from_a_forgotten_password(world: World) {
     let ada = &judged["ada@example.org"];
     assert_eq!((ada.places.len(), ada.places[0].tries, ada.places[0].turned_away), (1, 4, 16));
     assert_eq!(judged["cyd@example.org"].places[0].repeated, 5);
-    assert_eq!(judged["bob@example.org"].places[0].familiar, true);
+    assert!(judged["bob@example.org"].places[0].familiar);
     let sprayed = report.networks.iter().find(|network| network.network == "203.0.4.0/24").expect("the network");
     assert_eq!((sprayed.users, sprayed.unknown_names), (1, 12));
     assert!(sprayed.slowed_since.is_some());

@@ -1,14 +1,13 @@
 //! A gateway's agents' door with the connector API behind it, and sync servers enrolled at it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::agents::process;
 use landbridge::config::DatabaseUrl;
 use landbridge::identity::{AgentId, ConnectorName};
 use landbridge::store::sync_servers::SyncServerLeases;
-use landbridge::store::tenant::TenantStore;
 use landbridge::sync::connector::{Connector, ImportMode, ImportPage, ImportRequest, ImportedObject};
 use landbridge::sync_server::api::{self, ConnectorApi};
 use landbridge::sync_server::protocol::Welcome;
@@ -24,7 +23,6 @@ pub const LEASE: Duration = Duration::from_secs(600);
 
 pub struct Gateway {
     pub world: World,
-    pub tenant: TenantStore,
 }
 
 /// A sync server without an engine.
@@ -39,34 +37,27 @@ pub struct Server {
 
 impl Gateway {
     pub async fn open(store: Option<DatabaseUrl>) -> Self {
-        let ground: Arc<Mutex<Option<(TenantStore, axum::Router)>>> = Arc::default();
         // The tenant is furnished before the door opens, on the runtime that waits for it.
-        let kept = ground.clone();
-        let world = World::open_with(store, move |ground: &Ground| {
+        let world = World::open_with(store, |ground: &Ground| {
             let furnishing = async {
                 let tenant = furnished(&ground.db, &[CORP, LAB]).await;
                 let domains = vec!["verified.example".parse().expect("a domain")];
                 let connectors: BTreeMap<_, _> =
                     [CORP, LAB].map(|name| (name.parse().expect("a name"), domains.clone())).into();
-                let router = api::router(Arc::new(ConnectorApi {
+                api::router(Arc::new(ConnectorApi {
                     registry: ground.registry.clone(),
-                    directory: Arc::new(tenant.clone()),
+                    directory: Arc::new(tenant),
                     leases: Arc::new(SyncServerLeases { db: ground.db.clone(), length: LEASE }),
                     recorder: Arc::new(ground.audit.clone()),
                     clock: ground.clock.clone(),
                     name: "tenant".parse().expect("a name"),
                     connectors,
-                }));
-                (tenant, router)
+                }))
             };
-            let made = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(furnishing));
-            let router = made.1.clone();
-            *kept.lock().expect("not poisoned") = Some(made);
-            router
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(furnishing))
         })
         .await;
-        let (tenant, _) = ground.lock().expect("not poisoned").take().expect("furnished");
-        Self { world, tenant }
+        Self { world }
     }
 
     /// A machine that is enrolled for these connectors; it has greeted and asked for nothing else.
