@@ -22,11 +22,12 @@ use crate::signin::store::Alerts;
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database};
+use crate::sync::activation::Activations;
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
 use crate::sync::lease::{EngineLease, Turn};
-use crate::sync::run::{Runner, RunnerParts};
+use crate::sync::run::{RunEvents, Runner, RunnerParts};
 use crate::sync::store::KnownConnectors as _;
 use crate::web::admin::sync_desk::{ProposedConnectors, SyncDesk};
 
@@ -53,6 +54,7 @@ pub struct EngineSettings {
 }
 
 /// Where they are read from.
+#[derive(Clone)]
 enum SettingsFile {
     Gateway(PathBuf),
     SyncServer(PathBuf),
@@ -89,6 +91,12 @@ impl EngineSettings {
             file: SettingsFile::SyncServer(settings.file.clone()),
         }
     }
+
+    /// What a preview of changed settings tries.
+    pub fn proposed(&self, ground: &Ground<'_>) -> Arc<dyn ProposedConnectors> {
+        let (file, tenant) = (self.file.clone(), ground.tenant.clone());
+        Arc::new(Proposed { file, tenant, turn: Turn::of(ground.lease.clone()) })
+    }
 }
 
 /// The name of the connector to the tenant directory.
@@ -105,7 +113,13 @@ pub fn start(
     background: &Background,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<Arc<SyncDesk>, StartError> {
-    let runner = Arc::new(runner(&settings, ground)?);
+    let engine = Engine {
+        db: ground.engine,
+        activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
+        guard: GuardSettings::default(),
+        events: Arc::new(AuditedRuns::new(ground.audit.clone())),
+    };
+    let runner = Arc::new(runner(&settings, ground, engine)?);
     let (scheduler, handle, suspensions) = schedule::scheduler(&runner, &settings.sync, ground.gateway)?;
     tasks.spawn_on(schedule::run(scheduler, stop.clone()), background.handle());
     let watch = SuspensionWatch {
@@ -115,10 +129,8 @@ pub fn start(
         patience: settings.sync.suspension_alert,
     };
     tasks.spawn_on(watch.run(stop.clone()), background.handle());
-    let proposed =
-        Proposed { file: settings.file, tenant: ground.tenant.clone(), turn: Turn::of(ground.lease.clone()) };
     Ok(Arc::new(SyncDesk {
-        proposed: Arc::new(proposed),
+        proposed: settings.proposed(ground),
         runner,
         scheduler: handle,
         suspensions,
@@ -127,24 +139,32 @@ pub fn start(
     }))
 }
 
-/// The engine with a connector per directory and one to the tenant.
-fn runner(settings: &EngineSettings, ground: &Ground<'_>) -> Result<Runner, StartError> {
+/// What one engine has of its own.
+pub struct Engine<'a> {
+    pub db: &'a Database,
+    pub activations: Arc<dyn Activations>,
+    pub guard: GuardSettings,
+    pub events: Arc<dyn RunEvents>,
+}
+
+/// An engine with a connector per directory and one to the tenant.
+pub fn runner(settings: &EngineSettings, ground: &Ground<'_>, engine: Engine<'_>) -> Result<Runner, StartError> {
     let mut connectors = connectors(settings, &Turn::of(ground.lease.clone()))?;
     connectors.push(ground.tenant.clone());
     let mut runner = Runner::new(RunnerParts {
-        store: Arc::new(SqlEngine::new(ground.engine.clone())),
+        store: Arc::new(SqlEngine::new(engine.db.clone())),
         lease: ground.lease.clone(),
-        activations: Arc::new(SqlActivations::new(ground.gateway.clone(), ground.clock.clone())),
+        activations: engine.activations,
         connectors,
-        guard: GuardSettings::default(),
+        guard: engine.guard,
         clock: ground.clock.clone(),
-        events: Arc::new(AuditedRuns::new(ground.audit.clone())),
+        events: engine.events,
     });
     schedule::equip(&mut runner, &settings.sync)?;
     Ok(runner)
 }
 
-/// What a preview of changed settings tries: the settings file as it is now.
+/// The settings file as it is now.
 struct Proposed {
     file: SettingsFile,
     /// The connector to the tenant directory, which no settings change.

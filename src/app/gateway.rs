@@ -14,6 +14,7 @@ use super::engine;
 use super::federation_gate::SamlGate;
 use super::housekeeping::{Housekeeping, sweep};
 use super::installation::{Installation, InstallationError};
+use super::instances::StagingInstances;
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
 use super::ring_keeper::RingKeeper;
@@ -45,7 +46,7 @@ use crate::store::issuer::IssuerStore;
 use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{SignInTables, SignInTenant};
 use crate::store::tenant::TenantStore;
-use crate::store::{AuditLog, StoreError};
+use crate::store::{AuditLog, Database, StoreError};
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::agents_drain::AgentsDrain;
 use crate::web::admin::agents_list::AgentsList;
@@ -118,6 +119,8 @@ pub struct Gateway {
     close: CancellationToken,
     sign_in: SignIn,
     installation: Installation,
+    /// The tables of staging instances.
+    staging: Vec<Database>,
     audit: AuditLog,
     operations: Vec<&'static str>,
     saml_certificate: SigningCertificate,
@@ -241,7 +244,9 @@ impl Gateway {
                     alerts: tables.clone(),
                 };
                 let of_engine = engine::EngineSettings::of_gateway(&settings);
-                Some(engine::start(of_engine, &ground, &background, (&tasks, &stop))?)
+                let active = engine::start(of_engine, &ground, &background, (&tasks, &stop))?;
+                let staging = StagingInstances::open(&settings, &ground, &active, (&tasks, &stop)).await?;
+                Some((active, staging))
             }
             None => None,
         };
@@ -311,14 +316,15 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
-        let routes = match own_engine {
-            Some(sync) => {
+        let (routes, staging) = match own_engine {
+            Some((sync, staging)) => {
                 let target = engine::tenant_name()?;
                 let migration =
                     Arc::new(MigrationDesk { sync: sync.clone(), tenant: Arc::new(tenant.clone()), target });
-                schedule::operations(routes, &sync).with::<SyncAnchorMigrate>(&migration)
+                let routes = schedule::operations(routes, &sync).with::<SyncAnchorMigrate>(&migration);
+                (staging.operations(routes, &sync), staging.into_databases())
             }
-            None => routes,
+            None => (routes, Vec::new()),
         };
         let routes = match &settings.agents {
             Some(section) => {
@@ -354,6 +360,7 @@ impl Gateway {
             close,
             sign_in,
             installation,
+            staging,
             audit,
             operations,
             saml_certificate,
@@ -380,6 +387,9 @@ impl Gateway {
         let event = Event::new(EventKind::Stopped, Outcome::Success, Actor::System("gateway".to_owned()));
         if let Err(error) = self.audit.record(event).await {
             tracing::error!(%error, "the stop could not be recorded");
+        }
+        for instance in self.staging {
+            instance.close().await;
         }
         self.installation.gateway.close().await;
         self.installation.engine.close().await;

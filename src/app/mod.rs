@@ -9,6 +9,7 @@ mod federation_gate;
 mod gateway;
 mod housekeeping;
 pub mod installation;
+mod instances;
 mod key_pair;
 mod lease_keeper;
 pub mod logging;

@@ -73,6 +73,9 @@ pub enum Command {
     },
     /// Import, synchronise, export.
     Sync {
+        /// Ask a staging instance instead of the active one: run, cancel, runs, status, preview, explain, search, object.
+        #[arg(long, global = true)]
+        instance: Option<String>,
         #[command(subcommand)]
         command: super::sync::SyncCommand,
     },

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 pub struct Client {
     socket: PathBuf,
+    /// The staging instance that is asked.
+    instance: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +33,21 @@ pub enum ClientError {
 
 impl Client {
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), instance: None }
+    }
+
+    /// The same, asking a staging instance.
+    pub fn at(self, instance: Option<String>) -> Self {
+        Self { instance, ..self }
+    }
+
+    /// The same, asking the active engine.
+    pub fn active(&self) -> Self {
+        Self { socket: self.socket.clone(), instance: None }
+    }
+
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
     }
 
     /// Calls the operation `O` and waits for its end.
@@ -54,7 +70,11 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(e.into()))?;
         let driver = tokio::spawn(connection);
-        let request = http::Request::post(format!("/admin/v1/{name}"))
+        let path = match &self.instance {
+            Some(instance) => format!("/admin/v1/instances/{instance}/{name}"),
+            None => format!("/admin/v1/{name}"),
+        };
+        let request = http::Request::post(path)
             .header(http::header::HOST, "landbridge")
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))

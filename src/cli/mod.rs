@@ -59,7 +59,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
         Command::Lockout { command } => lockout::run(&connect(args)?, command, output).await,
         Command::Connector { command } => connector::run(&connect(args)?, command, output).await,
-        Command::Sync { command } => sync::run(&connect(args)?, command, output).await,
+        Command::Sync { instance, command } => sync::run(&connect(args)?.at(instance.clone()), command, output).await,
         Command::Rules { command } => rules::run(args, command, output).await,
         Command::Guard { command } => sync::guard(&connect(args)?, command, output).await,
         Command::Client { command } => client_command::run(&connect(args)?, command, output).await,

@@ -28,9 +28,10 @@ pub enum SyncCommand {
     /// Import, synchronise and export now, and wait for the end.
     Run {
         /// delta: import what changed; cycle: import everything; full: synchronise everything too; staging: export
-        /// nothing; or a run profile of the settings.
-        #[arg(long, default_value = "delta")]
-        profile: String,
+        /// nothing; or a run profile of the settings. A staging instance takes `compare` when nothing is said: it imports
+        /// from sources and targets what changed, and synchronises.
+        #[arg(long)]
+        profile: Option<String>,
         /// Do not wait for the end of the run.
         #[arg(long)]
         no_wait: bool,
@@ -96,6 +97,18 @@ pub enum SyncCommand {
         /// connector:DN, connector:anchor, a user principal name, or mv:ID.
         object: String,
     },
+    /// Compare what a staging instance makes of the targets with what the active one does: per object and attribute.
+    Diff {
+        /// The staging instance; may be left out where there is one alone.
+        #[arg(value_name = "INSTANCE")]
+        staging: Option<String>,
+        /// Compare this target alone.
+        #[arg(long)]
+        target: Option<ConnectorName>,
+        /// Differing objects of a target that are shown; all are counted.
+        #[arg(long)]
+        limit: Option<usize>,
+    },
     /// Give the tenant's objects the source anchors that the rule files make, and activate the files.
     AnchorMigrate {
         /// Tell what would change, and change nothing.
@@ -130,7 +143,9 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
 pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output) -> anyhow::Result<()> {
     match command {
         SyncCommand::Run { profile, no_wait, anyway } => {
-            let request = sync_run::Request { profile: profile.clone(), wait: !no_wait, anyway: *anyway };
+            let usual = if client.instance().is_some() { "compare" } else { Profile::Delta.code() };
+            let profile = profile.clone().unwrap_or_else(|| usual.to_owned());
+            let request = sync_run::Request { profile, wait: !no_wait, anyway: *anyway };
             let answer = match no_wait {
                 true => client.call::<SyncRun>(&request).await?,
                 false => following(client, output, client.call::<SyncRun>(&request)).await?,
@@ -189,6 +204,10 @@ pub(super) async fn run(client: &Client, command: &SyncCommand, output: &Output)
             }
             let preview = client.call::<SyncPreview>(&sync_preview::Request { files: *files }).await?;
             output.show(&preview, show_preview);
+        }
+        SyncCommand::Diff { staging, target, limit } => {
+            let staging = staging.clone().or_else(|| client.instance().map(ToOwned::to_owned));
+            sync_inspect::diff(&client.active(), staging, target.clone(), *limit, output).await?;
         }
         SyncCommand::AnchorMigrate { dry_run } => {
             let request = sync_anchor_migrate::Request { dry_run: *dry_run };

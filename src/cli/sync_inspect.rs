@@ -1,8 +1,11 @@
 //! `landbridge sync preview OBJECT|explain|search|object|provision`: what is asked about single objects, for people.
 
+mod diff;
 mod previews;
 
 use clap::{Args, ValueEnum};
+
+pub(super) use diff::diff;
 
 use super::output::table;
 use super::{Client, Output};

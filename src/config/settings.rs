@@ -10,6 +10,7 @@ use super::agents::{AgentSettings, AgentsSettings};
 use super::connector::{ConnectorSettings, Reach};
 use super::directory::{DirectorySettings, MatchingSettings};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
+use super::instance::{self, InstanceSettings};
 use super::limits::LimitsSettings;
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub systems: Vec<SystemSettings>,
     /// The names of both, as the file lists them: it breaks ties between contributions.
     pub order: Vec<ConnectorName>,
+    /// Staging instances.
+    pub instances: Vec<InstanceSettings>,
     /// What is valid but deserves an operator's attention.
     pub warnings: Vec<String>,
 }
@@ -97,8 +100,9 @@ fn read_file(path: &Path) -> Result<Source, Problems> {
 
 /// Reads and validates the settings file, or tells everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Settings, Problems> {
-    let settings = load_as(path, read)?;
-    Ok(Settings { file: path.to_owned(), ..settings })
+    let settings = Settings { file: path.to_owned(), ..load_as(path, read)? };
+    let instances = instance::resolved(&settings, |file| load_as(file, read))?;
+    Ok(Settings { instances, ..settings })
 }
 
 /// Reads and validates the settings file of an agent.
@@ -156,6 +160,10 @@ fn read(root: Table<'_>) -> Option<Settings> {
         let what = "the engine does not run here, and files, databases and services are for the engine alone";
         root.complain("connectors", what, "move these connectors to the settings of the sync server");
     }
+    if sync_servers.is_some() && !sync.instances.is_empty() {
+        let remedy = "let the engine run within the gateway, or take the instances out";
+        root.complain("sync", "staging instances run beside the engine, which does not run here", remedy);
+    }
     sync.check_connectors(&root, &order);
     let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
     warnings.extend(limits.warning());
@@ -187,6 +195,8 @@ fn read(root: Table<'_>) -> Option<Settings> {
         connectors: directories,
         systems,
         order,
+        // Resolved once the whole file is known.
+        instances: Vec::new(),
         warnings,
     })
 }

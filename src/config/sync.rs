@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::instance::{self, InstanceTable};
 use super::reader::{Table, TextOrTable};
 use super::words::setting_words;
 use crate::calendar::{Day, TimeOfDay, WeeklyWindow, Zone};
@@ -38,6 +39,8 @@ pub struct SyncSettings {
     pub suspension_alert: Duration,
     pub profiles: Vec<RunProfileSettings>,
     pub windows: Vec<WindowSettings>,
+    /// Engines beside the active one, which export nothing.
+    pub instances: Vec<InstanceTable>,
 }
 
 /// A run profile of the operator's own.
@@ -113,6 +116,7 @@ impl SyncSettings {
             suspension_alert: table.duration("suspension_alert", MINUTE..=365 * DAY).unwrap_or(DAY),
             windows: table.tables("maintenance").into_iter().filter_map(window).collect(),
             profiles,
+            instances: instance::tables(&table),
         };
         let known = |name: &str| SHIPPED.contains(&name) || settings.profiles.iter().any(|own| own.name == name);
         if !known(&settings.scheduled_profile) {

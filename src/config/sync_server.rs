@@ -98,6 +98,10 @@ impl SyncServerSettings {
         let admin = AdminSettings::read(root.table("admin"));
         let sync = SyncSettings::read(root.table("sync"));
         let Connectors { directories, systems, order } = Connectors::read(&root);
+        if !sync.instances.is_empty() {
+            let remedy = "take the instances out; a gateway with an engine of its own has them";
+            root.complain("sync", "a sync server has no staging instances", remedy);
+        }
         if order.is_empty() {
             root.complain("connectors", "there is no connector", "add [[connectors]] for what is synchronised");
         }

@@ -91,11 +91,17 @@ impl TenantConnector {
             (_, other) => return Err(format!("the tenant holds no objects of type {other}")),
         };
         let anchor_connector = all.or_changed(names::ANCHOR_CONNECTOR, &change.operation);
+        let handed_to = match &change.operation {
+            ExportOperation::Update { changes, .. } => changes.get(&Attribute::from(names::ANCHOR_CONNECTOR)),
+            ExportOperation::Add { .. } | ExportOperation::Delete { .. } | ExportOperation::Links { .. } => None,
+        };
+        let handed_to = handed_to.and_then(|values| values.first()).map(|name| name.as_text().parse());
         let source_anchor = all.or_changed(names::SOURCE_ANCHOR, &change.operation);
         let anchor_connector = anchor_connector.ok_or("no connector contributed the source anchor")?;
         Ok(tenant::ExportChange {
             object: ObjectKey { oid, source_anchor: source_anchor.ok_or("there is no source anchor")? },
             anchor_connector: anchor_connector.parse().map_err(|_| "the contributing connector has no valid name")?,
+            handed_to: handed_to.transpose().map_err(|_| "the contributing connector has no valid name")?,
             action,
         })
     }

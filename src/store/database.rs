@@ -60,17 +60,42 @@ impl Database {
     pub async fn open(url: &DatabaseUrl, room: Room) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         match url {
-            DatabaseUrl::Sqlite { directory } => Self::open_sqlite(directory, room).await,
+            DatabaseUrl::Sqlite { directory } => {
+                let file = match room {
+                    Room::Gateway => "gateway.db",
+                    Room::Engine => "engine.db",
+                };
+                Self::open_sqlite(directory.join(file), room).await
+            }
             DatabaseUrl::Postgres { url } => Self::open_postgres(url, room).await,
         }
     }
 
-    async fn open_sqlite(directory: &std::path::Path, room: Room) -> Result<Self, StoreError> {
-        let (file, synchronous) = match room {
-            Room::Gateway => ("gateway.db", "FULL"),
-            Room::Engine => ("engine.db", "NORMAL"),
+    /// Opens (and creates) the engine's tables of the staging instance `name`: a file beside the others, or a schema of its
+    /// own in the same database. The name is made of small letters, digits and `_`.
+    pub async fn open_staging(url: &DatabaseUrl, name: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        match url {
+            DatabaseUrl::Sqlite { directory } => {
+                Self::open_sqlite(directory.join(format!("engine-{name}.db")), Room::Engine).await
+            }
+            DatabaseUrl::Postgres { url } => {
+                let schema = format!("staging_{name}");
+                make_schema(url, &schema).await?;
+                let mut own = url::Url::parse(url).map_err(|error| {
+                    StoreError::doing("reading the store url")(sqlx::Error::Configuration(error.into()))
+                })?;
+                own.query_pairs_mut().append_pair("options", &format!("-c search_path={schema}"));
+                Self::open_postgres(own.as_str(), Room::Engine).await
+            }
+        }
+    }
+
+    async fn open_sqlite(path: std::path::PathBuf, room: Room) -> Result<Self, StoreError> {
+        let synchronous = match room {
+            Room::Gateway => "FULL",
+            Room::Engine => "NORMAL",
         };
-        let path = directory.join(file);
         make_private(&path).map_err(|error| StoreError::doing("making the database file")(error.into()))?;
         let options = connect_options(&format!("sqlite://{}?mode=rwc", path.display()))?;
         let pragmas = format!(
@@ -247,6 +272,15 @@ async fn timed<T>(door: &'static str, work: impl Future<Output = T>) -> T {
 fn make_private(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
+}
+
+async fn make_schema(url: &str, name: &str) -> Result<(), StoreError> {
+    use sqlx::Connection as _;
+    let doing = || StoreError::doing("making the schema of a staging instance");
+    let mut conn = sqlx::AnyConnection::connect_with(&connect_options(url)?).await.map_err(doing())?;
+    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut conn).await.map_err(doing())?;
+    conn.close().await.map_err(doing())
 }
 
 fn connect_options(url: &str) -> Result<AnyConnectOptions, StoreError> {

@@ -1,12 +1,13 @@
 //! Activated rules (design D6): files are the source, the store holds the immutable version that every run uses.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::rule::{RuleFileError, RuleSet, RuleSource, parse};
-use crate::identity::Timestamp;
+use crate::identity::{Clock, Timestamp};
 
 /// Largest rule file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -42,6 +43,39 @@ pub trait Activations: Send + Sync {
     /// Stores the next version; it is never changed again.
     async fn store(&self, sources: Vec<RuleSource>, digest: &str, by: &str) -> Result<Activation, ActivationError>;
 }
+
+/// The rule files of a folder as they are, for an engine that exports nothing: every run takes them anew. The number of a
+/// version is made from what the files say, so that other files are another version.
+pub struct FolderRules {
+    folder: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+impl FolderRules {
+    pub fn new(folder: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { folder, clock }
+    }
+}
+
+#[async_trait::async_trait]
+impl Activations for FolderRules {
+    async fn current(&self) -> Result<Option<Activation>, ActivationError> {
+        let folder = self.folder.clone();
+        let read = tokio::task::spawn_blocking(move || read_folder(&folder)).await;
+        let sources = read.map_err(|error| ActivationError::Broken(Box::new(error)))??;
+        let digest = digest(&sources);
+        let number = i64::from_str_radix(&digest[..NUMBERED], 16).map_err(|e| ActivationError::Broken(Box::new(e)))?;
+        let by = format!("the files of {}", self.folder.display());
+        Ok(Some(Activation { number, digest, sources, at: self.clock.now(), by }))
+    }
+
+    async fn store(&self, _: Vec<RuleSource>, _: &str, _: &str) -> Result<Activation, ActivationError> {
+        Err(ActivationError::Broken("rules that are taken from their files are not activated".into()))
+    }
+}
+
+/// Hexadecimal digits of a digest that make a number: it stays exact in JSON.
+const NUMBERED: usize = 13;
 
 /// Reads the `*.toml` files of the rules folder, in name order.
 pub fn read_folder(folder: &Path) -> Result<Vec<RuleSource>, ActivationError> {

@@ -40,6 +40,22 @@ pub struct GuardSettings {
     pub group_above: i64,
 }
 
+impl GuardSettings {
+    /// For an engine that changes nothing outside its own tables.
+    pub const fn holding_nothing() -> Self {
+        Self {
+            count: i64::MAX,
+            percent: 100,
+            at_least: i64::MAX,
+            emptied_percent: 100,
+            emptied_at_least: i64::MAX,
+            members_percent: 100,
+            group_percent: 100,
+            group_above: i64::MAX,
+        }
+    }
+}
+
 impl Default for GuardSettings {
     fn default() -> Self {
         Self {

@@ -10,6 +10,7 @@ pub mod attribute;
 pub mod change_set;
 pub mod confirm;
 pub mod connector;
+pub mod diff;
 pub mod doubt;
 pub mod explain;
 pub mod export;

@@ -43,8 +43,11 @@ pub enum TenantUnavailable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportChange {
     pub object: ObjectKey,
-    /// The connector that contributed the source anchor; it owns the object from then on (design D9).
+    /// The connector that contributed the source anchor; it owns the object from then on (design D9). Changes in the name of any
+    /// other are refused.
     pub anchor_connector: ConnectorName,
+    /// The connector that contributes the same source anchor from now on, when it is another one: the object is handed over.
+    pub handed_to: Option<ConnectorName>,
     pub action: Action,
 }
 

@@ -107,6 +107,14 @@ impl Record {
             Self::Plain(plain) => Self::Plain(plain),
         }
     }
+
+    fn hand_to(&mut self, connector: &ConnectorName) {
+        match self {
+            Self::User(user) => user.anchor_connector = Some(connector.clone()),
+            Self::Group(group) => group.anchor_connector = Some(connector.clone()),
+            Self::Plain(plain) => plain.anchor_connector = connector.clone(),
+        }
+    }
 }
 
 /// What one change makes of its object, before unique values are judged.
@@ -162,7 +170,11 @@ pub fn draft(
         (None, None) => None,
     };
     let Some(Match { kind, record: before }) = matched else {
-        return owned(change, anchor, found, read, now, fresh);
+        let mut draft = owned(change, anchor, found, read, now, fresh)?;
+        if let Some(connector) = &change.handed_to {
+            draft.after.hand_to(connector);
+        }
+        return Ok(draft);
     };
     let taken = before.clone().taken_over(anchor.clone(), &change.anchor_connector, fresh().to_string());
     let draft = owned(change, anchor, Some(taken), read, now, fresh)?;

@@ -111,7 +111,7 @@ fn put(anchor: &str, upn: &str, mail: Option<&str>) -> ExportChange {
 
 fn change(anchor: &str, action: Action) -> ExportChange {
     let object = ObjectKey { oid: None, source_anchor: anchor.to_owned() };
-    ExportChange { object, anchor_connector: connector(), action }
+    ExportChange { object, anchor_connector: connector(), handed_to: None, action }
 }
 
 #[test]
@@ -256,6 +256,23 @@ fn an_object_that_a_directory_owns_never_matches() {
     let accepted = directory.one(renamed).expect("a duplicate is quarantined");
     assert!(matches!(&accepted.warnings[..], [ExportWarning::AttributeValueMustBeUnique { .. }]));
     assert!(directory.users[&UserId::from_uuid(Uuid::from_u128(1))].cloud_mastered);
+}
+
+#[test]
+fn an_object_follows_its_anchor_to_another_connector_and_obeys_no_third() {
+    let mut directory = Directory::new();
+    let accepted = directory.one(put("a1", "ada@verified.example", None)).expect("accepted");
+    let named = |upn: &str, by: ConnectorName| ExportChange {
+        object: ObjectKey { oid: Some(accepted.oid), source_anchor: "a1".to_owned() },
+        anchor_connector: by,
+        ..put("a1", upn, None)
+    };
+    let other: ConnectorName = "branch".parse().expect("a name");
+    refused(directory.one(named("bob@verified.example", other.clone())), ErrorCode::ObjectOwnedElsewhere);
+    let handed = ExportChange { handed_to: Some(other.clone()), ..named("ada@verified.example", connector()) };
+    directory.one(handed).expect("its owner hands it over");
+    directory.one(named("eve@verified.example", other)).expect("it is the other one's");
+    refused(directory.one(named("bob@verified.example", connector())), ErrorCode::ObjectOwnedElsewhere);
 }
 
 #[test]

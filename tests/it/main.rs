@@ -34,6 +34,7 @@ mod store_writes;
 mod support;
 mod sync_delta;
 mod sync_desk;
+mod sync_instances;
 mod sync_server;
 mod sync_slapd;
 mod sync_stories;

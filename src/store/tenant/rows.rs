@@ -232,7 +232,8 @@ pub(super) fn read_plain(row: &impl Columns) -> Result<PlainRecord, StoreError> 
 
 pub(super) const PLAIN_INTO: &str = "tenant_plain (oid, kind, source_anchor, anchor_connector, display_name, \
      on_premises_mail, mail, attributes, created_at, updated_at, deleted_at)";
-pub(super) const PLAIN_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET display_name = excluded.display_name, \
+pub(super) const PLAIN_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET \
+     anchor_connector = excluded.anchor_connector, display_name = excluded.display_name, \
      on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, attributes = excluded.attributes, \
      updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
 

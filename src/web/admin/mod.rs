@@ -44,6 +44,7 @@ mod socket;
 pub mod sync_anchor_migrate;
 pub mod sync_cancel;
 pub mod sync_desk;
+pub mod sync_diff;
 pub mod sync_explain;
 pub mod sync_object;
 pub mod sync_preview;

@@ -48,9 +48,11 @@ pub trait Operation: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Response, OperationError>> + Send;
 }
 
-/// Runs `O` for `admin`: refuses without the right, and leaves a record of every change and every refusal.
+/// Runs `O` for `admin`: refuses without the right, and leaves a record of every change and every refusal. `instance`: the
+/// staging instance that it concerns.
 pub async fn call<O: Operation>(
     gateway: &O::Gateway,
+    instance: Option<&str>,
     audit: &AuditLog,
     admin: &AdminSession,
     request: O::Request,
@@ -58,6 +60,10 @@ pub async fn call<O: Operation>(
     let subject = O::subject(&request);
     let event = |outcome| {
         let event = Event::new(EventKind::Admin(O::NAME), outcome, Actor::Admin(admin.principal.clone()));
+        let event = match instance {
+            Some(instance) => event.with("instance", instance),
+            None => event,
+        };
         match &subject {
             Some(subject) => event.about(subject),
             None => event,

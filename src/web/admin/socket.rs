@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::post;
 use axum::serve::IncomingStream;
@@ -32,6 +31,9 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
         Self(stream.io().peer_cred().ok().map(|cred| cred.uid()))
     }
 }
+
+/// Where the operations of staging instances are.
+const INSTANCES: &str = "/admin/v1/instances";
 
 /// Who may knock, and where it is written down who may not.
 struct Gatekeeper {
@@ -103,21 +105,31 @@ pub struct AdminRoutes {
     router: Router,
     audit: AuditLog,
     names: Vec<&'static str>,
+    /// The staging instance that operations are added for.
+    instance: Option<String>,
 }
 
 impl AdminRoutes {
     pub fn new(audit: AuditLog) -> Self {
-        Self { router: Router::new(), audit, names: Vec::new() }
+        Self { router: Router::new(), audit, names: Vec::new(), instance: None }
     }
 
     /// Adds the operation `O`, which works on `gateway`.
     pub fn with<O: Operation>(mut self, gateway: &Arc<O::Gateway>) -> Self {
-        let (gateway, audit) = (gateway.clone(), self.audit.clone());
+        let (gateway, audit, instance) = (gateway.clone(), self.audit.clone(), self.instance.clone());
+        let path = match &instance {
+            Some(instance) => format!("{INSTANCES}/{instance}/{}", O::NAME),
+            None => {
+                self.names.push(O::NAME);
+                format!("/admin/v1/{}", O::NAME)
+            }
+        };
         let handler = move |admin: AdminSession, Json(request): Json<O::Request>| {
-            let (gateway, audit) = (gateway.clone(), audit.clone());
+            let (gateway, audit, instance) = (gateway.clone(), audit.clone(), instance.clone());
             // A task of its own: a caller that hangs up must not cut an operation off between its writes, nor keep its end
             // out of the audit log.
-            let called = tokio::spawn(async move { call::<O>(&gateway, &audit, &admin, request).await });
+            let called =
+                tokio::spawn(async move { call::<O>(&gateway, instance.as_deref(), &audit, &admin, request).await });
             async move {
                 match called.await {
                     Ok(answer) => answer.map(Json),
@@ -125,8 +137,28 @@ impl AdminRoutes {
                 }
             }
         };
-        self.router = self.router.route(&format!("/admin/v1/{}", O::NAME), post(handler));
-        self.names.push(O::NAME);
+        self.router = self.router.route(&path, post(handler));
+        self
+    }
+
+    /// What is added next is for the staging instance `name`.
+    pub fn at(mut self, name: &str) -> Self {
+        self.instance = Some(name.to_owned());
+        self
+    }
+
+    /// What is added next is for the gateway itself.
+    pub fn at_active(mut self) -> Self {
+        self.instance = None;
+        self
+    }
+
+    /// Answers whoever asks an instance that there is not, or for what instances do not do.
+    pub fn of_instances(mut self) -> Self {
+        let refuse = |_: AdminSession, Path((instance, operation)): Path<(String, String)>| async move {
+            OperationError::not_found(format!("there is no staging instance {instance} that does {operation}"))
+        };
+        self.router = self.router.route(&format!("{INSTANCES}/{{instance}}/{{operation}}"), post(refuse));
         self
     }
 
@@ -139,7 +171,7 @@ impl AdminRoutes {
     /// replaced; one that answers is not.
     pub async fn serve(
         self,
-        path: &Path,
+        path: &std::path::Path,
         principals: Vec<AdminPrincipal>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
@@ -154,7 +186,7 @@ impl AdminRoutes {
     }
 }
 
-async fn bind(path: &Path) -> std::io::Result<UnixListener> {
+async fn bind(path: &std::path::Path) -> std::io::Result<UnixListener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
             let message = format!("{} exists and is no socket; correct admin.socket", path.display());

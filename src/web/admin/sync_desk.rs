@@ -1,5 +1,6 @@
 //! What the operations on synchronisation share: the runner and the folder of the rule files.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,6 +26,32 @@ pub struct SyncDesk {
     /// Where runs are carried out.
     pub background: tokio::runtime::Handle,
     pub proposed: Arc<dyn ProposedConnectors>,
+}
+
+/// The active engine and the staging instances beside it.
+pub struct Instances {
+    pub active: Arc<Runner>,
+    pub staging: BTreeMap<String, Arc<Runner>>,
+    /// Where they are compared.
+    pub background: tokio::runtime::Handle,
+}
+
+impl Instances {
+    /// The staging instance of that name, or the only one.
+    pub(super) fn named(&self, name: Option<&str>) -> Result<(String, Arc<Runner>), OperationError> {
+        let names = || self.staging.keys().cloned().collect::<Vec<_>>().join(", ");
+        let found = match (name, self.staging.len()) {
+            (_, 0) => {
+                let message = "there is no staging instance: name one in the settings ([[sync.instance]])";
+                return Err(OperationError::refused(message));
+            }
+            (Some(name), _) => self.staging.get_key_value(name),
+            (None, 1) => self.staging.first_key_value(),
+            (None, _) => return Err(OperationError::invalid(format!("name one of the instances: {}", names()))),
+        };
+        let unknown = || OperationError::not_found(format!("there is no such staging instance; there is: {}", names()));
+        found.map(|(name, runner)| (name.clone(), runner.clone())).ok_or_else(unknown)
+    }
 }
 
 /// The connectors that the settings file names now, whatever the gateway was started with.

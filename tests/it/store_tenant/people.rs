@@ -175,6 +175,7 @@ pub fn change(anchor: &str, action: Action) -> ExportChange {
     ExportChange {
         object: ObjectKey { oid: None, source_anchor: anchor.to_owned() },
         anchor_connector: connector("corp"),
+        handed_to: None,
         action,
     }
 }

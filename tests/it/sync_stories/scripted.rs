@@ -32,6 +32,8 @@ pub struct Directory {
     parameters: BTreeMap<String, String>,
     /// Whether it tells what changed; else it is read in full.
     tells_changes: bool,
+    /// Whether it takes updates of what it shows.
+    writes: bool,
     pub state: Mutex<DirectoryState>,
 }
 
@@ -40,6 +42,8 @@ pub struct DirectoryState {
     pub entries: BTreeMap<String, ImportedObject>,
     /// Anchors of entries that changed themselves, in the order in which they did.
     log: Vec<String>,
+    /// Anchors of entries whose updates are refused.
+    pub refuse: BTreeSet<String>,
     pub next: Break,
     pub page: usize,
     /// Imports wait for it.
@@ -62,8 +66,8 @@ impl Directory {
     }
 
     /// One that tells its changes.
-    pub fn telling(name: &str, kind: &str, parameters: BTreeMap<String, String>) -> Arc<Self> {
-        Arc::new(Self { tells_changes: true, ..Self::of_kind(name, kind, parameters) })
+    pub fn telling(name: &str, kind: &str, writes: bool, parameters: BTreeMap<String, String>) -> Arc<Self> {
+        Arc::new(Self { tells_changes: true, writes, ..Self::of_kind(name, kind, parameters) })
     }
 
     fn of_kind(name: &str, kind: &str, parameters: BTreeMap<String, String>) -> Self {
@@ -73,6 +77,7 @@ impl Directory {
             kind: kind.to_owned(),
             parameters,
             tells_changes: false,
+            writes: false,
             state: Mutex::new(state),
         }
     }
@@ -275,6 +280,8 @@ impl Connector for Directory {
         let delta = DeltaReports { deletes: true, moves: true, filter_exits: true };
         Capabilities {
             hierarchical: true,
+            writes_back: self.writes,
+            single_read: self.writes,
             delta: self.tells_changes.then_some(delta),
             selected_import: self.tells_changes,
             disabled_when: DisabledTest::defaults(),
@@ -325,12 +332,43 @@ impl Connector for Directory {
         Ok(Box::new(Pages { pages, end, abort }))
     }
 
-    async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "export" })
+    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+        if !self.writes {
+            return Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "export" });
+        }
+        let mut state = self.state.lock().expect("lock");
+        Ok(batch.iter().map(|change| state.update(change)).collect())
     }
 
-    async fn read_back(&self, _: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
-        Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "read back" })
+    async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
+        if !self.writes {
+            return Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "read back" });
+        }
+        let state = self.state.lock().expect("lock");
+        let shown = objects.iter().map(|question| match question {
+            ReadBack::ByAnchor { anchor, .. } => state.entries.get(anchor).cloned(),
+            ReadBack::ByAddKey { .. } => None,
+        });
+        Ok(shown.collect())
+    }
+}
+
+impl DirectoryState {
+    fn update(&mut self, change: &ExportChange) -> ExportResult {
+        let ExportOperation::Update { anchor, changes } = &change.operation else {
+            return ExportResult::Refused { code: "no-update".to_owned(), reason: "a source takes updates".to_owned() };
+        };
+        if self.refuse.contains(anchor) {
+            return ExportResult::Refused { code: "told-to".to_owned(), reason: "refused".to_owned() };
+        }
+        match self.entries.get_mut(anchor) {
+            Some(entry) => {
+                landbridge::sync::space::apply(&mut entry.attributes, changes);
+                self.log.push(anchor.clone());
+                ExportResult::Accepted { anchor: None, warning: None }
+            }
+            None => ExportResult::Refused { code: "absent".to_owned(), reason: anchor.clone() },
+        }
     }
 }
 

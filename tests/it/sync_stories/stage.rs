@@ -11,10 +11,12 @@ use landbridge::store::engine::{SqlActivations, SqlEngine};
 use landbridge::store::tenant::{NewVerification, TenantOptions, TenantStore};
 use landbridge::store::{Database, DatabaseUrl, Room, lease};
 use landbridge::sync::Connector;
-use landbridge::sync::activation::{activate, read_file, read_folder};
+use landbridge::sync::activation::{FolderRules, activate, read_file, read_folder};
 use landbridge::sync::attribute::Value;
 use landbridge::sync::connector::{ImportMode, ImportRequest, Reference};
+use landbridge::sync::diff::Difference;
 use landbridge::sync::guard::GuardSettings;
+use landbridge::sync::profile::{RunProfile, Step, StepKind};
 use landbridge::sync::rule::RuleSource;
 use landbridge::sync::run::{Profile, RunOutcome, Runner, RunnerParts, StepRecord};
 use landbridge::sync::space::{ExportKind, ObjectId};
@@ -30,6 +32,16 @@ pub struct DirectoryParts {
     pub kind: String,
     /// The suffix of its tree, of domain components.
     pub suffix: String,
+    /// Takes updates of what it shows.
+    pub writes: bool,
+}
+
+/// An engine beside the active one, on the same directories and the same target.
+pub struct StagingParts {
+    pub own_rules: String,
+    pub options: Vec<String>,
+    /// Directories that it does not read.
+    pub without: Vec<String>,
 }
 
 pub struct StageParts {
@@ -41,6 +53,7 @@ pub struct StageParts {
     pub options: Vec<String>,
     pub own_rules: String,
     pub guard: GuardSettings,
+    pub staging: Option<StagingParts>,
 }
 
 pub struct Stage {
@@ -52,6 +65,7 @@ pub struct Stage {
     engine: SqlEngine,
     activations: Arc<SqlActivations>,
     options: Vec<String>,
+    pub staging: Option<Staging>,
 }
 
 /// What a run did.
@@ -72,13 +86,13 @@ impl Stage {
         let mut directories = BTreeMap::new();
         let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
         let mut domains = BTreeMap::new();
-        for DirectoryParts { name, kind, suffix } in parts.directories {
+        for DirectoryParts { name, kind, suffix, writes } in parts.directories {
             let fqdn = suffix.split(',').filter_map(|rdn| rdn.split_once('=')).map(|(_, label)| label);
             let fqdn = fqdn.collect::<Vec<_>>().join(".").to_ascii_lowercase();
             let parameters = ["Domain", "Forest"]
                 .into_iter()
                 .flat_map(|of| [(format!("{of}.FQDN"), fqdn.clone()), (format!("{of}.LDAP"), suffix.clone())]);
-            let directory = Directory::telling(&name, &kind, parameters.collect());
+            let directory = Directory::telling(&name, &kind, writes, parameters.collect());
             // A directory that shows nothing at all is not believed.
             directory.container("root", &suffix);
             connectors.push(directory.clone());
@@ -96,6 +110,10 @@ impl Stage {
             }
         };
         connectors.push(target.clone());
+        let staging = match parts.staging {
+            Some(own) => Some(Staging::open(&parts.url, own, &connectors, lease.clone(), clock.clone()).await),
+            None => None,
+        };
         let runner = Runner::new(RunnerParts {
             store: Arc::new(engine.clone()),
             lease,
@@ -105,19 +123,15 @@ impl Stage {
             clock: clock.clone(),
             events: Arc::new(Events::default()),
         });
-        let stage = Self { directories, scripted, clock, runner, target, engine, activations, options: parts.options };
+        let options = parts.options;
+        let stage = Self { directories, scripted, clock, runner, target, engine, activations, options, staging };
         stage.rules(&parts.own_rules).await;
         stage
     }
 
     /// The shipped rules, the options of the story, and its own rules.
     pub async fn rules(&self, own: &str) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-        let mut sources = read_folder(&root.join("rules")).expect("the shipped rules");
-        for option in &self.options {
-            sources.push(read_file(&root.join("rules-options").join(format!("{option}.toml"))).expect("an option"));
-        }
-        sources.push(RuleSource { file: "own.toml".to_owned(), text: own.to_owned() });
+        let sources = sources(&self.options, own);
         activate(&*self.activations, sources, "test").await.unwrap_or_else(|error| panic!("{error:?}"));
     }
 
@@ -137,6 +151,21 @@ impl Stage {
 
     pub async fn dump(&self) -> String {
         self.engine.dump().await.expect("a dump")
+    }
+
+    /// What a directory keeps of these attributes, one line per entry that has any.
+    pub fn kept(&self, name: &str, attributes: &[String]) -> String {
+        let state = self.directories[name].1.state.lock().expect("lock");
+        let lines = state.entries.values().filter_map(|entry| {
+            let told = attributes.iter().filter_map(|attribute| {
+                let values = entry.attributes.get(&attribute.as_str().into())?;
+                let values: Vec<String> = values.iter().map(|value| label(value.as_text())).collect();
+                Some(format!(" {attribute}={}", values.join("|")))
+            });
+            let told: String = told.collect();
+            (!told.is_empty()).then(|| format!("{}{told}", entry.anchor))
+        });
+        sorted(lines)
     }
 
     /// What the target holds, one line per object: its label, the attributes of `shows`, its members.
@@ -218,7 +247,15 @@ impl Stage {
         for problem in self.engine.all_problems(1000).await.expect("problems") {
             let detail = problem.problem.detail.split(':').next().unwrap_or_default();
             let code = problem.problem.code.code();
-            let what = if code == "export-refused" { format!("{code} ({detail})") } else { code.to_owned() };
+            let what = match code {
+                "export-refused" => format!("{code} ({detail})"),
+                // Which value it is, and no id.
+                "export-warning" => {
+                    let value = detail.split(" belongs to ").next().unwrap_or_default().replace('`', "");
+                    format!("{code} ({value})")
+                }
+                _ => code.to_owned(),
+            };
             lines.insert(format!("error {}/{} {what}", problem.connector, problem.name));
         }
         for hold in self.engine.holds().await.expect("holds") {
@@ -232,11 +269,118 @@ impl Stage {
             *waiting.entry(export.kind.code()).or_default() += 1;
         }
         lines.extend(waiting.into_iter().map(|(kind, count)| format!("waits {kind} {count}")));
+        for (name, (_, directory)) in &self.directories {
+            let waits =
+                self.engine.pending(directory.name(), &kinds, ObjectId(0), 10_000).await.expect("pending exports");
+            if !waits.is_empty() {
+                lines.insert(format!("waits at {name} {}", waits.len()));
+            }
+        }
         for step in played.steps.iter().filter(|step| step.kind == "export") {
             let sent = step.counters.iter().filter(|(name, count)| **count > 0 && name.as_str() != "failed");
             lines.extend(sent.map(|(name, count)| format!("sends {name} {count}")));
         }
         lines.into_iter().collect()
+    }
+}
+
+/// The shipped rules, options, and own rules.
+fn sources(options: &[String], own: &str) -> Vec<RuleSource> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut sources = read_folder(&root.join("rules")).expect("the shipped rules");
+    for option in options {
+        sources.push(read_file(&root.join("rules-options").join(format!("{option}.toml"))).expect("an option"));
+    }
+    sources.push(RuleSource { file: "own.toml".to_owned(), text: own.to_owned() });
+    sources
+}
+
+/// An engine that exports nothing.
+pub struct Staging {
+    runner: Runner,
+    engine: SqlEngine,
+    rules: tempfile::TempDir,
+    options: Vec<String>,
+}
+
+impl Staging {
+    async fn open(
+        url: &DatabaseUrl,
+        own: StagingParts,
+        connectors: &[Arc<dyn Connector>],
+        lease: Arc<TestLease>,
+        clock: Arc<SettableClock>,
+    ) -> Self {
+        let db = Database::open_staging(url, "next").await.expect("its tables open");
+        let engine = SqlEngine::new(db);
+        let rules = tempfile::tempdir().expect("a folder");
+        let reads = connectors.iter().filter(|connector| !own.without.contains(&connector.name().to_string()));
+        let mut runner = Runner::new(RunnerParts {
+            store: Arc::new(engine.clone()),
+            lease,
+            activations: Arc::new(FolderRules::new(rules.path().to_owned(), clock.clone())),
+            connectors: reads.cloned().collect(),
+            guard: GuardSettings::holding_nothing(),
+            clock,
+            events: Arc::new(Events::default()),
+        });
+        runner.staging = true;
+        let staging = Self { runner, engine, rules, options: own.options };
+        staging.rules(&own.own_rules);
+        staging
+    }
+
+    pub fn rules(&self, own: &str) {
+        for source in sources(&self.options, own) {
+            std::fs::write(self.rules.path().join(source.file), source.text).expect("a rule file");
+        }
+    }
+
+    /// What a run of `profile` is for an engine that exports nothing.
+    pub async fn run(&self, profile: Profile) -> RunOutcome {
+        let (import, sync) = match profile {
+            Profile::Delta => (StepKind::DeltaImport, StepKind::DeltaSync),
+            Profile::Full => (StepKind::FullImport, StepKind::FullSync),
+            _ => (StepKind::FullImport, StepKind::DeltaSync),
+        };
+        let steps = [import, StepKind::Confirm, sync].map(Step::of_all).to_vec();
+        let profile = RunProfile::own("compare", steps, &self.runner.connectors).expect("a profile");
+        let (run, _) = self.runner.run(profile, Arc::new(|_| {})).await.expect("the run ends");
+        run.outcome
+    }
+
+    pub async fn dump(&self) -> String {
+        self.engine.dump().await.expect("a dump")
+    }
+
+    /// How it differs from `active`, one line per object and attribute.
+    pub async fn differences(&self, active: &Runner) -> String {
+        let diff = active.diff(&self.runner, None, 10_000).await.expect("a comparison");
+        let mut lines = Vec::new();
+        let text = |values: &[Value]| values.iter().map(|value| label(value.as_text())).collect::<Vec<_>>().join("|");
+        let keys = |keys: &[String]| keys.iter().map(|key| label(key)).collect::<Vec<_>>().join(" ");
+        for target in diff.targets {
+            let counted = target.differing + target.only_active + target.only_staging;
+            assert_eq!(counted, target.objects.len(), "all are told");
+            lines.push(format!("{} alike {}", target.target, target.alike));
+            for object in target.objects {
+                let name = format!("{} {} {}", target.target, object.object_type, label(&object.key));
+                match object.difference {
+                    Difference::OnlyActive => lines.push(format!("{name}: in the active one alone")),
+                    Difference::OnlyStaging => lines.push(format!("{name}: in the staging one alone")),
+                    Difference::Values => {
+                        lines.extend(object.attributes.iter().map(|value| {
+                            format!("{name}: {} {} -> {}", value.attribute, text(&value.active), text(&value.staging))
+                        }));
+                        lines.extend(object.links.iter().map(|link| {
+                            let (lost, gained) = (keys(&link.only_active), keys(&link.only_staging));
+                            format!("{name}: {} -[{lost}] +[{gained}]", link.attribute)
+                        }));
+                    }
+                }
+            }
+        }
+        lines.join("\n")
     }
 }
 

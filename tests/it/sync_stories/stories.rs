@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::entries::happen;
 use super::scripted::Break;
-use super::stage::{DirectoryParts, Stage, StageParts};
+use super::stage::{DirectoryParts, Stage, StageParts, StagingParts};
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +37,9 @@ struct Story {
     tenant: bool,
     #[serde(default)]
     guard: Guard,
+    /// Runs of a step until an import has confirmed what was written back.
+    #[serde(default = "one")]
+    runs: usize,
     /// `then` counts the target's objects by type.
     #[serde(default)]
     counted: bool,
@@ -45,8 +48,17 @@ struct Story {
     /// Attributes of metaverse objects that `metaverse` names.
     #[serde(default)]
     tells: Vec<String>,
+    /// Attributes of directories that `kept` names.
+    #[serde(default)]
+    keeps: Vec<String>,
+    /// An engine that runs beside the active one and exports nothing.
+    staging: Option<StagingTable>,
     directory: Vec<DirectoryTable>,
     step: Vec<Step>,
+}
+
+const fn one() -> usize {
+    1
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -66,6 +78,21 @@ struct DirectoryTable {
     name: String,
     kind: String,
     suffix: String,
+    /// Takes updates of what it shows.
+    #[serde(default)]
+    writes: bool,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StagingTable {
+    #[serde(default)]
+    rules: String,
+    #[serde(default)]
+    options: Vec<String>,
+    /// Directories that it does not read.
+    #[serde(default)]
+    without: Vec<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -94,6 +121,16 @@ struct Step {
     outcome: Outcome,
     then: String,
     metaverse: Option<String>,
+    /// Labels of entries of a directory whose updates it refuses from now on.
+    #[serde(default)]
+    refused: BTreeMap<String, Vec<String>>,
+    /// What directories keep.
+    #[serde(default)]
+    kept: BTreeMap<String, String>,
+    /// Own rules of the staging engine that apply from now on.
+    staging_rules: Option<String>,
+    /// How the staging engine differs from the active one.
+    diff: Option<String>,
     #[serde(default)]
     residue: Vec<String>,
 }
@@ -194,6 +231,12 @@ async fn play(story: Story, url: DatabaseUrl, profile: Profile) -> Result<String
         name: table.name.clone(),
         kind: table.kind.clone(),
         suffix: table.suffix.clone(),
+        writes: table.writes,
+    });
+    let staging = story.staging.clone().map(|StagingTable { rules, options, without }| StagingParts {
+        own_rules: rules,
+        options,
+        without,
     });
     let stage = Stage::open(StageParts {
         url,
@@ -202,6 +245,7 @@ async fn play(story: Story, url: DatabaseUrl, profile: Profile) -> Result<String
         options: story.options.clone(),
         own_rules: story.rules.clone(),
         guard: story.guard.into(),
+        staging,
     })
     .await;
     for step in &story.step {
@@ -228,6 +272,12 @@ async fn play_step(stage: &Stage, story: &Story, step: &Step, profile: Profile) 
             state.discard = names.iter().map(|name| name.as_str().into()).collect();
         }
     }
+    for (name, labels) in &step.refused {
+        stage.directories[name].1.state.lock().expect("lock").refuse = labels.iter().cloned().collect();
+    }
+    if let (Some(staging), Some(rules)) = (&stage.staging, &step.staging_rules) {
+        staging.rules(rules);
+    }
     stage.release(&step.releases).await;
     let run = async |profile| {
         for name in &step.aborts {
@@ -240,12 +290,18 @@ async fn play_step(stage: &Stage, story: &Story, step: &Step, profile: Profile) 
             _ => Ok(played),
         }
     };
-    run(profile).await?;
+    for _ in 0..story.runs {
+        run(profile).await?;
+    }
     let target = stage.print(&story.shows).await;
     compare("the target", &step.then, &if story.counted { counted(&target) } else { target })?;
     if let Some(metaverse) = &step.metaverse {
         compare("the metaverse", metaverse, &stage.metaverse(&story.tells).await)?;
     }
+    for (name, kept) in &step.kept {
+        compare(&format!("what {name} keeps"), kept, &stage.kept(name, &story.keeps))?;
+    }
+    let staged = staged(stage, step, profile).await?;
     let before = stage.dump().await;
     for profile in [profile, Profile::Full] {
         let again = run(profile).await.map_err(|why| format!("again, {}: {why}", profile.code()))?;
@@ -255,8 +311,26 @@ async fn play_step(stage: &Stage, story: &Story, step: &Step, profile: Profile) 
         if before != after {
             return Err(format!("a repeated run, {}, changes\n{}", profile.code(), difference(&before, &after)));
         }
+        let again = self::staged(stage, step, profile).await?;
+        if staged != again {
+            let differing = difference(&staged, &again);
+            return Err(format!("a repeated run, {}, of the staging engine changes\n{differing}", profile.code()));
+        }
     }
     Ok(())
+}
+
+/// Runs the staging engine, if the story has one, and compares it with the active one; the state that it is in.
+async fn staged(stage: &Stage, step: &Step, profile: Profile) -> Result<String, String> {
+    let Some(staging) = &stage.staging else { return Ok(String::new()) };
+    let outcome = staging.run(profile).await;
+    if outcome != RunOutcome::Completed {
+        return Err(format!("a run of the staging engine is {}", outcome.code()));
+    }
+    if let Some(diff) = &step.diff {
+        compare("the comparison", diff, &staging.differences(&stage.runner).await)?;
+    }
+    Ok(staging.dump().await)
 }
 
 const PROFILES: [Profile; 3] = [Profile::Delta, Profile::Cycle, Profile::Full];
