@@ -38,7 +38,7 @@ pub struct Manner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
     Unreachable,
-    /// After so many pages.
+    /// After so many pages, or at the end of them.
     Abort(u8),
     /// Nothing is shown, and called complete.
     Empty,
@@ -167,7 +167,10 @@ impl ImportStream for Reading {
             state.content.apply(change);
         }
         self.ended = page.is_none();
-        Ok(page)
+        match page {
+            None if self.abort.is_some() => Err(self.source.aborted()),
+            page => Ok(page),
+        }
     }
 }
 

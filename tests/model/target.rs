@@ -32,7 +32,7 @@ pub struct Manner {
 pub enum Break {
     /// So many changes of the batch are carried out, and its answer is lost.
     Export { batch: u8, carried_out: u8 },
-    /// The confirming read ends after so many pages.
+    /// The confirming read breaks after so many pages, or at the end of them.
     Confirm { pages: u8 },
 }
 
@@ -407,18 +407,14 @@ struct Pages {
 #[async_trait::async_trait]
 impl ImportStream for Pages {
     async fn next_page(&mut self) -> Result<Option<ImportPage>, ConnectorError> {
-        match &mut self.left {
-            Some(0) => {
-                self.pages = Vec::new().into_iter();
-                let reason = "told to".to_owned();
-                Err(ConnectorError::Aborted { connector: self.name.clone(), reason })
-            }
-            Some(left) => {
-                *left -= 1;
-                Ok(self.pages.next())
-            }
-            None => Ok(self.pages.next()),
+        let Some(left) = &mut self.left else { return Ok(self.pages.next()) };
+        if *left > 0 && let Some(page) = self.pages.next() {
+            *left -= 1;
+            return Ok(Some(page));
         }
+        *left = 0;
+        self.pages = Vec::new().into_iter();
+        Err(ConnectorError::Aborted { connector: self.name.clone(), reason: "told to".to_owned() })
     }
 }
 
