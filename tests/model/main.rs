@@ -148,7 +148,8 @@ fn each_planted_fault_is_noticed() {
                 while let Some(planted) = Fault::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
                     fault::plant(Some(*planted));
                     let known = NOTICED.iter().filter(|(fault, _)| fault == planted).map(|(_, seed)| *seed);
-                    let noticed = known.chain(0..HISTORIES).find_map(|seed| Some((seed, player.play(&History::of(seed)).err()?)));
+                    let noticed =
+                        known.chain(0..HISTORIES).find_map(|seed| Some((seed, player.play(&History::of(seed)).err()?)));
                     match noticed {
                         Some((seed, fault)) => {
                             println!("{planted:?}: history {seed}: {}", fault.lines().next().unwrap_or_default());

@@ -408,7 +408,9 @@ struct Pages {
 impl ImportStream for Pages {
     async fn next_page(&mut self) -> Result<Option<ImportPage>, ConnectorError> {
         let Some(left) = &mut self.left else { return Ok(self.pages.next()) };
-        if *left > 0 && let Some(page) = self.pages.next() {
+        if *left > 0
+            && let Some(page) = self.pages.next()
+        {
             *left -= 1;
             return Ok(Some(page));
         }
