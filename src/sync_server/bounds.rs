@@ -23,6 +23,7 @@ impl<T: ?Sized> Bounded<T> {
     /// compares with the connector of the anchor.
     fn foreign<'a>(&self, change: &'a ExportChange) -> Option<&'a ConnectorName> {
         let mut named = vec![&change.anchor_connector];
+        named.extend(&change.handed_to);
         if let Action::PutUser(patch) = &change.action {
             if let Edit::Set(connector) = &patch.upn_connector {
                 named.push(connector);

@@ -99,8 +99,20 @@ async fn a_server_changes_what_its_connectors_contribute_and_nothing_else() {
         assert_eq!(refused(result), "ObjectOwnedElsewhere", "{results:?}");
     }
     let ours = anchor(&results[6]);
-    let results = export(&corp, vec![stolen]).await;
-    assert_eq!(refused(&results[0]), "ObjectOwnedElsewhere", "{results:?}");
+    let handed = ExportChange {
+        identity: exported(CORP, "user", "ours", "ours"),
+        ..changed(
+            "user",
+            ExportOperation::Update {
+                anchor: ours.clone(),
+                changes: [("anchorConnector".into(), vec![Value::text(LAB)])].into(),
+            },
+        )
+    };
+    for foreign in [stolen, handed] {
+        let results = export(&corp, vec![foreign]).await;
+        assert_eq!(refused(&results[0]), "ObjectOwnedElsewhere", "{results:?}");
+    }
 
     let told = corp.read().await.expect("a whole read");
     assert_eq!(told.keys().collect::<Vec<_>>(), [&ours]);
