@@ -415,6 +415,8 @@ pub enum Hidden {
     Nobody,
     /// The object with this anchor, which stays as it is.
     Object(String),
+    /// The object that was last told under this name, which stays as it is.
+    At(DistinguishedName),
     /// It cannot be told: the whole import deletes nothing.
     Anybody,
 }

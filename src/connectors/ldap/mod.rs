@@ -279,11 +279,11 @@ impl Reader {
 
     /// Reads the containers, tells those in scope, and says what the scope is.
     async fn open(&self, connection: &mut Connection) -> Result<Extent, ConnectorError> {
-        let containers = self.containers(connection).await?;
+        let (containers, refused) = self.containers(connection).await?;
         let (extent, bases) = Extent::resolve(&self.settings, &self.known, &containers)?;
         let objects = containers.into_iter().filter(|container| extent.covers(&container.dn));
         let objects = objects.map(Container::object).collect();
-        self.send(ImportPage { objects, bases, ..ImportPage::default() }).await?;
+        self.send(ImportPage { objects, bases, refused, ..ImportPage::default() }).await?;
         Ok(extent)
     }
 }
