@@ -15,14 +15,13 @@ use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
 use crate::connectors::tenant::TenantConnector;
-use crate::identity::{Clock, ConnectorName, DomainName, causes};
+use crate::identity::{Clock, ConnectorName, causes};
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
-use crate::store::tenant::TenantStore;
+use crate::store::tenant::{Registrations, TenantStore};
 use crate::store::{AuditLog, Database};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
-use crate::sync::lease::Turn;
 use crate::sync::run::{Runner, RunnerParts};
 use crate::sync::store::KnownConnectors as _;
 use crate::web::admin::sync_desk::ProposedConnectors;
@@ -42,11 +41,10 @@ pub const TENANT: &str = "tenant";
 
 /// The engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartError> {
-    let turn = Turn::of(ground.keeper.clone());
-    let mut connectors = connectors(settings, &turn)?;
+    let mut connectors = connectors(settings)?;
     let name = TENANT.parse().map_err(StartError::part("tenant connector"))?;
     let tenant = Arc::new(ground.tenant.clone());
-    connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant, ground.keeper.clone())));
+    connectors.push(Arc::new(TenantConnector::new(name, tenant.clone(), tenant)));
     let mut runner = Runner::new(RunnerParts {
         store: Arc::new(SqlEngine::new(ground.engine.clone())),
         lease: ground.keeper.clone(),
@@ -64,8 +62,7 @@ pub fn runner(settings: &Settings, ground: &Ground<'_>) -> Result<Runner, StartE
 pub fn proposed(settings: &Settings, runner: &Runner) -> Result<Arc<dyn ProposedConnectors>, StartError> {
     let tenant = runner.connectors.iter().find(|connector| connector.name().as_str() == TENANT).cloned();
     let tenant = tenant.ok_or_else(|| StartError::part("tenant connector")("there is none"))?;
-    let turn = Turn::of(runner.lease.clone());
-    Ok(Arc::new(SettingsFile { file: settings.file.clone(), tenant, turn }))
+    Ok(Arc::new(SettingsFile { file: settings.file.clone(), tenant }))
 }
 
 /// The settings file as it is now.
@@ -73,34 +70,31 @@ struct SettingsFile {
     file: PathBuf,
     /// The connector to the tenant directory, which no settings change.
     tenant: Arc<dyn Connector>,
-    turn: Turn,
 }
 
 impl ProposedConnectors for SettingsFile {
     fn connectors(&self) -> Result<Vec<Arc<dyn Connector>>, String> {
         let settings = config::load(&self.file).map_err(|problems| problems.to_string())?;
-        let mut connectors = connectors(&settings, &self.turn).map_err(|error| causes(&error))?;
+        let mut connectors = connectors(&settings).map_err(|error| causes(&error))?;
         connectors.push(self.tenant.clone());
         Ok(connectors)
     }
 }
 
 /// The connectors of the settings, in their order.
-fn connectors(settings: &Settings, turn: &Turn) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+fn connectors(settings: &Settings) -> Result<Vec<Arc<dyn Connector>>, StartError> {
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
-        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?).within(turn.clone())));
+        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
     }
     for system in &settings.systems {
         connectors.push(match system {
             SystemSettings::File(file) => Arc::new(FileSource::new(file.clone(), disabled(&file.disabled)?)),
             SystemSettings::Sql(sql) => Arc::new(SqlSource::new(sql.clone(), disabled(&sql.disabled)?)),
-            SystemSettings::LdapTarget(directory) => {
-                Arc::new(LdapTarget::new(ldap_target(directory)?).within(turn.clone()))
-            }
+            SystemSettings::LdapTarget(directory) => Arc::new(LdapTarget::new(ldap_target(directory)?)),
             SystemSettings::Scim(scim) => {
                 let target = ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?;
-                Arc::new(target.within(turn.clone()))
+                Arc::new(target)
             }
         });
     }

@@ -34,6 +34,8 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     9 "0009_sync_suspension",
     10 "0010_matching",
     11 "0011_plain_objects",
+    12 "0012_feed_witness",
+    13 "0013_password_writes",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

@@ -8,7 +8,7 @@ use super::attribute::{Attribute, Attributes};
 use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget};
 use super::doubt::{PATIENCE, state_unanswered, unanswered};
 use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
-use super::lease::{HeldLease, LeaseError};
+use super::lease::{HeldLease, LeaseError, Turn};
 use super::problem::{Problem, ProblemCode};
 use super::profile::StepKind;
 use super::run::{Progress, ProgressSink};
@@ -133,7 +133,7 @@ impl Exporter<'_> {
     /// change without an answer does not show which of both it is: the next batches do.
     async fn carry(&mut self, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, ExportError> {
         let count = changes.len();
-        let results = match self.connector.export(changes).await {
+        let results = match self.connector.export(changes, &Turn::of(self.lease)).await {
             Ok(results) if results.len() == count => results,
             Ok(results) => {
                 let reason = format!("{} results for {count} changes", results.len());

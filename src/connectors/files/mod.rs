@@ -26,6 +26,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportResult, ImportMode,
     ImportRequest, ImportStream, ImportedObject, ReadBack, Wanted, Watermark,
 };
+use crate::sync::lease::Turn;
 
 /// A drop folder.
 pub struct FileSource {
@@ -172,7 +173,7 @@ impl Connector for FileSource {
         Ok(Box::new(PageStream::new(connector, received, None)))
     }
 
-    async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, _: Vec<ExportChange>, _: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         Err(ConnectorError::Unsupported { connector: self.settings.name.clone(), what: "export" })
     }
 

@@ -47,17 +47,11 @@ const PAGES_AHEAD: usize = 4;
 pub struct LdapConnector {
     settings: LdapConnectorSettings,
     clocks: Arc<ServerClocks>,
-    turn: Turn,
 }
 
 impl LdapConnector {
     pub fn new(settings: LdapConnectorSettings) -> Self {
-        Self { settings, clocks: Arc::default(), turn: Turn::default() }
-    }
-
-    /// The same, changing something in its turn alone.
-    pub fn within(self, turn: Turn) -> Self {
-        Self { turn, ..self }
+        Self { settings, clocks: Arc::default() }
     }
 }
 
@@ -120,8 +114,8 @@ impl Connector for LdapConnector {
         Reader { settings, pages, known: request.bases }.single(&sought).await
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        writeback::export(&self.settings, &self.turn, batch).await
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
+        writeback::export(&self.settings, turn, batch).await
     }
 
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {

@@ -63,17 +63,19 @@ impl Failure {
 /// still change anything.
 pub struct Patience {
     left: Mutex<Duration>,
-    turn: TakenTurn,
+    /// `None`: nothing is changed.
+    turn: Option<Turn>,
 }
 
 impl Patience {
     /// The same for a call that changes something.
-    pub fn within(self, turn: TakenTurn) -> Self {
-        Self { turn, ..self }
+    pub fn within(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     fn may_change(&self) -> Result<(), Failure> {
-        self.turn.check().map_err(|error| Failure::Unreachable(error.to_string()))
+        let turn = self.turn.as_ref().ok_or_else(|| Failure::Unreachable("a read may change nothing".to_owned()))?;
+        turn.check().map_err(|error| Failure::Unreachable(error.to_string()))
     }
 
     /// Takes `wait` from what is left.
@@ -118,7 +120,7 @@ impl ScimClient {
     }
 
     pub fn patience(&self) -> Patience {
-        Patience { left: Mutex::new(self.longest_wait), turn: TakenTurn::default() }
+        Patience { left: Mutex::new(self.longest_wait), turn: None }
     }
 
     fn address(&self, kind: ResourceKind, id: Option<&str>) -> url::Url {
