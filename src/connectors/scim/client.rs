@@ -11,10 +11,10 @@ use serde_json::Value as Json;
 use super::resource::{EXTERNAL_ID, ResourceKind};
 use crate::config::ScimTargetSettings;
 use crate::identity::causes;
-use crate::sync::lease::TakenTurn;
+use crate::sync::lease::Turn;
 
 /// Bytes of one answer: a page of groups with all their members fits.
-const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 /// What a service that asks to slow down without naming a time gets.
 const USUAL_WAIT: Duration = Duration::from_secs(2);
 const MEDIA_TYPE: &str = "application/scim+json";
@@ -227,7 +227,10 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Unreachable(causes(&error)))? {
         if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(Failure::Unreachable(format!("the answer is larger than {} MiB", LARGEST_ANSWER >> 20)));
+            return Err(Failure::Unreachable(format!(
+                "the answer is larger than {} MiB: ask for smaller pages (`page_size`)",
+                LARGEST_ANSWER >> 20
+            )));
         }
         body.extend_from_slice(&chunk);
     }
