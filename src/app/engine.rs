@@ -1,6 +1,5 @@
 //! The sync engine as the settings describe it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -109,10 +108,10 @@ pub async fn registrations(
     settings: &Settings,
     tenant: &TenantStore,
     engine: &Database,
-) -> Result<BTreeMap<ConnectorName, BTreeSet<DomainName>>, StartError> {
+) -> Result<Registrations, StartError> {
     let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
     let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
-    let mut registered: BTreeMap<ConnectorName, BTreeSet<DomainName>> = directories
+    let mut registered: Registrations = directories
         .chain(sources.filter(|(_, domains)| !domains.is_empty()))
         .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
         .collect();

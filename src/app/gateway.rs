@@ -14,6 +14,7 @@ use super::housekeeping::{Housekeeping, sweep};
 use super::installation::{Installation, InstallationError};
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
+use super::registrations::Waiting;
 use super::ring_keeper::RingKeeper;
 use super::schedule::{self, SuspensionWatch};
 use super::sealing::RingSealer;
@@ -59,6 +60,7 @@ use crate::web::admin::domain_set_failover::DomainSetFailover;
 use crate::web::admin::domain_set_method::DomainSetMethod;
 use crate::web::admin::domain_show::DomainShow;
 use crate::web::admin::domain_verify::DomainVerify;
+use crate::web::admin::domain_withdraw::DomainWithdraw;
 use crate::web::admin::failover_force::FailoverForce;
 use crate::web::admin::failover_release::FailoverRelease;
 use crate::web::admin::failover_status::ShowFailover;
@@ -147,11 +149,6 @@ impl Gateway {
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), tenant_options(&settings)).audited(audit.clone());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
-        let registered = engine::registrations(&settings, &tenant, &installation.engine).await?;
-        for domain in tenant.register_connectors(registered).await? {
-            tracing::info!(%domain, "the connectors of a domain changed");
-            tenant.recalculate(&domain).await?;
-        }
         for domain in tenant.unfinished_recalculations().await? {
             tracing::info!(%domain, "calculating the names of a domain's users, which was interrupted");
             tenant.recalculate(&domain).await?;
@@ -227,6 +224,16 @@ impl Gateway {
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
+        let registrations = Waiting {
+            wanted: engine::registrations(&settings, &tenant, &installation.engine).await?,
+            tenant: tenant.clone(),
+            audit: audit.clone(),
+            keeper: keeper.clone(),
+        };
+        if !registrations.apply().await? {
+            registrations.tell_difference().await?;
+            tasks.spawn(registrations.run(stop.clone()));
+        }
         // Agents serve until the last request is answered.
         let (close, served) = (CancellationToken::new(), CancellationToken::new());
         public_listener::open(&settings, services, &tasks, close.clone(), served.clone()).await?;
@@ -294,6 +301,7 @@ impl Gateway {
         let routes = AdminRoutes::new(audit.clone())
             .with::<DomainAdd>(&tenant_desk)
             .with::<DomainVerify>(&tenant_desk)
+            .with::<DomainWithdraw>(&tenant_desk)
             .with::<DomainList>(&tenant_desk)
             .with::<DomainShow>(&tenant_desk)
             .with::<DirectoryQuota>(&tenant_desk)
