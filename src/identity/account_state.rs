@@ -1,6 +1,7 @@
 //! The account state that a directory holds for a user, stored as instants and schedules, never as their results.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,18 @@ pub struct AccountState {
     pub logon_hours: Option<LogonHours>,
     /// When the present password was set, as the source tells it.
     pub password_set: Option<Timestamp>,
+    /// When the directory itself locks the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockout: Option<DirectoryLockout>,
+}
+
+/// When a directory locks an account by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryLockout {
+    /// Wrong passwords that lock it; 0: it never does.
+    pub threshold: u32,
+    /// How long a wrong password counts; zero: until a right one.
+    pub window: Duration,
 }
 
 /// 21 bytes, one bit an hour of the week from Sunday 00:00 UTC, least significant bit first (MS-ADA1 logonHours).
@@ -61,6 +74,7 @@ impl AccountState {
             must_change_password: false,
             logon_hours: None,
             password_set: None,
+            lockout: None,
         }
     }
 
@@ -95,7 +109,6 @@ impl AccountState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const NOON_SUNDAY: Timestamp = Timestamp::from_secs(1_700_395_200); // 2023-11-19T12:00:00Z
 

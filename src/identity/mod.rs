@@ -18,7 +18,7 @@ pub mod source_anchor;
 pub mod upn;
 pub mod verdict;
 
-pub use account_state::{AccountState, LogonHours};
+pub use account_state::{AccountState, DirectoryLockout, LogonHours};
 pub use admin::{Right, Role};
 pub use causes::causes;
 pub use clock::{Clock, SettableClock, SystemClock, Timestamp};

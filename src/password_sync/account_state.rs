@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 
 use crate::config::DisabledTest;
-use crate::identity::{AccountState, LogonHours, Timestamp};
+use crate::identity::{AccountState, DirectoryLockout, LogonHours, Timestamp};
 use crate::ldap::Entry;
 
 /// Attributes that tell an account's state, to be asked for by name because most are operational.
@@ -44,6 +44,8 @@ pub struct PasswordPolicy {
     pub lockout_duration: Option<Duration>,
     /// Age at which a password expires.
     pub max_age: Option<Duration>,
+    /// When the directory itself locks, where it can be read.
+    pub lockout: Option<DirectoryLockout>,
 }
 
 /// An attribute that cannot be read. Tells its name and never its value.
@@ -57,6 +59,7 @@ pub struct StateFault {
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
 /// The far future: later than any sign-in.
 const NEVER: Timestamp = Timestamp::from_secs(253_402_300_799);
+const ACCOUNT_CONTROL: &str = "userAccountControl";
 /// FILETIME of 1970-01-01, in units of 100 ns.
 const UNIX_EPOCH_FILETIME: i64 = 116_444_736_000_000_000;
 
@@ -103,6 +106,7 @@ pub fn account_state(
         must_change_password: read.flag("pwdReset")? || read.integer("pwdLastSet")? == Some(0),
         logon_hours: read.logon_hours()?,
         password_set,
+        lockout: policy.lockout,
     })
 }
 
@@ -133,6 +137,8 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
             Ok(read.0.texts(&attribute.to_ascii_lowercase()).any(|found| found.eq_ignore_ascii_case(value)))
         }
         DisabledTest::BitSet { attribute, bit } => match read.0.text(&attribute.to_ascii_lowercase()) {
+            // Every account of Active Directory has it: not to see it means not to know.
+            None if attribute.eq_ignore_ascii_case(ACCOUNT_CONTROL) => Err(StateFault { attribute: ACCOUNT_CONTROL }),
             None => Ok(false),
             Some(text) => {
                 let number: i64 =
@@ -140,17 +146,6 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
                 Ok(number.cast_unsigned() & bit != 0)
             }
         },
-    }
-}
-
-/// The policy of a policy entry; what it leaves out comes from the connector's settings.
-pub fn password_policy(entry: &Entry, lockout_duration: Duration) -> PasswordPolicy {
-    let seconds = |name: &str| entry.text(name).and_then(|text| text.parse::<u64>().ok()).map(Duration::from_secs);
-    PasswordPolicy {
-        // 0 means until an administrator unlocks.
-        lockout_duration: seconds("pwdlockoutduration")
-            .map_or(Some(lockout_duration), |lasts| (!lasts.is_zero()).then_some(lasts)),
-        max_age: seconds("pwdmaxage").filter(|age| !age.is_zero()),
     }
 }
 
@@ -248,6 +243,7 @@ fn latest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::password_policy::password_policy;
     use super::*;
     use crate::identity::Refusal;
 
@@ -269,8 +265,11 @@ mod tests {
         let policy = PasswordPolicy {
             lockout_duration: Some(Duration::from_secs(600)),
             max_age: Some(Duration::from_secs(86_400)),
+            lockout: None,
         };
-        account_state(&entry(attributes), disabled, &policy).expect("readable").evaluate(NOW)
+        let mut entry = entry(attributes);
+        entry.attributes.entry("useraccountcontrol".to_owned()).or_insert_with(|| vec![b"512".to_vec()]);
+        account_state(&entry, disabled, &policy).expect("readable").evaluate(NOW)
     }
 
     #[test]
@@ -318,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_a_fault_and_not_a_pass() {
-        let policy = PasswordPolicy { lockout_duration: None, max_age: None };
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None, lockout: None };
         for (name, value) in [
             ("pwdReset", "maybe"),
             ("shadowExpire", "soon"),
@@ -333,10 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn an_account_whose_flags_are_hidden_is_not_enabled() {
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None, lockout: None };
+        let uac = DisabledTest::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 };
+        let fault = account_state(&entry(&[("cn", "ada")]), &uac, &policy);
+        assert_eq!(fault, Err(StateFault { attribute: "userAccountControl" }));
+    }
+
+    #[test]
     fn a_lock_without_a_duration_lasts_until_an_administrator_unlocks() {
         let policy_entry = entry(&[("pwdLockoutDuration", "0"), ("pwdMaxAge", "0")]);
         let policy = password_policy(&policy_entry, Duration::from_secs(600));
-        assert_eq!(policy, PasswordPolicy { lockout_duration: None, max_age: None });
+        assert_eq!(policy, PasswordPolicy { lockout_duration: None, max_age: None, lockout: None });
         let locked = entry(&[("pwdAccountLockedTime", "20200101000000Z")]);
         let state = account_state(&locked, &ppolicy(), &policy).expect("readable");
         assert_eq!(state.evaluate(NOW), Err(Refusal::LockedOut));
@@ -346,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_age_of_a_password_is_told_by_whichever_attribute_has_it() {
-        let policy = PasswordPolicy { lockout_duration: None, max_age: None };
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None, lockout: None };
         let set = |attributes: &[(&str, &str)]| {
             account_state(&entry(attributes), &ppolicy(), &policy).expect("readable").password_set.map(Timestamp::secs)
         };

@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state, password_policy};
+use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state};
+use super::password_policy::{POLICY_ATTRIBUTES, password_policy};
 use super::source::{AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourceVersion};
+use super::write_stamp::StateStamps;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
 use crate::identity::{Clock, DistinguishedName, SourceAnchor};
 use crate::ldap::{
@@ -44,7 +46,12 @@ const READ_DEADLINE: Duration = Duration::from_secs(30);
 /// Versions of an entry, the best first.
 const VERSION_ATTRIBUTES: [&str; 3] = ["entryCSN", "modifyTimestamp", "whenChanged"];
 const POLICY_SUBENTRY: &str = "pwdPolicySubentry";
-const POLICY_ATTRIBUTES: [&str; 2] = ["pwdLockoutDuration", "pwdMaxAge"];
+/// The fine-grained policy of an account in Active Directory (MS-ADTS 3.1.1.4.5.36).
+const RESULTANT_PSO: &str = "msDS-ResultantPSO";
+/// Which write each attribute comes from: asked for where controllers may differ.
+const REPL_METADATA: &str = "replPropertyMetaData";
+/// The policy of 389 Directory Server that holds where an entry names no other.
+const DS389_CONFIG: &str = "cn=config";
 
 impl LdapSource {
     pub fn new(settings: &ConnectorSettings, clock: Arc<dyn Clock>) -> Result<Self, LdapSourceError> {
@@ -61,6 +68,12 @@ impl LdapSource {
         attributes.extend(STATE_ATTRIBUTES.into_iter().chain(VERSION_ATTRIBUTES).map(str::to_owned));
         let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) = &settings.disabled;
         attributes.push(attribute.clone());
+        if settings.dialect == Dialect::ActiveDirectory {
+            attributes.push(RESULTANT_PSO.to_owned());
+            if servers.len() > 1 {
+                attributes.push(REPL_METADATA.to_owned());
+            }
+        }
         attributes.sort_by_key(|name| name.to_ascii_lowercase());
         attributes.dedup_by_key(|name| name.to_ascii_lowercase());
         Ok(Self { servers, trust, account, settings: settings.clone(), user_filter, attributes, clock })
@@ -129,6 +142,8 @@ impl LdapSource {
         let version =
             VERSION_ATTRIBUTES.iter().find_map(|name| entry.text(&name.to_ascii_lowercase())).unwrap_or_default();
         let version = SourceVersion::new(version.to_owned());
+        let stamps = entry.bytes(&REPL_METADATA.to_ascii_lowercase()).and_then(StateStamps::read);
+        let version = stamps.map_or(version.clone(), |stamps| version.with_stamps(&stamps));
         let policy = policies.of(self, &entry);
         let state = account_state(&entry, &self.settings.disabled, &policy);
         let passwords = self.settings.passwords.attributes.iter().filter_map(|attribute| {
@@ -137,7 +152,7 @@ impl LdapSource {
             (!values.is_empty()).then(|| PasswordValues { attribute: attribute.clone(), values })
         });
         let passwords = Passwords::Read(passwords.collect());
-        Some(SourceAccount { anchor, version, state, passwords })
+        Some(SourceAccount { anchor, version, state, passwords, written: None })
     }
 
     fn anchor_of(&self, entry: &Entry) -> Option<SourceAnchor> {
@@ -148,12 +163,18 @@ impl LdapSource {
         SourceAnchor::from_text(std::str::from_utf8(bytes).ok()?).ok()
     }
 
-    /// The policy that an entry is under: the one it names, or the connector's default.
+    /// The policy that an entry is under: the one it names, or the connector's default, or the directory's.
     fn policy_of(&self, entry: &Entry) -> Option<DistinguishedName> {
-        match entry.text(&POLICY_SUBENTRY.to_ascii_lowercase()) {
-            Some(name) => name.parse().ok(),
-            None => self.settings.password_policy.clone(),
+        let names = [POLICY_SUBENTRY, RESULTANT_PSO].into_iter();
+        if let Some(name) = names.filter_map(|name| entry.text(&name.to_ascii_lowercase())).next() {
+            return name.parse().ok();
         }
+        let own = self.settings.password_policy.clone();
+        own.or_else(|| match self.settings.dialect {
+            Dialect::Openldap => None,
+            Dialect::Ds389 => DS389_CONFIG.parse().ok(),
+            Dialect::ActiveDirectory => domain_head(&entry.dn),
+        })
     }
 
     fn has_binary_anchor(&self) -> bool {
@@ -239,8 +260,12 @@ impl Policies {
                 none => none.insert(source.connect_to(server).await?),
             };
             let attributes = POLICY_ATTRIBUTES.map(str::to_owned).to_vec();
-            let policy = connection.read(&name, attributes).await?;
-            if policy.is_none() {
+            let policy = match connection.read(&name, attributes).await {
+                // What an account may not see is no reason to stop.
+                Err(LdapError::SearchRefused { .. }) => None,
+                read => read?,
+            };
+            if policy.is_none() && name.as_str() != DS389_CONFIG {
                 tracing::warn!(connector = %source.settings.name, policy = name.as_str(), "a password policy cannot be read");
             }
             self.known.insert(key, policy);
@@ -252,9 +277,18 @@ impl Policies {
         let lockout_duration = source.settings.lockout_duration;
         match source.policy_of(entry).and_then(|name| self.known.get(&name.folded())?.as_ref()) {
             Some(policy) => password_policy(policy, lockout_duration),
-            None => PasswordPolicy { lockout_duration: Some(lockout_duration), max_age: None },
+            None => PasswordPolicy { lockout_duration: Some(lockout_duration), max_age: None, lockout: None },
         }
     }
+}
+
+/// The head of the domain that a name lies in.
+fn domain_head(dn: &DistinguishedName) -> Option<DistinguishedName> {
+    let mut name = dn.clone();
+    while !name.rdn_folded().starts_with("dc=") {
+        name = name.parent()?;
+    }
+    Some(name)
 }
 
 fn directory(error: LdapError) -> SourceError {

@@ -92,7 +92,8 @@ impl SignIn {
         };
         let room = &self.room;
         let threshold = candidate.user.as_ref().and_then(|user| user.directory_threshold);
-        let limits = Limits::new(&room.settings.lockout, threshold, candidate.method);
+        let window = candidate.user.as_ref().and_then(|user| user.directory_window);
+        let limits = Limits::new(&room.settings.lockout, threshold, candidate.method).counting_at_least(window);
         let device = candidate.user.as_ref().map(|user| user.oid).zip(browser.device.clone());
         let reserve = Try {
             attempt,

@@ -68,6 +68,8 @@ pub struct UserForSignIn {
     pub refusal: Option<AccountRefusal>,
     /// Wrong passwords after which the directory itself locks the user; `None` when unknown or never.
     pub directory_threshold: Option<u32>,
+    /// How long the directory itself counts a wrong password; `None` when unknown.
+    pub directory_window: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

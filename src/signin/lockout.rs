@@ -79,6 +79,12 @@ impl Limits {
             window_binds: method == Managed::Pta,
         }
     }
+
+    /// As long as the directory counts, if that is longer: a try that it still holds against the user counts here too.
+    pub fn counting_at_least(self, window: Option<std::time::Duration>) -> Self {
+        let directory = window.map_or(0, |window| i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
+        Self { window_ms: self.window_ms.max(directory), ..self }
+    }
 }
 
 /// A try that asks to be let through.
@@ -159,6 +165,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_failure_counts_as_long_as_the_directory_holds_it_against_the_user() {
+        let limits = || Limits::new(&settings(10, 5), Some(10), Managed::Pta);
+        let own = limits().window_ms;
+        assert_eq!(limits().counting_at_least(None).window_ms, own);
+        assert_eq!(limits().counting_at_least(Some(Duration::from_millis(1))).window_ms, own);
+        let day = Duration::from_secs(86_400);
+        assert_eq!(limits().counting_at_least(Some(day)).window_ms, 86_400_000);
     }
 
     #[test]

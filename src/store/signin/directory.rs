@@ -200,6 +200,7 @@ fn translate(user: crate::tenant::UserForSignIn) -> UserForSignIn {
         .as_ref()
         .and_then(|credential| credential.directory_state.clone())
         .map(|stored| DirectoryState { state: stored.state, observed_at: stored.observed_at });
+    let lockout = directory_state.as_ref().and_then(|known| known.state.lockout);
     UserForSignIn {
         oid: user.oid,
         upn: user.upn,
@@ -210,6 +211,7 @@ fn translate(user: crate::tenant::UserForSignIn) -> UserForSignIn {
         source: credential.filter(|credential| credential.registered).map(|credential| credential.source),
         directory_state,
         refusal,
-        directory_threshold: None,
+        directory_threshold: lockout.map(|lockout| lockout.threshold),
+        directory_window: lockout.map(|lockout| lockout.window),
     }
 }

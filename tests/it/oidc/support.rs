@@ -390,6 +390,7 @@ impl People {
             }),
             refusal: None,
             directory_threshold: None,
+            directory_window: None,
         }
     }
 }
