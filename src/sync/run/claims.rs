@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::cycle::Cycle;
-use super::{RunError, RunOutcome};
+use super::{RunError, RunOutcome, Runner};
 use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::change_set::SyncBatch;
@@ -17,6 +17,7 @@ use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::names;
 use crate::sync::source_import::{full_import_mark, refused_mark};
 use crate::sync::space::{ExportKind, ObjectId, PendingExport};
+use crate::sync::store::StoreResult;
 
 /// The step that tells of them.
 const CLAIM: &str = "claim";
@@ -28,23 +29,11 @@ fn found_mark(target: &ConnectorName) -> String {
     format!("found:{target}")
 }
 
-impl Cycle<'_> {
-    /// Remembers that a full confirming import of `target` found objects that the space did not know.
-    pub(super) async fn remember_found(&self, target: &ConnectorName, found: i64) -> Result<(), RunError> {
-        if found > 0 {
-            self.runner.store.set_mark(self.lease.epoch, &found_mark(target), found).await?;
-        }
-        Ok(())
-    }
-
-    async fn has_found(&self, target: &ConnectorName) -> Result<bool, RunError> {
-        Ok(self.runner.store.mark(&found_mark(target)).await?.is_some_and(|found| found > 0))
-    }
-
+impl Runner {
     /// Why nothing may be exported before more is known of the sources.
-    pub(super) async fn too_little_known(&self) -> Result<Option<String>, RunError> {
+    pub(in crate::sync) async fn too_little_known(&self) -> StoreResult<Option<String>> {
         let mut found = Vec::new();
-        for target in self.targets(None) {
+        for target in self.connectors.iter().filter(|connector| connector.capabilities().exports) {
             if self.has_found(target.name()).await? {
                 found.push(target.name().to_string());
             }
@@ -62,21 +51,35 @@ impl Cycle<'_> {
         }))
     }
 
+    async fn has_found(&self, target: &ConnectorName) -> StoreResult<bool> {
+        Ok(self.store.mark(&found_mark(target)).await?.is_some_and(|found| found > 0))
+    }
+
     /// The sources of which no full import came to its end.
-    async fn unread(&self) -> Result<Vec<String>, RunError> {
+    async fn unread(&self) -> StoreResult<Vec<String>> {
         let mut unread = Vec::new();
-        for source in self.sources(None) {
-            if self.runner.store.mark(&full_import_mark(source.name())).await?.is_none() {
+        for source in self.connectors.iter().filter(|connector| !connector.capabilities().exports) {
+            if self.store.mark(&full_import_mark(source.name())).await?.is_none() {
                 unread.push(source.name().to_string());
             }
         }
         Ok(unread)
     }
+}
+
+impl Cycle<'_> {
+    /// Remembers that a full confirming import of `target` found objects that the space did not know.
+    pub(super) async fn remember_found(&self, target: &ConnectorName, found: i64) -> Result<(), RunError> {
+        if found > 0 {
+            self.runner.store.set_mark(self.lease.epoch, &found_mark(target), found).await?;
+        }
+        Ok(())
+    }
 
     /// After a synchronisation: stages the end of what was found in a target and is claimed by nobody, or reports it.
     pub(super) async fn claim(&mut self) -> Result<(), RunError> {
         for target in self.targets(None) {
-            if self.has_found(target.name()).await? && self.unread().await?.is_empty() {
+            if self.runner.has_found(target.name()).await? && self.runner.unread().await?.is_empty() {
                 self.claim_in(target.name()).await?;
             }
         }

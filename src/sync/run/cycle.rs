@@ -237,7 +237,7 @@ impl<'a> Cycle<'a> {
         if let Some(window) = open.into_iter().find(|window| window.holds == HeldBack::Exports && !self.anyway) {
             return Ok(Some(format!("maintenance window {} until {}", window.name, window.until)));
         }
-        self.too_little_known().await
+        Ok(self.runner.too_little_known().await?)
     }
 
     /// What waits for its time is nothing to look at.
