@@ -216,7 +216,9 @@ impl SourceImport<'_> {
         let population = store.population(name).await?;
         let unseen = importer.unseen().await?;
         let nothing = importer.counters.read == 0 && importer.coverage() == Coverage::Full;
-        if nothing && population.iter().any(|(_, count)| *count > 0) {
+        // Where the engine's own state was lost, what it once showed is known from the targets alone.
+        let showed = population.iter().any(|(_, count)| *count > 0);
+        if nothing && (showed || !self.runner.found().await?.is_empty()) {
             let reason = "the directory showed nothing".to_owned();
             return Err(ConnectorError::Aborted { connector: name.clone(), reason }.into());
         }

@@ -32,12 +32,7 @@ fn found_mark(target: &ConnectorName) -> String {
 impl Runner {
     /// Why nothing may be exported before more is known of the sources.
     pub(in crate::sync) async fn too_little_known(&self) -> StoreResult<Option<String>> {
-        let mut found = Vec::new();
-        for target in self.connectors.iter().filter(|connector| connector.capabilities().exports) {
-            if self.has_found(target.name()).await? {
-                found.push(target.name().to_string());
-            }
-        }
+        let found = self.found().await?;
         if found.is_empty() {
             return Ok(None);
         }
@@ -49,6 +44,17 @@ impl Runner {
                 unread.join(", ")
             )
         }))
+    }
+
+    /// The targets that held objects that the engine did not know, and that nobody was asked about yet.
+    pub(in crate::sync) async fn found(&self) -> StoreResult<Vec<String>> {
+        let mut found = Vec::new();
+        for target in self.connectors.iter().filter(|connector| connector.capabilities().exports) {
+            if self.has_found(target.name()).await? {
+                found.push(target.name().to_string());
+            }
+        }
+        Ok(found)
     }
 
     async fn has_found(&self, target: &ConnectorName) -> StoreResult<bool> {

@@ -106,6 +106,16 @@ impl<'a> Cycle<'a> {
             let settled = self.settle(&*written).await?;
             self.worsen(settled);
         }
+        let concludes = |step: &Step| matches!(step.kind, StepKind::DeltaSync | StepKind::FullSync);
+        if profile.steps().iter().any(concludes) {
+            // What a target that is not known holds tells how the sources are to be read.
+            for target in self.targets(None) {
+                if self.is_unknown(&*target).await? {
+                    let confirmed = self.confirm(&*target).await?;
+                    self.worsen(confirmed);
+                }
+            }
+        }
         for step in profile.steps() {
             self.lease.check()?;
             if self.take(step).await? == Next::End {
