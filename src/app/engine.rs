@@ -1,6 +1,5 @@
 //! The sync engine as the settings describe it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,16 +16,16 @@ use crate::connectors::ldap::LdapConnector;
 use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
-use crate::identity::{Clock, ConnectorName, DomainName, causes};
+use crate::identity::{Clock, ConnectorName, causes};
 use crate::signin::store::Alerts;
 use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
-use crate::store::tenant::TenantStore;
+use crate::store::tenant::{Registrations, TenantStore};
 use crate::store::{AuditLog, Database};
 use crate::sync::activation::Activations;
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
-use crate::sync::lease::{EngineLease, Turn};
+use crate::sync::lease::EngineLease;
 use crate::sync::run::{RunEvents, Runner, RunnerParts};
 use crate::sync::store::KnownConnectors as _;
 use crate::web::admin::sync_desk::{ProposedConnectors, SyncDesk};
@@ -94,8 +93,7 @@ impl EngineSettings {
 
     /// What a preview of changed settings tries.
     pub fn proposed(&self, ground: &Ground<'_>) -> Arc<dyn ProposedConnectors> {
-        let (file, tenant) = (self.file.clone(), ground.tenant.clone());
-        Arc::new(Proposed { file, tenant, turn: Turn::of(ground.lease.clone()) })
+        Arc::new(Proposed { file: self.file.clone(), tenant: ground.tenant.clone() })
     }
 }
 
@@ -149,7 +147,7 @@ pub struct Engine<'a> {
 
 /// An engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &EngineSettings, ground: &Ground<'_>, engine: Engine<'_>) -> Result<Runner, StartError> {
-    let mut connectors = connectors(settings, &Turn::of(ground.lease.clone()))?;
+    let mut connectors = connectors(settings)?;
     connectors.push(ground.tenant.clone());
     let mut runner = Runner::new(RunnerParts {
         store: Arc::new(SqlEngine::new(engine.db.clone())),
@@ -169,34 +167,31 @@ struct Proposed {
     file: SettingsFile,
     /// The connector to the tenant directory, which no settings change.
     tenant: Arc<dyn Connector>,
-    turn: Turn,
 }
 
 impl ProposedConnectors for Proposed {
     fn connectors(&self) -> Result<Vec<Arc<dyn Connector>>, String> {
         let settings = self.file.read().map_err(|problems| problems.to_string())?;
-        let mut connectors = connectors(&settings, &self.turn).map_err(|error| causes(&error))?;
+        let mut connectors = connectors(&settings).map_err(|error| causes(&error))?;
         connectors.push(self.tenant.clone());
         Ok(connectors)
     }
 }
 
 /// The connectors of the settings, in their order.
-fn connectors(settings: &EngineSettings, turn: &Turn) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+fn connectors(settings: &EngineSettings) -> Result<Vec<Arc<dyn Connector>>, StartError> {
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
-        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?).within(turn.clone())));
+        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
     }
     for system in &settings.systems {
         connectors.push(match system {
             SystemSettings::File(file) => Arc::new(FileSource::new(file.clone(), disabled(&file.disabled)?)),
             SystemSettings::Sql(sql) => Arc::new(SqlSource::new(sql.clone(), disabled(&sql.disabled)?)),
-            SystemSettings::LdapTarget(directory) => {
-                Arc::new(LdapTarget::new(ldap_target(directory)?).within(turn.clone()))
-            }
+            SystemSettings::LdapTarget(directory) => Arc::new(LdapTarget::new(ldap_target(directory)?)),
             SystemSettings::Scim(scim) => {
                 let target = ScimTarget::new(scim).map_err(StartError::part("SCIM connector"))?;
-                Arc::new(target.within(turn.clone()))
+                Arc::new(target)
             }
         });
     }
@@ -211,10 +206,10 @@ pub async fn registrations(
     settings: &Settings,
     tenant: &TenantStore,
     engine: &Database,
-) -> Result<BTreeMap<ConnectorName, BTreeSet<DomainName>>, StartError> {
+) -> Result<Registrations, StartError> {
     let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
     let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
-    let mut registered: BTreeMap<ConnectorName, BTreeSet<DomainName>> = directories
+    let mut registered: Registrations = directories
         .chain(sources.filter(|(_, domains)| !domains.is_empty()))
         .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
         .collect();

@@ -17,6 +17,7 @@ use super::installation::{Installation, InstallationError};
 use super::instances::StagingInstances;
 use super::lease_keeper::LeaseKeeper;
 use super::readiness::StoreReadiness;
+use super::registrations::Waiting;
 use super::ring_keeper::RingKeeper;
 use super::schedule;
 use super::sealing::RingSealer;
@@ -64,6 +65,7 @@ use crate::web::admin::domain_set_failover::DomainSetFailover;
 use crate::web::admin::domain_set_method::DomainSetMethod;
 use crate::web::admin::domain_show::DomainShow;
 use crate::web::admin::domain_verify::DomainVerify;
+use crate::web::admin::domain_withdraw::DomainWithdraw;
 use crate::web::admin::failover_force::FailoverForce;
 use crate::web::admin::failover_release::FailoverRelease;
 use crate::web::admin::failover_status::ShowFailover;
@@ -143,11 +145,6 @@ impl Gateway {
 
         let tenant = TenantStore::new(db.clone(), clock.clone(), tenant_options(&settings)).audited(audit.clone());
         tenant.initialise(settings.gateway.initial_domain.clone()).await.map_err(StartError::part("initial domain"))?;
-        let registered = engine::registrations(&settings, &tenant, &installation.engine).await?;
-        for domain in tenant.register_connectors(registered).await? {
-            tracing::info!(%domain, "the connectors of a domain changed");
-            tenant.recalculate(&domain).await?;
-        }
         for domain in tenant.unfinished_recalculations().await? {
             tracing::info!(%domain, "calculating the names of a domain's users, which was interrupted");
             tenant.recalculate(&domain).await?;
@@ -229,6 +226,16 @@ impl Gateway {
         };
         // Before anybody can ask: the record of a start precedes everything that happened after it.
         audit.record(Event::new(EventKind::Started, Outcome::Success, Actor::System("gateway".to_owned()))).await?;
+        let registrations = Waiting {
+            wanted: engine::registrations(&settings, &tenant, &installation.engine).await?,
+            tenant: tenant.clone(),
+            audit: audit.clone(),
+            epoch: epoch.clone(),
+        };
+        if !registrations.apply().await? {
+            registrations.tell_difference().await?;
+            tasks.spawn(registrations.run(stop.clone()));
+        }
         public_listener::open(&settings, services, &tasks, close.clone(), served.clone()).await?;
 
         let own_engine = match &keeper {
@@ -237,7 +244,7 @@ impl Gateway {
                 let ground = engine::Ground {
                     gateway: &db,
                     engine: &installation.engine,
-                    tenant: Arc::new(TenantConnector::new(name, directory.clone(), directory, keeper.clone())),
+                    tenant: Arc::new(TenantConnector::new(name, directory.clone(), directory)),
                     lease: keeper.clone(),
                     audit: &audit,
                     clock: &clock,
@@ -288,6 +295,7 @@ impl Gateway {
         let routes = AdminRoutes::new(audit.clone())
             .with::<DomainAdd>(&tenant_desk)
             .with::<DomainVerify>(&tenant_desk)
+            .with::<DomainWithdraw>(&tenant_desk)
             .with::<DomainList>(&tenant_desk)
             .with::<DomainShow>(&tenant_desk)
             .with::<DirectoryQuota>(&tenant_desk)

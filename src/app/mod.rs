@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 mod public_listener;
 mod readiness;
+mod registrations;
 mod ring_keeper;
 mod saml_key;
 mod schedule;

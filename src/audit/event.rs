@@ -40,6 +40,8 @@ pub enum EventKind {
     ObjectMatched,
     /// Objects whose deletion is beyond restoring are gone for good.
     DirectoryPurged,
+    /// Settings gave domains to connectors or took them away; refused where too many people depend on it.
+    DomainsRegistered,
     KeyRingRolled,
     SigningKeyRotated,
     AgentEnrolled,
@@ -78,6 +80,7 @@ impl EventKind {
             Self::AccountStateChanged => "account-state-changed",
             Self::ObjectMatched => "object-matched",
             Self::DirectoryPurged => "directory-purged",
+            Self::DomainsRegistered => "domains-registered",
             Self::KeyRingRolled => "key-ring-rolled",
             Self::SigningKeyRotated => "signing-key-rotated",
             Self::AgentEnrolled => "agent-enrolled",

@@ -1,15 +1,16 @@
-//! `landbridge domain add|verify|list|show`.
+//! `landbridge domain add|verify|withdraw|list|show`.
 
 use clap::Subcommand;
 
 use super::output::table;
 use super::{Client, Output};
-use crate::identity::DomainName;
+use crate::identity::{ConnectorName, DomainName};
 use crate::tenant::Verification;
 use crate::web::admin::domain_add::{self, DomainAdd};
 use crate::web::admin::domain_list::{self, DomainList};
 use crate::web::admin::domain_show::{self, DomainShow};
 use crate::web::admin::domain_verify::{self, DomainVerify};
+use crate::web::admin::domain_withdraw::{self, DomainWithdraw};
 
 #[derive(Debug, Subcommand)]
 pub enum DomainCommand {
@@ -25,6 +26,13 @@ pub enum DomainCommand {
         /// Vouch for the domain instead of looking for the record.
         #[arg(long)]
         vouch: bool,
+    },
+    /// Take a domain away from a connector that the settings no longer give it to; its users lose the names of it.
+    Withdraw {
+        name: DomainName,
+        /// The connector.
+        #[arg(long = "from")]
+        connector: ConnectorName,
     },
     /// List the domains and how their users sign in.
     List,
@@ -60,6 +68,11 @@ pub(super) async fn run(client: &Client, command: &DomainCommand, output: &Outpu
                 lines.extend(answer.warnings.iter().map(|warning| format!("warning: {warning}")));
                 lines.join("\n")
             });
+        }
+        DomainCommand::Withdraw { name, connector } => {
+            let request = domain_withdraw::Request { name: name.clone(), connector: connector.clone() };
+            let answer = client.call::<DomainWithdraw>(&request).await?;
+            output.show(&answer, |answer| format!("{} no longer speaks for {}", answer.connector, answer.name));
         }
         DomainCommand::List => {
             let answer = client.call::<DomainList>(&domain_list::Request {}).await?;

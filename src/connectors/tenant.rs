@@ -12,11 +12,11 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportOperation, ExportResult, ImportMode,
     ImportPage, ImportRequest, ImportStream, ImportedObject, LinkReport, LinkReports, ReadBack, Watermark,
 };
-use crate::sync::lease::EngineLease;
+use crate::sync::lease::Turn;
 use crate::sync::rule::names;
 use crate::tenant::{
-    self, Action, ChangeOperation, ChangedThing, CredentialLink, Edit, GroupPatch, ObjectId, ObjectKey, PlainKind,
-    PlainPatch, ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable, UserPatch,
+    self, Action, ChangeMark, ChangeOperation, ChangedThing, CredentialLink, Edit, GroupPatch, ObjectId, ObjectKey,
+    PlainKind, PlainPatch, ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable, UserPatch,
 };
 
 /// Objects per page of a read, and changes per batch of an export.
@@ -28,17 +28,11 @@ pub struct TenantConnector {
     name: ConnectorName,
     export: Arc<dyn TenantExport>,
     read_back: Arc<dyn TenantReadBack>,
-    lease: Arc<dyn EngineLease>,
 }
 
 impl TenantConnector {
-    pub fn new(
-        name: ConnectorName,
-        export: Arc<dyn TenantExport>,
-        read_back: Arc<dyn TenantReadBack>,
-        lease: Arc<dyn EngineLease>,
-    ) -> Self {
-        Self { name, export, read_back, lease }
+    pub fn new(name: ConnectorName, export: Arc<dyn TenantExport>, read_back: Arc<dyn TenantReadBack>) -> Self {
+        Self { name, export, read_back }
     }
 
     fn unavailable(&self, error: &TenantUnavailable) -> ConnectorError {
@@ -49,7 +43,17 @@ impl TenantConnector {
         ConnectorError::Unreachable { connector: self.name.clone(), reason }
     }
 
+    fn stale(&self) -> ConnectorError {
+        stale(&self.name)
+    }
+
     fn change(&self, change: &ExportChange) -> Result<tenant::ExportChange, String> {
+        if let ExportOperation::Add { attributes: changes } | ExportOperation::Update { changes, .. } =
+            &change.operation
+            && let Some((name, _)) = changes.iter().find(|(_, values)| values.iter().any(Value::has_nul))
+        {
+            return Err(format!("a value of `{name}` holds a NUL character"));
+        }
         let all = Known { identity: &change.identity, changes: None };
         let (oid, action) = match (&change.operation, change.object_type.as_str()) {
             (ExportOperation::Add { attributes }, "user") => {
@@ -128,6 +132,7 @@ impl Connector for TenantConnector {
             links: LinkReports::OneByOne,
             identity: identity.into_iter().map(Attribute::from).collect(),
             unique: vec![names::UPN.into(), "mail".into()],
+            server_incarnation: true,
             ..Capabilities::target("tenant", names::SOURCE_ANCHOR)
         }
     }
@@ -139,11 +144,11 @@ impl Connector for TenantConnector {
                 Position::Users { newest, after: None }
             }
             ImportMode::Delta { since } => {
-                let number = since.value.parse().map_err(|_| ConnectorError::Settings {
-                    connector: self.name.clone(),
-                    reason: "the stored watermark is no number".to_owned(),
-                })?;
-                Position::Changes { after: number }
+                let after = change_mark(&since).ok_or_else(|| self.stale())?;
+                // Asked before anything is told: a directory that was restored has other changes under the same numbers.
+                let first = self.read_back.changes_after(after, 1).await.map_err(|e| self.unavailable(&e))?;
+                first.ok_or_else(|| self.stale())?;
+                Position::Changes { after }
             }
             ImportMode::Selected { .. } => {
                 return Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "selected import" });
@@ -152,17 +157,16 @@ impl Connector for TenantConnector {
         Ok(Box::new(Reading { name: self.name.clone(), read_back: self.read_back.clone(), position }))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let epoch = self.lease.held().ok_or_else(|| ConnectorError::Refused {
-            connector: self.name.clone(),
-            reason: "this node does not hold the engine lease".to_owned(),
-        })?;
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let mut results = Vec::with_capacity(batch.len());
         for chunk in batch.chunks(PAGE as usize) {
+            // The store asks again, in the transaction.
+            turn.check()
+                .map_err(|error| ConnectorError::Refused { connector: self.name.clone(), reason: error.to_string() })?;
             let translated: Vec<Result<tenant::ExportChange, String>> =
                 chunk.iter().map(|change| self.change(change)).collect();
             let sent: Vec<tenant::ExportChange> = translated.iter().filter_map(|c| c.as_ref().ok().cloned()).collect();
-            let answers = self.export.apply_batch(epoch, sent).await.map_err(|e| self.unavailable(&e))?;
+            let answers = self.export.apply_batch(turn.epoch, sent).await.map_err(|e| self.unavailable(&e))?;
             let mut answers = VecDeque::from(answers);
             for change in translated {
                 results.push(match change {
@@ -427,11 +431,11 @@ struct Reading {
 }
 
 enum Position {
-    Users { newest: i64, after: Option<SourceAnchor> },
-    Groups { newest: i64, after: Option<SourceAnchor> },
-    Plain { newest: i64, after: Option<SourceAnchor> },
-    Links { newest: i64, after: Option<tenant::LinkPosition> },
-    Changes { after: i64 },
+    Users { newest: ChangeMark, after: Option<SourceAnchor> },
+    Groups { newest: ChangeMark, after: Option<SourceAnchor> },
+    Plain { newest: ChangeMark, after: Option<SourceAnchor> },
+    Links { newest: ChangeMark, after: Option<tenant::LinkPosition> },
+    Changes { after: ChangeMark },
     Ended,
 }
 
@@ -486,7 +490,8 @@ impl ImportStream for Reading {
             }
             Position::Changes { after } => {
                 let changes = self.read_back.changes_after(after, LINES).await.map_err(aborted)?;
-                let ended = changes.upto <= after;
+                let changes = changes.ok_or_else(|| stale(&self.name))?;
+                let ended = changes.upto == after;
                 self.take_changes(changes.changes, &mut page).await?;
                 page.watermark = (!ended).then(|| watermark(changes.upto));
                 if ended { Position::Ended } else { Position::Changes { after: changes.upto } }
@@ -533,9 +538,18 @@ fn report(link: &ShadowLink, present: bool) -> LinkReport {
 
 /// The change up to which a watermark of this connector covers the directory's change feed.
 pub fn feed_number(watermark: &Watermark) -> Option<i64> {
-    watermark.value.parse().ok()
+    Some(change_mark(watermark)?.number)
 }
 
-fn watermark(number: i64) -> Watermark {
-    Watermark { server: "tenant".to_owned(), incarnation: String::new(), value: number.to_string() }
+fn watermark(mark: ChangeMark) -> Watermark {
+    Watermark { server: "tenant".to_owned(), incarnation: mark.witness.to_string(), value: mark.number.to_string() }
+}
+
+fn change_mark(watermark: &Watermark) -> Option<ChangeMark> {
+    Some(ChangeMark { number: watermark.value.parse().ok()?, witness: watermark.incarnation.parse().ok()? })
+}
+
+fn stale(connector: &ConnectorName) -> ConnectorError {
+    let reason = "the directory's changes are not those that were read: it was restored, or they were trimmed";
+    ConnectorError::StaleWatermark { connector: connector.clone(), reason: reason.to_owned() }
 }

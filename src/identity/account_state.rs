@@ -108,8 +108,9 @@ impl AccountState {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use super::*;
 
     const NOON_SUNDAY: Timestamp = Timestamp::from_secs(1_700_395_200); // 2023-11-19T12:00:00Z
 

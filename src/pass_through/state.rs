@@ -17,6 +17,7 @@ pub struct LiveState {
 
 /// Set by an administrator, lifted by one only (draft-behera-ldap-password-policy-10, section 5.3.3).
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
+const UNREADABLE: Timestamp = Timestamp::from_millis(0);
 const FOR_EVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// The attributes to read for a state.
@@ -39,17 +40,17 @@ impl LiveState {
     pub fn read(entry: &Entry, dialect: Dialect, test: &DisabledTest, lockout_duration: Duration) -> Self {
         let (expires, locked_until, password_set) = match dialect {
             Dialect::Openldap => (
-                entry.text("shadowexpire").and_then(time::shadow_days),
+                expiry(entry, "shadowexpire", time::shadow_days),
                 entry.text("pwdaccountlockedtime").and_then(|since| locked_since(since, lockout_duration)),
                 entry.text("pwdchangedtime").and_then(time::generalized).or_else(|| shadow_change(entry)),
             ),
             Dialect::Ds389 => (
-                entry.text("shadowexpire").and_then(time::shadow_days),
+                expiry(entry, "shadowexpire", time::shadow_days),
                 entry.text("accountunlocktime").and_then(unlocked_at),
                 entry.text("pwdupdatetime").and_then(time::generalized).or_else(|| shadow_change(entry)),
             ),
             Dialect::ActiveDirectory => (
-                entry.text("accountexpires").and_then(time::filetime),
+                expiry(entry, "accountexpires", time::filetime),
                 // Told by the bind (sub-code 775), exactly.
                 None,
                 entry.text("pwdlastset").and_then(time::filetime),
@@ -87,6 +88,17 @@ fn is_disabled(entry: &Entry, dialect: Dialect, test: &DisabledTest) -> bool {
             // Every AD account has userAccountControl: not to see it means not to know.
             None => dialect == Dialect::ActiveDirectory,
         },
+    }
+}
+
+/// When the account ends; `None`: never. What is there and is no number ends it at once (design D12).
+fn expiry(entry: &Entry, name: &str, read: fn(&str) -> Option<Timestamp>) -> Option<Timestamp> {
+    let bytes = entry.bytes(name)?;
+    let number = std::str::from_utf8(bytes).ok().and_then(|text| Some((text, text.parse::<i64>().ok()?)));
+    let never = |number: i64| matches!(number, 0 | i64::MIN..0 | i64::MAX);
+    match number {
+        Some((text, number)) => read(text).or((!never(number)).then_some(UNREADABLE)),
+        None => Some(UNREADABLE),
     }
 }
 
@@ -152,6 +164,10 @@ mod tests {
         assert_eq!(expires("132223104000000000"), Some(Refusal::Expired));
         assert_eq!(expires("0"), None);
         assert_eq!(expires("9223372036854775807"), None);
+        assert_eq!(expires("never"), Some(Refusal::Expired), "what cannot be read refuses");
+        let shadow = |text: &str| read(ldap, "a=b", &[("shadowexpire", text)]).refusal(NOW);
+        assert_eq!(shadow("soon"), Some(Refusal::Expired));
+        assert_eq!(shadow("99999999999"), Some(Refusal::Expired), "days that no clock counts");
     }
 
     #[test]

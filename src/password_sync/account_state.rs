@@ -60,6 +60,7 @@ pub struct StateFault {
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
 /// The far future: later than any sign-in.
 const NEVER: Timestamp = Timestamp::from_secs(253_402_300_799);
+const ACCOUNT_CONTROL: &str = "userAccountControl";
 /// FILETIME of 1970-01-01, in units of 100 ns.
 const UNIX_EPOCH_FILETIME: i64 = 116_444_736_000_000_000;
 
@@ -137,6 +138,8 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
             Ok(read.0.texts(&attribute.to_ascii_lowercase()).any(|found| found.eq_ignore_ascii_case(value)))
         }
         DisabledTest::BitSet { attribute, bit } => match read.0.text(&attribute.to_ascii_lowercase()) {
+            // Every account of Active Directory has it: not to see it means not to know.
+            None if attribute.eq_ignore_ascii_case(ACCOUNT_CONTROL) => Err(StateFault { attribute: ACCOUNT_CONTROL }),
             None => Ok(false),
             Some(text) => {
                 let number: i64 =
@@ -145,55 +148,6 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
             }
         },
     }
-}
-
-/// The policy of a policy entry, of a fine-grained policy of Active Directory, or of a domain of it; what it leaves out
-/// comes from the connector's settings.
-pub fn password_policy(entry: &Entry, lockout_duration: Duration) -> PasswordPolicy {
-    let seconds = |name: &str| entry.text(name).and_then(|text| text.parse::<u64>().ok()).map(Duration::from_secs);
-    let lasts = seconds("pwdlockoutduration")
-        .or_else(|| seconds("passwordlockoutduration"))
-        .or_else(|| interval(entry, "msds-lockoutduration"))
-        .or_else(|| interval(entry, "lockoutduration"));
-    PasswordPolicy {
-        // 0 means until an administrator unlocks.
-        lockout_duration: lasts.map_or(Some(lockout_duration), |lasts| (!lasts.is_zero()).then_some(lasts)),
-        max_age: seconds("pwdmaxage").filter(|age| !age.is_zero()),
-        lockout: directory_lockout(entry),
-    }
-}
-
-/// Wrong passwords count for at least this long where a directory says that it never forgets them.
-const NEVER_FORGOTTEN: Duration = Duration::from_secs(7 * 86_400);
-
-fn directory_lockout(entry: &Entry) -> Option<DirectoryLockout> {
-    let number = |name: &str| entry.text(name).and_then(|text| text.parse::<u32>().ok());
-    let seconds = |name: &str| number(name).map(|seconds| Duration::from_secs(seconds.into()));
-    let is = |name: &str, word: &str| entry.text(name).is_some_and(|text| text.eq_ignore_ascii_case(word));
-    let (threshold, window) = if let Some(threshold) = number("msds-lockoutthreshold") {
-        (threshold, interval(entry, "msds-lockoutobservationwindow"))
-    } else if let Some(threshold) = number("lockoutthreshold") {
-        (threshold, interval(entry, "lockoutobservationwindow"))
-    } else if is("pwdlockout", "TRUE") {
-        (number("pwdmaxfailure")?, seconds("pwdfailurecountinterval"))
-    } else if is("passwordlockout", "on") {
-        (number("passwordmaxfailure")?, seconds("passwordresetfailurecount"))
-    } else {
-        return None;
-    };
-    let window = window.filter(|window| !window.is_zero()).unwrap_or(NEVER_FORGOTTEN);
-    let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-    (threshold > 0).then_some(DirectoryLockout { threshold, window_ms })
-}
-
-/// A span of time as Active Directory keeps it: a negative number of 100 ns (MS-ADA1 lockoutDuration); the least number,
-/// and 0, mean without end.
-fn interval(entry: &Entry, name: &str) -> Option<Duration> {
-    let number: i64 = entry.text(name)?.parse().ok()?;
-    if number == i64::MIN {
-        return Some(Duration::ZERO);
-    }
-    Some(Duration::from_micros(number.unsigned_abs() / 10))
 }
 
 /// `YYYYMMDDHHMMSS[.fraction]Z` (RFC 4517, section 3.3.13); also without the `Z`, as versions carry it.
@@ -290,6 +244,7 @@ fn latest<const N: usize>(times: [Option<Timestamp>; N]) -> Option<Timestamp> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::password_policy::password_policy;
     use super::*;
     use crate::identity::Refusal;
 
@@ -313,7 +268,9 @@ mod tests {
             max_age: Some(Duration::from_secs(86_400)),
             lockout: None,
         };
-        account_state(&entry(attributes), disabled, &policy).expect("readable").evaluate(NOW)
+        let mut entry = entry(attributes);
+        entry.attributes.entry("useraccountcontrol".to_owned()).or_insert_with(|| vec![b"512".to_vec()]);
+        account_state(&entry, disabled, &policy).expect("readable").evaluate(NOW)
     }
 
     #[test]
@@ -373,6 +330,14 @@ mod tests {
             let fault = account_state(&entry(&[(name, value)]), &ppolicy(), &policy);
             assert_eq!(fault.map_err(|fault| fault.attribute), Err(name), "{value}");
         }
+    }
+
+    #[test]
+    fn an_account_whose_flags_are_hidden_is_not_enabled() {
+        let policy = PasswordPolicy { lockout_duration: None, max_age: None, lockout: None };
+        let uac = DisabledTest::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 };
+        let fault = account_state(&entry(&[("cn", "ada")]), &uac, &policy);
+        assert_eq!(fault, Err(StateFault { attribute: "userAccountControl" }));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::ldap_source::{LdapSource, LdapSourceError};
 use super::source::{AccountSource, PasswordValues, Passwords, SourceError, SourcePage};
+use super::write_stamp::WriteStamp;
 use crate::config::{ConnectorSettings, ReplicationSettings, ReplicationSignIn};
 use crate::identity::{Clock, SourceAnchor, Timestamp};
 use crate::ldap::ServerUrl;
@@ -184,6 +185,15 @@ fn replication(error: drsr::Error) -> SourceError {
     SourceError::Directory(Box::new(ReplicationError { error }))
 }
 
+/// Which write a password comes from.
+fn written(password: &Replicated<NtHash>) -> Option<WriteStamp> {
+    password.stamp().map(|stamp| WriteStamp {
+        version: stamp.version,
+        at: stamp.changed_at.unix_seconds(),
+        writer: stamp.originating_server,
+    })
+}
+
 /// The values as the channel takes them: the hash in hexadecimal.
 fn values(password: Replicated<NtHash>, anchor: &SourceAnchor) -> Passwords {
     let values = match password {
@@ -222,7 +232,9 @@ impl AccountSource for AdSource {
                 // The hashes are older than the states.
                 page.read_at = began_at;
                 for account in &mut page.accounts {
-                    account.passwords = match passwords.remove(&account.anchor) {
+                    let password = passwords.remove(&account.anchor);
+                    account.written = password.as_ref().and_then(written);
+                    account.passwords = match password {
                         Some(password) => values(password, &account.anchor),
                         None if is_whole => Passwords::Read(Vec::new()),
                         None => Passwords::Unchanged,
@@ -247,7 +259,9 @@ impl AccountSource for AdSource {
         page.read_at = began_at;
         for account in &mut page.accounts {
             // What the replication does not show is not believed to be gone: it may have been made this very moment.
-            account.passwords = match passwords.remove(&account.anchor) {
+            let password = passwords.remove(&account.anchor);
+            account.written = password.as_ref().and_then(written);
+            account.passwords = match password {
                 Some(password) => values(password, &account.anchor),
                 None => Passwords::Unchanged,
             };

@@ -12,6 +12,7 @@ use super::report::PassReport;
 use super::sealer::Sealer;
 use super::source::{AccountSource, SourceError, SourcePage};
 use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
+use super::write_stamp::WriteStamp;
 use crate::credential::{ClearText, Quarantine, SourceStamp};
 use crate::identity::{Clock, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp, causes};
 
@@ -56,7 +57,7 @@ const VANISHED_BELIEVED: u64 = 5;
 #[derive(Default)]
 struct Progress {
     report: PassReport,
-    vanished: Vec<(SourceAnchor, Timestamp, SourceStamp)>,
+    vanished: Vec<(SourceAnchor, Timestamp, SourceStamp, Option<WriteStamp>)>,
 }
 
 /// The anchors met in a pass, in eight bytes each. A collision would overlook one deletion in one pass: the hash is
@@ -193,6 +194,7 @@ impl Channel {
         for account in page.accounts {
             // An anchor that occurs twice on a page is met once.
             let Some(known) = known.remove(&account.anchor) else { continue };
+            let written = account.written;
             let act = match decision::decide(&known, account, &context) {
                 Decision::Stale => {
                     progress.report.stale += 1;
@@ -213,15 +215,15 @@ impl Channel {
                 }
                 PasswordAct::Quarantine { reason, stamp } => Some(CredentialChange::Quarantine { reason, stamp }),
                 PasswordAct::Vanished { stamp } => {
-                    progress.vanished.push((known.anchor.clone(), page.read_at, stamp));
+                    progress.vanished.push((known.anchor.clone(), page.read_at, stamp, written));
                     None
                 }
             };
-            acts.push((known, state, change, result));
+            acts.push((known, state, change, result, written));
         }
         let derived = self.sealer.derive(values).await;
         for (derived, (index, stamp, password_set, keep_outdated)) in derived.into_iter().zip(pending) {
-            let (known, _, change, result) = &mut acts[index];
+            let (known, _, change, result, _) = &mut acts[index];
             let source = CredentialSource { connector: self.connector.clone(), anchor: known.anchor.clone() };
             let sealed =
                 derived.and_then(|derived| self.sealer.seal(&source, &derived).map_err(|error| error.to_string()));
@@ -234,7 +236,7 @@ impl Channel {
             }
         }
         let mut changes = Vec::new();
-        for (known, state, credential, result) in acts {
+        for (known, state, credential, result, written) in acts {
             progress.report.count(&result);
             progress.report.states_changed += u64::from(state.is_some());
             if result == AccountResult::Success && !matches!(credential, Some(CredentialChange::Store { .. })) {
@@ -243,7 +245,8 @@ impl Channel {
             let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
             if credential.is_some() || state.is_some() || result.is_some() || known.fetch_queued {
                 let KnownAccount { anchor, fetch_queued: fetched, .. } = known;
-                changes.push(AccountChange { anchor, read_at: page.read_at, credential, state, result, fetched });
+                let read_at = page.read_at;
+                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched });
             }
         }
         self.write(epoch, now, changes).await
@@ -273,7 +276,8 @@ impl Channel {
             let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
             if state.is_some() || result.is_some() {
                 let (anchor, credential) = (known.anchor, None);
-                changes.push(AccountChange { anchor, read_at, credential, state, result, fetched: false });
+                let (written, fetched) = (None, false);
+                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched });
             }
         }
         self.write(epoch, now, changes).await
@@ -291,9 +295,9 @@ impl Channel {
             return Err(ChannelError::PasswordsVanished { vanished, usable });
         }
         let now = self.clock.now();
-        let changes = std::mem::take(&mut progress.vanished).into_iter().map(|(anchor, read_at, stamp)| {
-            let credential = CredentialChange::Quarantine { reason: Quarantine::Absent, stamp };
-            AccountChange { anchor, read_at, credential: Some(credential), state: None, result: None, fetched: false }
+        let changes = std::mem::take(&mut progress.vanished).into_iter().map(|(anchor, read_at, stamp, written)| {
+            let credential = Some(CredentialChange::Quarantine { reason: Quarantine::Absent, stamp });
+            AccountChange { anchor, read_at, written, credential, state: None, result: None, fetched: false }
         });
         self.write(epoch, now, changes.collect()).await
     }

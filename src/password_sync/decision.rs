@@ -82,7 +82,7 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
         return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result }));
     };
     // An account that was gone may come back from a backup, in an older version.
-    if known.state.as_ref().is_some_and(|(state, version)| account.version < *version && !state.deleted) {
+    if known.state.as_ref().is_some_and(|(state, version)| account.version.is_older_than(version) && !state.deleted) {
         return Decision::Stale;
     }
     let before = known.state.as_ref().map(|(state, _)| state);
@@ -111,7 +111,12 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
                 Passwords::Unchanged => &[],
             };
             let values = Values { source: &source, passwords, password_set, changed_at };
+            let lags = known.credential.as_ref().and_then(|known| known.written).zip(account.written);
             match account.passwords {
+                // The controller that was asked has not heard of the newest password yet.
+                Passwords::Read(_) if lags.is_some_and(|(known, shown)| shown < known) => {
+                    (PasswordAct::Leave, AccountResult::Success)
+                }
                 Passwords::Read(_) => values.decide(known.credential.as_ref(), context),
                 Passwords::Unchanged => values.unchanged(known.credential.as_ref(), context),
             }

@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state, password_policy};
+use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state};
+use super::password_policy::{POLICY_ATTRIBUTES, password_policy};
 use super::source::{AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourceVersion};
+use super::write_stamp::StateStamps;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
 use crate::identity::{Clock, DistinguishedName, SourceAnchor};
 use crate::ldap::{
@@ -47,23 +49,10 @@ const READ_DEADLINE: Duration = Duration::from_secs(30);
 const VERSION_ATTRIBUTES: [&str; 3] = ["entryCSN", "modifyTimestamp", "whenChanged"];
 const POLICY_SUBENTRY: &str = "pwdPolicySubentry";
 const RESULTANT_PSO: &str = "msDS-ResultantPSO";
-const POLICY_ATTRIBUTES: [&str; 15] = [
-    "pwdLockoutDuration",
-    "pwdMaxAge",
-    "pwdLockout",
-    "pwdMaxFailure",
-    "pwdFailureCountInterval",
-    "passwordLockout",
-    "passwordMaxFailure",
-    "passwordResetFailureCount",
-    "passwordLockoutDuration",
-    "lockoutDuration",
-    "lockoutThreshold",
-    "lockOutObservationWindow",
-    "msDS-LockoutDuration",
-    "msDS-LockoutThreshold",
-    "msDS-LockoutObservationWindow",
-];
+/// Which write each attribute comes from: asked for where controllers may differ.
+const REPL_METADATA: &str = "replPropertyMetaData";
+/// The policy of 389 Directory Server that holds where an entry names no other.
+const DS389_CONFIG: &str = "cn=config";
 
 impl LdapSource {
     pub fn new(settings: &ConnectorSettings, clock: Arc<dyn Clock>) -> Result<Self, LdapSourceError> {
@@ -80,11 +69,18 @@ impl LdapSource {
         attributes.extend(STATE_ATTRIBUTES.into_iter().chain(VERSION_ATTRIBUTES).map(str::to_owned));
         let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) = &settings.disabled;
         attributes.push(attribute.clone());
+        if settings.dialect == Dialect::ActiveDirectory {
+            attributes.push(RESULTANT_PSO.to_owned());
+            if servers.len() > 1 {
+                attributes.push(REPL_METADATA.to_owned());
+            }
+        }
         attributes.sort_by_key(|name| name.to_ascii_lowercase());
         attributes.dedup_by_key(|name| name.to_ascii_lowercase());
         let default_policy = settings.password_policy.clone().or_else(|| match settings.dialect {
             Dialect::ActiveDirectory => settings.bases.first().and_then(domain_of),
-            Dialect::Openldap | Dialect::Ds389 => None,
+            Dialect::Ds389 => DS389_CONFIG.parse().ok(),
+            Dialect::Openldap => None,
         });
         let settings = settings.clone();
         Ok(Self { servers, trust, account, settings, user_filter, attributes, default_policy, clock })
@@ -153,6 +149,8 @@ impl LdapSource {
         let version =
             VERSION_ATTRIBUTES.iter().find_map(|name| entry.text(&name.to_ascii_lowercase())).unwrap_or_default();
         let version = SourceVersion::new(version.to_owned());
+        let stamps = entry.bytes(&REPL_METADATA.to_ascii_lowercase()).and_then(StateStamps::read);
+        let version = stamps.map_or(version.clone(), |stamps| version.with_stamps(&stamps));
         let policy = policies.of(self, &entry);
         let state = account_state(&entry, &self.settings.disabled, &policy);
         let passwords = self.settings.passwords.attributes.iter().filter_map(|attribute| {
@@ -161,7 +159,7 @@ impl LdapSource {
             (!values.is_empty()).then(|| PasswordValues { attribute: attribute.clone(), values })
         });
         let passwords = Passwords::Read(passwords.collect());
-        Some(SourceAccount { anchor, version, state, passwords })
+        Some(SourceAccount { anchor, version, state, passwords, written: None })
     }
 
     fn anchor_of(&self, entry: &Entry) -> Option<SourceAnchor> {
@@ -260,8 +258,12 @@ impl Policies {
                 none => none.insert(source.connect_to(server).await?),
             };
             let attributes = POLICY_ATTRIBUTES.map(str::to_owned).to_vec();
-            let policy = connection.read(&name, attributes).await?;
-            if policy.is_none() {
+            let policy = match connection.read(&name, attributes).await {
+                // What an account may not see is no reason to stop.
+                Err(LdapError::SearchRefused { .. }) => None,
+                read => read?,
+            };
+            if policy.is_none() && name.as_str() != DS389_CONFIG {
                 tracing::warn!(connector = %source.settings.name, policy = name.as_str(), "a password policy cannot be read");
             }
             self.known.insert(key, policy);

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::account_state::StateFault;
+use super::write_stamp::{StateStamps, WriteStamp};
 use crate::identity::{AccountState, SourceAnchor, Timestamp};
 
 /// A directory that can be read for the password channel.
@@ -51,6 +52,8 @@ pub struct SourceAccount {
     pub version: SourceVersion,
     pub state: Result<AccountState, StateFault>,
     pub passwords: Passwords,
+    /// Which write the password comes from, where the directory tells it.
+    pub written: Option<WriteStamp>,
 }
 
 /// What a directory says of an account's password.
@@ -75,9 +78,13 @@ impl fmt::Debug for PasswordValues {
 }
 
 /// The version of an entry, as its directory counts: `entryCSN`, or the time of its last change. Later versions
-/// compare greater, also between servers of one directory; an unknown version is the least.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// compare greater, also between servers of one directory; an unknown version is the least. The controllers of an Active
+/// Directory each have a time of their own for a change: where several are read, the stamps of the writes stand behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceVersion(String);
+
+/// Between the time and the stamps.
+const STAMPS: char = '|';
 
 impl SourceVersion {
     pub fn new(text: String) -> Self {
@@ -88,8 +95,27 @@ impl SourceVersion {
         &self.0
     }
 
+    pub fn with_stamps(self, stamps: &StateStamps) -> Self {
+        Self(format!("{}{STAMPS}{stamps}", self.0))
+    }
+
+    fn stamps(&self) -> Option<StateStamps> {
+        self.0.split_once(STAMPS)?.1.parse().ok()
+    }
+
+    /// Whether `other` tells of later writes.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        match (self.stamps(), other.stamps()) {
+            (Some(shown), Some(known)) => shown.lags_behind(&known),
+            _ => self.0 < other.0,
+        }
+    }
+
     /// The time of the change, to the second, where the version tells it (generalized time leads in all of them).
     pub fn instant(&self) -> Option<Timestamp> {
+        if let Some(stamps) = self.stamps() {
+            return stamps.newest();
+        }
         super::account_state::generalized_time(self.0.split(['.', '#']).next()?)
     }
 }

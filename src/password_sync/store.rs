@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::account_result::AccountResult;
 use super::report::PassReport;
 use super::source::SourceVersion;
+use super::write_stamp::WriteStamp;
 use crate::credential::{Chain, KeyName, Quarantine, Sealed, SourceStamp};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
 use crate::signin::store::Mark;
@@ -122,6 +123,8 @@ pub struct KnownCredential {
     pub outdated: Option<OutdatedMark>,
     pub password_set: Option<Timestamp>,
     pub confirmed_at: Timestamp,
+    /// Which write of its directory the password comes from.
+    pub written: Option<WriteStamp>,
 }
 
 /// The directory has moved on from the stored hash, as somebody found.
@@ -180,6 +183,8 @@ pub struct AccountChange {
     pub anchor: SourceAnchor,
     /// When the account was read.
     pub read_at: Timestamp,
+    /// Which write the password comes from.
+    pub written: Option<WriteStamp>,
     pub credential: Option<CredentialChange>,
     pub state: Option<StateChange>,
     pub result: Option<AccountResult>,

@@ -68,7 +68,8 @@ fn linked() -> KnownAccount {
 }
 
 fn with_credential(stage: Stage, stamp: Option<SourceStamp>) -> KnownAccount {
-    let credential = KnownCredential { stage, stamp, outdated: None, password_set: None, confirmed_at: NOON };
+    let credential =
+        KnownCredential { stage, stamp, outdated: None, password_set: None, confirmed_at: NOON, written: None };
     KnownAccount {
         credential: Some(credential),
         state: Some((AccountState::unrestricted(), version("20261121110000.000000Z#0"))),
@@ -87,7 +88,7 @@ fn account(values: &[&str]) -> SourceAccount {
     let values: Vec<_> = values.iter().map(|value| Zeroizing::new(value.as_bytes().to_vec())).collect();
     let passwords = Passwords::Read(vec![PasswordValues { attribute: "userPassword".to_owned(), values }]);
     let state = Ok(AccountState::unrestricted());
-    SourceAccount { anchor: anchor(), version: version("20261121110000.000000Z#0"), state, passwords }
+    SourceAccount { anchor: anchor(), version: version("20261121110000.000000Z#0"), state, passwords, written: None }
 }
 
 fn anchor() -> SourceAnchor {

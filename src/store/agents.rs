@@ -174,6 +174,16 @@ impl AgentRegistry for AgentTables {
                         .execute(&mut *conn)
                         .await
                         .map_err(StoreError::doing("removing an agent's old certificates"))?;
+                    // Of those that were made and never used, the newest two may still be on their way.
+                    sqlx::query(
+                        "DELETE FROM agent_certificate WHERE agent = $1 AND fingerprint NOT IN \
+                         (SELECT fingerprint FROM agent_certificate WHERE agent = $1 ORDER BY issued_at DESC LIMIT 2) \
+                         AND issued_at > (SELECT MIN(issued_at) FROM agent_certificate WHERE agent = $1)",
+                    )
+                    .bind(certificate.agent.to_string())
+                    .execute(&mut *conn)
+                    .await
+                    .map_err(StoreError::doing("removing an agent's unused certificates"))?;
                     add_certificate(conn, &certificate).await?;
                     audit.append(conn, event).await?;
                     Ok(())

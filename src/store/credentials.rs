@@ -168,8 +168,8 @@ impl PassStore for Credentials {
             let link = if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
             set(&mut known, &row, |account| account.link = Some(link));
         }
-        let columns =
-            "anchor, stage, source_stamp, outdated_at, outdated_by, password_set, confirmed_at FROM credential";
+        let columns = "anchor, stage, source_stamp, outdated_at, outdated_by, password_set, confirmed_at, written \
+             FROM credential";
         for row in self.of_anchors(columns, connector, anchors).await? {
             let credential = known_credential(&row)?;
             set(&mut known, &row, |account| account.credential = Some(credential));
@@ -454,6 +454,7 @@ fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
         outdated: outdated_of(row),
         password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
         confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
+        written: row.get::<Option<String>, _>("written").and_then(|text| text.parse().ok()),
     })
 }
 

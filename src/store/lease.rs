@@ -1,12 +1,13 @@
 //! The engine lease (design D3): one node at a time synchronises. Its times are the database's.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::Row;
 
 use super::connection::Connection;
 use super::database::{Database, Engine};
 use super::error::StoreError;
+use super::stopwatch::Stopwatch;
 use super::writer::Urgency;
 use crate::identity::{LeaseEpoch, NodeId};
 
@@ -17,7 +18,7 @@ pub struct Lease {
     holder: NodeId,
     duration: Duration,
     /// Before the renewal was asked for, so that it never looks fresher than it is.
-    renewed: Instant,
+    renewed: Stopwatch,
 }
 
 impl Lease {
@@ -31,7 +32,7 @@ impl Lease {
 /// Takes the lease when nobody has it, when it has run out, or when `holder` had it before it restarted.
 /// `None`: another node has it.
 pub async fn acquire(db: &Database, holder: &NodeId, duration: Duration) -> Result<Option<Lease>, StoreError> {
-    let renewed = Instant::now();
+    let renewed = Stopwatch::start();
     let name = holder.as_str().to_owned();
     let length = millis(duration);
     let epoch = db
@@ -59,7 +60,7 @@ pub async fn acquire(db: &Database, holder: &NodeId, duration: Duration) -> Resu
 
 /// Prolongs the lease. [`StoreError::LeaseLost`] when another node has it by now.
 pub async fn renew(db: &Database, lease: &mut Lease) -> Result<(), StoreError> {
-    let renewed = Instant::now();
+    let renewed = Stopwatch::start();
     if !prolong(db, &lease.holder, lease.epoch, lease.duration).await? {
         return Err(StoreError::LeaseLost { epoch: lease.epoch.number() });
     }

@@ -36,6 +36,8 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     11 "0011_plain_objects",
     12 "0012_wrong_tries",
     13 "0013_sync_servers",
+    14 "0014_feed_witness",
+    15 "0015_password_writes",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

@@ -23,6 +23,7 @@ pub mod signin;
 mod sqlite;
 mod statement;
 mod statistics;
+mod stopwatch;
 pub mod sync_servers;
 pub mod tenant;
 pub mod values;

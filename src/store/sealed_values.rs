@@ -6,6 +6,7 @@ use super::audit::AuditLog;
 use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
+use super::lease;
 use super::writer::Urgency;
 use crate::audit::Event;
 use crate::credential::KeyName;
@@ -33,6 +34,9 @@ pub struct SealedValues {
     db: Database,
     audit: AuditLog,
 }
+
+/// A node that has written nothing for thirty days is no part of the installation any more.
+const RETIRED_AFTER_MS: i64 = 30 * 86_400_000;
 
 impl SealedValues {
     pub fn new(db: Database, audit: AuditLog) -> Self {
@@ -94,13 +98,21 @@ impl SealedValues {
         Ok(row.get::<i64, _>("rows_under").cast_unsigned())
     }
 
-    /// Nodes besides this one that have ever written to the store.
+    /// Nodes besides this one that use the store: not those that stopped in order, nor those that wrote nothing for long.
     pub async fn other_nodes(&self, own: &NodeId) -> Result<Vec<String>, StoreError> {
-        let rows = sqlx::query("SELECT node FROM audit_head WHERE node <> $1 ORDER BY node")
-            .bind(own.as_str())
-            .fetch_all(self.db.read())
-            .await
-            .map_err(StoreError::doing("listing the nodes of the store"))?;
+        const DOING: &str = "listing the nodes of the store";
+        let conn = self.db.read().acquire().await.map_err(StoreError::doing(DOING))?;
+        let mut conn = Connection::from(conn);
+        let since = lease::database_time(&mut conn).await?.saturating_sub(RETIRED_AFTER_MS);
+        let rows = sqlx::query(
+            "SELECT h.node FROM audit_head h JOIN audit a ON a.node = h.node AND a.number = h.number \
+             WHERE h.node <> $1 AND a.kind <> 'stopped' AND a.at >= $2 ORDER BY h.node",
+        )
+        .bind(own.as_str())
+        .bind(since)
+        .fetch_all(&mut conn)
+        .await
+        .map_err(StoreError::doing(DOING))?;
         Ok(rows.iter().map(|row| row.get("node")).collect())
     }
 }

@@ -71,6 +71,11 @@ impl Value {
         }
     }
 
+    /// Whether it is text with a NUL character, which PostgreSQL cannot hold.
+    pub fn has_nul(&self) -> bool {
+        matches!(self, Self::Text(text) if text.contains('\0'))
+    }
+
     /// The form that comparisons without regard to case use.
     pub fn folded(&self) -> String {
         match self {

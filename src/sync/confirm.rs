@@ -1,10 +1,11 @@
 //! The confirming import: a target space is told what the target really holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use super::attribute::{Attribute, Attributes, canonical};
-use super::connector::{ImportPage, ImportedObject, LinkReport, Reference, Watermark};
+use super::connector::{ImportPage, ImportedObject, LinkReport, LinkReports, Reference, Watermark};
 use super::doubt::holds;
 use super::fault::{Fault, planted};
 use super::problem::{Problem, ProblemCode};
@@ -21,23 +22,55 @@ pub struct ConfirmCounters {
     pub confirmed: i64,
     pub differing: i64,
     pub gone: i64,
+    /// Objects that the space did not know.
+    pub found: i64,
 }
+
+/// Owners whose links are compared at a time.
+const OWNERS: usize = 500;
 
 pub struct Confirmer<'a> {
-    pub store: &'a dyn EngineStore,
-    pub rules: &'a RuleSet,
-    pub connector: ConnectorName,
-    pub epoch: LeaseEpoch,
-    pub seen: HashSet<ObjectId>,
+    store: &'a dyn EngineStore,
+    rules: &'a RuleSet,
+    connector: ConnectorName,
+    epoch: LeaseEpoch,
+    seen: HashSet<ObjectId>,
+    /// Of a full read of a target that tells links one by one: digests of those that it told.
+    seen_links: HashSet<u64>,
+    digest: RandomState,
     pub counters: ConfirmCounters,
     /// Everything is read: what is not shown is gone.
-    pub full: bool,
+    full: bool,
     /// Of a full read; committed when what is gone is so in the space.
-    pub watermark: Option<(ConnectorName, Watermark)>,
+    watermark: Option<(ConnectorName, Watermark)>,
 }
 
-impl Confirmer<'_> {
-    pub async fn page(&mut self, page: ImportPage) -> StoreResult<()> {
+impl<'a> Confirmer<'a> {
+    /// `full`: everything is read, so that what is not shown is gone.
+    pub fn new(
+        store: &'a dyn EngineStore,
+        rules: &'a RuleSet,
+        connector: ConnectorName,
+        epoch: LeaseEpoch,
+        full: bool,
+    ) -> Self {
+        Self {
+            store,
+            rules,
+            connector,
+            epoch,
+            seen: HashSet::new(),
+            seen_links: HashSet::new(),
+            digest: RandomState::new(),
+            counters: ConfirmCounters::default(),
+            full,
+            watermark: None,
+        }
+    }
+
+    pub async fn page(&mut self, mut page: ImportPage) -> StoreResult<()> {
+        // No object of ours has such an anchor: not every store can hold it.
+        page.objects.retain(|object| !object.anchor.contains('\0'));
         self.counters.read += page.objects.len() as i64;
         let references = page.objects.iter().flat_map(|object| object.references.values().flatten());
         let anchors: BTreeSet<String> = references
@@ -78,7 +111,10 @@ impl Confirmer<'_> {
                     self.compare(object, shown, relevant, &heads, held)
                 }
                 None => match ids.take() {
-                    Some(id) => self.unknown(ObjectId(id), shown),
+                    Some(id) => {
+                        self.counters.found += 1;
+                        self.unknown(ObjectId(id), shown)
+                    }
                     None => continue,
                 },
             };
@@ -170,6 +206,10 @@ impl Confirmer<'_> {
                 Some((LinkKey { owner, attribute: link.attribute.clone(), target }, link.present))
             })
             .collect();
+        if self.full {
+            let there = told.iter().filter(|(_, present)| *present);
+            self.seen_links.extend(there.map(|(key, _)| self.digest.hash_one(key)));
+        }
         let keys: Vec<LinkKey> = told.iter().map(|(key, _)| key.clone()).collect();
         let held: HashMap<LinkKey, LinkState> =
             self.store.link_states(&keys).await?.into_iter().map(|link| (link.key, link.state)).collect();
@@ -183,6 +223,8 @@ impl Confirmer<'_> {
 
     /// After a full read to its end: what was not seen is not there.
     pub async fn finish(&mut self) -> StoreResult<()> {
+        let capabilities = self.rules.capabilities(&self.connector);
+        let one_by_one = capabilities.is_some_and(|c| c.links == LinkReports::OneByOne);
         let mut after = ObjectId(0);
         loop {
             let heads = self.store.heads_after(&self.connector, after, 5000).await?;
@@ -194,9 +236,24 @@ impl Confirmer<'_> {
                 .map(|head| head.id)
                 .collect();
             self.gone(&gone).await?;
+            if one_by_one {
+                let there = heads.iter().map(|head| head.id).filter(|id| self.seen.contains(id));
+                let there: Vec<ObjectId> = there.collect();
+                for owners in there.chunks(OWNERS) {
+                    self.links_gone(owners).await?;
+                }
+            }
         }
         let watermark = self.watermark.take();
         self.settle(watermark).await
+    }
+
+    /// The links of these objects that a full read did not tell.
+    async fn links_gone(&mut self, owners: &[ObjectId]) -> StoreResult<()> {
+        let held = self.store.links_of(owners).await?.into_iter();
+        let unseen = held.filter(|link| !self.seen_links.contains(&self.digest.hash_one(&link.key)));
+        let gone = unseen.filter_map(|link| Some((link.key, when_gone(Some(link.state))?)));
+        self.store.confirm_links(self.epoch, gone.collect()).await
     }
 
     /// The attributes of a type that rules read or write: a change of any other changes nothing.

@@ -61,6 +61,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::attribute::{Attribute, Attributes, Value};
+use super::lease::Turn;
 use super::space::ObjectId;
 use crate::identity::{ConnectorName, DistinguishedName};
 
@@ -99,12 +100,13 @@ pub trait Connector: Send + Sync {
         Err(ConnectorError::Unsupported { connector: self.name().clone(), what })
     }
 
-    /// Carries out a batch, judged on its end state. One result per change, in the order of the batch.
+    /// Carries out a batch, judged on its end state. One result per change, in the order of the batch. `turn` is asked before
+    /// each change: nothing leaves once it is over.
     ///
     /// # Errors
     /// Any error leaves the batch in doubt. [`ConnectorError::Unsupported`] when neither [`Capabilities::exports`] nor
     /// [`Capabilities::writes_back`] is declared.
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError>;
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError>;
 
     /// Reads single objects back, by anchor or, for an add whose answer was lost, by the key it was added under. One
     /// answer per question, in their order; `None` for what is not there (or no longer in scope).
@@ -415,6 +417,8 @@ pub enum Hidden {
     Nobody,
     /// The object with this anchor, which stays as it is.
     Object(String),
+    /// The object that was last told under this name, which stays as it is.
+    At(DistinguishedName),
     /// It cannot be told: the whole import deletes nothing.
     Anybody,
 }

@@ -9,7 +9,7 @@ use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation,
 use super::doubt::{PATIENCE, state_unanswered, unanswered};
 use super::fault::{Fault, planted};
 use super::guard::{GuardItem, GuardLedgerEntry, kind, kinds_of};
-use super::lease::{HeldLease, LeaseError};
+use super::lease::{HeldLease, LeaseError, Turn};
 use super::problem::{Problem, ProblemCode};
 use super::profile::StepKind;
 use super::run::{Progress, ProgressSink};
@@ -134,7 +134,7 @@ impl Exporter<'_> {
     /// change without an answer does not show which of both it is: the next batches do.
     async fn carry(&mut self, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, ExportError> {
         let count = changes.len();
-        let results = match self.connector.export(changes).await {
+        let results = match self.connector.export(changes, &Turn::of(self.lease)).await {
             Ok(results) if results.len() == count => results,
             Ok(results) => {
                 let reason = format!("{} results for {count} changes", results.len());

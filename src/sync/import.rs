@@ -4,10 +4,13 @@
 //! after the read came to its end and the guard agreed; an aborted read obsoletes nothing.
 
 mod confirmations;
+mod contested;
 mod removals;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use contested::{Former, Placed};
 
 use super::attribute::Attribute;
 use super::change_set::ImportBatch;
@@ -94,10 +97,16 @@ pub struct Importer<'a> {
     pub refused: Vec<String>,
     /// Somebody unknown could not be read.
     doubtful: bool,
+    /// Names under which entries stand that could not be taken.
+    hidden: Vec<DistinguishedName>,
+    /// Of a full read: where objects were that came to another place.
+    former: Former,
 }
 
 /// Refused entries that are told by name.
 const TOLD: usize = 50;
+/// Names of refused entries that are kept until the end of the read; when there are more, it deletes nothing.
+const HIDDEN: usize = 10_000;
 
 impl<'a> Importer<'a> {
     pub fn new(store: &'a dyn EngineStore, connector: ConnectorName, epoch: LeaseEpoch, coverage: Coverage) -> Self {
@@ -116,6 +125,8 @@ impl<'a> Importer<'a> {
             counters: ImportCounters::default(),
             refused: Vec::new(),
             doubtful: false,
+            hidden: Vec::new(),
+            former: Former::default(),
         }
     }
 
@@ -132,31 +143,11 @@ impl<'a> Importer<'a> {
         let room = TOLD.saturating_sub(self.refused.len());
         self.refused.extend(page.refused.iter().take(room).map(|entry| format!("{}: {}", entry.name, entry.reason)));
         self.leave_alone(&page.refused).await?;
-        let mut work = Page::default();
-        // A container that moved has to be known before anything below it is placed.
-        let mut levels: BTreeMap<_, (Vec<ImportedObject>, Vec<String>)> = BTreeMap::new();
-        for (object, digest) in std::mem::take(&mut page.objects).into_iter().zip(digests) {
-            let (objects, digests) = levels.entry(level(&object)).or_default();
-            objects.push(object);
-            digests.push(digest);
-        }
-        let mut placed = Vec::new();
-        for (objects, digests) in levels.into_values() {
-            let (mut parents, mut met) = (BTreeSet::new(), HashSet::new());
-            for dn in objects.iter().flat_map(|object| object.dn.iter().chain(dn_references(object))) {
-                let folded = dn.parent_folded();
-                if !self.parents.contains_key(&folded) && met.insert(folded) {
-                    parents.extend(dn.parent().filter(|parent| !parent.is_root()).map(Dn::new));
-                }
-            }
-            self.resolve_parents(parents, &mut work).await?;
-            placed.extend(self.stage_objects(objects, digests, &mut work).await?);
-        }
-        self.stage_links(placed, &mut work).await?;
+        let objects = std::mem::take(&mut page.objects).into_iter().zip(digests).collect();
+        let work = self.place_all(objects).await?;
         self.saw(&page.present).await?;
         self.enumerated.extend(page.enumerated.iter().cloned());
-        let Page { mut batch, filled, .. } = work;
-        batch.filled = filled;
+        let mut batch = work.into_batch();
         batch.written_back = self.confirmations(&batch.changed).await?;
         if !page.left_below.is_empty() && !batch.is_empty() {
             // What moved out from below these is told with them, and has its new place before their subtrees are taken.
@@ -179,6 +170,32 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
+    /// Stages objects, from the root down.
+    async fn place_all(&mut self, objects: Vec<(ImportedObject, String)>) -> StoreResult<Page> {
+        let mut work = Page::default();
+        // A container that moved has to be known before anything below it is placed.
+        let mut levels: BTreeMap<_, (Vec<ImportedObject>, Vec<String>)> = BTreeMap::new();
+        for (object, digest) in objects {
+            let (objects, digests) = levels.entry(level(&object)).or_default();
+            objects.push(object);
+            digests.push(digest);
+        }
+        let mut placed = Vec::new();
+        for (objects, digests) in levels.into_values() {
+            let (mut parents, mut met) = (BTreeSet::new(), HashSet::new());
+            for dn in objects.iter().flat_map(|object| object.dn.iter().chain(dn_references(object))) {
+                let folded = dn.parent_folded();
+                if !self.parents.contains_key(&folded) && met.insert(folded) {
+                    parents.extend(dn.parent().filter(|parent| !parent.is_root()).map(Dn::new));
+                }
+            }
+            self.resolve_parents(parents, &mut work).await?;
+            placed.extend(self.stage_objects(objects, digests, &mut work).await?);
+        }
+        self.stage_links(placed, &mut work).await?;
+        Ok(work)
+    }
+
     /// Whom a refused entry may stand for counts as seen.
     async fn leave_alone(&mut self, refused: &[RefusedEntry]) -> StoreResult<()> {
         let mut anchors = Vec::new();
@@ -186,7 +203,8 @@ impl<'a> Importer<'a> {
             match &entry.hides {
                 Hidden::Nobody => {}
                 Hidden::Object(anchor) => anchors.push(anchor.clone()),
-                Hidden::Anybody => self.doubtful = true,
+                Hidden::At(dn) if self.hidden.len() < HIDDEN => self.hidden.push(dn.clone()),
+                Hidden::At(_) | Hidden::Anybody => self.doubtful = true,
             }
         }
         for head in self.store.heads_by_anchor(&self.connector, &anchors).await? {
@@ -283,12 +301,16 @@ impl<'a> Importer<'a> {
         let known = self.store.heads_by_anchor(&self.connector, &anchors).await?;
         let mut known: HashMap<String, SpaceHead> =
             known.into_iter().filter_map(|head| Some((head.anchor.clone()?, head))).collect();
-        let places: Vec<Option<String>> =
-            objects.iter().map(|object| object.dn.as_ref().map(|dn| self.place(dn))).collect();
-        let texts: Vec<String> = places.iter().flatten().cloned().collect();
+        let placed = objects.into_iter().zip(digests).map(|(object, digest)| {
+            let place = object.dn.as_ref().map(|dn| self.place(dn));
+            (object, digest, place)
+        });
+        let placed: Vec<Placed> = placed.collect();
+        let objects = self.uncontested(placed, &known);
+        let texts: Vec<String> = objects.iter().filter_map(|(.., place)| place.clone()).collect();
         let at_place = self.by_place(&texts).await?;
         let mut to_link = Vec::new();
-        for ((mut object, digest), place) in objects.into_iter().zip(digests).zip(places) {
+        for (mut object, digest, place) in objects {
             let attributes = std::mem::take(&mut object.attributes);
             let dn = object.dn.as_ref();
             let parent = dn.and_then(|dn| self.parents.get(&dn.parent_folded())).copied();
@@ -499,6 +521,12 @@ struct Page {
     heads: HashMap<String, SpaceHead>,
     /// Placeholders whose place a container took: what lies below them is the container's.
     filled: Vec<(ObjectId, ObjectId)>,
+}
+
+impl Page {
+    fn into_batch(self) -> ImportBatch {
+        ImportBatch { filled: self.filled, ..self.batch }
+    }
 }
 
 /// A DN, ordered from the root down.

@@ -66,29 +66,27 @@ impl HeldLease {
     }
 }
 
-/// Whose turn it is, for connectors: asked before every single change. A process that was frozen in the middle of a batch
-/// finds its turn over when it goes on.
-#[derive(Clone, Default)]
-pub struct Turn(Option<Arc<dyn EngineLease>>);
-
-impl Turn {
-    /// Turns that `lease` grants; without one, every turn is.
-    pub fn of(lease: Arc<dyn EngineLease>) -> Self {
-        Self(Some(lease))
-    }
-
-    /// Before a batch.
-    pub fn begin(&self) -> Result<TakenTurn, LeaseError> {
-        Ok(TakenTurn(self.0.clone().map(HeldLease::begin).transpose()?))
-    }
+/// The turn of one run, for connectors: asked before every single change. A process that was frozen in the middle of a batch
+/// finds its turn over when it goes on, even if its node took the lease anew meanwhile: that is another run's turn.
+#[derive(Clone)]
+pub struct Turn {
+    /// The epoch that the run began under.
+    pub epoch: LeaseEpoch,
+    held: Option<HeldLease>,
 }
 
-/// The turn of one batch.
-#[derive(Default)]
-pub struct TakenTurn(Option<HeldLease>);
+impl Turn {
+    /// The turn of the run that holds `lease`.
+    pub fn of(lease: &HeldLease) -> Self {
+        Self { epoch: lease.epoch, held: Some(lease.clone()) }
+    }
 
-impl TakenTurn {
+    /// A turn that nobody ends, for checks of a connector by itself.
+    pub fn unending(epoch: LeaseEpoch) -> Self {
+        Self { epoch, held: None }
+    }
+
     pub fn check(&self) -> Result<(), LeaseError> {
-        self.0.as_ref().map_or(Ok(()), HeldLease::check)
+        self.held.as_ref().map_or(Ok(()), HeldLease::check)
     }
 }

@@ -35,6 +35,8 @@ codes! {
         FlowFailed = "flow-failed",
         /// An expression called `Error`; the object is left as it is.
         FlowRaised = "sync-rule-error-function-triggered",
+        /// A target holds it in the name of one of our connectors, and no object of theirs is it.
+        Unclaimed = "unclaimed-object",
         /// An entry was read that is no object of the space.
         EntryRefused = "entry-refused",
     }
@@ -69,7 +71,8 @@ impl ProblemCode {
             | Self::InvalidUpn
             | Self::SeveralValues
             | Self::FlowFailed
-            | Self::FlowRaised => true,
+            | Self::FlowRaised
+            | Self::Unclaimed => true,
             Self::ExportRefused
             | Self::ExportUnanswered
             | Self::ExportWarning
@@ -87,7 +90,7 @@ impl Problem {
             FlowError::Formula { source: FormulaError::Raised { text }, .. } => {
                 return Self::new(ProblemCode::FlowRaised, text.clone());
             }
-            FlowError::Formula { .. } => ProblemCode::FlowFailed,
+            FlowError::Formula { .. } | FlowError::Nul { .. } => ProblemCode::FlowFailed,
         };
         Self::new(code, causes(error))
     }

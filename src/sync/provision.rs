@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::confirm::{ConfirmCounters, Confirmer};
+use super::confirm::Confirmer;
 use super::connector::{Connector, ImportPage, ReadBack, SingleRead, SingleRequest, Sought};
 use super::explain::{FindError, Found, InspectError, Named, Names, ObjectName, find};
 use super::export::{ExportCounters, ExportError, Exporter, Part};
@@ -219,8 +219,12 @@ impl Runner {
             return Ok(false);
         }
         let capabilities = target.capabilities();
-        if capabilities.exports && capabilities.delta.is_none() && store.mark(&looked_at(name)).await?.is_none() {
+        if capabilities.exports && store.mark(&looked_at(name)).await?.is_none() {
             let reason = "no import of this target came to its end yet: a run has to adopt what it holds first";
+            told.tell(STEP, name.as_str(), StepEnd::Refused, reason);
+            return Ok(false);
+        }
+        if let Some(reason) = self.too_little_known().await? {
             told.tell(STEP, name.as_str(), StepEnd::Refused, reason);
             return Ok(false);
         }
@@ -309,16 +313,7 @@ impl Runner {
             return Ok(());
         }
         lease.check()?;
-        let mut confirmer = Confirmer {
-            store,
-            rules,
-            connector: name.clone(),
-            epoch: lease.epoch,
-            seen: Default::default(),
-            counters: ConfirmCounters::default(),
-            full: false,
-            watermark: None,
-        };
+        let mut confirmer = Confirmer::new(store, rules, name.clone(), lease.epoch, false);
         confirmer.page(ImportPage { objects: shown, ..ImportPage::default() }).await?;
         match confirmer.counters.differing {
             0 => told.tell(STEP, name.as_str(), StepEnd::Done, "the target shows it as it was sent"),

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::attribute::{Attribute, Attributes, Value, canonical};
-use super::connector::{ConnectorError, ImportPage, ImportStream, ImportedObject, Reference};
+use super::connector::{ConnectorError, Hidden, ImportPage, ImportStream, ImportedObject, Reference, RefusedEntry};
 use super::rule::count_of;
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, DistinguishedName};
 
 /// A page with what is known of its objects before the space is asked.
 pub struct ReadPage {
@@ -23,6 +23,7 @@ pub type Counted = BTreeMap<String, BTreeSet<Attribute>>;
 
 impl ReadPage {
     pub fn of(mut page: ImportPage, counted: &Counted) -> Self {
+        refuse_unfit(&mut page);
         let digests = page.objects.iter_mut().map(|object| {
             object.attributes = canonical(std::mem::take(&mut object.attributes));
             for name in counted.get(&object.object_type).into_iter().flatten() {
@@ -34,6 +35,49 @@ impl ReadPage {
         let digests = digests.collect();
         Self { page, digests }
     }
+}
+
+/// Text that not every store can hold stops nobody else: an object with a NUL character is refused alone, whatever store
+/// there is. No object has such an anchor, so that nothing is known of one either.
+fn refuse_unfit(page: &mut ImportPage) {
+    let printable = |text: &str| text.replace('\0', "\u{2400}");
+    let mut refused = Vec::new();
+    page.objects.retain(|object| {
+        let Some(place) = nul(object) else { return true };
+        let name = printable(object.dn.as_ref().map_or(object.anchor.as_str(), DistinguishedName::as_str));
+        let hides = match object.anchor.contains('\0') {
+            true => Hidden::Nobody,
+            false => Hidden::Object(object.anchor.clone()),
+        };
+        refused.push(RefusedEntry { name, reason: format!("{place} holds a NUL character"), hides });
+        false
+    });
+    for entry in &mut page.refused {
+        (entry.name, entry.reason) = (printable(&entry.name), printable(&entry.reason));
+        if matches!(&entry.hides, Hidden::Object(anchor) if anchor.contains('\0')) {
+            entry.hides = Hidden::Nobody;
+        }
+    }
+    page.refused.append(&mut refused);
+    let lists = [&mut page.deleted, &mut page.present, &mut page.left_below];
+    for anchors in lists.into_iter().chain(page.left.values_mut()) {
+        anchors.retain(|anchor| !anchor.contains('\0'));
+    }
+}
+
+/// Where an object holds a NUL character.
+fn nul(object: &ImportedObject) -> Option<String> {
+    if object.anchor.contains('\0') {
+        return Some("its anchor".to_owned());
+    }
+    let holds = |(name, values): (&Attribute, &Vec<Value>)| values.iter().any(Value::has_nul).then(|| name.to_string());
+    if let Some(name) = object.attributes.iter().find_map(holds) {
+        return Some(format!("`{name}`"));
+    }
+    // A distinguished name holds none but an escaped one.
+    let refers = |reference: &Reference| matches!(reference, Reference::Anchor(anchor) if anchor.contains('\0'));
+    let found = object.references.iter().find(|(_, references)| references.iter().any(refers));
+    found.map(|(name, _)| format!("`{name}`"))
 }
 
 /// A read that goes on while the engine stages what came before.

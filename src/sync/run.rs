@@ -1,5 +1,6 @@
 //! A run: the steps of a profile under the engine lease, one run at a time.
 
+mod claims;
 mod cycle;
 mod preview;
 mod record;

@@ -22,6 +22,9 @@ use crate::identity::{ConnectorName, Timestamp};
 /// Full imports of sources whose deltas do not tell everything are at most this far apart.
 pub const FULL_IMPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
+/// How soon a full import that was due and left somebody in doubt is tried again.
+const DOUBTFUL_AGAIN: Duration = Duration::from_secs(3600);
+
 /// Objects that are read again at a time.
 const STALE_AT_ONCE: usize = 1000;
 /// Rounds of reading again: what a round makes stale by its own findings is read by the next one.
@@ -86,8 +89,19 @@ fn digest(counted: &Counted) -> i64 {
     i64::from_be_bytes(std::array::from_fn(|i| digest[i]))
 }
 
-fn full_import_mark(connector: &ConnectorName) -> String {
+/// The mark of the last full import that came to its end, by when it began.
+pub(super) fn full_import_mark(connector: &ConnectorName) -> String {
     format!("full-import:{connector}")
+}
+
+/// The mark of the last full import that left somebody in doubt, by when it began: it is none that is done.
+fn doubtful_mark(connector: &ConnectorName) -> String {
+    format!("doubtful-import:{connector}")
+}
+
+/// The mark of how many entries the last full import could not take.
+pub(super) fn refused_mark(connector: &ConnectorName) -> String {
+    format!("refused:{connector}")
 }
 
 /// One import of one source.
@@ -112,7 +126,9 @@ impl SourceImport<'_> {
         if !reports.complete() {
             let last = store.mark(&full_import_mark(self.source.name())).await?.map(Timestamp::from_millis);
             let now = self.runner.clock.now();
-            if last.is_none_or(|last| last + FULL_IMPORT_EVERY <= now) {
+            let doubtful = store.mark(&doubtful_mark(self.source.name())).await?.map(Timestamp::from_millis);
+            let tried = doubtful.is_some_and(|tried| tried + DOUBTFUL_AGAIN > now);
+            if !tried && last.is_none_or(|last| last + FULL_IMPORT_EVERY <= now) {
                 return Ok(Start::Full);
             }
         }
@@ -134,6 +150,7 @@ impl SourceImport<'_> {
         if !planted(Fault::SweepAfterAbort) {
             read?;
         }
+        importer.finish().await?;
         let mut holds = Vec::new();
         let mut unseen = 0;
         if importer.sweeps() {
@@ -141,15 +158,25 @@ impl SourceImport<'_> {
         }
         if holds.is_empty() {
             importer.settle().await?;
-            if coverage == Coverage::Full {
+            if coverage == Coverage::Full && importer.is_doubtful() {
+                store.set_mark(self.lease.epoch, &doubtful_mark(name), began.millis()).await?;
+            } else if coverage == Coverage::Full {
+                let refused = importer.counters.refused as i64;
+                store.set_mark(self.lease.epoch, &refused_mark(name), refused).await?;
                 store.set_mark(self.lease.epoch, &full_import_mark(name), began.millis()).await?;
                 store.set_mark(self.lease.epoch, &counted_mark(name), digest(&self.rules.counted(name))).await?;
             }
             self.read_stale(&mut importer).await?;
         }
-        let detail = match holds.is_empty() {
-            false => Some(format!("{unseen} objects are no longer shown; nothing is concluded from it")),
-            true => (!importer.refused.is_empty()).then(|| importer.refused.join("; ")),
+        let told = (!importer.refused.is_empty()).then(|| importer.refused.join("; "));
+        let detail = match (holds.is_empty(), importer.is_doubtful()) {
+            (false, _) => Some(format!("{unseen} objects are no longer shown; nothing is concluded from it")),
+            (true, true) => {
+                let doubt = "entries could not be read that may be anybody: nobody who was not shown is deleted, and this is \
+                             no complete read";
+                Some(told.map_or(doubt.to_owned(), |told| format!("{doubt}: {told}")))
+            }
+            (true, false) => told,
         };
         let c = &importer.counters;
         let obsolete = if holds.is_empty() { c.obsolete as i64 } else { unseen as i64 };
@@ -193,7 +220,9 @@ impl SourceImport<'_> {
         let population = store.population(name).await?;
         let unseen = importer.unseen().await?;
         let nothing = importer.counters.read == 0 && importer.coverage() == Coverage::Full;
-        if nothing && population.iter().any(|(_, count)| *count > 0) {
+        // Where the engine's own state was lost, what it once showed is known from the targets alone.
+        let showed = population.iter().any(|(_, count)| *count > 0);
+        if nothing && (showed || !self.runner.found().await?.is_empty()) {
             let reason = "the directory showed nothing".to_owned();
             return Err(ConnectorError::Aborted { connector: name.clone(), reason }.into());
         }

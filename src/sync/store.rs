@@ -140,7 +140,7 @@ pub enum LinkChange {
 /// The engine's tables, by role. Every write carries the epoch of the lease and is refused when a newer one has written.
 #[async_trait::async_trait]
 pub trait EngineStore:
-    Spaces + Synchronisation + Links + Exports + Holds + Runs + KnownConnectors + Inspection
+    Spaces + Synchronisation + Links + Exports + Claims + Holds + Runs + KnownConnectors + Inspection
 {
     /// A view whose writes are seen by its own reads alone, and vanish with it.
     async fn scratch(&self) -> StoreResult<Arc<dyn EngineStore>>;
@@ -290,6 +290,15 @@ pub trait Exports: Send + Sync {
     ) -> StoreResult<()>;
     /// Objects of a target space that are gone there.
     async fn confirm_gone(&self, epoch: LeaseEpoch, objects: &[ObjectId]) -> StoreResult<()>;
+}
+
+/// Who claims what targets hold.
+#[async_trait::async_trait]
+pub trait Claims: Send + Sync {
+    /// Objects that a target shows, that no metaverse object holds and for which nothing is staged, in id order behind `after`.
+    async fn unclaimed(&self, target: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceObject>>;
+    /// How many objects of these sources no metaverse object holds because something is wrong with them.
+    async fn doubtful_claims(&self, sources: &[ConnectorName]) -> StoreResult<i64>;
 }
 
 /// The guard's memory.

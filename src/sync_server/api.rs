@@ -30,7 +30,7 @@ use crate::identity::{AgentId, Clock, ConnectorName, DomainName, LeaseEpoch, cau
 use crate::sync::connector::{
     Capabilities, Connector as _, ConnectorError, ExportResult, ImportMode, ImportPage, ImportRequest, ImportStream,
 };
-use crate::sync::lease::EngineLease;
+use crate::sync::lease::Turn;
 use crate::tenant::{TenantExport, TenantReadBack};
 
 /// How long a body may take to arrive.
@@ -148,15 +148,6 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Fault {
     Fault::new(FaultCode::Unavailable, "the gateway cannot do it now; try again")
 }
 
-/// The epoch that a request was admitted with.
-struct Admitted(LeaseEpoch);
-
-impl EngineLease for Admitted {
-    fn held(&self) -> Option<LeaseEpoch> {
-        Some(self.0)
-    }
-}
-
 impl ConnectorApi {
     /// Who asks, as the registry says now; bound to what both its certificate and the settings name.
     async fn admit(&self, peer: &PeerCertificate) -> Result<AuthenticatedSyncServer, Fault> {
@@ -170,13 +161,13 @@ impl ConnectorApi {
         server
     }
 
-    fn connector(&self, server: &AuthenticatedSyncServer, epoch: LeaseEpoch) -> TenantConnector {
+    fn connector(&self, server: &AuthenticatedSyncServer) -> TenantConnector {
         let bounded = Arc::new(Bounded { directory: self.directory.clone(), connectors: server.connectors.clone() });
-        TenantConnector::new(self.name.clone(), bounded.clone(), bounded, Arc::new(Admitted(epoch)))
+        TenantConnector::new(self.name.clone(), bounded.clone(), bounded)
     }
 
     fn capabilities(&self, server: &AuthenticatedSyncServer) -> Capabilities {
-        self.connector(server, LeaseEpoch::from_number(0)).capabilities()
+        self.connector(server).capabilities()
     }
 }
 
@@ -277,7 +268,7 @@ async fn export(State(api): Api, Extension(peer): Peer, body: Body) -> Result<Re
         if !api.leases.holds(server.id, epoch).await? {
             return Err(lost(number));
         }
-        let results = api.connector(&server, epoch).export(changes).await?;
+        let results = api.connector(&server).export(changes, &Turn::unending(epoch)).await?;
         let refused: BTreeSet<&str> = results
             .iter()
             .filter_map(|result| match result {
@@ -305,7 +296,7 @@ async fn read_back(State(api): Api, Extension(peer): Peer, body: Body) -> Result
                 format!("at most {LARGEST_BATCH} objects are asked for at once"),
             ));
         }
-        let objects = api.connector(&server, LeaseEpoch::from_number(0)).read_back(objects).await?;
+        let objects = api.connector(&server).read_back(objects).await?;
         Ok(Answers { objects })
     })
     .await
@@ -319,7 +310,7 @@ async fn import(State(api): Api, Extension(peer): Peer, body: Body) -> Result<Re
     {
         api.registry.note_feed_read(server.id, number).await?;
     }
-    let stream = api.connector(&server, LeaseEpoch::from_number(0)).import(request).await?;
+    let stream = api.connector(&server).import(request).await?;
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let reading = Reading { api, server, sender };

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use crate::identity::{ConnectorName, LeaseEpoch, SourceAnchor};
 use crate::tenant::catalogue::{ErrorCode, ExportError};
 use crate::tenant::{
-    Action, Change, ChangePage, ChangedThing, Edit, ExportChange, ExportResult, LinkPage, LinkPosition, ObjectId,
-    ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable,
+    Action, Change, ChangeMark, ChangePage, ChangedThing, Edit, ExportChange, ExportResult, LinkPage, LinkPosition,
+    ObjectId, ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable,
 };
 
 /// The directory as a sync server may see and change it.
@@ -96,7 +96,7 @@ macro_rules! next_shown {
 
 #[async_trait]
 impl<T: TenantReadBack + ?Sized> TenantReadBack for Bounded<T> {
-    async fn newest_change(&self) -> Result<i64, TenantUnavailable> {
+    async fn newest_change(&self) -> Result<ChangeMark, TenantUnavailable> {
         self.directory.newest_change().await
     }
 
@@ -132,8 +132,8 @@ impl<T: TenantReadBack + ?Sized> TenantReadBack for Bounded<T> {
     }
 
     /// Links of groups of others are left out, and so are those of a group that is gone: its deletion takes them along.
-    async fn changes_after(&self, number: i64, limit: u32) -> Result<ChangePage, TenantUnavailable> {
-        let page = self.directory.changes_after(number, limit).await?;
+    async fn changes_after(&self, mark: ChangeMark, limit: u32) -> Result<Option<ChangePage>, TenantUnavailable> {
+        let Some(page) = self.directory.changes_after(mark, limit).await? else { return Ok(None) };
         let links = page.changes.iter().filter_map(|change| match &change.what {
             ChangedThing::Link(link) => Some(link),
             ChangedThing::Object { .. } | ChangedThing::Domain(_) => None,
@@ -144,7 +144,7 @@ impl<T: TenantReadBack + ?Sized> TenantReadBack for Bounded<T> {
             ChangedThing::Object { .. } => true,
             ChangedThing::Domain(_) => false,
         };
-        Ok(ChangePage { changes: page.changes.into_iter().filter(told).collect(), upto: page.upto })
+        Ok(Some(ChangePage { changes: page.changes.into_iter().filter(told).collect(), upto: page.upto }))
     }
 
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable> {

@@ -12,7 +12,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, ExportChange, ExportResult, ImportMode, ImportPage, ImportRequest,
     ImportStream, ImportedObject, ReadBack,
 };
-use crate::sync::lease::EngineLease as _;
+use crate::sync::lease::{EngineLease as _, Turn};
 
 /// The tenant connector of a sync server.
 pub struct RemoteTenant {
@@ -116,11 +116,7 @@ impl Connector for RemoteTenant {
         Ok(Box::new(Reading { name: self.name.clone(), lines: Some(lines) }))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let epoch = self.lease.held().ok_or_else(|| ConnectorError::Refused {
-            connector: self.name.clone(),
-            reason: "this server does not hold the engine lease".to_owned(),
-        })?;
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let too_large = || ExportResult::Refused {
             code: "TooLarge".to_owned(),
             reason: format!("the change alone is larger than the {LARGEST_REQUEST} bytes of a request"),
@@ -135,14 +131,14 @@ impl Connector for RemoteTenant {
                 continue;
             }
             if size > room || request.len() == LARGEST_BATCH {
-                self.fill(&mut results, epoch, std::mem::take(&mut request)).await?;
+                self.fill(&mut results, turn, std::mem::take(&mut request)).await?;
                 room = LARGEST_REQUEST - FRAME;
             }
             room -= size;
             request.push(text);
             results.push(None);
         }
-        self.fill(&mut results, epoch, request).await?;
+        self.fill(&mut results, turn, request).await?;
         Ok(results.into_iter().flatten().collect())
     }
 
@@ -168,13 +164,18 @@ impl RemoteTenant {
     async fn fill(
         &self,
         results: &mut [Option<ExportResult>],
-        epoch: LeaseEpoch,
+        turn: &Turn,
         request: Vec<Vec<u8>>,
     ) -> Result<(), ConnectorError> {
         if request.is_empty() {
             return Ok(());
         }
-        let answers = self.send(epoch, request).await?;
+        let refused = |reason: String| ConnectorError::Refused { connector: self.name.clone(), reason };
+        turn.check().map_err(|error| refused(error.to_string()))?;
+        if self.lease.held() != Some(turn.epoch) {
+            return Err(refused("this server does not hold the engine lease under which the run began".to_owned()));
+        }
+        let answers = self.send(turn.epoch, request).await?;
         for (awaited, answer) in results.iter_mut().filter(|result| result.is_none()).zip(answers) {
             *awaited = Some(answer);
         }

@@ -28,6 +28,6 @@ pub use export::{
 };
 pub use lookup::{DirectoryUnavailable, GroupMembership, SignInDirectory, SignInLookup, UserForSignIn};
 pub use read_back::{
-    Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, PlainShadow, ShadowLink,
-    ShadowObject, TenantReadBack, UserShadow,
+    Change, ChangeMark, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, PlainShadow,
+    ShadowLink, ShadowObject, TenantReadBack, UserShadow,
 };

@@ -10,8 +10,8 @@ use crate::identity::{ConnectorName, GroupId, SourceAnchor, UserId};
 /// The directory as the source of a confirming import.
 #[async_trait]
 pub trait TenantReadBack: Send + Sync {
-    /// The number of the newest change. A full read takes it before its first page.
-    async fn newest_change(&self) -> Result<i64, TenantUnavailable>;
+    /// The newest change. A full read takes it before its first page.
+    async fn newest_change(&self) -> Result<ChangeMark, TenantUnavailable>;
 
     /// Exported, undeleted users in order of their source anchors, after `after`; at most `limit`.
     async fn users_after(
@@ -37,8 +37,9 @@ pub trait TenantReadBack: Send + Sync {
     /// Memberships of all groups, waiting ones included, after `after`; at most `limit`.
     async fn links_after(&self, after: Option<&LinkPosition>, limit: u32) -> Result<LinkPage, TenantUnavailable>;
 
-    /// Changes after `number`, oldest first; at most `limit`. Several changes of one thing are several entries.
-    async fn changes_after(&self, number: i64, limit: u32) -> Result<ChangePage, TenantUnavailable>;
+    /// Changes after `mark`, oldest first; at most `limit`. Several changes of one thing are several entries. `None`: the
+    /// feed does not hold what was marked. It was trimmed, or the directory's history is another one (a restored backup).
+    async fn changes_after(&self, mark: ChangeMark, limit: u32) -> Result<Option<ChangePage>, TenantUnavailable>;
 
     /// The present state of these objects, in no order. Deleted and unknown ones are missing.
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable>;
@@ -133,11 +134,19 @@ pub struct LinkPosition {
     pub member: String,
 }
 
+/// A place in the change feed, by the number of a change and what tells it from the change of that number in another history
+/// of the directory. Number 0 is the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeMark {
+    pub number: i64,
+    pub witness: i64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangePage {
     pub changes: Vec<Change>,
-    /// Number of the last change in the page, or the number asked after when it is empty.
-    pub upto: i64,
+    /// The last change in the page, or the one asked after when it is empty.
+    pub upto: ChangeMark,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

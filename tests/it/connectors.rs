@@ -1,5 +1,8 @@
 //! Every connector against the conformance suite, and what is particular to each.
 
+use landbridge::identity::LeaseEpoch;
+use landbridge::sync::lease::Turn;
+
 pub mod conformance;
 
 mod directory;
@@ -10,3 +13,8 @@ mod scim;
 mod sql;
 pub mod tenant;
 mod whole;
+
+/// The turn of a run that holds the first lease.
+pub fn turn() -> Turn {
+    Turn::unending(LeaseEpoch::from_number(1))
+}

@@ -144,6 +144,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         sync("password-sync.run", json!({ "connector": null })),
         tenant("domain.add", json!({ "name": "gamma.example" })),
         tenant("domain.verify", json!({ "name": "gamma.example", "vouched": true })),
+        tenant("domain.withdraw", json!({ "name": "gamma.example", "connector": "nobody" })),
         tenant(
             "client.add",
             json!({ "client_id": "second", "name": "Second", "public": true, "pairwise": false, "algorithm": "RS256",

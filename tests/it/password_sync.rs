@@ -10,8 +10,8 @@ use landbridge::config::{
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
 use landbridge::identity::{
-    AccountState, Answer, Clock as _, CredentialSource, DistinguishedName, LeaseEpoch, PlainPassword, Refusal,
-    SourceAnchor, SystemClock, UserId, Verdict,
+    AccountState, Answer, Clock as _, CredentialSource, DirectoryLockout, DistinguishedName, LeaseEpoch, PlainPassword,
+    Refusal, SourceAnchor, SystemClock, UserId, Verdict,
 };
 use landbridge::password_sync::store::PassStore as _;
 use landbridge::password_sync::{Channel, ChannelError, LdapSource, PassReport, Sealer, StoredHashes, Wrapping};
@@ -302,6 +302,8 @@ async fn a_default_policy_ages_passwords_where_the_connector_names_it() {
     let state = world.state(&source(&slapd, &person.dn)).await;
     let set = state.password_set.expect("slapd notes when a password was set");
     assert_eq!(state.password_expires, Some(set + Duration::from_secs(3600)));
+    let lockout = DirectoryLockout { threshold: 10, window_ms: 600_000 };
+    assert_eq!(state.lockout, Some(lockout), "the directory's own threshold bounds ours");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use landbridge::password_sync::account_state::StateFault;
 use landbridge::password_sync::store::{CredentialReader as _, CredentialStoreError, PassStore as _};
 use landbridge::password_sync::{
     AccountSource, Channel, ChannelError, PassReport, PasswordValues, Passwords, Sealer, SourceAccount, SourceError,
-    SourcePage, SourceVersion, StoredHashes, Wrapping,
+    SourcePage, SourceVersion, StoredHashes, Wrapping, WriteStamp,
 };
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::signin::store::{Alert, Alerts, CredentialMarks as _, Mark, Marked, RaisedAlert, StoreDown};
@@ -50,6 +50,7 @@ struct Shown {
     state: Result<AccountState, StateFault>,
     version: u32,
     in_scope: bool,
+    written: Option<WriteStamp>,
 }
 
 impl Scripted {
@@ -60,6 +61,7 @@ impl Scripted {
             state: Ok(AccountState::unrestricted()),
             version: 0,
             in_scope: true,
+            written: None,
         });
         shown.version += 1;
         change(shown);
@@ -83,6 +85,7 @@ impl Scripted {
                     attribute: attribute.to_owned(),
                     values: values.into_iter().map(Zeroizing::new).collect(),
                 }]),
+                written: shown.written,
             }
         });
         let accounts = accounts.collect();
@@ -318,6 +321,27 @@ macro_rules! on_both {
 }
 
 on_both! {
+    async fn a_server_that_lags_behind_brings_no_older_password(world: &mut World) {
+        let show = |password: &str, version, at| {
+            world.directory.show("ada", |shown| {
+                shown.value = ssha(password, b"saltsalt");
+                shown.written = Some(WriteStamp { version, at, writer: uuid::Uuid::nil() });
+            });
+        };
+        show("the newer one", 7, 100);
+        world.pass().await;
+        assert_eq!(world.check("ada", "the newer one").await, VERIFIED);
+        // An earlier write, although by a clock that is ahead.
+        show("the older one", 6, 900);
+        assert_eq!(world.pass().await.stored, 0);
+        assert_eq!(world.check("ada", "the older one").await, refused(Refusal::WrongPassword));
+        assert_eq!(world.check("ada", "the newer one").await, VERIFIED);
+        show("the newest one", 7, 101);
+        assert_eq!(world.pass().await.stored, 1);
+        assert_eq!(world.check("ada", "the newest one").await, VERIFIED);
+        assert_eq!(world.pass().await.stored, 0);
+    }
+
     async fn a_pass_stores_hashes_and_a_second_one_derives_nothing(world: &mut World) {
         let first = world.pass().await;
         let expected = PassReport { read: 4, stored: 3, no_target_connection: 1, states_changed: 3, ..PassReport::default() };

@@ -108,7 +108,7 @@ impl Site {
         });
         let store = Arc::new(self.tenant.clone());
         let name = "tenant".parse().expect("a name");
-        let tenant = TenantConnector::new(name, store.clone(), store, self.lease.clone());
+        let tenant = TenantConnector::new(name, store.clone(), store);
         Runner::new(RunnerParts {
             store: Arc::new(self.engine.clone()),
             lease: self.lease.clone(),

@@ -45,6 +45,8 @@
 mod doubts;
 mod edges;
 mod entries;
+mod honest_reads;
+mod rebuilt;
 mod removal;
 mod rule_flows;
 mod runs;

@@ -19,7 +19,7 @@ use landbridge::sync::connector::{
     Capabilities, ConnectorError, ExportChange, ExportResult, ImportRequest, ImportStream, ImportedObject, ReadBack,
 };
 use landbridge::sync::guard::{GuardSettings, Hold};
-use landbridge::sync::lease::EngineLease;
+use landbridge::sync::lease::{EngineLease, Turn};
 use landbridge::sync::rule::RuleSource;
 use landbridge::sync::run::{Profile, RunEvents, RunOutcome, RunRecord, Runner, RunnerParts, StepRecord};
 use landbridge::sync::store::{EngineStore, Runs};
@@ -75,8 +75,8 @@ impl Connector for Lossy {
         self.directory.import(request).await
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let results = self.directory.export(batch).await?;
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
+        let results = self.directory.export(batch, turn).await?;
         if self.lose.swap(false, Ordering::SeqCst) {
             let (connector, reason) = (self.name().clone(), "the answer was lost".to_owned());
             return Err(ConnectorError::Unreachable { connector, reason });
@@ -134,7 +134,7 @@ impl Site {
         let corp = Arc::new(Lossy { directory: LdapConnector::new(settings(&slapd)), lose: AtomicBool::new(false) });
         let store = Arc::new(tenant.clone());
         let name = "tenant".parse().expect("a name");
-        let tenant = TenantConnector::new(name, store.clone(), store.clone(), lease.clone());
+        let tenant = TenantConnector::new(name, store.clone(), store.clone());
         let runner = Runner::new(RunnerParts {
             store: Arc::new(engine.clone()),
             lease,

@@ -270,7 +270,7 @@ impl Connector for Source {
         Ok(Box::new(Reading { source: self.0.clone(), read, told: 0, abort, ended: false }))
     }
 
-    async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, _: Vec<ExportChange>, _: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         Err(ConnectorError::Unsupported { connector: self.0.name.clone(), what: "export" })
     }
 

@@ -470,7 +470,7 @@ impl Connector for Target {
         Ok(Box::new(Pages { pages: state.read(since).into_iter(), left, name: self.name.clone() }))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, batch: Vec<ExportChange>, _: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let now = self.clock.now();
         let mut state = self.state();
         if batch.len() > state.manner.batch {

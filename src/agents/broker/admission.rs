@@ -73,8 +73,9 @@ pub(super) async fn renewing(
     shown: Option<&[u8]>,
     grace: Duration,
     now: Timestamp,
-) -> Result<Agent, NotAdmitted> {
-    Ok(admit(registry, &fingerprint(shown)?, grace, now).await?.agent)
+) -> Result<(Agent, AgentCertificate), NotAdmitted> {
+    let Shown { agent, certificate, .. } = admit(registry, &fingerprint(shown)?, grace, now).await?;
+    Ok((agent, certificate))
 }
 
 impl AuthenticatedAgent {

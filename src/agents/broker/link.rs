@@ -295,6 +295,11 @@ impl Link {
     }
 
     fn answered(&self, answer: &Answer) -> Result<(), Violation> {
+        if self.is_closed() {
+            // Of an agent that was revoked meanwhile nothing counts, not even what it was asked before.
+            tracing::warn!(agent.id = %self.agent, "an answer on a connection that has ended is passed over");
+            return Ok(());
+        }
         let (asked, claims) = match self.waiting().get(&answer.request) {
             Some(Waiting::Going { asked, claims }) => (asked.clone(), claims.clone()),
             _ => {

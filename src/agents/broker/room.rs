@@ -56,6 +56,9 @@ pub(super) struct Room {
     begun: Instant,
 }
 
+/// Connections of one agent to this node.
+const LINKS_OF_AN_AGENT: usize = 3;
+
 /// After a start agents need a moment to find the node again; until then a check waits for one.
 const START_GRACE: Duration = Duration::from_secs(5);
 
@@ -118,9 +121,19 @@ impl Room {
         self.begun.elapsed() < START_GRACE
     }
 
+    /// An agent has one connection to each node, and a second while it renews its certificate; of more the oldest end.
     pub fn add(&self, link: Arc<Link>) {
         let connector = link.connector.clone();
-        self.links().push(link);
+        let mut links = self.links();
+        links.push(link.clone());
+        let own: Vec<&Arc<Link>> =
+            links.iter().filter(|other| other.agent == link.agent && !other.is_closed()).collect();
+        let surplus = own.len().saturating_sub(LINKS_OF_AN_AGENT);
+        if surplus > 0 {
+            tracing::warn!(agent.id = %link.agent, "an agent has more connections than it needs; was its machine copied?");
+        }
+        own[..surplus].iter().for_each(|other| other.close("a newer connection of the agent took its place"));
+        drop(links);
         self.count(&connector);
         self.changed.notify_waiters();
     }

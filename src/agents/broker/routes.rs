@@ -8,8 +8,9 @@ use agent_proto::{EnrolmentToken, MAX_MESSAGE};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::extract::{DefaultBodyLimit, Extension, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -39,9 +40,24 @@ pub(super) fn router(gate: Arc<Gate>) -> Router {
     Router::new()
         .route(ENROL_PATH, post(enrol))
         .route(RENEW_PATH, post(renew))
+        .layer(middleware::from_fn(in_time))
         .route(CONNECT_PATH, get(connect))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
         .with_state(gate)
+}
+
+/// For a request with its body, and the answer. Whoever sends a byte now and then holds a place no longer.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let text = format!("the request took longer than {} seconds", REQUEST_DEADLINE.as_secs());
+            // What is left of the body is read by nobody.
+            (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")], text).into_response()
+        }
+    }
 }
 
 /// Why an agent is turned away. What it is told is for the operator at its machine.
@@ -51,6 +67,8 @@ enum Turned {
     Malformed,
     #[error("the enrolment token is unknown, used, or expired: make a new one with `landbridge agents token`")]
     Token,
+    #[error("the certificate was made lately and needs no renewal yet; was this machine copied?")]
+    TooEarly,
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     #[error(transparent)]
@@ -64,7 +82,7 @@ impl IntoResponse for Turned {
         let (status, text) = match &self {
             Self::Malformed => (StatusCode::BAD_REQUEST, self.to_string()),
             Self::Authority(error) if error.is_refusal() => (StatusCode::BAD_REQUEST, causes(error)),
-            Self::Token => (StatusCode::FORBIDDEN, self.to_string()),
+            Self::Token | Self::TooEarly => (StatusCode::FORBIDDEN, self.to_string()),
             Self::NotAdmitted(NotAdmitted::Registry(_)) | Self::Registry(_) | Self::Authority(_) => {
                 tracing::error!(error = causes(&self), "an agent could not be let in");
                 (StatusCode::SERVICE_UNAVAILABLE, "the gateway cannot do it now; try again".to_owned())
@@ -78,6 +96,9 @@ impl IntoResponse for Turned {
         (status, text).into_response()
     }
 }
+
+/// A certificate is not renewed in the first such part of its life: an agent does it in the last.
+const TOO_EARLY: u32 = 4;
 
 async fn enrol(State(gate): State<Arc<Gate>>, body: Bytes) -> Result<Response, Turned> {
     let request = Enrol::decode(&body).map_err(|_| Turned::Malformed)?;
@@ -111,7 +132,10 @@ async fn renew(
     body: Bytes,
 ) -> Result<Response, Turned> {
     let now = gate.clock.now();
-    let agent = admission::renewing(&*gate.registry, peer.der(), gate.grace, now).await?;
+    let (agent, shown) = admission::renewing(&*gate.registry, peer.der(), gate.grace, now).await?;
+    if now < shown.issued_at + gate.lifetime / TOO_EARLY {
+        return Err(Turned::TooEarly);
+    }
     let request = Renew::decode(&body).map_err(|_| Turned::Malformed)?;
     let (der, certificate) = gate.authority.certify(&request.keys, agent.id, now, now + gate.lifetime)?;
     gate.registry.renew(certificate, about(EventKind::AgentRenewed, &agent)).await?;

@@ -90,8 +90,8 @@ fn each_row(
 ) -> Result<(), ReadError> {
     let settings = reading.settings;
     let (open, body) = OpenFile::open(&settings.folder, file, settings.end_marker.as_deref())?;
-    let quotes = Rc::new(Cell::new(0));
-    let counted = QuoteCounter { body, quotes: quotes.clone() };
+    let (quotes, begun) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let counted = Counter { body, quotes: quotes.clone(), read: 0, begun: begun.clone() };
     let mut rows = ReaderBuilder::new().delimiter(set.delimiter).flexible(true).from_reader(counted);
     let broken = |error: csv::Error| match error.into_kind() {
         csv::ErrorKind::Io(error) => open.failed(error),
@@ -109,6 +109,7 @@ fn each_row(
     let mut record = ByteRecord::new();
     while rows.read_byte_record(&mut record).map_err(broken)? {
         let line = record.position().map_or(0, csv::Position::line);
+        begun.set(rows.position().byte());
         let taken = if record.len() == header.len() {
             take(Row { record: &record, columns: &columns, reading, set })
         } else {
@@ -128,14 +129,29 @@ fn each_row(
     Ok(())
 }
 
-struct QuoteCounter<B> {
+/// Bytes of one row: what follows a quotation mark that is never closed is one, too.
+const LARGEST_ROW: u64 = 16 * 1024 * 1024;
+
+struct Counter<B> {
     body: B,
     quotes: Rc<Cell<u64>>,
+    read: u64,
+    /// Where the row that is being read begins.
+    begun: Rc<Cell<u64>>,
 }
 
-impl<B: BufRead> Read for QuoteCounter<B> {
+impl<B: BufRead> Read for Counter<B> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.read - self.begun.get().min(self.read) > LARGEST_ROW {
+            let reason = format!(
+                "the row at byte {} is larger than {} MiB: a quotation mark may not be closed",
+                self.begun.get(),
+                LARGEST_ROW >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
         let read = self.body.read(into)?;
+        self.read += read as u64;
         let quotes = into[..read].iter().filter(|byte| **byte == b'"').count();
         self.quotes.set(self.quotes.get() + quotes as u64);
         Ok(read)

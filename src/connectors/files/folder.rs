@@ -82,8 +82,8 @@ impl Listing {
 
     /// The last complete file in the order of names; `Err` while it is being written.
     pub fn complete(&self, names: &FileNames) -> Result<FileState, FileError> {
-        let newest = self.files.iter().rev().find(|state| names.complete.matches(&state.name));
-        let newest = newest
+        let newest = self
+            .newest(names)
             .ok_or_else(|| FileError::None(self.folder.join(names.complete.to_string()).display().to_string()))?;
         match self.settled.contains(newest) {
             true => Ok(newest.clone()),
@@ -91,20 +91,36 @@ impl Listing {
         }
     }
 
+    /// The last complete file, written to its end or not.
+    pub fn newest(&self, names: &FileNames) -> Option<&FileState> {
+        self.files.iter().rev().find(|state| names.complete.matches(&state.name))
+    }
+
     /// The last complete file that is written to its end.
     pub fn settled_complete(&self, names: &FileNames) -> Option<FileState> {
         self.settled.iter().rev().find(|state| names.complete.matches(&state.name)).cloned()
     }
 
-    /// Files of changes that came after `complete`, in the order of their names, up to the first that is being written.
+    /// Files of changes that came after `complete`, in the order of their names; `Err` while one of them is being written.
+    pub fn all_changes(&self, names: &FileNames, complete: &FileState) -> Result<Vec<FileState>, FileError> {
+        let unfinished = self.later(names, complete).find(|state| !self.settled.contains(*state));
+        match unfinished {
+            Some(state) => Err(FileError::Unfinished(state.name.clone())),
+            None => Ok(self.later(names, complete).cloned().collect()),
+        }
+    }
+
+    /// The same, up to the first that is being written.
     pub fn changes(&self, names: &FileNames, complete: &FileState) -> Vec<FileState> {
-        let Some(pattern) = &names.changes else { return Vec::new() };
-        self.files
-            .iter()
-            .filter(|state| pattern.matches(&state.name) && state.modified >= complete.modified)
-            .take_while(|state| self.settled.contains(*state))
-            .cloned()
-            .collect()
+        self.later(names, complete).take_while(|state| self.settled.contains(*state)).cloned().collect()
+    }
+
+    fn later<'l>(&'l self, names: &'l FileNames, complete: &FileState) -> impl Iterator<Item = &'l FileState> {
+        let since = complete.modified;
+        let pattern = names.changes.iter();
+        pattern.flat_map(move |pattern| {
+            self.files.iter().filter(move |state| pattern.matches(&state.name) && state.modified >= since)
+        })
     }
 }
 

@@ -44,9 +44,9 @@ pub fn read(reading: &Reading<'_>, set: &LdifSet, plan: &SetPlan, sink: &mut Sin
     for change in changes {
         let concerned = match ground.apply(change.record) {
             Ok(concerned) => concerned,
-            Err(reason) => {
+            Err(Unapplied { reason, hides }) => {
                 if change.new {
-                    sink.refused(change.place, reason, Hidden::Nobody)?;
+                    sink.refused(change.place, reason, hides)?;
                 }
                 continue;
             }
@@ -268,6 +268,25 @@ fn tell(reading: &Reading<'_>, set: &LdifSet, entry: &Entry, sink: &mut Sink) ->
     })
 }
 
+/// Why a change could not be carried out, and whom it may have been about.
+struct Unapplied {
+    reason: String,
+    hides: Hidden,
+}
+
+impl Unapplied {
+    /// No file shows the entry: the change made nobody.
+    fn unknown(dn: &str) -> Self {
+        Self { reason: format!("no file shows an entry {dn}"), hides: Hidden::Nobody }
+    }
+}
+
+impl From<String> for Unapplied {
+    fn from(reason: String) -> Self {
+        Self { reason, hides: Hidden::Anybody }
+    }
+}
+
 /// The entries that changes touch, by folded DN.
 struct Ground<'a> {
     set: &'a LdifSet,
@@ -276,7 +295,7 @@ struct Ground<'a> {
 
 impl Ground<'_> {
     /// Carries out a change; returns the anchors of the entries it concerns, before and after.
-    fn apply(&mut self, record: Record) -> Result<Vec<String>, String> {
+    fn apply(&mut self, record: Record) -> Result<Vec<String>, Unapplied> {
         match record {
             Record::Entry { dn, attributes } | Record::Add { dn, attributes } => {
                 let entry = Entry::new(&dn, attributes)?;
@@ -286,12 +305,12 @@ impl Ground<'_> {
                 Ok(before.into_iter().chain(after).collect())
             }
             Record::Delete { dn } => {
-                let entry = self.entries.remove(&parse(&dn)?.folded()).ok_or_else(|| unknown(&dn))?;
+                let entry = self.entries.remove(&parse(&dn)?.folded()).ok_or_else(|| Unapplied::unknown(&dn))?;
                 Ok(anchor_of(self.set, &entry).into_iter().collect())
             }
             Record::Modify { dn, changes } => {
                 let set = self.set;
-                let entry = self.entries.get_mut(&parse(&dn)?.folded()).ok_or_else(|| unknown(&dn))?;
+                let entry = self.entries.get_mut(&parse(&dn)?.folded()).ok_or_else(|| Unapplied::unknown(&dn))?;
                 let before = anchor_of(set, entry);
                 changes.into_iter().for_each(|change| modify(entry, change));
                 Ok(before.into_iter().chain(anchor_of(set, entry)).collect())
@@ -308,14 +327,14 @@ impl Ground<'_> {
         new_rdn: &str,
         delete_old: bool,
         new_superior: Option<&str>,
-    ) -> Result<Vec<String>, String> {
+    ) -> Result<Vec<String>, Unapplied> {
         let old = parse(dn)?;
         if !self.entries.contains_key(&old.folded()) {
-            return Err(unknown(dn));
+            return Err(Unapplied::unknown(dn));
         }
         let parent = match new_superior {
             Some(superior) => parse(superior)?,
-            None => old.parent().ok_or("the root has no name")?,
+            None => old.parent().ok_or_else(|| "the root has no name".to_owned())?,
         };
         let new = below(new_rdn, &parent)?;
         let moved: Vec<String> =
@@ -333,10 +352,6 @@ impl Ground<'_> {
         self.entries.extend(entries.into_iter().map(|entry| (entry.dn.folded(), entry)));
         Ok(concerned)
     }
-}
-
-fn unknown(dn: &str) -> String {
-    format!("no file shows an entry {dn}")
 }
 
 fn below(rdn: &str, parent: &DistinguishedName) -> Result<DistinguishedName, String> {
@@ -366,7 +381,7 @@ fn rename_values(entry: &mut Entry, old: &DistinguishedName, new_rdn: &str, dele
         Some((attribute(name.trim()), value.trim().replace('\\', "").into_bytes()))
     };
     if delete_old && let Some((name, value)) = old.rdn().and_then(pair) {
-        remove(entry, &name, &value);
+        remove(entry, &name, &[value]);
     }
     if let Some((name, value)) = pair(new_rdn) {
         let values = entry.attributes.entry(name).or_default();
@@ -381,16 +396,13 @@ fn modify(entry: &mut Entry, change: Modification) {
     match change.operation {
         Operation::Add => {
             let held = entry.attributes.entry(name).or_default();
-            for value in change.values {
-                if !held.contains(&value) {
-                    held.push(value);
-                }
-            }
+            let mut known: HashSet<Vec<u8>> = held.iter().cloned().collect();
+            held.extend(change.values.into_iter().filter(|value| known.insert(value.clone())));
         }
         Operation::Delete if change.values.is_empty() => {
             entry.attributes.remove(&name);
         }
-        Operation::Delete => change.values.iter().for_each(|value| remove(entry, &name, value)),
+        Operation::Delete => remove(entry, &name, &change.values),
         Operation::Replace => {
             entry.attributes.insert(name, change.values);
         }
@@ -398,10 +410,11 @@ fn modify(entry: &mut Entry, change: Modification) {
 }
 
 /// Values are compared without regard to case, as most attributes are.
-fn remove(entry: &mut Entry, name: &Attribute, value: &[u8]) {
+fn remove(entry: &mut Entry, name: &Attribute, removed: &[Vec<u8>]) {
     let folded =
         |bytes: &[u8]| std::str::from_utf8(bytes).map_or_else(|_| bytes.to_vec(), |text| fold(text).into_bytes());
+    let removed: HashSet<Vec<u8>> = removed.iter().map(|value| folded(value)).collect();
     if let Some(values) = entry.attributes.get_mut(name) {
-        values.retain(|held| folded(held) != folded(value));
+        values.retain(|held| !removed.contains(&folded(held)));
     }
 }

@@ -26,6 +26,7 @@ use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportResult, ImportMode,
     ImportRequest, ImportStream, ImportedObject, ReadBack, Wanted, Watermark,
 };
+use crate::sync::lease::Turn;
 
 /// A drop folder.
 pub struct FileSource {
@@ -83,10 +84,29 @@ impl FileSource {
     fn full(&self, listing: &Listing) -> Result<Vec<SetPlan>, FileError> {
         let plan = |names: &FileNames| {
             let complete = listing.complete(names)?;
-            let new = listing.changes(names, &complete);
+            // Whoever came with changes that are left out would count as gone.
+            let new = listing.all_changes(names, &complete)?;
             Ok(SetPlan { complete, told: Vec::new(), new, late: Vec::new() })
         };
         self.names().into_iter().map(plan).collect()
+    }
+
+    /// A complete file that is older than the one that was read, if there is one: what it shows was so once.
+    fn overtaken(&self, listing: &Listing, mark: &Mark) -> Option<String> {
+        let names = self.names();
+        let mut sets = names.into_iter().zip(&mark.sets);
+        sets.find_map(|(names, mark)| {
+            let now = listing.newest(names)?;
+            let read = &mark.complete;
+            let is_older = now.name < read.name || (now.name == read.name && now.modified < read.modified);
+            is_older.then(|| {
+                format!(
+                    "{} is older than {}, which was read before: put in a newer one, or run a full import to read it \
+                     all the same",
+                    now.name, read.name
+                )
+            })
+        })
     }
 
     /// `None` when a complete file is another one than the watermark covers.
@@ -151,11 +171,14 @@ impl Connector for FileSource {
                 return Err(ConnectorError::Unsupported { connector, what: "selected import" });
             }
             ImportMode::Delta { since } => {
+                let mark: Mark =
+                    serde_json::from_str(&since.value).map_err(|_| stale("the watermark is not of files"))?;
+                if let Some(reason) = self.overtaken(&listing, &mark) {
+                    return Err(ConnectorError::Aborted { connector, reason });
+                }
                 if since.incarnation != incarnation {
                     return Err(stale("the settings or rules by which the files are read are others"));
                 }
-                let mark: Mark =
-                    serde_json::from_str(&since.value).map_err(|_| stale("the watermark is not of files"))?;
                 (self.delta(&listing, &mark).ok_or_else(|| stale("a complete file is another one"))?, false)
             }
         };
@@ -172,7 +195,7 @@ impl Connector for FileSource {
         Ok(Box::new(PageStream::new(connector, received, None)))
     }
 
-    async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, _: Vec<ExportChange>, _: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         Err(ConnectorError::Unsupported { connector: self.settings.name.clone(), what: "export" })
     }
 

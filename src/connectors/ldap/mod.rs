@@ -47,17 +47,11 @@ const PAGES_AHEAD: usize = 4;
 pub struct LdapConnector {
     settings: LdapConnectorSettings,
     clocks: Arc<ServerClocks>,
-    turn: Turn,
 }
 
 impl LdapConnector {
     pub fn new(settings: LdapConnectorSettings) -> Self {
-        Self { settings, clocks: Arc::default(), turn: Turn::default() }
-    }
-
-    /// The same, changing something in its turn alone.
-    pub fn within(self, turn: Turn) -> Self {
-        Self { turn, ..self }
+        Self { settings, clocks: Arc::default() }
     }
 }
 
@@ -120,8 +114,8 @@ impl Connector for LdapConnector {
         Reader { settings, pages, known: request.bases }.single(&sought).await
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        writeback::export(&self.settings, &self.turn, batch).await
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
+        writeback::export(&self.settings, turn, batch).await
     }
 
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
@@ -279,11 +273,11 @@ impl Reader {
 
     /// Reads the containers, tells those in scope, and says what the scope is.
     async fn open(&self, connection: &mut Connection) -> Result<Extent, ConnectorError> {
-        let containers = self.containers(connection).await?;
+        let (containers, refused) = self.containers(connection).await?;
         let (extent, bases) = Extent::resolve(&self.settings, &self.known, &containers)?;
         let objects = containers.into_iter().filter(|container| extent.covers(&container.dn));
         let objects = objects.map(Container::object).collect();
-        self.send(ImportPage { objects, bases, ..ImportPage::default() }).await?;
+        self.send(ImportPage { objects, bases, refused, ..ImportPage::default() }).await?;
         Ok(extent)
     }
 }

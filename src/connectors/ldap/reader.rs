@@ -69,19 +69,30 @@ impl Reader {
         })
     }
 
-    /// Every container below the root.
-    pub async fn containers(&self, connection: &mut Connection) -> Result<Vec<Container>, ConnectorError> {
+    /// Every container below the root, and those of which the name cannot be read.
+    pub async fn containers(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<(Vec<Container>, Vec<RefusedEntry>), ConnectorError> {
         let search = self.search(&self.settings.containers(), self.settings.root.clone());
-        let mut found = Vec::new();
+        let (mut found, mut refused) = (Vec::new(), Vec::new());
         let mut paged = connection.search_paged(search, self.settings.page_size);
         while let Some(page) = paged.next_page().await.map_err(|error| self.aborted(&error))? {
             for entry in page.entries {
+                // Those below one without an anchor find their places by its name.
                 if let Some(anchor) = self.anchor_of(&entry) {
                     found.push(Container { dn: entry.dn, anchor });
                 }
             }
+            refused.extend(unreadable(page.unreadable.into_iter().map(|name| (name, None))));
         }
-        Ok(found)
+        Ok((found, refused))
+    }
+
+    fn without_anchor(&self, dn: DistinguishedName) -> RefusedEntry {
+        let reason = format!("it has no {}", self.settings.anchor);
+        // It may be somebody whose anchor was taken out of sight.
+        RefusedEntry { name: dn.to_string(), reason, hides: Hidden::At(dn) }
     }
 
     /// The search for objects of a type below `base`.
@@ -109,9 +120,7 @@ impl Reader {
                 continue;
             }
             let Some(anchor) = anchor else {
-                let reason = format!("it has no {}", self.settings.anchor);
-                let name = entry.dn.to_string();
-                taken.page.refused.push(RefusedEntry { name, reason, hides: Hidden::Nobody });
+                taken.page.refused.push(self.without_anchor(entry.dn));
                 continue;
             };
             if entry.is_whole() {
@@ -207,11 +216,11 @@ impl Reader {
     }
 }
 
-/// Names that cannot be read, as entries that were refused; with the anchor where it is known.
+/// Names that cannot be read, as entries that were refused; with the anchor where it is known. Without one it may be anybody.
 pub(super) fn unreadable(names: impl IntoIterator<Item = (String, Option<String>)>) -> Vec<RefusedEntry> {
     let refuse = |(name, anchor): (String, Option<String>)| {
         let reason = "the name is no distinguished name".to_owned();
-        RefusedEntry { name, reason, hides: anchor.map_or(Hidden::Nobody, Hidden::Object) }
+        RefusedEntry { name, reason, hides: anchor.map_or(Hidden::Anybody, Hidden::Object) }
     };
     names.into_iter().map(refuse).collect()
 }

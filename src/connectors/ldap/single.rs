@@ -62,7 +62,7 @@ impl Reader {
             Ok((extent, _)) => Ok((extent, Vec::new())),
             Err(Refused::Failed(error)) => Err(error),
             Err(Refused::Unfit(_)) => {
-                let containers = self.containers(connection).await?;
+                let (containers, _) = self.containers(connection).await?;
                 Extent::resolve(&self.settings, &self.known, &containers)
             }
         }

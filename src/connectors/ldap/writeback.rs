@@ -25,7 +25,6 @@ pub(super) async fn export(
         return Err(ConnectorError::Unsupported { connector: settings.name.clone(), what: "export" });
     };
     let unreachable = |reason| ConnectorError::Unreachable { connector: settings.name.clone(), reason };
-    let turn = turn.begin().map_err(|error| unreachable(error.to_string()))?;
     let mut connection = settings.servers().connect().await?;
     let names = names(settings, &mut connection, &batch).await.map_err(|error| unreachable(causes(&error)))?;
     let mut results = Vec::with_capacity(batch.len());

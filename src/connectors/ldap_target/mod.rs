@@ -34,17 +34,11 @@ const CHUNK: usize = 50;
 
 pub struct LdapTarget {
     settings: LdapTargetSettings,
-    turn: Turn,
 }
 
 impl LdapTarget {
     pub fn new(settings: LdapTargetSettings) -> Self {
-        Self { settings, turn: Turn::default() }
-    }
-
-    /// The same, changing something in its turn alone.
-    pub fn within(self, turn: Turn) -> Self {
-        Self { turn, ..self }
+        Self { settings }
     }
 
     fn unreachable(&self, reason: String) -> ConnectorError {
@@ -196,8 +190,7 @@ impl Connector for LdapTarget {
         Ok(Box::new(PageStream::new(self.settings.name.clone(), received, Some(task.abort_handle()))))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let turn = self.turn.begin().map_err(|error| self.unreachable(error.to_string()))?;
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let mut connection = self.settings.servers().connect().await?;
         let names = self.names(&mut connection, &batch).await;
         let mut names = names.map_err(|error| self.unreachable(causes(&error)))?;

@@ -11,10 +11,10 @@ use serde_json::Value as Json;
 use super::resource::{EXTERNAL_ID, ResourceKind};
 use crate::config::ScimTargetSettings;
 use crate::identity::causes;
-use crate::sync::lease::TakenTurn;
+use crate::sync::lease::Turn;
 
 /// Bytes of one answer: a page of groups with all their members fits.
-const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 /// What a service that asks to slow down without naming a time gets.
 const USUAL_WAIT: Duration = Duration::from_secs(2);
 const MEDIA_TYPE: &str = "application/scim+json";
@@ -63,17 +63,19 @@ impl Failure {
 /// still change anything.
 pub struct Patience {
     left: Mutex<Duration>,
-    turn: TakenTurn,
+    /// `None`: nothing is changed.
+    turn: Option<Turn>,
 }
 
 impl Patience {
     /// The same for a call that changes something.
-    pub fn within(self, turn: TakenTurn) -> Self {
-        Self { turn, ..self }
+    pub fn within(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     fn may_change(&self) -> Result<(), Failure> {
-        self.turn.check().map_err(|error| Failure::Unreachable(error.to_string()))
+        let turn = self.turn.as_ref().ok_or_else(|| Failure::Unreachable("a read may change nothing".to_owned()))?;
+        turn.check().map_err(|error| Failure::Unreachable(error.to_string()))
     }
 
     /// Takes `wait` from what is left.
@@ -118,7 +120,7 @@ impl ScimClient {
     }
 
     pub fn patience(&self) -> Patience {
-        Patience { left: Mutex::new(self.longest_wait), turn: TakenTurn::default() }
+        Patience { left: Mutex::new(self.longest_wait), turn: None }
     }
 
     fn address(&self, kind: ResourceKind, id: Option<&str>) -> url::Url {
@@ -225,7 +227,10 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Unreachable(causes(&error)))? {
         if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(Failure::Unreachable(format!("the answer is larger than {} MiB", LARGEST_ANSWER >> 20)));
+            return Err(Failure::Unreachable(format!(
+                "the answer is larger than {} MiB: ask for smaller pages (`page_size`)",
+                LARGEST_ANSWER >> 20
+            )));
         }
         body.extend_from_slice(&chunk);
     }

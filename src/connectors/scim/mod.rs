@@ -36,18 +36,12 @@ pub struct ScimTarget {
     name: ConnectorName,
     client: Arc<ScimClient>,
     page_size: usize,
-    turn: Turn,
 }
 
 impl ScimTarget {
     pub fn new(settings: &ScimTargetSettings) -> Result<Self, ClientError> {
         let client = Arc::new(ScimClient::new(settings)?);
-        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize, turn: Turn::default() })
-    }
-
-    /// The same, changing something in its turn alone.
-    pub fn within(self, turn: Turn) -> Self {
-        Self { turn, ..self }
+        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize })
     }
 
     fn whole(&self, failure: Failure) -> ConnectorError {
@@ -239,9 +233,9 @@ impl Connector for ScimTarget {
         }))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
-        let turn = self.turn.begin().map_err(|error| self.whole(Failure::Unreachable(error.to_string())))?;
-        let patience = self.client.patience().within(turn);
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
+        turn.check().map_err(|error| self.whole(Failure::Unreachable(error.to_string())))?;
+        let patience = self.client.patience().within(turn.clone());
         let mut keys: BTreeMap<ResourceKind, BTreeSet<&str>> = BTreeMap::new();
         for change in &batch {
             if let (Some(kind), ExportOperation::Add { attributes }) =

@@ -26,6 +26,7 @@ use crate::sync::connector::{
     ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference, RefusedEntry, Wanted,
     Watermark,
 };
+use crate::sync::lease::Turn;
 
 /// A database.
 pub struct SqlSource {
@@ -116,7 +117,7 @@ impl Connector for SqlSource {
         Ok(Box::new(PageStream::new(connector, received, Some(task.abort_handle()))))
     }
 
-    async fn export(&self, _: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, _: Vec<ExportChange>, _: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         Err(ConnectorError::Unsupported { connector: self.settings.name.clone(), what: "export" })
     }
 

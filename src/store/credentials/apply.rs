@@ -8,12 +8,13 @@ use super::{channel, placeholders};
 use crate::audit::{Event, EventKind, Outcome};
 use crate::credential::{Quarantine, SourceStamp};
 use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp};
-use crate::password_sync::AccountResult;
 use crate::password_sync::store::{AccountChange, CredentialChange, OutdatedMark, SealedChain, StateChange};
+use crate::password_sync::{AccountResult, WriteStamp};
 use crate::store::Connection;
 use crate::store::audit::AuditLog;
 use crate::store::bulk::{chunk_sizes, values_clause};
 use crate::store::error::StoreError;
+use crate::store::statement::Statement;
 
 pub(super) struct Applying {
     pub connector: ConnectorName,
@@ -30,28 +31,39 @@ struct CredentialRow {
     reason: Option<String>,
     stamp: SourceStamp,
     password_set: Option<Timestamp>,
+    written: Option<WriteStamp>,
 }
 
-const CREDENTIAL_COLUMNS: usize = 11;
+/// The lock that every export takes first.
+const LOCK_EXPORTS: &str = "UPDATE counter SET value = value WHERE name = 'change_feed'";
+
+const CREDENTIAL_COLUMNS: usize = 12;
 
 impl Applying {
     pub async fn run(self, conn: &mut Connection, changes: Vec<AccountChange>) -> Result<(), StoreError> {
+        if changes
+            .iter()
+            .any(|change| change.credential.is_some() || change.state.as_ref().is_some_and(|s| s.ends_sessions))
+        {
+            // Exports lock users before their credential sources, in an order of their own: they wait, or this does.
+            conn.rows("waiting for exports", vec![Statement::new(LOCK_EXPORTS, Vec::new())]).await?;
+        }
         let live = self.live_links(conn, &changes).await?;
         let (mut replaced, mut doubted, mut states, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for change in changes {
-            let AccountChange { anchor, read_at, credential, state, result, fetched } = change;
+            let AccountChange { anchor, read_at, written, credential, state, result, fetched } = change;
             match credential {
                 Some(_) if !live.contains(&anchor) => {}
                 Some(CredentialChange::Store { new, stamp, password_set, keep_outdated }) => {
-                    let row = stored(anchor.clone(), new, stamp, password_set);
+                    let row = CredentialRow { written, ..stored(anchor.clone(), new, stamp, password_set) };
                     if keep_outdated { doubted.push(row) } else { replaced.push(row) }
                 }
                 Some(CredentialChange::Quarantine { reason, stamp }) => {
                     self.record_quarantine(conn, &anchor, reason).await?;
-                    replaced.push(quarantined(anchor.clone(), reason, stamp));
+                    replaced.push(CredentialRow { written, ..quarantined(anchor.clone(), reason, stamp) });
                 }
                 Some(CredentialChange::Confirm { clear, stamp, password_set }) => {
-                    self.confirm(conn, &anchor, &stamp, password_set).await?;
+                    self.confirm(conn, &anchor, &stamp, password_set, written).await?;
                     if let Some(mark) = clear {
                         self.clear_mark(conn, &anchor, &mark).await?;
                     }
@@ -116,11 +128,12 @@ impl Applying {
         for size in chunk_sizes(rows.len()) {
             let sql = format!(
                 "INSERT INTO credential (connector, anchor, stage, chain, sealed, reason, source_stamp, password_set, \
-                 version, stored_at, confirmed_at) VALUES {} \
+                 version, stored_at, confirmed_at, written) VALUES {} \
                  ON CONFLICT (connector, anchor) DO UPDATE SET stage = excluded.stage, chain = excluded.chain, \
                  sealed = excluded.sealed, reason = excluded.reason, source_stamp = excluded.source_stamp, \
                  password_set = excluded.password_set, version = credential.version + 1, \
-                 stored_at = excluded.stored_at, confirmed_at = excluded.confirmed_at{outdated}",
+                 stored_at = excluded.stored_at, confirmed_at = excluded.confirmed_at, \
+                 written = COALESCE(excluded.written, credential.written){outdated}",
                 values_clause(size, CREDENTIAL_COLUMNS, 1)
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
@@ -136,7 +149,8 @@ impl Applying {
                     .bind(row.password_set.map(Timestamp::millis))
                     .bind(1_i64)
                     .bind(self.at.millis())
-                    .bind(self.at.millis());
+                    .bind(self.at.millis())
+                    .bind(row.written.map(|stamp| stamp.to_string()));
             }
             query.execute(&mut *conn).await.map_err(StoreError::doing("storing credentials"))?;
         }
@@ -205,10 +219,12 @@ impl Applying {
         anchor: &SourceAnchor,
         stamp: &SourceStamp,
         password_set: Option<Timestamp>,
+        written: Option<WriteStamp>,
     ) -> Result<(), StoreError> {
         // A row that was wiped meanwhile has no stamp.
         sqlx::query(
-            "UPDATE credential SET confirmed_at = $3, source_stamp = $4, password_set = $5 \
+            "UPDATE credential SET confirmed_at = $3, source_stamp = $4, password_set = $5, \
+             written = COALESCE($6, written) \
              WHERE connector = $1 AND anchor = $2 AND source_stamp <> ''",
         )
         .bind(self.connector.as_str())
@@ -216,6 +232,7 @@ impl Applying {
         .bind(self.at.millis())
         .bind(stamp.to_string())
         .bind(password_set.map(Timestamp::millis))
+        .bind(written.map(|stamp| stamp.to_string()))
         .execute(conn)
         .await
         .map_err(StoreError::doing("confirming a credential"))?;
@@ -316,6 +333,7 @@ fn stored(
         reason: None,
         stamp,
         password_set,
+        written: None,
     }
 }
 
@@ -328,5 +346,6 @@ fn quarantined(anchor: SourceAnchor, reason: Quarantine, stamp: SourceStamp) -> 
         reason: Some(reason.to_string()),
         stamp,
         password_set: None,
+        written: None,
     }
 }

@@ -2,6 +2,7 @@
 //! first checks the epoch of the lease (design D3, D16).
 
 mod activation;
+mod claims;
 mod connectors;
 mod decode;
 mod dump;

@@ -90,7 +90,8 @@ impl TenantStore {
         self.db
             .write(Urgency::Bulk, move |conn| {
                 Box::pin(async move {
-                    let judged = judge_and_write(conn, epoch, &changes, &touched, now, options).await?;
+                    let judged =
+                        judge_and_write(conn, epoch, &changes, &touched, (now, options, audit.as_ref())).await?;
                     if let Some(audit) = &audit {
                         tell_matches(conn, audit, &changes, &judged.0).await?;
                     }
@@ -164,8 +165,7 @@ async fn judge_and_write(
     epoch: Option<LeaseEpoch>,
     changes: &[ExportChange],
     touched: &[ObjectId],
-    now: Timestamp,
-    options: TenantOptions,
+    (now, options, audit): (Timestamp, TenantOptions, Option<&AuditLog>),
 ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
     if let Some(epoch) = epoch {
         lease::check_epoch(conn, epoch).await?;
@@ -179,7 +179,7 @@ async fn judge_and_write(
             Err(needs) => add_needs(conn, &mut read, needs).await?,
         }
     };
-    write_whole(conn, feed, &plan, now, options).await?;
+    write_whole(conn, feed, &plan, (now, options, audit)).await?;
     Ok((plan.results, plan.recalculated))
 }
 
@@ -198,7 +198,8 @@ pub(super) async fn write_alone(
             Err(needs) => add_needs(conn, &mut read, needs).await?,
         }
     };
-    write_whole(conn, feed, &plan, now, options).await?;
+    // Of such an object no credential is wiped: it has none.
+    write_whole(conn, feed, &plan, (now, options, None)).await?;
     Ok(plan.results.remove(0))
 }
 
@@ -206,10 +207,9 @@ async fn write_whole(
     conn: &mut Connection,
     mut feed: Feed,
     plan: &Plan,
-    now: Timestamp,
-    options: TenantOptions,
+    (now, options, audit): (Timestamp, TenantOptions, Option<&AuditLog>),
 ) -> Result<(), StoreError> {
-    write_plan(conn, &mut feed, plan, now, options.alternate_login_id).await?;
+    write_plan(conn, &mut feed, plan, now, options.alternate_login_id, audit).await?;
     links::join_waiting(conn, plan).await?;
     feed.close(conn).await
 }

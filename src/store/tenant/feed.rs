@@ -1,4 +1,6 @@
-//! The change feed (design D24): numbers in commit order.
+//! The change feed (design D24): numbers in commit order, and a witness that no other history of the directory has.
+
+use rand::RngExt as _;
 
 use super::super::error::StoreError;
 use super::super::statement::Statement;
@@ -50,8 +52,13 @@ impl Feed {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let into = "change_feed (number, kind, id, member, operation, at)";
-        insert(conn, into, "", self.rows, "writing the change feed").await?;
+        let witness: i64 = rand::rng().random();
+        let rows = self.rows.into_iter().map(|mut row| {
+            row.push(witness.into());
+            row
+        });
+        let into = "change_feed (number, kind, id, member, operation, at, witness)";
+        insert(conn, into, "", rows.collect(), "writing the change feed").await?;
         let sql = "UPDATE counter SET value = $1 WHERE name = 'change_feed'";
         conn.rows("numbering the change feed", vec![Statement::new(sql, vec![self.last.into()])]).await?;
         Ok(())

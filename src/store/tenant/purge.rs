@@ -138,7 +138,8 @@ impl TenantStore {
         Ok(forgotten)
     }
 
-    /// Drops changes up to number `read`, once they are old enough by the database's time. Returns how many went.
+    /// Drops the changes before number `read`, once they are old enough by the database's time: that one is what a reader is
+    /// known by when it comes again. Returns how many went.
     pub async fn trim_feed(&self, epoch: LeaseEpoch, read: i64) -> Result<u64, StoreError> {
         let mut trimmed = 0;
         loop {
@@ -150,7 +151,7 @@ impl TenantStore {
                         let before = lease::database_time(conn).await?.saturating_sub(millis(FEED_KEPT));
                         let done = sqlx::query(
                             "DELETE FROM change_feed WHERE number IN (SELECT number FROM change_feed \
-                             WHERE number <= $1 AND at < $2 ORDER BY number LIMIT $3)",
+                             WHERE number < $1 AND at < $2 ORDER BY number LIMIT $3)",
                         )
                         .bind(read)
                         .bind(before)

@@ -16,14 +16,14 @@ use crate::identity::SourceAnchor;
 use crate::store::Connection;
 use crate::tenant::record::{GroupRecord, PlainRecord, UserRecord};
 use crate::tenant::{
-    Change, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ObjectId, PlainShadow,
-    ShadowLink, ShadowObject, TenantReadBack, TenantUnavailable, UserShadow,
+    Change, ChangeMark, ChangeOperation, ChangePage, ChangedThing, GroupShadow, LinkPage, LinkPosition, ObjectId,
+    PlainShadow, ShadowLink, ShadowObject, TenantReadBack, TenantUnavailable, UserShadow,
 };
 use async_trait::async_trait;
 
 #[async_trait]
 impl TenantReadBack for TenantStore {
-    async fn newest_change(&self) -> Result<i64, TenantUnavailable> {
+    async fn newest_change(&self) -> Result<ChangeMark, TenantUnavailable> {
         self.read_newest_change().await.map_err(unavailable)
     }
 
@@ -71,8 +71,8 @@ impl TenantReadBack for TenantStore {
         self.read_links(after, limit).await.map_err(unavailable)
     }
 
-    async fn changes_after(&self, number: i64, limit: u32) -> Result<ChangePage, TenantUnavailable> {
-        self.read_changes(number, limit).await.map_err(unavailable)
+    async fn changes_after(&self, mark: ChangeMark, limit: u32) -> Result<Option<ChangePage>, TenantUnavailable> {
+        self.read_changes(mark, limit).await.map_err(unavailable)
     }
 
     async fn objects(&self, oids: &[ObjectId]) -> Result<Vec<ShadowObject>, TenantUnavailable> {
@@ -93,10 +93,10 @@ impl TenantReadBack for TenantStore {
 const WAITING: &str = "anchor:";
 
 impl TenantStore {
-    async fn read_newest_change(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT value FROM counter WHERE name = 'change_feed'";
+    async fn read_newest_change(&self) -> Result<ChangeMark, StoreError> {
+        let sql = "SELECT number, witness FROM change_feed ORDER BY number DESC LIMIT 1";
         let rows = self.db.fetch("reading the change feed", vec![Statement::new(sql, Vec::new())]).await?;
-        Ok(rows.first().ok_or(StoreError::NotInitialised)?.get("value"))
+        Ok(rows.first().map_or(BEGINNING, mark))
     }
 
     async fn read_page(&self, sql: String, after: Option<&SourceAnchor>, limit: u32) -> Result<Rows, StoreError> {
@@ -155,14 +155,25 @@ impl TenantStore {
         Ok(LinkPage { links, next })
     }
 
-    async fn read_changes(&self, number: i64, limit: u32) -> Result<ChangePage, StoreError> {
+    async fn read_changes(&self, after: ChangeMark, limit: u32) -> Result<Option<ChangePage>, StoreError> {
         let mut conn = self.db.reader("reading the change feed").await?;
-        let sql =
-            "SELECT number, kind, id, member, operation FROM change_feed WHERE number > $1 ORDER BY number LIMIT $2";
-        let args = vec![number.into(), i64::from(limit).into()];
+        // What was marked is read with what follows it: both are of one history.
+        let sql = "SELECT number, witness, kind, id, member, operation FROM change_feed WHERE number >= $1 \
+                   ORDER BY number LIMIT $2";
+        let args = vec![after.number.into(), i64::from(limit).saturating_add(1).into()];
         let rows = conn.rows("reading the change feed", vec![Statement::new(sql, args)]).await?;
+        let first = rows.first().map(mark);
+        let follows = match after {
+            BEGINNING => first.is_none_or(|first| first.number == 1),
+            _ => first == Some(after),
+        };
+        if !follows {
+            return Ok(None);
+        }
+        let upto = rows.last().map_or(after, mark);
+        let new = rows.iter().skip(if after == BEGINNING { 0 } else { 1 });
         let mut oids: HashMap<&str, Vec<String>> = HashMap::new();
-        let parsed = rows.iter().map(FeedRow::read).collect::<Result<Vec<_>, _>>()?;
+        let parsed = new.map(FeedRow::read).collect::<Result<Vec<_>, _>>()?;
         for row in &parsed {
             match row.kind.as_str() {
                 "user" => oids.entry("user").or_default().push(row.id.clone()),
@@ -181,10 +192,9 @@ impl TenantStore {
         for (kind, oids) in oids {
             add_anchors(&mut conn, kind, oids, &mut anchors).await?;
         }
-        let upto = parsed.last().map_or(number, |row| row.number);
         let changes = parsed.into_iter().map(|row| row.into_change(&anchors)).collect::<Result<Vec<_>, _>>()?;
         // Links of objects that were never exported are nobody's to confirm.
-        Ok(ChangePage { changes: changes.into_iter().flatten().collect(), upto })
+        Ok(Some(ChangePage { changes: changes.into_iter().flatten().collect(), upto }))
     }
 
     async fn read_objects(
@@ -209,6 +219,13 @@ impl TenantStore {
         found.extend(plains(&rows)?);
         Ok(found)
     }
+}
+
+/// Where no change is read yet.
+const BEGINNING: ChangeMark = ChangeMark { number: 0, witness: 0 };
+
+fn mark(row: Row<'_>) -> ChangeMark {
+    ChangeMark { number: row.get("number"), witness: row.get("witness") }
 }
 
 fn position(row: Row<'_>, waiting: bool) -> String {

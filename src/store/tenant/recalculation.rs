@@ -1,91 +1,17 @@
-//! Which connectors speak for which domains, and the recalculation of effective names when that or a verification
-//! changes.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The recalculation of effective names when a verification changes, or which connectors speak for a domain.
 
 use sqlx::Row;
 
 use super::super::error::StoreError;
 use super::super::writer::Urgency;
-use super::domains::bump_settings;
 use super::export::PIECE;
-use super::feed::Feed;
 use super::rows::parse;
-use super::sql::{Cell, insert};
 use super::store::TenantStore;
-use crate::identity::{ConnectorName, DomainName, Timestamp, UserId};
+use crate::identity::{DomainName, Timestamp, UserId};
 use crate::store::Connection;
 use crate::tenant::{ExportWarning, ObjectId};
 
 impl TenantStore {
-    /// The domains that each connector may speak for, as activated: replaces what was there, and recalculates the
-    /// names of the domains whose connectors changed. Returns those domains.
-    pub async fn register_connectors(
-        &self,
-        connectors: BTreeMap<ConnectorName, BTreeSet<DomainName>>,
-    ) -> Result<Vec<DomainName>, StoreError> {
-        let now = self.clock.now();
-        let wanted: BTreeSet<(String, String)> = connectors
-            .iter()
-            .flat_map(|(connector, domains)| domains.iter().map(|name| (connector.to_string(), name.to_string())))
-            .collect();
-        let changed = self
-            .db
-            .write(Urgency::Waited, move |conn| {
-                Box::pin(async move {
-                    // Taken for its lock: exports judge by these rows.
-                    Feed::lock(conn, now).await?;
-                    let rows = sqlx::query("SELECT connector, domain FROM connector_domain")
-                        .fetch_all(&mut *conn)
-                        .await
-                        .map_err(StoreError::doing("reading the connectors' domains"))?;
-                    let present: BTreeSet<(String, String)> =
-                        rows.iter().map(|row| (row.get("connector"), row.get("domain"))).collect();
-                    let changed: BTreeSet<String> =
-                        present.symmetric_difference(&wanted).map(|(_, domain)| domain.clone()).collect();
-                    let changed = changed
-                        .iter()
-                        .map(|name| parse("connector_domain", "domain", name))
-                        .collect::<Result<Vec<DomainName>, _>>()?;
-                    if changed.is_empty() {
-                        return Ok(changed);
-                    }
-                    sqlx::query("DELETE FROM connector_domain")
-                        .execute(&mut *conn)
-                        .await
-                        .map_err(StoreError::doing("replacing the connectors' domains"))?;
-                    let rows: Vec<Vec<Cell>> =
-                        wanted.into_iter().map(|(connector, name)| vec![connector.into(), name.into()]).collect();
-                    let doing = "writing the connectors' domains";
-                    insert(conn, "connector_domain (connector, domain)", "", rows, doing).await?;
-                    for name in &changed {
-                        mark_recalculation(conn, name, None).await?;
-                    }
-                    bump_settings(conn).await?;
-                    Ok::<_, StoreError>(changed)
-                })
-            })
-            .await?;
-        for name in &changed {
-            self.recalculate(name).await?;
-        }
-        Ok(changed)
-    }
-
-    /// The domains that each connector may speak for.
-    pub async fn registered_connectors(&self) -> Result<BTreeMap<ConnectorName, BTreeSet<DomainName>>, StoreError> {
-        let rows = sqlx::query("SELECT connector, domain FROM connector_domain")
-            .fetch_all(self.db.read())
-            .await
-            .map_err(StoreError::doing("reading the connectors' domains"))?;
-        let mut registered: BTreeMap<ConnectorName, BTreeSet<DomainName>> = BTreeMap::new();
-        for row in &rows {
-            let connector = parse("connector_domain", "connector", row.get("connector"))?;
-            registered.entry(connector).or_default().insert(parse("connector_domain", "domain", row.get("domain"))?);
-        }
-        Ok(registered)
-    }
-
     /// Calculates the effective names of all users whose on-premises name has this suffix, in short transactions, and
     /// returns how many were looked at and what there is to warn of. Sessions go on. May be repeated.
     pub async fn recalculate(&self, name: &DomainName) -> Result<(u64, Vec<ExportWarning>), StoreError> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::super::audit::AuditLog;
 use super::super::error::StoreError;
 use super::super::statement::Statement;
 use super::feed::Feed;
@@ -10,6 +11,7 @@ use super::rows::{
     GROUP_INTO, GROUP_UPSERT, PLAIN_INTO, PLAIN_UPSERT, USER_INTO, USER_UPSERT, group_cells, plain_cells, user_cells,
 };
 use super::sql::{Cell, insert, keys, where_in};
+use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{CredentialSource, Timestamp};
 use crate::store::Connection;
 use crate::tenant::plan::{Plan, Written};
@@ -26,6 +28,7 @@ pub(super) async fn write_plan(
     plan: &Plan,
     now: Timestamp,
     alternate_login_id: bool,
+    audit: Option<&AuditLog>,
 ) -> Result<(), StoreError> {
     let rows: Vec<_> = plan.users.iter().map(|user| user_cells(&user.after)).collect();
     insert(conn, USER_INTO, USER_UPSERT, rows, "writing users").await?;
@@ -37,7 +40,7 @@ pub(super) async fn write_plan(
     write_quarantine(conn, plan).await?;
     write_sign_in_names(conn, &plan.users, alternate_login_id).await?;
     write_credential_sources(conn, &plan.users, now).await?;
-    wipe_credentials(conn, &plan.users).await?;
+    wipe_credentials(conn, &plan.users, audit).await?;
     queue_fetches(conn, &plan.users, now).await?;
     write_former_upns(conn, &plan.users, now).await?;
     end_sessions(conn, &plan.users, now).await?;
@@ -209,11 +212,26 @@ fn source_cells(source: &CredentialSource) -> Vec<Cell> {
 }
 
 /// The row stays, so that its version goes on growing; its secret, chain and stamp do not.
-async fn wipe_credentials(conn: &mut Connection, users: &[Written<UserRecord>]) -> Result<(), StoreError> {
+async fn wipe_credentials(
+    conn: &mut Connection,
+    users: &[Written<UserRecord>],
+    audit: Option<&AuditLog>,
+) -> Result<(), StoreError> {
     let sources: Vec<_> = users.iter().filter_map(Written::wipes).map(source_cells).collect();
     let wipe = "UPDATE credential SET stage = 'wiped', chain = '', sealed = '', source_stamp = '', reason = NULL, \
-                password_set = NULL, outdated_at = NULL, outdated_by = NULL WHERE (connector, anchor)";
-    where_in(conn, wipe, "", &sources, "wiping credentials").await?;
+                password_set = NULL, outdated_at = NULL, outdated_by = NULL \
+                WHERE stage <> 'wiped' AND (connector, anchor)";
+    let wiped = where_in(conn, wipe, "RETURNING connector, anchor", &sources, "wiping credentials").await?;
+    let wiped: Vec<String> = wiped
+        .iter()
+        .map(|row| format!("{}/{}", row.get::<String, _>("connector"), row.get::<String, _>("anchor")))
+        .collect();
+    if let Some(audit) = audit.filter(|_| !wiped.is_empty()) {
+        let event = Event::new(EventKind::CredentialWiped, Outcome::Success, Actor::System("export".to_owned()))
+            .because("exported")
+            .with("sources", wiped);
+        audit.append(conn, event).await?;
+    }
     let forget = "DELETE FROM credential_fetch WHERE (connector, anchor)";
     where_in(conn, forget, "", &sources, "forgetting password reads").await?;
     Ok(())

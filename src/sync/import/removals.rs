@@ -9,6 +9,11 @@ use crate::sync::space::{ObjectId, ObjectKind, PendingImport, SpaceHead};
 use crate::sync::store::StoreResult;
 
 impl Importer<'_> {
+    /// Whether somebody unknown could not be read, so that nothing is concluded from who was not seen.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
     pub fn coverage(&self) -> Coverage {
         self.coverage
     }

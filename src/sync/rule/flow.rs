@@ -97,11 +97,23 @@ pub enum FlowError {
     Anchor { attribute: Attribute, source: SourceAnchorError },
     #[error("`{target}`: {source}")]
     Formula { target: Attribute, source: FormulaError },
+    #[error("a value of `{target}` holds a NUL character, which no text may")]
+    Nul { target: Attribute },
 }
 
 impl Flow {
     /// What the flow has to say of its target.
     pub fn evaluate(&self, source: Source<'_>, parameters: &Parameters, run: &RunFacts) -> Result<Yield, FlowError> {
+        let yielded = self.say(source, parameters, run)?;
+        match &yielded {
+            Yield::Values(values) if values.iter().any(Value::has_nul) => {
+                Err(FlowError::Nul { target: self.target.clone() })
+            }
+            _ => Ok(yielded),
+        }
+    }
+
+    fn say(&self, source: Source<'_>, parameters: &Parameters, run: &RunFacts) -> Result<Yield, FlowError> {
         let values = match &self.kind {
             FlowKind::Direct { source: name, take } => {
                 let values = source.values(name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Progress, ProgressSink, RunError, RunOutcome, Runner, StepRecord, TENANT_KIND, Work};
 use crate::identity::{ConnectorName, Timestamp};
-use crate::sync::connector::Connector;
+use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use crate::sync::export::{ExportError, Part};
 use crate::sync::fault::{Fault, planted};
 use crate::sync::guard::Hold;
@@ -107,6 +107,16 @@ impl<'a> Cycle<'a> {
             let settled = self.settle(&*written).await?;
             self.worsen(settled);
         }
+        let concludes = |step: &Step| matches!(step.kind, StepKind::DeltaSync | StepKind::FullSync);
+        if profile.steps().iter().any(concludes) {
+            // What a target that is not known holds tells how the sources are to be read.
+            for target in self.targets(None) {
+                if self.is_unknown(&*target).await? {
+                    let confirmed = self.confirm(&*target).await?;
+                    self.worsen(confirmed);
+                }
+            }
+        }
         for step in profile.steps() {
             self.lease.check()?;
             if self.take(step).await? == Next::End {
@@ -141,8 +151,9 @@ impl<'a> Cycle<'a> {
                 if planted(Fault::StagingExports) {
                     self.export_in_order(None).await?;
                 }
+                self.claim().await?;
             }
-            StepKind::Export => match self.deferred() {
+            StepKind::Export => match self.deferred().await? {
                 Some(reason) => {
                     for written in self.targets(named).into_iter().chain(self.written_back(named)) {
                         self.defer(written.name(), &reason).await?;
@@ -196,15 +207,21 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
-    /// A target of which no import came to its end yet: what it holds must be adopted, not added again. One that tells its
-    /// changes finds its objects by itself.
+    /// A target of which no import came to its end yet, or of which the engine saw another history than it has now: what it
+    /// holds must be adopted, not added again.
     async fn is_unknown(&self, target: &dyn Connector) -> Result<bool, RunError> {
-        let follows = target.capabilities().delta.is_some();
-        Ok(!follows && self.runner.store.mark(&looked_at(target.name())).await?.is_none())
+        if target.capabilities().delta.is_none() {
+            return Ok(self.runner.store.mark(&looked_at(target.name())).await?.is_none());
+        }
+        let Some(since) = self.runner.store.watermark(target.name()).await? else { return Ok(true) };
+        let request =
+            ImportRequest { mode: ImportMode::Delta { since }, bases: Vec::new(), wanted: Default::default() };
+        // One that cannot be reached is no other one for it.
+        Ok(matches!(target.import(request).await, Err(ConnectorError::StaleWatermark { .. })))
     }
 
     /// The sources, or the one of that name, in the order of the settings.
-    fn sources(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
+    pub(super) fn sources(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
         self.connectors(named).filter(|connector| !connector.capabilities().exports).collect()
     }
 
@@ -214,7 +231,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// The targets, or the one of that name: the tenant before the others.
-    fn targets(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
+    pub(super) fn targets(&self, named: Option<&ConnectorName>) -> Vec<Arc<dyn Connector>> {
         let mut targets: Vec<_> = self.connectors(named).filter(|connector| connector.capabilities().exports).collect();
         targets.sort_by_key(|target| target.capabilities().kind != TENANT_KIND);
         targets
@@ -226,13 +243,15 @@ impl<'a> Cycle<'a> {
     }
 
     /// Why nothing may be exported now.
-    fn deferred(&self) -> Option<String> {
+    async fn deferred(&self) -> Result<Option<String>, RunError> {
         if self.runner.staging {
-            return Some("staging mode exports nothing".to_owned());
+            return Ok(Some("staging mode exports nothing".to_owned()));
         }
         let open = open_windows(&self.runner.windows, self.runner.clock.now());
-        let window = open.into_iter().find(|window| window.holds == HeldBack::Exports && !self.anyway)?;
-        Some(format!("maintenance window {} until {}", window.name, window.until))
+        if let Some(window) = open.into_iter().find(|window| window.holds == HeldBack::Exports && !self.anyway) {
+            return Ok(Some(format!("maintenance window {} until {}", window.name, window.until)));
+        }
+        Ok(self.runner.too_little_known().await?)
     }
 
     /// What waits for its time is nothing to look at.
@@ -255,6 +274,11 @@ impl<'a> Cycle<'a> {
         self.doing = Some(Doing { connector: connector.to_owned(), kind, since });
         (self.progress)(Progress { run: 0, step: kind.to_owned(), connector: connector.to_owned(), done: 0 });
         since
+    }
+
+    /// The step that began did nothing that is worth a record.
+    pub(super) fn forget_step(&mut self) {
+        self.doing = None;
     }
 
     /// Keeps the time of a hold that goes on, and tells of new ones.

@@ -160,45 +160,58 @@ impl Cycle<'_> {
         Ok(outcome)
     }
 
+    /// Learns what a target holds: what changed there, or everything when its changes cannot be followed.
     pub(super) async fn confirm(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
-        let runner = self.runner;
         let (name, kind) = (target.name(), StepKind::Confirm.code());
-        let started = self.begin(name.as_str(), kind);
-        let since = runner.store.watermark(name).await?.filter(|_| target.capabilities().delta.is_some());
-        let full = since.is_none();
-        let mode = since.map_or(ImportMode::Full, |since| ImportMode::Delta { since });
-        let mut confirmer = Confirmer {
-            store: &*runner.store,
-            rules: self.rules,
-            connector: name.clone(),
-            epoch: self.lease.epoch,
-            seen: Default::default(),
-            counters: ConfirmCounters::default(),
-            full,
-            watermark: None,
-        };
-        let read: Result<(), ExportError> = async {
-            let wanted = self.rules.wanted(name);
-            let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted }).await?;
-            while let Some(page) = stream.next_page().await? {
-                confirmer.page(page).await?;
-                self.lease.check()?;
-                let (connector, done) = (name.to_string(), confirmer.counters.read.unsigned_abs());
-                (self.progress)(Progress { run: 0, step: kind.to_owned(), connector, done });
+        let since = self.runner.store.watermark(name).await?.filter(|_| target.capabilities().delta.is_some());
+        if let Some(since) = since {
+            let started = self.begin(name.as_str(), kind);
+            match self.look(target, ImportMode::Delta { since }).await {
+                Err(ExportError::Connector(ConnectorError::StaleWatermark { reason, .. })) => {
+                    let detail = Some(format!("{reason}; everything is read"));
+                    self.record(name.as_str(), kind, started, RunOutcome::Completed, &[], detail).await?;
+                }
+                looked => return self.looked(name, started, looked).await,
             }
-            if full {
-                confirmer.finish().await?;
-            }
-            Ok(())
         }
-        .await;
-        let c = confirmer.counters.clone();
-        if let Err(error) = read {
-            return self.failed(name, kind, started, error).await;
+        let started = self.begin(name.as_str(), kind);
+        let looked = self.look(target, ImportMode::Full).await;
+        if let Ok(counters) = &looked {
+            self.remember_found(name, counters.found).await?;
+            self.runner.store.set_mark(self.lease.epoch, &looked_at(name), started.millis()).await?;
+        }
+        self.looked(name, started, looked).await
+    }
+
+    async fn look(&self, target: &dyn Connector, mode: ImportMode) -> Result<ConfirmCounters, ExportError> {
+        let name = target.name();
+        let full = mode == ImportMode::Full;
+        let mut confirmer = Confirmer::new(&*self.runner.store, self.rules, name.clone(), self.lease.epoch, full);
+        let wanted = self.rules.wanted(name);
+        let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted }).await?;
+        while let Some(page) = stream.next_page().await? {
+            confirmer.page(page).await?;
+            self.lease.check()?;
+            let (connector, done) = (name.to_string(), confirmer.counters.read.unsigned_abs());
+            (self.progress)(Progress { run: 0, step: StepKind::Confirm.code().to_owned(), connector, done });
         }
         if full {
-            runner.store.set_mark(self.lease.epoch, &looked_at(name), started.millis()).await?;
+            confirmer.finish().await?;
         }
+        Ok(confirmer.counters)
+    }
+
+    async fn looked(
+        &mut self,
+        name: &ConnectorName,
+        started: Timestamp,
+        looked: Result<ConfirmCounters, ExportError>,
+    ) -> Result<RunOutcome, RunError> {
+        let kind = StepKind::Confirm.code();
+        let c = match looked {
+            Ok(counters) => counters,
+            Err(error) => return self.failed(name, kind, started, error).await,
+        };
         let counters = [("read", c.read), ("confirmed", c.confirmed), ("differing", c.differing), ("gone", c.gone)];
         self.record(name.as_str(), kind, started, RunOutcome::Completed, &counters, None).await?;
         Ok(RunOutcome::Completed)

@@ -270,6 +270,7 @@ impl<'a> Engine<'a> {
             let found = self.store.adoptable(connector, &keys).await?;
             let ids: Vec<ObjectId> = found.iter().map(|object| object.id).collect();
             ws.read_staged(self.store.staged(&ids).await?);
+            ws.read_problems(self.store.problems(&ids).await?);
             for object in found {
                 if let Some(key) = &object.match_key {
                     let key = JoinKey::from_stored(key.clone());

@@ -21,6 +21,7 @@ pub mod domain_set_failover;
 pub mod domain_set_method;
 pub mod domain_show;
 pub mod domain_verify;
+pub mod domain_withdraw;
 mod error;
 pub mod failover_force;
 pub mod failover_release;

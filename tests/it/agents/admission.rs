@@ -92,3 +92,42 @@ async fn an_ended_certificate_opens_no_connection_and_ends_an_open_one() {
     assert_eq!(world.state(World::identity(&folder).id()).await, "away", "beyond the grace nothing is renewed");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_holds_a_bounded_number_of_connections() {
+    let world = World::open().await;
+    let folder = world.enrol("one", CORP).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(FalseAgent::connect(&world.url, &folder).await);
+    }
+    let mut newest = held.split_off(3);
+    for mut old in held {
+        while let Some(said) = tokio::time::timeout(Duration::from_secs(10), old.hear()).await.expect("it ends") {
+            assert!(matches!(said, agent_proto::ToAgent::Goodbye { .. }), "{said:?}");
+        }
+    }
+    for agent in &mut newest {
+        assert!(agent.hears_nothing().await, "the newest stay");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_body_does_not_come_is_ended() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::open().await;
+    let folder = world.enrol("one", CORP).await;
+    let address: url::Url = world.url.parse().expect("an address");
+    let dialler = landbridge::agents::process::Dialler::of(&World::identity(&folder)).expect("TLS");
+    let mut stream = dialler.connect(&address).await.expect("connected");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100\r\n\r\nx",
+        agent_proto::enrolment::ENROL_PATH
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer)).await;
+    // A peer that closes without the end of TLS has closed all the same.
+    let _ = read.expect("it ends");
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}

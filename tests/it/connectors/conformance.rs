@@ -10,6 +10,8 @@ use landbridge::sync::connector::{
 };
 use landbridge::sync::space::ObjectId;
 
+use super::turn;
+
 /// The hand that changes a source behind its connector's back. Keys are lower-case words that the peer makes anchors of.
 #[async_trait::async_trait]
 pub trait Source: Send + Sync {
@@ -246,7 +248,7 @@ async fn given_up(connector: &dyn Connector, wanted: &BTreeMap<String, Wanted>, 
 async fn undeclared(connector: &dyn Connector, capabilities: &Capabilities, wanted: &BTreeMap<String, Wanted>) {
     let unsupported = |error: ConnectorError| assert!(matches!(error, ConnectorError::Unsupported { .. }), "{error}");
     if !capabilities.exports && !capabilities.writes_back {
-        unsupported(connector.export(Vec::new()).await.expect_err("exports are not declared"));
+        unsupported(connector.export(Vec::new(), &turn()).await.expect_err("exports are not declared"));
     }
     if !capabilities.single_read {
         unsupported(connector.read_back(Vec::new()).await.expect_err("single reads are not declared"));
@@ -385,7 +387,7 @@ pub async fn target(peer: &dyn Target) {
 
 async fn export(connector: &dyn Connector, changes: Vec<ExportChange>) -> Vec<ExportResult> {
     let count = changes.len();
-    let results = connector.export(changes).await.expect("the batch is answered");
+    let results = connector.export(changes, &turn()).await.expect("the batch is answered");
     assert_eq!(results.len(), count, "one result per change");
     results
 }

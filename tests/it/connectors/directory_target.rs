@@ -14,6 +14,7 @@ use landbridge::sync::connector::{
 use landbridge::sync::space::ObjectId;
 
 use super::conformance::{self, Target};
+use super::turn;
 use crate::support::slapd::{SUFFIX, Slapd};
 
 fn settings(slapd: &Slapd) -> LdapTargetSettings {
@@ -110,7 +111,7 @@ fn add(object_type: &str, key: &str) -> ExportChange {
 }
 
 async fn one(target: &LdapTarget, change: ExportChange) -> ExportResult {
-    target.export(vec![change]).await.expect("an answer").remove(0)
+    target.export(vec![change], &turn()).await.expect("an answer").remove(0)
 }
 
 #[track_caller]
@@ -212,10 +213,10 @@ async fn a_server_that_is_gone_or_not_trusted_leaves_the_batch_in_doubt() {
     let target = LdapTarget::new(settings(&slapd));
     anchor(one(&target, add("user", "ada")).await);
     let untrusting = LdapTargetSettings { trust: Trust::new(&[]).expect("the system's"), ..settings(&slapd) };
-    let error = LdapTarget::new(untrusting).export(vec![add("user", "bob")]).await.expect_err("no trust");
+    let error = LdapTarget::new(untrusting).export(vec![add("user", "bob")], &turn()).await.expect_err("no trust");
     assert!(matches!(error, ConnectorError::Unreachable { .. }), "{error}");
     slapd.stop();
-    let error = target.export(vec![add("user", "bob")]).await.expect_err("nobody there");
+    let error = target.export(vec![add("user", "bob")], &turn()).await.expect_err("nobody there");
     assert!(matches!(error, ConnectorError::Unreachable { .. }), "{error}");
     let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: Default::default() };
     let mut stream = target.import(request).await.expect("a stream");

@@ -12,6 +12,8 @@ use landbridge::sync::connector::{
 };
 use landbridge::sync::space::ObjectId;
 
+use super::turn;
+
 use crate::support::slapd::{SUFFIX, Slapd};
 
 /// With `objectGUID` as anchor, as in Active Directory.
@@ -69,7 +71,7 @@ fn update(guid: &[u8; 16], changes: &[(&str, &[Value])]) -> ExportChange {
 }
 
 async fn export(connector: &LdapConnector, batch: Vec<ExportChange>) -> Vec<String> {
-    let results = connector.export(batch).await.expect("answers");
+    let results = connector.export(batch, &turn()).await.expect("answers");
     let word = |result| match result {
         ExportResult::Accepted { .. } => "accepted".to_owned(),
         ExportResult::Refused { code, .. } => code,
@@ -134,7 +136,7 @@ async fn nothing_is_written_without_being_allowed() {
     let quiet = LdapConnector::new(LdapConnectorSettings { writeback: None, ..settings(&slapd) });
     assert!(!quiet.capabilities().writes_back && !quiet.capabilities().single_read);
     let change = || vec![update(&GUIDS[0], &[("description", &[Value::text("x")])])];
-    assert!(matches!(quiet.export(change()).await, Err(ConnectorError::Unsupported { .. })));
+    assert!(matches!(quiet.export(change(), &turn()).await, Err(ConnectorError::Unsupported { .. })));
     assert!(matches!(quiet.read_back(Vec::new()).await, Err(ConnectorError::Unsupported { .. })));
     let reader = LdapConnectorSettings {
         account: ServiceAccount {

@@ -421,3 +421,67 @@ async fn ldif_changes_are_laid_over_the_complete_file() {
     let full = folder.full().await;
     assert_eq!(anchors(&full).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["1", "3", "inner", "unit"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_file_in_the_place_of_the_one_that_was_read_is_told_and_not_read() {
+    let folder = Folder::new(&format!("settle = \"0s\"\n{CSV}"));
+    let older = "id,cn,phones,manager\n1,A,,\n";
+    folder.put("groups.csv", "kind,id,cn,members\n");
+    folder.put("people-1.csv", older);
+    folder.put("people-2.csv", "id,cn,phones,manager\n1,A,,\n2,B,,\n");
+    let since = folder.full().await.watermark.expect("a watermark");
+    let delta = async || folder.pages(ImportMode::Delta { since: since.clone() }).await;
+    assert!(delta().await.is_ok());
+    // The newest one is gone.
+    std::fs::remove_file(folder.path("people-2.csv")).expect("removed");
+    let told = delta().await.expect_err("an older file");
+    assert!(
+        matches!(&told, ConnectorError::Aborted { reason, .. } if reason.contains("people-1.csv is older")),
+        "{told}"
+    );
+    // Its name with an older content, as from a backup.
+    folder.put("people-2.csv", older);
+    let file = std::fs::File::options().write(true).open(folder.path("people-2.csv")).expect("the file");
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).expect("set back");
+    let told = delta().await.expect_err("an older file");
+    assert!(
+        matches!(&told, ConnectorError::Aborted { reason, .. } if reason.contains("people-2.csv is older")),
+        "{told}"
+    );
+    folder.put("people-3.csv", older);
+    let stale = delta().await.expect_err("another complete file");
+    assert!(matches!(stale, ConnectorError::StaleWatermark { .. }), "{stale}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_without_an_end_is_refused_in_bounded_memory() {
+    let folder = Folder::new(&format!("settle = \"0s\"\n{CSV}"));
+    folder.put("groups.csv", "kind,id,cn,members\n");
+    let mut text = "id,cn,phones,manager\n1,A,,\n2,\"B,,\n".to_owned();
+    text += &"3,C,,\n".repeat(4_000_000);
+    folder.put("people.csv", text);
+    let told = folder.refusal().await;
+    assert!(told.contains("larger than 16 MiB") && told.contains("quotation mark"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_large_group_cost_what_they_are() {
+    let folder = Folder::new(&format!("settle = \"0s\"\n{LDIF}"));
+    let members = |from: u32, to: u32, line: &str| {
+        (from..to).fold(String::new(), |mut text, n| {
+            let _ = writeln!(text, "{line}: uid={n},o=x");
+            text
+        })
+    };
+    let all = members(0, 40_000, "member");
+    folder.put("all.ldif", format!("dn: cn=g,o=x\nobjectClass: groupOfNames\ncn: g\nentryUUID: g\n{all}"));
+    let since = folder.full().await.watermark.expect("a watermark");
+    let (gone, new) = (members(0, 39_000, "member"), members(40_000, 80_000, "member"));
+    let change = format!("dn: cn=g,o=x\nchangetype: modify\ndelete: member\n{gone}-\nadd: member\n{new}-\n");
+    folder.put("changes-1.ldif", change);
+    let begun = std::time::Instant::now();
+    let page = folder.delta(&since).await;
+    assert_eq!(page.objects[0].references[&"member".into()].len(), 41_000);
+    // Compared value by value it takes many minutes.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+}

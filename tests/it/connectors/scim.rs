@@ -13,6 +13,7 @@ use landbridge::sync::connector::{
 use landbridge::sync::space::ObjectId;
 
 use super::conformance::{self, Target};
+use super::turn;
 use crate::support::scim::Scim;
 
 struct Peer(ScimTarget);
@@ -96,7 +97,7 @@ async fn refusals_are_of_one_object_and_outages_of_the_batch() {
     let scim = Scim::start();
     let target = connect(&settings(&scim));
     let batch = || vec![person("1", "ada"), person("2", "ada"), person("3", "bob")];
-    let results = target.export(batch()).await.expect("answers");
+    let results = target.export(batch(), &turn()).await.expect("answers");
     // Changes of a batch are under way together: which of the two comes first is not told.
     let mut claims: Vec<&str> = results[..2].iter().map(code).collect();
     claims.sort_unstable();
@@ -104,23 +105,23 @@ async fn refusals_are_of_one_object_and_outages_of_the_batch() {
 
     scim.tell("throttle 100");
     let hasty = connect(&ScimTargetSettings { longest_wait: Duration::from_millis(250), ..settings(&scim) });
-    let refused = hasty.export(vec![person("4", "cyd")]).await.expect_err("nothing can be looked up");
+    let refused = hasty.export(vec![person("4", "cyd")], &turn()).await.expect_err("nothing can be looked up");
     assert!(matches!(refused, ConnectorError::Refused { .. }), "{refused}");
     scim.tell("throttle 2");
-    let results = target.export(vec![person("4", "cyd")]).await.expect("it waits");
+    let results = target.export(vec![person("4", "cyd")], &turn()).await.expect("it waits");
     assert_eq!(code(&results[0]), "accepted");
 
     scim.tell("fail 1");
-    let down = target.export(vec![person("5", "dan")]).await.expect_err("503");
+    let down = target.export(vec![person("5", "dan")], &turn()).await.expect_err("503");
     assert!(matches!(down, ConnectorError::Unreachable { .. }), "{down}");
 
     // The answer is lost after the resource was made.
     scim.tell("lose 1");
-    let lost = target.export(vec![person("6", "eve")]).await.expect("the others would have been carried out");
+    let lost = target.export(vec![person("6", "eve")], &turn()).await.expect("the others would have been carried out");
     assert!(matches!(lost[..], [ExportResult::Unknown { .. }]), "{lost:?}");
     let question = ReadBack::ByAddKey { object_type: "user".to_owned(), value: "6".to_owned() };
     let found = target.read_back(vec![question]).await.expect("answers").remove(0).expect("it was made");
-    let again = target.export(vec![person("6", "eve")]).await.expect("answers");
+    let again = target.export(vec![person("6", "eve")], &turn()).await.expect("answers");
     assert_eq!(again, [ExportResult::Accepted { anchor: Some(found.anchor), warning: None }]);
     assert_eq!(scim.resources("Users").await.len(), 4);
 }
@@ -130,10 +131,10 @@ async fn a_wrong_token_and_an_unknown_authority_are_refused() {
     let scim = Scim::start();
     let token = PlainPassword::new("another".to_owned()).expect("may be typed");
     let wrong = connect(&ScimTargetSettings { token, ..settings(&scim) });
-    let error = wrong.export(vec![person("1", "ada")]).await.expect_err("401");
+    let error = wrong.export(vec![person("1", "ada")], &turn()).await.expect_err("401");
     assert!(matches!(error, ConnectorError::Refused { .. }), "{error}");
     let untrusting = connect(&ScimTargetSettings { ca_file: None, ..settings(&scim) });
-    let error = untrusting.export(vec![person("1", "ada")]).await.expect_err("no trust");
+    let error = untrusting.export(vec![person("1", "ada")], &turn()).await.expect_err("no trust");
     assert!(matches!(error, ConnectorError::Unreachable { .. }), "{error}");
     let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: Default::default() };
     let mut stream = untrusting.import(request).await.expect("a stream");

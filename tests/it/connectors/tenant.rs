@@ -5,29 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::connectors::tenant::TenantConnector;
-use landbridge::identity::{LeaseEpoch, NodeId, SettableClock, Timestamp};
+use landbridge::identity::{NodeId, SettableClock, Timestamp};
 use landbridge::store::tenant::{NewVerification, TenantOptions, TenantStore};
 use landbridge::store::{Database, DatabaseUrl, Room, lease};
 use landbridge::sync::Connector;
 use landbridge::sync::attribute::{Attributes, Value};
 use landbridge::sync::connector::{
-    ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest, LinkTarget, ReadBack,
+    ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage, ImportRequest, LinkTarget,
+    ReadBack, Watermark,
 };
-use landbridge::sync::lease::EngineLease;
+use landbridge::sync::lease::Turn;
 use landbridge::sync::space::ObjectId;
 
 use super::conformance::{self, Target};
+use super::turn;
 use crate::support::postgres::Postgres;
 
-struct Peer(TenantConnector);
-
-struct Fixed(LeaseEpoch);
-
-impl EngineLease for Fixed {
-    fn held(&self) -> Option<LeaseEpoch> {
-        Some(self.0)
-    }
-}
+struct Peer(TenantConnector, Database);
 
 impl Peer {
     async fn open(url: &DatabaseUrl) -> Self {
@@ -35,9 +29,10 @@ impl Peer {
         let tenant = furnished(&db, &["corp"]).await;
         let node: NodeId = "node-1".parse().expect("a node");
         let held = lease::acquire(&db, &node, Duration::from_secs(3600)).await.expect("a store").expect("free");
+        assert_eq!(held.epoch, turn().epoch);
         let name = "tenant".parse().expect("a name");
         let tenant = Arc::new(tenant);
-        Self(TenantConnector::new(name, tenant.clone(), tenant, Arc::new(Fixed(held.epoch))))
+        Self(TenantConnector::new(name, tenant.clone(), tenant), db)
     }
 }
 
@@ -141,7 +136,7 @@ async fn contacts_and_devices(url: &DatabaseUrl) {
         add("group", "g1", Some("team@verified.example")),
         add("contact", "c2", Some("team@verified.example")),
     ];
-    let results = connector.export(batch).await.expect("answers");
+    let results = connector.export(batch, &turn()).await.expect("answers");
     let told: Vec<(String, Option<String>)> = results.iter().map(accepted).collect();
     let [contact, device, group, second] = [0, 1, 2, 3].map(|index| told[index].0.clone());
     let duplicate = |index: &usize| told[*index].1.as_ref().is_some_and(|text| text.contains("team@verified.example"));
@@ -154,7 +149,7 @@ async fn contacts_and_devices(url: &DatabaseUrl) {
             .to_vec(),
         remove: Vec::new(),
     };
-    accepted(&connector.export(vec![change("group", "g1", links)]).await.expect("answers")[0]);
+    accepted(&connector.export(vec![change("group", "g1", links)], &turn()).await.expect("answers")[0]);
 
     let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: Default::default() };
     let mut stream = connector.import(request).await.expect("a stream");
@@ -176,14 +171,14 @@ async fn contacts_and_devices(url: &DatabaseUrl) {
     let found: Vec<Option<String>> = found.expect("answers").into_iter().map(|o| o.map(|o| o.anchor)).collect();
     assert_eq!(found, [Some(contact.clone()), None, Some(device.clone())]);
 
-    let wrong = connector.export(vec![add("device", "c1", None)]).await.expect("answers");
+    let wrong = connector.export(vec![add("device", "c1", None)], &turn()).await.expect("answers");
     assert!(matches!(&wrong[0], ExportResult::Refused { code, .. } if code == "ObjectTypeMismatch"), "{wrong:?}");
     let changes = Attributes::from([("company".into(), vec![])]);
     let batch = vec![
         change("contact", "c1", ExportOperation::Update { anchor: contact.clone(), changes }),
         change("device", "d1", ExportOperation::Delete { anchor: device.clone() }),
     ];
-    connector.export(batch).await.expect("answers").iter().for_each(|result| drop(accepted(result)));
+    connector.export(batch, &turn()).await.expect("answers").iter().for_each(|result| drop(accepted(result)));
     let mode = ImportMode::Delta { since: since.expect("a watermark") };
     let request = ImportRequest { mode, bases: Vec::new(), wanted: Default::default() };
     let mut stream = connector.import(request).await.expect("a stream");
@@ -202,4 +197,69 @@ async fn the_tenant_directory_holds_contacts_and_devices() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     contacts_and_devices(&DatabaseUrl::Sqlite { directory: dir.path().to_owned() }).await;
     contacts_and_devices(&DatabaseUrl::Postgres { url: Postgres::start().fresh_database() }).await;
+}
+
+async fn told(connector: &dyn Connector, mode: ImportMode) -> Result<Vec<ImportPage>, ConnectorError> {
+    let request = ImportRequest { mode, bases: Vec::new(), wanted: Default::default() };
+    let mut stream = connector.import(request).await?;
+    let mut pages = Vec::new();
+    while let Some(page) = stream.next_page().await? {
+        pages.push(page);
+    }
+    Ok(pages)
+}
+
+fn add(peer: &Peer, key: &str) -> ExportChange {
+    let attributes = peer.attributes("user", key, key);
+    ExportChange {
+        object: ObjectId(1),
+        object_type: "user".to_owned(),
+        identity: attributes.clone(),
+        operation: ExportOperation::Add { attributes },
+    }
+}
+
+/// One history of the directory under the numbers of another.
+async fn another_history(one: &DatabaseUrl, other: &DatabaseUrl, empty: &DatabaseUrl) {
+    let (one, other, empty) = (Peer::open(one).await, Peer::open(other).await, Peer::open(empty).await);
+    for peer in [&one, &other] {
+        peer.0.export(vec![add(peer, "a1"), add(peer, "a2")], &turn()).await.expect("answers");
+    }
+    let pages = told(&one.0, ImportMode::Full).await.expect("a full read");
+    let since = pages.into_iter().find_map(|page| page.watermark).expect("a watermark");
+    let delta = || ImportMode::Delta { since: since.clone() };
+    let present = told(&one.0, delta()).await.expect("it goes on in its own history");
+    assert!(present.iter().all(|page| page.objects.is_empty() && page.deleted.is_empty()));
+    for elsewhere in [&other, &empty] {
+        let refused = told(&elsewhere.0, delta()).await.expect_err("other changes under the same numbers, or none");
+        assert!(matches!(refused, ConnectorError::StaleWatermark { .. }), "{refused}");
+    }
+    // As earlier releases kept it.
+    let bare = Watermark { incarnation: String::new(), ..since.clone() };
+    let refused = told(&one.0, ImportMode::Delta { since: bare }).await.expect_err("a number alone proves nothing");
+    assert!(matches!(refused, ConnectorError::StaleWatermark { .. }), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watermark_of_another_history_of_the_directory_is_stale() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    let [one, other, empty] = dirs.each_ref().map(|dir| DatabaseUrl::Sqlite { directory: dir.path().to_owned() });
+    another_history(&one, &other, &empty).await;
+    let server = Postgres::start();
+    let [one, other, empty] = [(); 3].map(|()| DatabaseUrl::Postgres { url: server.fresh_database() });
+    another_history(&one, &other, &empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_node_took_the_lease_anew_meanwhile_writes_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let peer = Peer::open(&DatabaseUrl::Sqlite { directory: dir.path().to_owned() }).await;
+    let node: NodeId = "node-1".parse().expect("a node");
+    let newer = lease::acquire(&peer.1, &node, Duration::from_secs(3600)).await.expect("a store").expect("ours");
+    assert!(newer.epoch > turn().epoch);
+    let refused = peer.0.export(vec![add(&peer, "a1")], &turn()).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let found = told(&peer.0, ImportMode::Full).await.expect("a full read");
+    assert!(found.iter().all(|page| page.objects.is_empty()));
+    peer.0.export(vec![add(&peer, "a1")], &Turn::unending(newer.epoch)).await.expect("the present run writes");
 }

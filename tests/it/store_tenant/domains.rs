@@ -1,7 +1,11 @@
 //! Domains and the names that hang from them.
 
-use landbridge::identity::AuthenticationMethod;
-use landbridge::store::tenant::{DomainChange, DomainError, NewVerification};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use landbridge::identity::{AuthenticationMethod, DomainName, LeaseEpoch, SettableClock};
+use landbridge::store::tenant::{DomainChange, DomainError, NewVerification, Registered, Registrations, Withheld};
+use landbridge::store::{AuditLog, StoreError};
 use landbridge::tenant::ExportWarning;
 
 use super::people::*;
@@ -10,6 +14,7 @@ on_both_engines! {
     a_verified_domain_gives_its_users_their_names_without_a_sync,
     a_change_decided_on_an_older_version_is_refused,
     the_initial_domain_is_never_federated,
+    what_settings_take_away_from_many_stays_until_an_administrator_says_so,
 }
 
 async fn a_verified_domain_gives_its_users_their_names_without_a_sync(tenant: Tenant) {
@@ -61,4 +66,30 @@ async fn the_initial_domain_is_never_federated(tenant: Tenant) {
     assert!(matches!(other, Err(DomainError::OtherInitial { .. })), "{other:?}");
     let again = tenant.store.add_domain("verified.example".parse().expect("a domain"), String::new()).await;
     assert!(matches!(again, Err(DomainError::Exists(_))), "{again:?}");
+}
+
+async fn what_settings_take_away_from_many_stays_until_an_administrator_says_so(tenant: Tenant) {
+    let people: Vec<_> = (0..12).map(|n| user(&format!("a{n:02}"), &format!("p{n}@verified.example"))).collect();
+    tenant.accepted(people).await;
+    let audit = AuditLog::new(tenant.db.clone(), "node-1".parse().expect("a node"), Arc::new(SettableClock::at(NOW)));
+    let (corp, verified): (_, DomainName) = (connector("corp"), "verified.example".parse().expect("a domain"));
+    let none = Registrations::new();
+    let limit = |users: i64| (users / 10).max(5);
+    let foreign = tenant.store.register_guarded(LeaseEpoch::from_number(999), none.clone(), limit, &audit).await;
+    assert!(matches!(foreign, Err(StoreError::LeaseLost { .. })), "{foreign:?}");
+    let registered = tenant.store.register_guarded(tenant.epoch, none.clone(), limit, &audit).await.expect("a store");
+    // Nobody depends on the other domain.
+    assert_eq!(registered.changed, ["later.example".parse().expect("a domain")]);
+    let withheld = Withheld { connector: corp.clone(), domain: verified.clone(), users: 12 };
+    assert_eq!(registered.withheld, [withheld]);
+    assert!(tenant.upns().await.iter().all(|upn| upn.ends_with("@verified.example")), "nobody lost a name");
+    let records = audit.tail(None, 2).await.expect("the log");
+    let kinds: Vec<&str> = records.iter().map(|record| record.kind.as_str()).collect();
+    assert_eq!(kinds, ["domains-registered"; 2]);
+    let wanted = Registrations::from([(corp.clone(), BTreeSet::from([verified.clone()]))]);
+    let registered = tenant.store.register_guarded(tenant.epoch, wanted, limit, &audit).await.expect("a store");
+    assert_eq!(registered, Registered::default(), "nothing differs");
+    assert!(tenant.store.withdraw_domain(&corp, &verified).await.expect("a store"), "an administrator's word");
+    assert!(tenant.upns().await.iter().all(|upn| upn.ends_with("@tenant.example")));
+    assert!(!tenant.store.withdraw_domain(&corp, &verified).await.expect("a store"));
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use landbridge::identity::{LeaseEpoch, SettableClock};
 use landbridge::store::{AuditLog, StoreError};
-use landbridge::tenant::{ChangeOperation, ChangedThing, TenantReadBack};
+use landbridge::tenant::{ChangeMark, ChangeOperation, ChangedThing, TenantReadBack};
 
 use super::people::*;
 
 on_both_engines! {
     what_was_deleted_thirty_days_ago_is_gone_for_good,
     old_changes_leave_the_feed_once_they_were_read,
+    a_wipe_that_an_export_brings_is_written_down,
 }
 
 // The tests' clock is years behind the database's; what is recent to the database lies in the year 2100.
@@ -54,7 +55,7 @@ async fn what_was_deleted_thirty_days_ago_is_gone_for_good(tenant: Tenant) {
     assert_eq!(tenant.number("SELECT COUNT(*) FROM membership").await, 2);
     assert_eq!(tenant.number("SELECT member_count FROM tenant_group").await, 2);
     // Whoever follows the feed hears that the memberships are over.
-    let page = tenant.store.changes_after(before, 100).await.expect("a page");
+    let page = tenant.store.changes_after(before, 100).await.expect("a page").expect("it goes on");
     let told: Vec<_> = page.changes.iter().map(|change| (&change.what, change.operation)).collect();
     assert!(
         told.iter().any(|(what, operation)| {
@@ -74,6 +75,23 @@ async fn what_was_deleted_thirty_days_ago_is_gone_for_good(tenant: Tenant) {
     assert_eq!(again[1].oid, added[1].oid, "who was not is restored");
 }
 
+async fn a_wipe_that_an_export_brings_is_written_down(tenant: Tenant) {
+    let tenant = tenant.with(landbridge::store::tenant::TenantOptions::default());
+    tenant.accepted([user("a1", "one@verified.example"), user("a2", "two@verified.example")]).await;
+    tenant
+        .execute(
+            "INSERT INTO credential (connector, anchor, stage, chain, sealed, source_stamp, version, stored_at, \
+             confirmed_at) VALUES ('corp', 'a1', 'sealed', 'c', 's', 't', 1, 0, 0)",
+        )
+        .await;
+    tenant.accepted([delete("a1"), delete("a2")]).await;
+    assert_eq!(tenant.texts("SELECT stage FROM credential").await, ["wiped"]);
+    let records = audit(&tenant).tail(None, 10).await.expect("the log");
+    let wiped: Vec<_> = records.iter().filter(|record| record.kind == "credential-wiped").collect();
+    assert_eq!(wiped.len(), 1, "{records:?}");
+    assert_eq!(wiped[0].detail["sources"], serde_json::json!(["corp/a1"]), "who had none lost none");
+}
+
 async fn old_changes_leave_the_feed_once_they_were_read(tenant: Tenant) {
     tenant.accepted((0..5).map(|n| user(&format!("a{n}"), &format!("u{n}@verified.example")))).await;
     let newest = tenant.store.newest_change().await.expect("a number");
@@ -81,7 +99,12 @@ async fn old_changes_leave_the_feed_once_they_were_read(tenant: Tenant) {
         "UPDATE change_feed SET at = 4102444800000 WHERE number = (SELECT MAX(number) - 2 FROM change_feed)";
     tenant.execute(third_last).await;
     let kept = "SELECT CAST(number AS TEXT) FROM change_feed ORDER BY number";
-    assert!(tenant.store.trim_feed(tenant.epoch, newest - 1).await.expect("a trim") > 0);
-    assert_eq!(tenant.texts(kept).await, [(newest - 2).to_string(), newest.to_string()]);
+    let start = tenant.store.newest_change().await.expect("a mark");
+    assert!(tenant.store.trim_feed(tenant.epoch, newest.number).await.expect("a trim") > 0);
+    let numbers = [newest.number - 2, newest.number];
+    assert_eq!(tenant.texts(kept).await, numbers.map(|number| number.to_string()), "the last one read is kept");
+    assert!(tenant.store.changes_after(start, 1).await.expect("a page").is_some());
+    let trimmed = ChangeMark { number: newest.number - 3, witness: newest.witness };
+    assert_eq!(tenant.store.changes_after(trimmed, 1).await.expect("a page"), None, "what follows is not whole");
     assert_eq!(tenant.store.newest_change().await.expect("a number"), newest, "numbers go on");
 }

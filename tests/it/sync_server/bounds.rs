@@ -34,7 +34,7 @@ fn refused(result: &ExportResult) -> &str {
 }
 
 async fn export(server: &Server, changes: Vec<ExportChange>) -> Vec<ExportResult> {
-    server.tenant.export(changes).await.expect("answers")
+    server.tenant.export(changes, &server.turn()).await.expect("answers")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

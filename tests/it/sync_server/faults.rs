@@ -38,7 +38,7 @@ async fn one_server_writes_and_only_under_its_newest_epoch() {
     one.lease.renew().await.expect("the lease is free");
     two.lease.renew().await.expect("it is told that the lease is held");
     assert_eq!(two.lease.held(), None);
-    let refused = two.tenant.export(vec![add(CORP, "user", "two")]).await;
+    let refused = two.tenant.export(vec![add(CORP, "user", "two")], &two.turn()).await;
     assert!(matches!(refused, Err(ConnectorError::Refused { .. })), "{refused:?}");
     // Not even under the epoch of the server that has it.
     assert_eq!(code(export_as(&two, held(&one), "two").await), FaultCode::LeaseLost);
@@ -50,7 +50,7 @@ async fn one_server_writes_and_only_under_its_newest_epoch() {
     assert_eq!(code(export_as(&one, first, "late").await), FaultCode::LeaseLost);
     // What was frozen meanwhile believes in its lease, and writes nothing all the same.
     assert_eq!(held(&one), first);
-    let late = one.tenant.export(vec![add(CORP, "user", "late")]).await;
+    let late = one.tenant.export(vec![add(CORP, "user", "late")], &one.turn()).await;
     assert!(matches!(late, Err(ConnectorError::Refused { .. })), "{late:?}");
     assert_eq!(one.lease.held(), None, "it has learnt of it");
     one.lease.settle().await.expect("a new epoch");
@@ -69,7 +69,11 @@ async fn a_revoked_server_is_out_at_once_and_an_agent_was_never_in() {
     let gateway = Gateway::open(None).await;
     let server = gateway.server("one", &[CORP]).await;
     server.lease.renew().await.expect("the lease is free");
-    server.tenant.export((0..3).map(|n| add(CORP, "user", &format!("p{n}"))).collect()).await.expect("answers");
+    server
+        .tenant
+        .export((0..3).map(|n| add(CORP, "user", &format!("p{n}"))).collect(), &server.turn())
+        .await
+        .expect("answers");
     gateway.world.desk.revoke(server.id).await.expect("revoked");
     let epoch = held(&server);
     assert_eq!(code(export_as(&server, epoch, "late").await), FaultCode::NotAdmitted);
@@ -126,7 +130,8 @@ async fn a_cut_wire_loses_nothing_and_doubles_nothing() {
     let through = agent_proto::GatewayNode { name: "proxy".to_owned(), url: gateway.world.desk.url.clone() };
     server.link.set_nodes(vec![through]);
     server.lease.renew().await.expect("the lease is free");
-    let results = server.tenant.export((0..250).map(|n| add(CORP, "user", &format!("p{n}"))).collect()).await;
+    let results =
+        server.tenant.export((0..250).map(|n| add(CORP, "user", &format!("p{n}"))).collect(), &server.turn()).await;
     let results = results.expect("answers");
     let ExportResult::Accepted { anchor: Some(anchor), .. } = &results[0] else { panic!("{:?}", results[0]) };
     let whole = server.read().await.expect("a whole read");
@@ -149,7 +154,7 @@ async fn a_cut_wire_loses_nothing_and_doubles_nothing() {
         server.lease.renew().await.expect("the lease is free or ours");
         let (before, name) = (held(&server), format!("Name {records}"));
         proxy.cut_behind(records);
-        let answered = server.tenant.export(vec![renamed(anchor, &name)]).await;
+        let answered = server.tenant.export(vec![renamed(anchor, &name)], &server.turn()).await;
         proxy.cut_behind(0);
         let question = ReadBack::ByAnchor { object_type: "user".to_owned(), anchor: anchor.clone() };
         let found = server.tenant.read_back(vec![question]).await.expect("answers").remove(0).expect("the person");

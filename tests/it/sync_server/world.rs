@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use landbridge::agents::process;
 use landbridge::config::DatabaseUrl;
-use landbridge::identity::{AgentId, ConnectorName};
+use landbridge::identity::{AgentId, ConnectorName, LeaseEpoch};
 use landbridge::store::sync_servers::SyncServerLeases;
 use landbridge::sync::connector::{Connector, ImportMode, ImportPage, ImportRequest, ImportedObject};
+use landbridge::sync::lease::{EngineLease as _, Turn};
 use landbridge::sync_server::api::{self, ConnectorApi};
 use landbridge::sync_server::protocol::Welcome;
 use landbridge::sync_server::{GatewayLink, RemoteLease, RemoteTenant, greet};
@@ -81,6 +82,11 @@ impl Gateway {
 }
 
 impl Server {
+    /// The turn of a run that begins now; without the lease, one that writes nothing.
+    pub fn turn(&self) -> Turn {
+        Turn::unending(self.lease.held().unwrap_or(LeaseEpoch::from_number(0)))
+    }
+
     /// As at the end of its process.
     pub async fn gives_the_lease_back(&self) {
         let stop = CancellationToken::new();

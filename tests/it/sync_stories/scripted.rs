@@ -7,8 +7,9 @@ use landbridge::identity::{ConnectorName, DistinguishedName};
 use landbridge::sync::attribute::{Attribute, Attributes, Value};
 use landbridge::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportOperation, ExportResult,
-    ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference, Watermark,
+    ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference, RefusedEntry, Watermark,
 };
+use landbridge::sync::lease::Turn;
 
 /// How a scripted system misbehaves at its next use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,11 @@ pub struct DirectoryState {
     pub refuse: BTreeSet<String>,
     pub next: Break,
     pub page: usize,
+    /// Entries that share their anchors with others, told by full reads.
+    pub twins: Vec<ImportedObject>,
+    pub twins_first: bool,
+    /// What full reads cannot take.
+    pub refused: Vec<RefusedEntry>,
     /// Imports wait for it.
     gate: Option<Arc<tokio::sync::Semaphore>>,
 }
@@ -207,7 +213,9 @@ impl DirectoryState {
             _ => 2,
         };
         let mut objects: Vec<_> = self.entries.values().filter(|entry| !is_outside(entry)).cloned().collect();
-        objects.sort_by_key(|object| (rank(object), object.anchor.clone()));
+        objects.extend(self.twins.iter().cloned());
+        let place = |object: &ImportedObject| self.twins.contains(object) != self.twins_first;
+        objects.sort_by_key(|object| (rank(object), place(object), object.anchor.clone()));
         objects
     }
 
@@ -299,7 +307,9 @@ impl Connector for Directory {
         let mut state = self.state.lock().expect("lock");
         let how = std::mem::take(&mut state.next);
         let (objects, mut end) = match &request.mode {
-            ImportMode::Full => (state.everything(), ImportPage::default()),
+            ImportMode::Full => {
+                (state.everything(), ImportPage { refused: state.refused.clone(), ..ImportPage::default() })
+            }
             ImportMode::Delta { since } => {
                 let since: usize = since.value.parse().expect("a watermark of this directory");
                 state.named(&state.log[since..])
@@ -332,7 +342,7 @@ impl Connector for Directory {
         Ok(Box::new(Pages { pages, end, abort }))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, batch: Vec<ExportChange>, _: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         if !self.writes {
             return Err(ConnectorError::Unsupported { connector: self.name.clone(), what: "export" });
         }
@@ -548,7 +558,9 @@ impl Connector for Target {
         Ok(Box::new(Pages { pages, end: ImportPage::default(), abort: None }))
     }
 
-    async fn export(&self, batch: Vec<ExportChange>) -> Result<Vec<ExportResult>, ConnectorError> {
+    async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
+        turn.check()
+            .map_err(|error| ConnectorError::Unreachable { connector: self.name.clone(), reason: error.to_string() })?;
         let mut state = self.state.lock().expect("lock");
         let how = std::mem::take(&mut state.next);
         let lost = || ConnectorError::Unreachable { connector: self.name.clone(), reason: "told to".to_owned() };

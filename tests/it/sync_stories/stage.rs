@@ -106,7 +106,7 @@ impl Stage {
             true => {
                 let store = Arc::new(tenant(&gateway, &clock, domains).await);
                 let name = "tenant".parse().expect("a name");
-                Arc::new(TenantConnector::new(name, store.clone(), store, lease.clone()))
+                Arc::new(TenantConnector::new(name, store.clone(), store))
             }
         };
         connectors.push(target.clone());
@@ -133,6 +133,32 @@ impl Stage {
     pub async fn rules(&self, own: &str) {
         let sources = sources(&self.options, own);
         activate(&*self.activations, sources, "test").await.unwrap_or_else(|error| panic!("{error:?}"));
+    }
+
+    /// A new engine beside the systems as they are.
+    pub async fn engine_lost(&mut self, url: &DatabaseUrl) {
+        self.engine = SqlEngine::new(Database::open(url, Room::Engine).await.expect("the engine's tables open"));
+        self.runner.store = Arc::new(self.engine.clone());
+    }
+
+    /// Another state of the tenant directory in the place of the present one.
+    pub async fn gateway_restored(&mut self, url: &DatabaseUrl) -> Arc<TenantStore> {
+        let gateway = Database::open(url, Room::Gateway).await.expect("the gateway's tables open");
+        let node: NodeId = "node-1".parse().expect("a node");
+        let held = lease::acquire(&gateway, &node, Duration::from_secs(3600)).await.expect("a store").expect("free");
+        self.runner.lease = Arc::new(TestLease(Mutex::new(Some(held.epoch))));
+        let store = Arc::new(TenantStore::new(gateway, self.clock.clone(), TenantOptions::default()));
+        let name: ConnectorName = "tenant".parse().expect("a name");
+        self.target = Arc::new(TenantConnector::new(name.clone(), store.clone(), store.clone()));
+        let connectors = self.runner.connectors.iter_mut().filter(|connector| *connector.name() == name);
+        connectors.for_each(|connector| *connector = self.target.clone());
+        store
+    }
+
+    /// The codes of what is wrong with single objects.
+    pub async fn problems(&self) -> Vec<String> {
+        let problems = self.engine.all_problems(1000).await.expect("problems");
+        problems.into_iter().map(|problem| problem.problem.code.code().to_owned()).collect()
     }
 
     pub async fn run(&self, profile: Profile) -> Played {
