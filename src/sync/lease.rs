@@ -76,9 +76,10 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The turn of the run that holds `lease`.
+    /// The turn of the run that holds `lease`. A run that is cancelled ends between two batches, not within one.
     pub fn of(lease: &HeldLease) -> Self {
-        Self { epoch: lease.epoch, held: Some(lease.clone()) }
+        let held = HeldLease { cancellation: Cancellation::default(), ..lease.clone() };
+        Self { epoch: lease.epoch, held: Some(held) }
     }
 
     /// A turn that nobody ends, for checks of a connector by itself.

@@ -246,6 +246,7 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
             "agents.token",
             "sync.cancel",
             "connector.remove",
+            "domain.withdraw",
         ];
         assert_eq!(status == 200, !refusals.contains(&name), "{name}: {status} {answer}");
         let records = site.gateway.audit(1000);

@@ -194,6 +194,7 @@ async fn an_anchor_is_written_back_before_its_person_is_added() {
         assert_eq!(outcome, RunOutcome::Completed, "{steps:#?}");
         let order: Vec<(&str, &str)> = steps.iter().map(|step| (step.connector.as_str(), step.kind.as_str())).collect();
         let expected = [
+            ("tenant", "confirm"),
             ("corp", "full-import"),
             ("", "delta-sync"),
             ("corp", "export"),

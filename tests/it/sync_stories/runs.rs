@@ -64,15 +64,15 @@ async fn a_profile_of_ones_own_takes_its_steps_in_their_order() {
     let (run, steps) = world.runner.run(own(steps).expect("a profile"), Arc::new(|_| {})).await.expect("the run ends");
     assert_eq!((run.profile.as_str(), run.outcome), ("own", RunOutcome::Completed));
     let expected = [
-        "full-import corp",
         "confirm tenant",
+        "full-import corp",
         "full-sync",
         "export tenant",
         "full-import corp",
         "delta-sync",
         "confirm tenant",
     ];
-    assert_eq!(kinds(&steps), expected, "a target is read before the first export, a source without deltas in full");
+    assert_eq!(kinds(&steps), expected, "a target is read before anything else, a source without deltas in full");
     assert_eq!(world.target.print(), FURNISHED);
 
     let (_, shipped) = world.run_steps(Profile::Delta).await;
