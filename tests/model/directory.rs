@@ -9,6 +9,7 @@ use landbridge::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportResult, ImportMode,
     ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference, Watermark,
 };
+use landbridge::sync::lease::Turn;
 
 use super::content::{Change, Content, Entry, Kind, Named, Naming};
 use super::dice::mix;

@@ -10,6 +10,7 @@ use landbridge::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportOperation, ExportResult, ImportMode,
     ImportPage, ImportRequest, ImportStream, ImportedObject, LinkReport, LinkReports, ReadBack, Reference, Watermark,
 };
+use landbridge::sync::lease::Turn;
 
 /// How the target tells what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
