@@ -158,6 +158,10 @@ impl Outages {
             // Another node, for which the outage is over, may have cleared the alert.
             if self.must_raise(&connector).await {
                 self.raise(&connector).await;
+                if !self.is_open(&connector) {
+                    // The outage ended meanwhile.
+                    self.recovered(&connector).await;
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use landbridge::identity::{AccountState, Backup, FailoverMode, Pin, Refusal, UnavailableCause, Verdict};
 use landbridge::signin::Notice;
 use landbridge::signin::outage::AUTHORITY_DOWN;
+use landbridge::signin::store::Alerts as _;
 use landbridge::store::tenant::DomainChange;
 
 use super::scripted::{Bind, Mood};
@@ -308,6 +309,24 @@ async fn a_wrong_password_that_the_hash_refuses_too_marks_nothing() {
     assert_eq!(world.sign_in("ada", "wrong").await.notice(), Some(Notice::Refused));
     world.sign_in.shut_down().await;
     assert!(!world.outdated("ada").await);
+}
+
+#[tokio::test]
+async fn an_alert_that_another_node_cleared_is_raised_again_while_the_outage_lasts() {
+    let world = automatic().await;
+    world.person("ada").await;
+    world.directory.become_(Mood::Down);
+    world.right("ada").await.session();
+    eventually("the outage has its alert", async || world.alerts().await.len() == 1).await;
+    // For the other node the directory answers.
+    assert!(world.tables.clear(AUTHORITY_DOWN, "corp".to_owned(), NOW, Vec::new()).await.expect("a write"));
+    eventually("the alert is back", async || world.alerts().await.len() == 1).await;
+    world.directory.become_(Mood::Up);
+    eventually("the breaker closes", async || {
+        world.sign_in.outages().status().iter().all(|status| !status.breaker.is_open())
+    })
+    .await;
+    eventually("the alert is cleared", async || world.alerts().await.is_empty()).await;
 }
 
 #[tokio::test]
