@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_proto::GatewayNode;
+use arc_swap::ArcSwapOption;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -28,6 +29,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 pub struct GatewayLink {
     identity: watch::Receiver<Arc<Identity>>,
     nodes: Arc<watch::Sender<Vec<GatewayNode>>>,
+    /// The node that answered last: nobody waits for a dead one twice.
+    last: Arc<ArcSwapOption<String>>,
 }
 
 /// Why there is no answer.
@@ -49,7 +52,7 @@ pub enum CallError {
 impl GatewayLink {
     /// With the identity as it is renewed, and the nodes that are known.
     pub fn new(identity: watch::Receiver<Arc<Identity>>, nodes: Vec<GatewayNode>) -> Self {
-        Self { identity, nodes: Arc::new(watch::Sender::new(nodes)) }
+        Self { identity, nodes: Arc::new(watch::Sender::new(nodes)), last: Arc::default() }
     }
 
     /// The nodes of the gateway, from now on.
@@ -119,6 +122,8 @@ impl GatewayLink {
         if !urls.contains(&identity.first_url) {
             urls.push(identity.first_url.clone());
         }
+        let last = self.last.load_full();
+        urls.sort_by_key(|url| last.as_deref() != Some(url));
         let mut failure = CallError::NotSent("no address is known".to_owned());
         for url in urls {
             let Ok(address) = url.parse::<url::Url>() else { continue };
@@ -131,6 +136,7 @@ impl GatewayLink {
             };
             match hyper::client::conn::http1::handshake(TokioIo::new(stream)).await {
                 Ok((sender, connection)) => {
+                    self.last.store(Some(Arc::new(url)));
                     let connection = AbortOnDropHandle::new(tokio::spawn(connection));
                     return Ok((sender, connection, address.host_str().unwrap_or_default().to_owned()));
                 }

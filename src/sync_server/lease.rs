@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,8 @@ use crate::sync::lease::EngineLease;
 const RENEWALS: u32 = 6;
 /// Between tries while the length of a lease is not known yet.
 const FIRST_TRIES: Duration = Duration::from_secs(5);
+/// For an answer: a gateway that is so slow does not keep the lease waiting for it.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Takes, renews and gives back the lease; its task ends with `run`.
 pub struct RemoteLease {
@@ -46,6 +50,13 @@ impl Held {
 impl RemoteLease {
     pub fn new(link: GatewayLink) -> Arc<Self> {
         Arc::new(Self { link, held: watch::Sender::new(None), turn: Mutex::default(), burnt: watch::Sender::new(None) })
+    }
+
+    async fn ask<Q: Serialize + Sync, A: DeserializeOwned>(&self, path: &str, question: &Q) -> Result<A, CallError> {
+        match tokio::time::timeout(ANSWER_DEADLINE, self.link.ask(path, question)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(CallError::Lost("it did not come in time".to_owned())),
+        }
     }
 
     fn fresh(&self) -> Option<Held> {
@@ -79,7 +90,7 @@ impl RemoteLease {
         let asked = Instant::now();
         if let Some(held) = present {
             let renewal = OfEpoch { epoch: held.epoch.number() };
-            return match self.link.ask::<_, Done>(path::RENEW_LEASE, &renewal).await {
+            return match self.ask::<_, Done>(path::RENEW_LEASE, &renewal).await {
                 Ok(Done {}) => {
                     // Unless it was burnt meanwhile.
                     self.held.send_if_modified(|now| match now {
@@ -99,7 +110,7 @@ impl RemoteLease {
                 Err(error) => Err(error),
             };
         }
-        match self.link.ask::<_, TakenLease>(path::TAKE_LEASE, &Done {}).await {
+        match self.ask::<_, TakenLease>(path::TAKE_LEASE, &Done {}).await {
             Ok(TakenLease { epoch, length_ms }) => {
                 let epoch = LeaseEpoch::from_number(epoch);
                 self.burnt.send_if_modified(|burnt| burnt.take_if(|burnt| *burnt < epoch).is_some());
@@ -132,7 +143,7 @@ impl RemoteLease {
         }
         let held = self.held.send_replace(None);
         if let Some(Held { epoch, .. }) = held
-            && let Err(error) = self.link.ask::<_, Done>(path::RELEASE_LEASE, &OfEpoch { epoch: epoch.number() }).await
+            && let Err(error) = self.ask::<_, Done>(path::RELEASE_LEASE, &OfEpoch { epoch: epoch.number() }).await
         {
             tracing::warn!(%error, "the engine lease could not be given back; it runs out by itself");
         }

@@ -8,6 +8,8 @@
 //!
 //! # The protocol
 //!
+//! `docs/connector-api.md` shows every message.
+//!
 //! Requests are `POST` with a JSON body (RFC 8259) over HTTP/1.1 and TLS 1.3, at the paths of [`protocol::path`]. Answers are
 //! JSON too; an import answers in lines of JSON, one page each. The objects are those of [`crate::sync::connector`], whose
 //! documentation says what each means; attribute values are strings, or `{"base64": ...}` for bytes.
@@ -21,7 +23,6 @@
 //! | `import` | `ImportRequest`, full or delta | lines: [`protocol::ImportLine`] |
 //! | `export` | [`protocol::Export`] | [`protocol::Exported`]: one result per change, in order |
 //! | `read-back` | [`protocol::Questions`] | [`protocol::Answers`]: one per question, in order |
-//! | `passwords/...` | see [`protocol::passwords`] | |
 //!
 //! **Versions.** The number in the path is the version; this one is [`protocol::VERSION`]. A path of another version answers
 //! `unsupported-version` with the versions that are spoken. Within a version fields may be added: both sides pass over

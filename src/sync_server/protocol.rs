@@ -146,6 +146,23 @@ pub enum FaultCode {
     Unavailable,
 }
 
+impl FaultCode {
+    pub const ALL: [Self; 12] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::NotAdmitted,
+        Self::UnsupportedVersion,
+        Self::UnknownPath,
+        Self::LeaseHeld,
+        Self::LeaseLost,
+        Self::StaleWatermark,
+        Self::Unsupported,
+        Self::Refused,
+        Self::Unavailable,
+    ];
+}
+
 impl Fault {
     pub fn new(error: FaultCode, reason: impl Into<String>) -> Self {
         Self { error, reason: reason.into(), versions: Vec::new() }
@@ -191,5 +208,48 @@ mod tests {
             "operation": {"Add": {"attributes": {"sourceAnchor": ["a1"], "photo": [{"base64": "AQI="}]}}}}]}"#;
         let export: Export = serde_json::from_str(text).expect("an export");
         assert_eq!((export.epoch, export.changes.len()), (4, 1));
+    }
+
+    /// Every body on the page of the protocol, as whoever writes a client copies it.
+    #[test]
+    fn what_the_page_of_the_protocol_shows_is_understood() {
+        const PAGE: &str = include_str!("../../docs/connector-api.md");
+        fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<(), serde_json::Error> {
+            serde_json::from_str::<T>(text).map(drop)
+        }
+        let mut seen = 0;
+        for block in PAGE.split("```json ").skip(1) {
+            let (name, rest) = block.split_once('\n').expect("a name");
+            let (text, _) = rest.split_once("```").expect("an end");
+            let understood = match name {
+                "Hello" => read::<Hello>(text),
+                "Welcome" => read::<Welcome>(text),
+                "TakenLease" => read::<TakenLease>(text),
+                "OfEpoch" => read::<OfEpoch>(text),
+                "Export" => read::<Export>(text),
+                "Exported" => read::<Exported>(text),
+                "Questions" => read::<Questions>(text),
+                "Answers" => read::<Answers>(text),
+                "ImportRequest" => read::<crate::sync::connector::ImportRequest>(text),
+                "ImportLine" => read::<ImportLine>(text),
+                "Fault" => read::<Fault>(text),
+                other => panic!("the page names no message {other}"),
+            };
+            understood.unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+            seen += 1;
+        }
+        assert_eq!(seen, 14);
+    }
+
+    #[test]
+    fn the_page_of_the_protocol_lists_each_fault_with_its_status() {
+        const PAGE: &str = include_str!("../../docs/connector-api.md");
+        for error in FaultCode::ALL {
+            let word = serde_json::to_value(error).expect("a word");
+            let word = format!("`{}`", word.as_str().expect("a text"));
+            let row = PAGE.lines().find(|line| line.starts_with('|') && line.contains(&word));
+            let row = row.unwrap_or_else(|| panic!("{word} is not on the page"));
+            assert!(row.contains(&Fault::new(error, "").status().to_string()), "{row}");
+        }
     }
 }
