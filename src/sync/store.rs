@@ -15,7 +15,7 @@ use super::space::{
     ExportKind, ExportState, LinkKey, LinkState, ObjectId, PendingExport, SpaceHead, SpaceLink, SpaceObject,
     Unconfirmed,
 };
-use super::synchronise::{DueLink, TargetEnds};
+use super::synchronise::{DueLink, FlowInUse, TargetEnds};
 use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
 
@@ -216,6 +216,10 @@ pub trait Synchronisation: Send + Sync {
 pub trait Links: Send + Sync {
     /// Marks as due what a full synchronisation finds out of step; counted.
     async fn compare_links(&self, epoch: LeaseEpoch, targets: &[ConnectorName]) -> StoreResult<()>;
+    /// The flows that made the links of the metaverse and of the targets, each once.
+    async fn flows_in_use(&self, targets: &[ConnectorName]) -> StoreResult<Vec<FlowInUse>>;
+    /// Marks as due what such flows made.
+    async fn end_flows(&self, epoch: LeaseEpoch, targets: &[ConnectorName], ended: &[FlowInUse]) -> StoreResult<()>;
     /// Due links of source spaces in the order of their keys, behind `after`.
     async fn due_links(
         &self,

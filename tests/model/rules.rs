@@ -24,8 +24,11 @@ pub struct Rules {
     /// Sellers have no mobile number.
     pub mobile_withheld: bool,
     pub passwords: bool,
+    /// The target learns of managers.
+    pub managers_known: bool,
 }
 
+/// Decisions that random histories turn round; stories turn the others too.
 pub const COUNT: u8 = 10;
 
 impl Rules {
@@ -40,6 +43,7 @@ impl Rules {
         titled_names: false,
         mobile_withheld: false,
         passwords: true,
+        managers_known: true,
     };
 
     /// The same with one decision turned round.
@@ -55,6 +59,7 @@ impl Rules {
             &mut self.titled_names,
             &mut self.mobile_withheld,
             &mut self.passwords,
+            &mut self.managers_known,
         ];
         if let Some(decision) = decisions.into_iter().nth(usize::from(decision)) {
             *decision = !*decision;
@@ -171,7 +176,7 @@ impl Rules {
             "Users out",
             200,
             &format!(
-                "{}[[rule.flow]]\ntarget = \"manager\"\nreference = \"manager\"\n",
+                "{}{}",
                 direct(&[
                     "sourceAnchor",
                     "accountEnabled",
@@ -182,7 +187,8 @@ impl Rules {
                     "department",
                     "mobile",
                     "telephoneNumber"
-                ])
+                ]),
+                on(self.managers_known, manages)
             ),
         );
         rule(

@@ -74,6 +74,12 @@ pub fn stories() -> Vec<Story> {
     let to = To { kind: Kind::User, number: 0, container: ROOT };
     let member = Step::Happen(Place::Corp, Change::Refer { kind: Kind::Group, entry: 0, attribute: "member", to });
     let group = add(Kind::Group, 0, ROOT);
+    let person = Step::Happen(Place::Hr, Change::Add { kind: Kind::Person, entry: 0, name: 0, into: ROOT });
+    let of_itself = |place| {
+        let kind = if place == Place::Hr { Kind::Person } else { Kind::User };
+        let to = To { kind, number: 0, container: ROOT };
+        Step::Happen(place, Change::Refer { kind, entry: 0, attribute: "manager", to })
+    };
     vec![
         one(
             "a group that others deleted at the target comes back with its members",
@@ -102,6 +108,14 @@ pub fn stories() -> Vec<Story> {
                 breaking(Break::Export { batch: 0, carried_out: 1 }),
                 RUN,
             ],
+        ),
+        one(
+            "managers go with the flow that told them, though its rule stays",
+            vec![person, user(0), of_itself(Place::Hr), RUN, Step::Rules(5)],
+        ),
+        one(
+            "managers leave the target with the flow that told it, though its rule stays",
+            vec![user(0), of_itself(Place::Corp), RUN, Step::Rules(10), RUN, Step::Rules(10)],
         ),
         one(
             "a container that left its own in the same page stays when that leaves the scope",

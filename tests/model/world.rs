@@ -143,6 +143,8 @@ struct World {
     activated: Arc<Activated>,
     rules: Rules,
     guard: GuardSettings,
+    /// In which order the sources are imported.
+    order: [Place; 3],
 }
 
 /// Plays a history on `bench` and judges it; `other` is for a second engine that sees nothing but the end.
@@ -176,6 +178,7 @@ impl World {
             activated: Arc::new(Activated::new(&Rules::FIRST)),
             rules: Rules::FIRST,
             guard: setup.guard(),
+            order: PLACES,
         }
     }
 
@@ -185,7 +188,10 @@ impl World {
     }
 
     fn runner(&self) -> Runner {
-        let sources = self.sources.iter().map(|source| Arc::new(Source(source.clone())) as Arc<dyn Connector>);
+        let sources = self.order.iter().map(|place| {
+            let source: Arc<dyn Connector> = Arc::new(Source(self.source(*place).clone()));
+            source
+        });
         Runner::new(RunnerParts {
             store: Arc::new(self.engine.clone()),
             lease: Arc::new(Lease),
@@ -396,6 +402,7 @@ impl World {
             activated: self.activated.clone(),
             rules: self.rules,
             guard: GuardSettings { count: none, at_least: none, emptied_at_least: none, ..self.guard.clone() },
+            order: [Place::Hr, Place::Lab, Place::Corp],
         };
         let found = fresh.settle(Some(settled)).await.map_err(|fault| format!("a new engine: {fault}"))?;
         differ("a new engine comes to something else", settled, &found)?;

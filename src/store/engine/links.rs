@@ -15,7 +15,7 @@ use crate::sync::change_set::{LinkBatch, MvPair};
 use crate::sync::metaverse::{MvId, MvLink};
 use crate::sync::space::{LinkKey, ObjectId};
 use crate::sync::store::{Links, StoreResult};
-use crate::sync::synchronise::{DueLink, TargetEnds};
+use crate::sync::synchronise::{DueLink, FlowInUse, TargetEnds};
 
 #[async_trait::async_trait]
 impl Links for SqlEngine {
@@ -47,6 +47,49 @@ impl Links for SqlEngine {
                      WHERE t.id = space_link.target AND t.mv = m.target)))";
         let statements = [sources, pairs, links, stale.to_owned()];
         self.write(epoch, statements.into_iter().map(|sql| Statement::new(sql, Vec::new())).collect()).await.map(drop)
+    }
+
+    async fn flows_in_use(&self, targets: &[ConnectorName]) -> StoreResult<Vec<FlowInUse>> {
+        let sql = format!(
+            "SELECT DISTINCT o.applied, m.source_attribute AS attribute, m.attribute AS flowed_to \
+             FROM mv_link m JOIN space_object o ON o.id = m.contributor WHERE m.gone = 0 \
+             UNION ALL SELECT DISTINCT o.applied, l.attribute, NULL \
+             FROM space_link l JOIN space_object o ON o.id = l.owner \
+             WHERE l.state IN ('confirmed', 'staged-add', 'sent-add') AND o.connector IN ({})",
+            names(targets)
+        );
+        let rows = self.rows("reading the flows of links", Statement::new(sql, Vec::new())).await?;
+        let mut applied = Applied::default();
+        rows.iter()
+            .map(|row| {
+                Ok(FlowInUse {
+                    applied: applied.read(row, "applied")?,
+                    attribute: Attribute::new(row.get::<String, _>("attribute")),
+                    flowed_to: row.get::<Option<String>, _>("flowed_to").map(Attribute::new),
+                })
+            })
+            .collect()
+    }
+
+    async fn end_flows(&self, epoch: LeaseEpoch, targets: &[ConnectorName], ended: &[FlowInUse]) -> StoreResult<()> {
+        let inbound = "UPDATE space_link SET due = 1 WHERE due = 0 AND attribute = $1 \
+                       AND owner IN (SELECT id FROM space_object WHERE applied = $2)";
+        // A target's attribute that nothing flows to had the name of the metaverse attribute.
+        let outbound = format!(
+            "UPDATE mv_link SET due = 1 WHERE due = 0 AND attribute = $1 \
+             AND owner IN (SELECT mv FROM space_object WHERE applied = $2 AND connector IN ({}))",
+            names(targets)
+        );
+        let mut statements = Vec::new();
+        for flow in ended {
+            let sql = if flow.flowed_to.is_some() { inbound } else { outbound.as_str() };
+            let args = vec![folded(&flow.attribute).into(), decode::to_json(&*flow.applied)?.into()];
+            statements.push(Statement::new(sql, args));
+        }
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.write(epoch, statements).await.map(drop)
     }
 
     async fn due_links(

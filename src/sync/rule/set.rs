@@ -411,6 +411,13 @@ impl RuleSet {
         })
     }
 
+    /// Whether links flow to an attribute of a target object.
+    pub fn reference_reaches(&self, applied: &BTreeSet<String>, target: &Attribute) -> bool {
+        let outbound = |rule: &&Rule| rule.direction == Direction::Outbound && applied.contains(&rule.name);
+        let mut flows = self.rules.iter().filter(outbound).flat_map(|rule| &rule.flows);
+        flows.any(|flow| matches!(flow.kind, FlowKind::Reference { .. }) && flow.target == *target)
+    }
+
     /// Every key under which a metaverse object must be found by an inbound join.
     pub fn metaverse_keys(&self, object: &MvObject) -> BTreeSet<JoinKey> {
         let rules =

@@ -59,6 +59,24 @@ pub fn inbound(rules: &RuleSet, due: &[DueLink], existing: &[MvLink]) -> LinkBat
     batch
 }
 
+/// A reference attribute of objects to which the same rules apply, with what it flowed to.
+#[derive(Clone, Debug)]
+pub struct FlowInUse {
+    pub applied: Arc<BTreeSet<String>>,
+    pub attribute: Attribute,
+    /// The metaverse attribute; `None` for an attribute of a target.
+    pub flowed_to: Option<Attribute>,
+}
+
+/// Flows that made links and that the rules, which still apply, do not have any more.
+pub fn ended(rules: &RuleSet, in_use: Vec<FlowInUse>) -> Vec<FlowInUse> {
+    let stands = |flow: &FlowInUse| match &flow.flowed_to {
+        Some(to) => rules.reference_target(&flow.applied, Direction::Inbound, &flow.attribute) == Some(to),
+        None => rules.reference_reaches(&flow.applied, &flow.attribute),
+    };
+    in_use.into_iter().filter(|flow| !stands(flow)).collect()
+}
+
 /// Target objects by connector and metaverse object, with the rules applied to them.
 pub type TargetEnds = BTreeMap<ConnectorName, HashMap<MvId, (ObjectId, Arc<BTreeSet<String>>)>>;
 

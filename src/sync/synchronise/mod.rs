@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 pub use focus::{Focus, considered, focused};
 use links::PairFacts;
-pub use links::{DueLink, TargetEnds};
+pub use links::{DueLink, FlowInUse, TargetEnds};
 use membership::NamedGroups;
 pub use missed::{DELTA_MISSED, Edge, Missed};
 
@@ -90,6 +90,10 @@ where
             }
         }
         store.compare_links(epoch, &engine.targets).await?;
+    }
+    if extent == Extent::Full {
+        let ended = links::ended(rules, store.flows_in_use(&engine.targets).await?);
+        store.end_flows(epoch, &engine.targets, &ended).await?;
     }
     engine.what_is_due(&sources, tick).await?;
     store.sweep(epoch).await?;
