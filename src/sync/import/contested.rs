@@ -40,10 +40,10 @@ impl Importer<'_> {
                 if taken[index].2 == object.2 || stands {
                     let other = std::mem::replace(&mut taken[index], object);
                     if other.2 != taken[index].2 {
-                        self.contested(&other.0, &name(&taken[index].0).to_owned());
+                        self.contested(&other.0, name(&taken[index].0));
                     }
                 } else {
-                    self.contested(&object.0, &name(&taken[index].0).to_owned());
+                    self.contested(&object.0, name(&taken[index].0));
                 }
                 continue;
             }
