@@ -121,18 +121,19 @@ impl<'a> Confirmer<'a> {
             self.seen.insert(entry.object.id);
             confirmed.push(entry);
         }
-        self.links(&page.links).await?;
         let watermark = page.watermark.map(|watermark| (self.connector.clone(), watermark));
-        // A watermark covers what is gone, too: it is committed after that.
+        // A watermark covers links and what is gone, too: it is committed after them.
         let (now, later) = match self.full {
             true => {
                 self.watermark = watermark.or(self.watermark.take());
                 (None, None)
             }
-            false if page.deleted.is_empty() => (watermark, None),
+            false if page.deleted.is_empty() && page.links.is_empty() => (watermark, None),
             false => (None, watermark),
         };
         self.store.confirm(self.epoch, confirmed, now).await?;
+        // Links may be told with their ends: these are known from here.
+        self.links(&page.links).await?;
         if !page.deleted.is_empty() {
             let heads = self.store.heads_by_anchor(&self.connector, &page.deleted).await?;
             let ids: Vec<ObjectId> = heads.into_iter().map(|head| head.id).collect();
