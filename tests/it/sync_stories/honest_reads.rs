@@ -17,6 +17,12 @@ fn twin(world: &World, name: &str) -> ImportedObject {
     twin
 }
 
+/// Lets the directory tell another entry too, before or behind the others, in pages of so many.
+fn show_beside(world: &World, twin: &ImportedObject, first: bool, page: usize) {
+    let mut state = world.directory.state.lock().expect("lock");
+    (state.twins, state.twins_first, state.page) = (vec![twin.clone()], first, page);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_entries_with_one_anchor_none_becomes_the_other_and_none_is_deleted() {
     for (store, url, dir) in stores().await {
@@ -28,9 +34,7 @@ async fn of_two_entries_with_one_anchor_none_becomes_the_other_and_none_is_delet
         // Whatever the order in which the directory tells them, also within one page.
         for (first, page) in [(true, 1), (false, 1), (true, 50), (false, 50), (true, 3)] {
             let story = format!("{store}: the new entry first: {first}, pages of {page}");
-            let mut state = world.directory.state.lock().expect("lock");
-            (state.twins, state.twins_first, state.page) = (vec![impostor.clone()], first, page);
-            drop(state);
+            show_beside(&world, &impostor, first, page);
             let (outcome, steps) = world.run_steps(Profile::Cycle).await;
             assert_eq!(outcome, RunOutcome::Completed, "{story}: {steps:#?}");
             assert_eq!(world.target.print(), FURNISHED, "{story}");
@@ -54,9 +58,7 @@ async fn two_new_entries_with_one_anchor_make_one_object_that_stays_the_same() {
     furnish(&world);
     let impostor = twin(&world, "impostor");
     for first in [false, true] {
-        let mut state = world.directory.state.lock().expect("lock");
-        (state.twins, state.twins_first) = (vec![impostor.clone()], first);
-        drop(state);
+        show_beside(&world, &impostor, first, 3);
         world.run(Profile::Cycle).await;
         assert_eq!(world.target.print(), FURNISHED);
     }
