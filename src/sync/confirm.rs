@@ -37,6 +37,8 @@ pub struct Confirmer<'a> {
     seen: HashSet<ObjectId>,
     /// Of a full read of a target that tells links one by one: digests of those that it told.
     seen_links: HashSet<u64>,
+    /// Objects that the space did not know, without their attributes: their references are followed when all ends are known.
+    found: Vec<(ObjectId, ImportedObject)>,
     digest: RandomState,
     pub counters: ConfirmCounters,
     /// Everything is read: what is not shown is gone.
@@ -61,6 +63,7 @@ impl<'a> Confirmer<'a> {
             epoch,
             seen: HashSet::new(),
             seen_links: HashSet::new(),
+            found: Vec::new(),
             digest: RandomState::new(),
             counters: ConfirmCounters::default(),
             full,
@@ -113,6 +116,10 @@ impl<'a> Confirmer<'a> {
                 None => match ids.take() {
                     Some(id) => {
                         self.counters.found += 1;
+                        if !shown.references.is_empty() {
+                            let bare = ImportedObject { attributes: Attributes::new(), ..shown.clone() };
+                            self.found.push((ObjectId(id), bare));
+                        }
                         self.unknown(ObjectId(id), shown)
                     }
                     None => continue,
@@ -128,12 +135,15 @@ impl<'a> Confirmer<'a> {
                 self.watermark = watermark.or(self.watermark.take());
                 (None, None)
             }
-            false if page.deleted.is_empty() && page.links.is_empty() => (watermark, None),
+            false if page.deleted.is_empty() && page.links.is_empty() && self.found.is_empty() => (watermark, None),
             false => (None, watermark),
         };
         self.store.confirm(self.epoch, confirmed, now).await?;
         // Links may be told with their ends: these are known from here.
         self.links(&page.links).await?;
+        if !self.full {
+            self.links_found().await?;
+        }
         if !page.deleted.is_empty() {
             let heads = self.store.heads_by_anchor(&self.connector, &page.deleted).await?;
             let ids: Vec<ObjectId> = heads.into_iter().map(|head| head.id).collect();
@@ -245,8 +255,29 @@ impl<'a> Confirmer<'a> {
                 }
             }
         }
+        self.links_found().await?;
         let watermark = self.watermark.take();
         self.settle(watermark).await
+    }
+
+    /// The links of objects that the space did not know before.
+    async fn links_found(&mut self) -> StoreResult<()> {
+        for found in std::mem::take(&mut self.found).chunks(OWNERS) {
+            let references = found.iter().flat_map(|(_, shown)| shown.references.values().flatten());
+            let anchors: BTreeSet<String> = references
+                .filter_map(|reference| match reference {
+                    Reference::Anchor(anchor) => Some(anchor.clone()),
+                    Reference::Dn(_) => None,
+                })
+                .collect();
+            let anchors: Vec<String> = anchors.into_iter().collect();
+            let heads = self.store.heads_by_anchor(&self.connector, &anchors).await?;
+            let heads: HashMap<String, SpaceHead> =
+                heads.into_iter().filter_map(|head| Some((head.anchor.clone()?, head))).collect();
+            let changes = found.iter().flat_map(|(owner, shown)| link_changes(*owner, shown, &heads, BTreeMap::new()));
+            self.store.confirm_links(self.epoch, changes.collect()).await?;
+        }
+        Ok(())
     }
 
     /// The links of these objects that a full read did not tell.

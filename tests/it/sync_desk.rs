@@ -40,6 +40,9 @@ fn person(uid: &str, cn: &str, more: &str) -> String {
     )
 }
 
+/// A run that learns what the target holds, and nothing else.
+const LOOK: &str = "[[sync.profile]]\nname = \"look\"\nsteps = [\"confirm\"]\n";
+
 impl Site {
     /// Three people and a group; nothing is read yet.
     fn open() -> Self {
@@ -63,7 +66,7 @@ impl Site {
         ]
         .join("\n");
         let slapd = Slapd::builder().ldif(&ldif).start();
-        let gateway = Gateway::builder().slapd("corp", &slapd, &[DOMAIN], "").rules(&own).start();
+        let gateway = Gateway::builder().slapd("corp", &slapd, &[DOMAIN], "").rules(&own).section(LOOK).start();
         gateway.cli(&["domain", "add", DOMAIN]);
         gateway.cli(&["domain", "verify", DOMAIN, "--vouch"]);
         gateway.cli(&["rules", "activate"]);
@@ -296,6 +299,10 @@ fn step<'a>(told: &'a Value, kind: &str, connector: &str) -> &'a Value {
 #[test]
 fn one_object_is_provisioned_before_the_first_cycle_and_the_cycle_goes_on_from_there() {
     let site = Site::open();
+    let early = site.gateway.operator().run(&["sync", "provision", &Site::ada()]);
+    assert_eq!(early, None, "nobody knows yet what the target holds");
+    assert_eq!(site.gateway.cli(&["user", "list"]), json!([]));
+    site.run("look");
     let told = site.gateway.cli(&["sync", "provision", &Site::ada()]);
     for (kind, connector) in [
         ("import", "corp"),
