@@ -40,6 +40,12 @@ pub enum Engine {
 const READERS: u32 = 8;
 /// Connections that write at the same time on PostgreSQL; SQLite has one writer.
 const POSTGRES_WRITERS: u32 = 16;
+/// How long PostgreSQL waits for the next statement of a write before it ends the transaction. Statements of a write follow one
+/// another at once; a node that stands still among them (frozen, or cut off) keeps its locks no longer than this, which is
+/// less than the engine lease lasts by default, so that whoever takes over finds none.
+const WRITER_SILENT: &str = "8s";
+/// The same for previews, which think between their statements.
+const READER_SILENT: &str = "60s";
 /// How long a statement may wait for a connection before it is an error.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
@@ -137,14 +143,24 @@ impl Database {
     }
 
     async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
-        let pool = |size: u32| {
+        let pool = |size: u32, silent: &'static str| {
             let options = connect_options(url);
             async move {
-                let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE).connect_with(options?);
+                let pool = AnyPoolOptions::new()
+                    .max_connections(size)
+                    .acquire_timeout(ACQUIRE)
+                    .after_connect(move |conn, _| {
+                        let limit = format!("SET idle_in_transaction_session_timeout = '{silent}'");
+                        Box::pin(async move {
+                            sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(conn).await?;
+                            Ok(())
+                        })
+                    })
+                    .connect_with(options?);
                 pool.await.map_err(StoreError::doing("connecting to PostgreSQL"))
             }
         };
-        let writers = pool(POSTGRES_WRITERS).await?;
+        let writers = pool(POSTGRES_WRITERS, WRITER_SILENT).await?;
         let conn = writers.acquire().await.map_err(StoreError::doing("connecting to PostgreSQL"))?;
         let mut conn = Connection(Kind::Pooled(conn));
         // Two nodes that start at once must not migrate at once.
@@ -164,7 +180,7 @@ impl Database {
             .map_err(StoreError::doing("ending the migration"))?;
         migrated?;
         drop(conn);
-        let readers = pool(READERS).await?;
+        let readers = pool(READERS, READER_SILENT).await?;
         let lookups = Lookups::server(readers.clone());
         // One keeper for both rooms: they share the database.
         let statistics = (room == Room::Engine).then(|| Statistics::keep(readers.clone()));

@@ -76,3 +76,40 @@ async fn postgresql_learns_within_seconds_how_full_a_table_has_become() {
     .await;
     db.close().await;
 }
+
+#[tokio::test]
+async fn a_node_that_stands_still_in_the_middle_of_a_write_holds_up_nobody_for_long() {
+    let server = tokio::task::spawn_blocking(Postgres::start).await.expect("a server");
+    let url = server.fresh_database().parse().expect("a database url");
+    let frozen = Database::open(&url, Room::Gateway).await.expect("the database opens");
+    let other = Database::open(&url, Room::Gateway).await.expect("the database opens");
+    let (written, row_is_locked) = tokio::sync::oneshot::channel();
+    let (thaw, thawed) = tokio::sync::oneshot::channel::<()>();
+    let standing = tokio::spawn({
+        let frozen = frozen.clone();
+        async move {
+            let work = frozen.write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    put(conn, "one").await?;
+                    written.send(()).expect("the test waits");
+                    thawed.await.expect("the test thaws it");
+                    put(conn, "two").await
+                })
+            });
+            work.await
+        }
+    });
+    row_is_locked.await.expect("written");
+    let write = other.write::<(), StoreError, _>(Urgency::Bulk, |conn| Box::pin(async move { put(conn, "one").await }));
+    tokio::time::timeout(Duration::from_secs(60), write).await.expect("the lock was given up").expect("written");
+    thaw.send(()).expect("it stands still");
+    standing.await.expect("a task").expect_err("what it had begun is undone");
+    let rows = sqlx::query("SELECT name FROM store_value WHERE name IN ('one', 'two')").fetch_all(other.read()).await;
+    assert_eq!(rows.expect("rows").len(), 1, "the other's alone");
+    let after = frozen
+        .write::<(), StoreError, _>(Urgency::Bulk, |conn| Box::pin(async move { put(conn, "three").await }))
+        .await;
+    after.expect("the thawed node goes on");
+    frozen.close().await;
+    other.close().await;
+}
