@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::directory::{ALPHA, BETA, Directory, People, Person};
 use crate::support::gateway::Gateway;
 use crate::support::ports::free_port;
-use crate::support::process::is_root;
+use crate::support::process::{is_root, output};
 use crate::support::slapd::Slapd;
 use crate::support::tab::{self, Tab};
 
@@ -85,7 +85,7 @@ impl Site {
 }
 
 fn landbridge(config: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_landbridge")).arg("--config").arg(config).args(args).output().expect("it runs")
+    output(Command::new(env!("CARGO_BIN_EXE_landbridge")).arg("--config").arg(config).args(args))
 }
 
 /// Every operation: its name, a request, whether it changes something, and who of the principals may do it.

@@ -392,7 +392,7 @@ async fn a_domain_has_one_partner_however_many_are_saved_at_once() {
 fn browser(names: &[(&str, u16)]) -> reqwest::Client {
     // Another test may have installed it before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut builder = reqwest::Client::builder().cookie_store(true);
+    let mut builder = reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).cookie_store(true);
     for (name, port) in names {
         builder = builder.resolve(name, std::net::SocketAddr::from(([127, 0, 0, 1], *port)));
     }

@@ -104,7 +104,7 @@ async fn request(mut tls: TlsStream<TcpStream>, path: &str) -> Option<String> {
     let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     tls.write_all(head.as_bytes()).await.ok()?;
     let mut answer = String::new();
-    tls.read_to_string(&mut answer).await.ok()?;
+    timeout(LONG, tls.read_to_string(&mut answer)).await.expect("an answer or an end").ok()?;
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 

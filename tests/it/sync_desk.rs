@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::gateway::Gateway;
+use crate::support::process::output;
 use crate::support::slapd::Slapd;
 
 const DOMAIN: &str = "alpha.test";
@@ -91,38 +92,38 @@ impl Site {
 
     /// What a command told, whether it came to its end or not.
     fn told(&self, args: &[&str]) -> Value {
-        let output = std::process::Command::new(crate::support::gateway::binary())
-            .arg("--config")
-            .arg(self.gateway.settings_file())
-            .arg("--json")
-            .args(args)
-            .output()
-            .expect("the command runs");
+        let output = output(
+            std::process::Command::new(crate::support::gateway::binary())
+                .arg("--config")
+                .arg(self.gateway.settings_file())
+                .arg("--json")
+                .args(args),
+        );
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// The error of a command that asks by the socket alone: its settings file may be broken.
     fn told_error(&self, args: &[&str]) -> Value {
-        let output = std::process::Command::new(crate::support::gateway::binary())
-            .arg("--socket")
-            .arg(self.gateway.folder().join("admin.sock"))
-            .arg("--json")
-            .args(args)
-            .output()
-            .expect("the command runs");
+        let output = output(
+            std::process::Command::new(crate::support::gateway::binary())
+                .arg("--socket")
+                .arg(self.gateway.folder().join("admin.sock"))
+                .arg("--json")
+                .args(args),
+        );
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         serde_json::from_slice::<Value>(&output.stderr).expect("JSON")["error"].clone()
     }
 
     /// What people see.
     fn text(&self, args: &[&str]) -> String {
-        let output = std::process::Command::new(crate::support::gateway::binary())
-            .arg("--config")
-            .arg(self.gateway.settings_file())
-            .args(args)
-            .output()
-            .expect("the command runs");
+        let output = output(
+            std::process::Command::new(crate::support::gateway::binary())
+                .arg("--config")
+                .arg(self.gateway.settings_file())
+                .args(args),
+        );
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, binary};
+use crate::support::process::output;
 use crate::support::slapd::Slapd;
 
 const DOMAIN: &str = "alpha.test";
@@ -98,7 +99,7 @@ impl Site {
     /// What people see.
     fn text(&self, args: &[&str]) -> String {
         let mut command = std::process::Command::new(binary());
-        let output = command.arg("--config").arg(self.gateway.settings_file()).args(args).output().expect("it runs");
+        let output = output(command.arg("--config").arg(self.gateway.settings_file()).args(args));
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }

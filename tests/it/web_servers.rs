@@ -12,14 +12,21 @@ use crate::support::pki::Pki;
 use crate::support::ports::free_port;
 use crate::support::process::temp_dir;
 use crate::support::simplesamlphp::{IMMUTABLE_ID_CLAIM, SimpleSamlPhp, UPN_CLAIM};
+use crate::support::wait::wait_until;
+
+/// How long a test waits for the browser to come and to write.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 const SP: &str = "https://gateway.landbridge-test.example/saml";
 
 /// An assertion consumer service that takes one POST and returns its body.
 fn one_post(listener: TcpListener) -> std::thread::JoinHandle<String> {
+    listener.set_nonblocking(true).expect("own socket");
     std::thread::spawn(move || {
         loop {
-            let (mut stream, _) = listener.accept().expect("a browser comes");
+            let (mut stream, _) = wait_until("a browser to come", PATIENCE, || listener.accept().ok());
+            stream.set_nonblocking(false).expect("own socket");
+            stream.set_read_timeout(Some(PATIENCE)).expect("own socket");
             let request = read_request(&mut stream);
             let page = "<!doctype html><html lang=\"en\"><head><title>Done</title><meta name=\"viewport\" content=\"width=device-width\"></head><body><main><h1>Done</h1></main></body></html>";
             write!(

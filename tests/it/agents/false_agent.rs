@@ -15,6 +15,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::world::World;
 
+/// How long a test waits for the gateway's next word.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub struct FalseAgent {
     socket: WebSocketStream<TlsStream<TcpStream>>,
     pub identity: Identity,
@@ -75,6 +78,10 @@ impl FalseAgent {
     }
 
     async fn hear_bytes(&mut self) -> Option<(ToAgent, Vec<u8>)> {
+        tokio::time::timeout(PATIENCE, self.next_bytes()).await.expect("the gateway says something or hangs up")
+    }
+
+    async fn next_bytes(&mut self) -> Option<(ToAgent, Vec<u8>)> {
         loop {
             let bytes = match self.socket.next().await?.ok()? {
                 Message::Binary(bytes) => bytes.to_vec(),

@@ -252,7 +252,10 @@ impl Visitor<'_> {
     async fn partner_s_answer(&self, asked: &Asked, name: &str, password: &str) -> String {
         let partner = &self.world.partner;
         let address = ([127, 0, 0, 1], partner.port()).into();
-        let http = reqwest::Client::builder().cookie_store(true).resolve(partner.host(), address);
+        let http = reqwest::Client::builder()
+            .timeout(std::time::Duration::from_secs(60))
+            .cookie_store(true)
+            .resolve(partner.host(), address);
         let http = http.build().expect("a client");
         let page = match asked.action.contains("SAMLRequest=") {
             true => http.get(&asked.action),

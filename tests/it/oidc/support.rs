@@ -96,7 +96,11 @@ impl World {
         };
         let service = router(services).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, service).await.expect("served") });
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let http = reqwest::Client::builder()
+            .timeout(std::time::Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
         let mut world = Self { _dir: dir, base, http, db, audit, clock, issuer, ada, secrets: BTreeMap::new(), server };
         world.add_user(ada, "Ada Byron", ADA, "YWRh").await;
         world.add_user(fay, "Fay", FAY, "ZmF5").await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::gateway::{Gateway, binary};
-use super::process::{Process, Signal, temp_dir};
+use super::process::{Process, Signal, output, temp_dir};
 use super::slapd::{SUFFIX, Slapd};
 use super::wait::wait_until;
 
@@ -108,7 +108,7 @@ impl Agent {
     /// What `landbridge agent status` tells on the machine.
     #[track_caller]
     pub fn status(&self) -> Value {
-        let output = self.command(&["agent", "status"]).output().expect("the command runs");
+        let output = output(&self.command(&["agent", "status"]));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pki::Pki;
 use super::ports::free_port;
-use super::process::{Process, Signal, make_private, run, temp_dir};
+use super::process::{Process, Signal, make_private, output, run, temp_dir};
 use super::samba::{SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
 use super::slapd::Slapd;
 use super::wait::wait_until;
@@ -67,7 +67,7 @@ impl Operator {
 
     /// What the command printed; `None` when it failed, for whatever reason.
     pub fn run(&self, args: &[&str]) -> Option<Value> {
-        let output = self.command(args).output().expect("the command runs");
+        let output = output(&self.command(args));
         output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
     }
 }
@@ -371,7 +371,7 @@ impl Gateway {
     /// Runs a command that must succeed, and returns what it printed.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> Value {
-        let output = self.command(args).output().expect("the command runs");
+        let output = output(&self.command(args));
         assert!(
             output.status.success(),
             "landbridge {args:?}: {}\n{}\n{}",
@@ -387,7 +387,7 @@ impl Gateway {
     /// Runs a command that must be refused (exit code 1), and returns the error that it printed.
     #[track_caller]
     pub fn cli_refused(&self, args: &[&str]) -> Value {
-        let output = self.command(args).output().expect("the command runs");
+        let output = output(&self.command(args));
         assert_eq!(output.status.code(), Some(1), "landbridge {args:?}: {}", String::from_utf8_lossy(&output.stdout));
         let text = String::from_utf8_lossy(&output.stderr);
         serde_json::from_str::<Value>(&text).map_or_else(|_| Value::String(text.into_owned()), |v| v["error"].clone())
@@ -421,6 +421,7 @@ impl Gateway {
         let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
         reqwest::Client::builder()
             .tls_certs_only([ca])
+            .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
             .resolve(&self.host, (address, self.public_port).into())
     }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to end after its stop signal before it gets SIGKILL.
@@ -137,6 +137,17 @@ fn send(group: u32, signal: Signal) {
         .stderr(Stdio::null())
         .status();
     status.expect("sh starts");
+}
+
+/// Runs a command of the product to its end; panics when it has not ended after as long as none of a test may take.
+#[track_caller]
+pub fn output(command: &Command) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.args(["--kill-after=10", "180"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    let output = bounded.output().expect("timeout is installed");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_ne!(output.status.code(), Some(124), "{command:?} did not end: {told}");
+    output
 }
 
 /// A folder that is removed with its guard, readable by servers that run as another user.

@@ -76,7 +76,11 @@ impl Scim {
     pub async fn resources(&self, endpoint: &str) -> Vec<serde_json::Value> {
         landbridge::app::tls::install_provider();
         let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder().tls_certs_only([ca]).build().expect("a client");
+        let http = reqwest::Client::builder()
+            .timeout(std::time::Duration::from_secs(60))
+            .tls_certs_only([ca])
+            .build()
+            .expect("a client");
         let url = format!("{}/{endpoint}?count=1000", self.url());
         let answer = http.get(url).bearer_auth(TOKEN).send().await.expect("an answer");
         let listed: serde_json::Value = answer.json().await.expect("JSON");

@@ -2,13 +2,13 @@
 //! the command line beside it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::gateway::{Gateway, binary};
-use super::process::{Process, Signal, make_private, run, temp_dir};
+use super::process::{Process, Signal, make_private, output, run, temp_dir};
 use super::slapd::{SUFFIX, Slapd};
 use super::wait::wait_until;
 
@@ -91,7 +91,7 @@ impl SyncServer {
     /// Runs a command that must succeed, and returns what it printed.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> Value {
-        let output = self.command(args).stdin(Stdio::null()).output().expect("the command runs");
+        let output = output(&self.command(args));
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "landbridge {args:?}: {}\n{told}\n{}", output.status, self.log());
         serde_json::from_slice(&output.stdout).expect("JSON")
@@ -100,7 +100,7 @@ impl SyncServer {
     /// Runs a command that must be refused, and returns what it said.
     #[track_caller]
     pub fn cli_refused(&self, args: &[&str]) -> String {
-        let output = self.command(args).stdin(Stdio::null()).output().expect("the command runs");
+        let output = output(&self.command(args));
         assert_eq!(output.status.code(), Some(1), "landbridge {args:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
