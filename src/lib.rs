@@ -5,6 +5,8 @@ compile_error!("the feature `planted-faults` is for tests: no release build may 
 
 pub mod agents;
 #[cfg(feature = "gateway")]
+pub mod alerts;
+#[cfg(feature = "gateway")]
 pub mod app;
 #[cfg(feature = "gateway")]
 pub mod audit;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::agents;
+use super::alerts;
 use super::background::Background;
 use super::connector_api;
 use super::directories::tenant_options;
@@ -54,6 +55,8 @@ use crate::web::admin::agents_list::AgentsList;
 use crate::web::admin::agents_revoke::AgentsRevoke;
 use crate::web::admin::agents_test::AgentsTest;
 use crate::web::admin::agents_token::AgentsToken;
+use crate::web::admin::alerts_status::AlertsStatus;
+use crate::web::admin::alerts_test::AlertsTest;
 use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
 use crate::web::admin::client_add::ClientAdd;
@@ -180,8 +183,8 @@ impl Gateway {
 
         let registry = agents::registry(&installation, &audit);
         let stored: Arc<dyn HashCheck> = hashes.clone();
-        let alerts: Arc<dyn Alerts> = tables.clone();
-        let (live, broker) = agents::live_check(&settings, &registry, &stored, &alerts, &clock)?;
+        let raised: Arc<dyn Alerts> = tables.clone();
+        let (live, broker) = agents::live_check(&settings, &registry, &stored, &raised, &clock)?;
         let barred = BarredGroups::new(&settings.failover.barred_groups);
         let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred);
         let directory = directory.without(without_live_checks(&settings));
@@ -264,6 +267,14 @@ impl Gateway {
             }),
             None => Arc::new(SyncServers(registry.clone())),
         };
+        let alert_ground = alerts::Ground {
+            db: db.clone(),
+            alerts: tables.clone(),
+            partners: partners.clone(),
+            epoch: epoch.clone(),
+            clock: clock.clone(),
+        };
+        let alert_desk = Arc::new(alerts::start(&settings, alert_ground, (&tasks, &stop))?);
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
             clock: clock.clone(),
@@ -306,6 +317,8 @@ impl Gateway {
             .with::<UserShow>(&tenant_desk)
             .with::<AuditTail>(&audit_desk)
             .with::<AuditVerify>(&audit_desk)
+            .with::<AlertsStatus>(&alert_desk)
+            .with::<AlertsTest>(&alert_desk)
             .with::<LockoutReport>(&sign_in_desk)
             .with::<UserUnlock>(&sign_in_desk)
             .with::<UserRevokeSessions>(&sign_in_desk)

@@ -1,6 +1,7 @@
 //! Builds everything, spawns the tasks, shuts down. Holds rules of no kind.
 
 mod agents;
+mod alerts;
 mod background;
 mod connector_api;
 mod directories;

@@ -61,6 +61,11 @@ pub enum Command {
         #[command(subcommand)]
         command: super::failover::FailoverCommand,
     },
+    /// Where alerts are sent.
+    Alerts {
+        #[command(subcommand)]
+        command: super::alerts::AlertsCommand,
+    },
     /// Wrong passwords: attacks, and people who forgot.
     Lockout {
         #[command(subcommand)]

@@ -4,6 +4,7 @@
 
 pub mod agent;
 mod agents;
+mod alerts;
 mod args;
 mod audit;
 mod check_config;
@@ -57,6 +58,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Domain { command } => domain::run(&connect(args)?, command, output).await,
         Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
+        Command::Alerts { command } => alerts::run(&connect(args)?, command, output).await,
         Command::Lockout { command } => lockout::run(&connect(args)?, command, output).await,
         Command::Connector { command } => connector::run(&connect(args)?, command, output).await,
         Command::Sync { instance, command } => sync::run(&connect(args)?.at(instance.clone()), command, output).await,

@@ -4,6 +4,7 @@
 //! line and remedy. Secrets come from a file or the environment, never from the settings file itself.
 
 mod agents;
+mod alerts;
 mod connector;
 mod database_url;
 mod directory;
@@ -26,6 +27,7 @@ mod systems;
 mod words;
 
 pub use agents::{AgentSettings, AgentsSettings};
+pub use alerts::{ChannelName, ChannelSettings, MailAddress, MailEncryption, MailSettings, WebhookSettings};
 pub use connector::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach};
 pub use database_url::{DatabaseUrl, DatabaseUrlError};
 pub use directory::{DirectorySettings, MatchingSettings};

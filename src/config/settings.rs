@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use crate::identity::ConnectorName;
 
 use super::agents::{AgentSettings, AgentsSettings};
+use super::alerts::{self, ChannelName, ChannelSettings};
 use super::connector::{ConnectorSettings, Reach};
 use super::directory::{DirectorySettings, MatchingSettings};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub agents: Option<AgentsSettings>,
     /// The engine runs in sync servers; here when absent.
     pub sync_servers: Option<SyncServersSettings>,
+    /// Where alerts are sent.
+    pub alerts: Vec<(ChannelName, ChannelSettings)>,
     /// Directories.
     pub connectors: Vec<ConnectorSettings>,
     /// Sources and targets that are no directories.
@@ -146,6 +149,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let matching = MatchingSettings::read(root.table("matching"));
     let directory = DirectorySettings::read(root.table("directory"));
     let agents = root.has("agents").then(|| AgentsSettings::read(root.table("agents"))).flatten();
+    let alerts = alerts::channels(&root);
     let Connectors { directories, systems, order } = Connectors::read(&root);
     for connector in directories.iter().filter(|connector| connector.reach == Reach::Agents && !root.has("agents")) {
         let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
@@ -192,6 +196,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         directory,
         agents,
         sync_servers,
+        alerts,
         connectors: directories,
         systems,
         order,

@@ -38,6 +38,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     13 "0013_sync_servers",
     14 "0014_feed_witness",
     15 "0015_password_writes",
+    20 "0020_alert_notices",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

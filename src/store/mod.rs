@@ -17,6 +17,7 @@ pub mod federation;
 pub mod issuer;
 pub mod lease;
 mod migrate;
+pub mod notices;
 mod rows;
 pub mod sealed_values;
 pub mod signin;

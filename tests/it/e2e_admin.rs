@@ -104,6 +104,8 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         read("user.show", json!({ "user": user })),
         read("client.list", json!({})),
         read("partner.list", json!({})),
+        read("alerts.status", json!({})),
+        sign_in("alerts.test", json!({ "channel": "nobody" })),
         read("failover.status", json!({ "probe": false })),
         read("guard.show", json!({})),
         read("sync.status", json!({ "runs": 1 })),
@@ -239,6 +241,7 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
             None => site.ask(0, name, &request),
         };
         let refusals = [
+            "alerts.test",
             "guard.release",
             "partner.add",
             "agents.drain",

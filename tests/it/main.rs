@@ -1,6 +1,7 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
 mod agents;
+mod alerts;
 mod connectors;
 mod e2e_admin;
 mod e2e_agents;

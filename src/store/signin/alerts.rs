@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use sqlx::Row;
 
 use super::{SignInTables, down};
+use crate::alerts::Edge;
 use crate::audit::Event;
 use crate::identity::{CredentialSource, Timestamp};
 use crate::signin::store::{Alert, Alerts, CredentialMarks, Marked, RaisedAlert, StoreDown};
-use crate::store::{StoreError, Urgency};
+use crate::store::{StoreError, Urgency, notices};
 
 #[async_trait]
 impl Alerts for SignInTables {
@@ -25,14 +26,16 @@ impl Alerts for SignInTables {
                          cleared_at = NULL RETURNING occurrences",
                     )
                     .bind(alert.name)
-                    .bind(alert.subject)
-                    .bind(alert.detail)
+                    .bind(alert.subject.as_str())
+                    .bind(alert.detail.as_str())
                     .bind(alert.at.millis())
                     .fetch_one(&mut *conn)
                     .await
                     .map_err(StoreError::doing("raising an alert"))?;
                     let new = row.get::<i64, _>("occurrences") == 1;
                     if new {
+                        let about = (alert.name, alert.subject.as_str(), alert.detail.as_str());
+                        notices::add(conn, about, Edge::Raised, alert.at).await?;
                         for event in events {
                             audit.append(conn, event).await?;
                         }
@@ -59,13 +62,14 @@ impl Alerts for SignInTables {
                         "UPDATE alert SET cleared_at = $3 WHERE name = $1 AND subject = $2 AND cleared_at IS NULL",
                     )
                     .bind(name)
-                    .bind(subject)
+                    .bind(subject.as_str())
                     .bind(at.millis())
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("clearing an alert"))?;
                     let cleared = done.rows_affected() > 0;
                     if cleared {
+                        notices::add(conn, (name, &subject, "over"), Edge::Cleared, at).await?;
                         for event in events {
                             audit.append(conn, event).await?;
                         }

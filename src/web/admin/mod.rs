@@ -9,6 +9,8 @@ pub mod agents_list;
 pub mod agents_revoke;
 pub mod agents_test;
 pub mod agents_token;
+pub mod alerts_status;
+pub mod alerts_test;
 pub mod audit_tail;
 pub mod audit_verify;
 pub mod client_add;

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod ds389;
 pub mod gateway;
 pub mod html;
+pub mod mail;
 pub mod name_proxy;
 pub mod passwords;
 pub mod pki;

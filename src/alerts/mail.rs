@@ -1,0 +1,106 @@
+//! A channel that sends mail by SMTP (RFC 5321), always over TLS: from the start, or after STARTTLS (RFC 3207), which a server
+//! that does not offer it gets no mail for.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+
+use super::{Channel, ChannelError, Edge, NotTaken, Notice};
+use crate::config::{ChannelName, MailAddress, MailEncryption, MailSettings};
+use crate::identity::causes;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub struct MailChannel {
+    name: ChannelName,
+    organisation: String,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    server: AsyncSmtpTransport<Tokio1Executor>,
+}
+
+impl MailChannel {
+    pub fn new(name: ChannelName, organisation: String, settings: &MailSettings) -> Result<Self, ChannelError> {
+        let client = |error: lettre::transport::smtp::Error| ChannelError::Client(name.clone(), Box::new(error));
+        let mut trust = TlsParameters::builder(settings.host.clone());
+        if let Some(file) = &settings.ca_file {
+            trust = trust.certificate_store(CertificateStore::None);
+            for authority in authorities(file)? {
+                trust = trust.add_root_certificate(authority);
+            }
+        }
+        let trust = trust.build().map_err(client)?;
+        let tls = match settings.encryption {
+            MailEncryption::Tls => Tls::Wrapper(trust),
+            MailEncryption::StartTls => Tls::Required(trust),
+        };
+        let server = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(settings.host.clone())
+            .port(settings.port)
+            .timeout(Some(TIMEOUT))
+            .tls(tls);
+        let server = match &settings.sign_in {
+            Some((user, password)) => server.credentials(Credentials::new(user.clone(), password.expose().to_owned())),
+            None => server,
+        };
+        let mailbox = |address: &MailAddress| {
+            let read = address.as_str().parse::<Mailbox>();
+            read.map_err(|error| ChannelError::Client(name.clone(), Box::new(error)))
+        };
+        let from = mailbox(&settings.from)?;
+        let to = settings.to.iter().map(mailbox).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { name, organisation, from, to, server: server.build() })
+    }
+}
+
+fn authorities(file: &Path) -> Result<Vec<Certificate>, ChannelError> {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+    let refuse =
+        |error: Box<dyn std::error::Error + Send + Sync>| ChannelError::Authorities(file.display().to_string(), error);
+    let mut authorities = Vec::new();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| refuse(error.into()))? {
+        let certificate = certificate.map_err(|error| refuse(error.into()))?;
+        authorities.push(Certificate::from_der(certificate.to_vec()).map_err(|error| refuse(error.into()))?);
+    }
+    Ok(authorities)
+}
+
+fn subject(organisation: &str, notice: &Notice) -> String {
+    let state = match notice.edge {
+        Edge::Raised => "ALERT",
+        Edge::Cleared => "cleared",
+        Edge::Test => "test",
+    };
+    format!("[{organisation}] {state}: {} {}", notice.alert, notice.subject)
+}
+
+fn text(notice: &Notice) -> String {
+    let Notice { number, alert, subject, detail, edge, at } = notice;
+    format!(
+        "{alert} of {subject}: {}\n\n{detail}\n\nat {at}, notice {number}\nWhat is raised now: landbridge failover status\n",
+        edge.code()
+    )
+}
+
+#[async_trait]
+impl Channel for MailChannel {
+    fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    async fn send(&self, notice: &Notice) -> Result<(), NotTaken> {
+        let mut mail = Message::builder().from(self.from.clone()).subject(subject(&self.organisation, notice));
+        for to in &self.to {
+            mail = mail.to(to.clone());
+        }
+        let mail = mail.header(ContentType::TEXT_PLAIN).body(text(notice));
+        let mail = mail.map_err(|error| NotTaken(causes(&error)))?;
+        self.server.send(mail).await.map(|_| ()).map_err(|error| NotTaken(causes(&error)))
+    }
+}
