@@ -82,8 +82,11 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
                         ws.set_problems(id, BTreeSet::new());
                         stage_difference(ws, rules, id, rule, wanted);
                     }
-                    // No other attribute of the object is exported either: what is doubtful is left alone.
+                    // No other attribute of the object is exported either, and no link: what is doubtful is left alone.
                     Err(error) => {
+                        if !in_flight(ws, id) {
+                            ws.unstage(id);
+                        }
                         let problem = Problem::of_flow(&error);
                         decided(ws, mv, connector, || TargetDecision::Refused { object: id, problem: problem.clone() });
                         ws.set_problems(id, BTreeSet::from([problem]));
