@@ -1,4 +1,4 @@
-//! `landbridge rules activate|check|eval|functions`.
+//! `landbridge rules activate|check|eval|functions|reference`.
 //!
 //! Only `activate` asks the running gateway; the others work on files and need no store, server or settings.
 
@@ -6,6 +6,7 @@ mod check;
 mod eval;
 mod functions;
 mod notation;
+mod reference;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ pub enum RulesCommand {
     Eval(EvalArgs),
     /// Print the reference page of the functions of expressions.
     Functions,
+    /// Print the reference page of rule files: keys, words, functions, and the shipped rules.
+    Reference,
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +81,7 @@ pub(super) async fn run(args: &Args, command: &RulesCommand, output: &Output) ->
             functions::run(output);
             Ok(())
         }
+        RulesCommand::Reference => reference::run(output),
     }
 }
 

@@ -234,13 +234,8 @@ async fn wait_for_desk(desk: &Client) -> anyhow::Result<()> {
 fn write_rules(folder: &Path) -> anyhow::Result<()> {
     let rules = folder.join("rules");
     std::fs::create_dir_all(&rules)?;
-    for (name, text) in [
-        ("100-ldap.toml", include_str!("../../config/rules/100-ldap.toml")),
-        ("110-ldap-common.toml", include_str!("../../config/rules/110-ldap-common.toml")),
-        ("200-tenant.toml", include_str!("../../config/rules/200-tenant.toml")),
-        ("210-tenant-common.toml", include_str!("../../config/rules/210-tenant-common.toml")),
-    ] {
-        std::fs::write(rules.join(name), text)?;
+    for source in crate::sync::rule::shipped::rules() {
+        std::fs::write(rules.join(source.file), source.text)?;
     }
     Ok(())
 }

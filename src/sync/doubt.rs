@@ -182,7 +182,7 @@ impl Asked {
         // Its metaverse object is gone, or out of scope, since it was sent.
         match found {
             None => Settlement::Dropped { at_target: Presence::Absent },
-            Some(found) if object.joined_by.is_some() => {
+            Some(found) if object.joined_by.is_some() && (arrived || self.is_ours(capabilities)) => {
                 // A delete needs to know whose object it concerns, so that an add counts even if it came to something else.
                 let known = arrived || export.kind == ExportKind::Add;
                 Settlement::Delete { anchor: found.anchor, unconfirmed: known.then(unconfirmed) }
@@ -190,6 +190,11 @@ impl Asked {
             Some(found) if arrived => Settlement::Arrived { anchor: Some(found.anchor), unconfirmed: unconfirmed() },
             Some(_) => Settlement::Dropped { at_target: Presence::There },
         }
+    }
+
+    /// Whether the object is the engine's to delete, whatever became of this export.
+    fn is_ours(&self, capabilities: &Capabilities) -> bool {
+        self.export.kind == ExportKind::Add || self.object.is_ours(capabilities)
     }
 
     fn unread(&self, error: &ConnectorError) -> Settlement {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::attribute::{Attribute, Attributes};
+use super::connector::Capabilities;
 use super::metaverse::MvId;
+use super::rule::names;
 use crate::identity::ConnectorName;
 
 /// An object of a connector space. 64 bits, given by the engine, never shown outside as an identity.
@@ -175,6 +177,13 @@ impl SpaceObject {
     /// What the target holds once all accepted exports are confirmed: the base of every difference.
     pub fn effective(&self) -> Option<Attributes> {
         held(self.shown.as_deref(), self.unconfirmed.as_ref())
+    }
+
+    /// Whether an export of ours ever arrived at this object of a target. A target that is told whose an object is tells it
+    /// of each of them; of any other target everything that rules provision is taken for ours.
+    pub fn is_ours(&self, capabilities: &Capabilities) -> bool {
+        let owner = Attribute::from(names::ANCHOR_CONNECTOR);
+        !capabilities.identity.contains(&owner) || self.effective().is_some_and(|held| held.contains_key(&owner))
     }
 }
 

@@ -178,12 +178,27 @@ fn the_shipped_rules_are_valid() {
 }
 
 #[test]
-fn the_reference_page_is_what_the_language_prints() {
+fn the_reference_pages_are_what_the_product_prints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let printed = landbridge(root, &["rules", "functions"]);
-    let page = std::fs::read_to_string(root.join("docs/expression-functions.md")).expect("the page");
-    assert!(
-        String::from_utf8_lossy(&printed.stdout) == page,
-        "docs/expression-functions.md differs: write it anew with `landbridge rules functions`"
-    );
+    for (command, page) in [("functions", "expression-functions.md"), ("reference", "rule-reference.md")] {
+        let printed = landbridge(root, &["rules", command]);
+        let held = std::fs::read_to_string(root.join("docs").join(page)).expect("the page");
+        assert!(
+            String::from_utf8_lossy(&printed.stdout) == held,
+            "docs/{page} differs: write it anew with `landbridge rules {command}`"
+        );
+    }
+}
+
+#[test]
+fn the_reference_tells_machines_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let printed = landbridge(root, &["--json", "rules", "reference"]);
+    let told: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+    let named = |list: &Value, name: &str| {
+        list.as_array().expect("a list").iter().any(|entry| entry["name"] == name || entry["file"] == name)
+    };
+    assert!(named(&told["shipped"], "Out to tenant - Group Join"), "{told}");
+    assert!(named(&told["options"], "member-limit.toml"), "{told}");
+    assert_eq!(told["options"].as_array().map(Vec::len), Some(7));
 }

@@ -75,6 +75,8 @@ pub fn stories() -> Vec<Story> {
     let member = Step::Happen(Place::Corp, Change::Refer { kind: Kind::Group, entry: 0, attribute: "member", to });
     let group = add(Kind::Group, 0, ROOT);
     let person = Step::Happen(Place::Hr, Change::Add { kind: Kind::Person, entry: 0, name: 0, into: ROOT });
+    let status = Change::Set { kind: Kind::Person, entry: 0, attribute: "status", value: Some("left") };
+    let left = Step::Happen(Place::Hr, status);
     let of_itself = |place| {
         let kind = if place == Place::Hr { Kind::Person } else { Kind::User };
         let to = To { kind, number: 0, container: ROOT };
@@ -92,6 +94,14 @@ pub fn stories() -> Vec<Story> {
         one(
             "an account that others made while the engine's add is refused becomes the user's",
             vec![user(5), Step::Refuse(5), Step::Drift(Drift::Appear(5)), RUN, Step::Refuse(5), RUN],
+        ),
+        one(
+            "an account that others made stays theirs when its person, who left, is adopted and leaves at once",
+            vec![person, left, RUN, Step::Drift(Drift::Appear(0)), RUN, user(0), RUN],
+        ),
+        one(
+            "nor is it there that a new engine, which reads the sources in another order, takes it away",
+            vec![person, left, RUN, user(0), Step::Drift(Drift::Appear(0))],
         ),
         one(
             "a change that was refused and is not wanted any more is no problem",

@@ -276,6 +276,9 @@ impl State {
             }
             ExportOperation::Delete { anchor } => {
                 let object_type = self.held.objects.get(anchor).map(|object| object.object_type.clone());
+                if self.held.objects.get(anchor).is_some_and(|object| object.foreign) {
+                    self.violations.push(format!("{key} was made by others, and deleted untouched"));
+                }
                 if self.held.remove(anchor) {
                     self.account(now, format!("delete:{}", object_type.unwrap_or_default()), key.clone());
                 }

@@ -19,6 +19,13 @@ use crate::sync::store::{
 /// Problems that belong to the last export of an object.
 const OF_EXPORT: &str = "('export-refused', 'export-unanswered', 'export-warning', 'exported-change-not-reimported')";
 
+/// Objects of targets that stay as they are: a rule towards the target failed, or one of a source said that the whole object
+/// is left alone.
+pub(super) const LEFT_ALONE: &str = "SELECT object FROM object_problem WHERE code IN ('flow-failed', 'sync-rule-error-function-triggered', \
+     'flow-multi-values-to-single-value') \
+     UNION SELECT t.id FROM object_problem p JOIN space_object s ON s.id = p.object JOIN space_object t ON t.mv = s.mv \
+     WHERE p.code IN ('source-anchor-changed', 'sync-rule-error-function-triggered')";
+
 #[async_trait::async_trait]
 impl Exports for SqlEngine {
     async fn pending(
@@ -52,7 +59,7 @@ impl Exports for SqlEngine {
         let sql = format!(
             "SELECT l.owner, l.attribute, l.target, l.state FROM space_link l CROSS JOIN space_object o \
              WHERE o.id = l.owner AND l.state IN ('staged-add', 'staged-delete') AND o.connector IN ({}) {behind} \
-             ORDER BY l.owner, l.attribute, l.target LIMIT $1",
+             AND l.owner NOT IN ({LEFT_ALONE}) ORDER BY l.owner, l.attribute, l.target LIMIT $1",
             names(std::slice::from_ref(connector))
         );
         self.rows("reading pending links", Statement::new(sql, args)).await?.iter().map(decode::link).collect()

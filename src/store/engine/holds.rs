@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::{self, EXPORT, to_json};
+use super::exports::LEFT_ALONE;
 use super::links::names;
 use super::session::{SqlEngine, count};
 use crate::identity::LeaseEpoch;
@@ -121,7 +122,8 @@ impl SqlEngine {
         let sql = format!(
             "SELECT l.owner, o.match_key AS owner_key, o.anchor AS owner_anchor, t.match_key AS target_key, \
              t.anchor AS target_anchor FROM space_link l JOIN space_object o ON o.id = l.owner \
-             JOIN space_object t ON t.id = l.target WHERE l.state = 'staged-delete' AND {of_target}"
+             JOIN space_object t ON t.id = l.target WHERE l.state = 'staged-delete' AND {of_target} \
+             AND l.owner NOT IN ({LEFT_ALONE})"
         );
         let mut groups: BTreeMap<i64, String> = BTreeMap::new();
         for row in self.rows("counting staged links", Statement::new(sql, Vec::new())).await?.iter() {

@@ -65,6 +65,12 @@ fn says(
 }
 
 #[test]
+fn the_files_of_an_installation_are_those_of_the_product() {
+    assert_eq!(super::shipped::rules(), shipped());
+    assert_eq!(super::shipped::options(), read_folder(&root().join("config/rules-options")).expect("the options"));
+}
+
+#[test]
 fn the_shipped_rules_and_each_of_their_options_are_valid() {
     let rules = parse(&shipped()).expect("valid rules");
     assert!(rules.rules().iter().all(|rule| rule.precedence >= 100), "below 100 is for own rules");

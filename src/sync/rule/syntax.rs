@@ -81,6 +81,11 @@ impl Syntaxes {
         self.0.insert(attribute, syntax);
     }
 
+    /// The attributes of a type, in the order of their names.
+    pub fn names_of(&self, syntax: Syntax) -> impl Iterator<Item = &Attribute> {
+        self.0.iter().filter(move |(_, of)| **of == syntax).map(|(name, _)| name)
+    }
+
     pub fn of(&self, attribute: &Attribute) -> Syntax {
         self.0.get(attribute).copied().unwrap_or(Syntax::Text)
     }

@@ -82,8 +82,11 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
                         ws.set_problems(id, BTreeSet::new());
                         stage_difference(ws, rules, id, rule, wanted);
                     }
-                    // No other attribute of the object is exported either: what is doubtful is left alone.
+                    // No other attribute of the object is exported either, and no link: what is doubtful is left alone.
                     Err(error) => {
+                        if !in_flight(ws, id) {
+                            ws.unstage(id);
+                        }
                         let problem = Problem::of_flow(&error);
                         decided(ws, mv, connector, || TargetDecision::Refused { object: id, problem: problem.clone() });
                         ws.set_problems(id, BTreeSet::from([problem]));
@@ -363,18 +366,24 @@ pub(super) fn in_flight(ws: &Workspace, id: ObjectId) -> bool {
     ws.staged(id).is_some_and(|staged| matches!(staged.state, ExportState::Sent | ExportState::InDoubt))
 }
 
-/// The metaverse object is gone or left the scope: what a rule provisioned is staged for deletion.
+/// The metaverse object is gone or left the scope: what a rule provisioned is staged for deletion, unless others made it
+/// and nothing of ours ever arrived there.
 fn leave(ws: &mut Workspace, rules: &RuleSet, id: ObjectId) {
     let Some(target) = ws.object(id).cloned() else { return };
     let provisioned = target
         .joined_by
         .as_ref()
         .is_none_or(|name| rules.by_name(name).is_none_or(|rule| rule.link == LinkType::Provision));
+    let ours = rules.capabilities(&target.connector).is_some_and(|capabilities| target.is_ours(capabilities));
     ws.unlink(id);
+    ws.set_problems(id, BTreeSet::new());
     if let Some(target) = ws.object_mut(id) {
         target.applied.clear();
     }
     if !provisioned {
+        if !in_flight(ws, id) {
+            ws.unstage(id);
+        }
         return;
     }
     if in_flight(ws, id) {
@@ -390,6 +399,10 @@ fn leave(ws: &mut Workspace, rules: &RuleSet, id: ObjectId) {
         } else {
             ws.unstage(id);
         }
+        return;
+    }
+    if !ours {
+        ws.unstage(id);
         return;
     }
     ws.stage(PendingExport::staged(id, target.connector, ExportKind::Delete, Attributes::new()));

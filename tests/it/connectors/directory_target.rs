@@ -1,4 +1,4 @@
-//! A directory that rules write, against a real slapd.
+//! A directory that rules write, against a real slapd and a real 389 Directory Server.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use landbridge::sync::space::ObjectId;
 
 use super::conformance::{self, Target};
 use super::turn;
+use crate::support::ds389::{self, Ds389};
 use crate::support::slapd::{SUFFIX, Slapd};
 
 fn settings(slapd: &Slapd) -> LdapTargetSettings {
@@ -100,6 +101,81 @@ impl Target for Peer {
 async fn a_directory_as_target_conforms() {
     let slapd = Slapd::builder().start();
     conformance::target(&Peer(LdapTarget::new(settings(&slapd)))).await;
+}
+
+/// The same on a server of another make: another anchor, no placeholder, a binary attribute of its own schema.
+fn ds389_settings(server: &Ds389) -> LdapTargetSettings {
+    let object_type = |name: &str, class: &str, references: &[&str]| TargetType {
+        name: name.to_owned(),
+        classes: vec![class.to_owned()],
+        filter: Filter::equal("objectClass", class),
+        references: references.iter().map(|name| (*name).to_owned()).collect(),
+        is_group: name == "group",
+    };
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    LdapTargetSettings {
+        name: "pages".parse().expect("a name"),
+        servers: vec![server.ldaps_url().parse().expect("a url")],
+        trust: Trust::new(&[server.ca_file()]).expect("a CA"),
+        account: ServiceAccount {
+            dn: server.manager_dn().parse().expect("a dn"),
+            password: PlainPassword::new(server.manager_password().to_owned()).expect("may be typed"),
+        },
+        deadline: Duration::from_secs(20),
+        page_size: 7,
+        bases: vec![
+            format!("ou=people,{}", ds389::SUFFIX).parse().expect("a dn"),
+            format!("ou=groups,{}", ds389::SUFFIX).parse().expect("a dn"),
+        ],
+        anchor: "nsUniqueId".to_owned(),
+        anchor_is_binary: false,
+        types: vec![
+            object_type("user", "inetOrgPerson", &["manager"]),
+            object_type("group", "groupOfNames", &["member"]),
+        ],
+        writable: Writable {
+            attributes: list(&["uid", "cn", "sn", "mail", "description", "jpegPhoto"]),
+            binary: list(&["jpegPhoto"]),
+        },
+        placeholder_member: None,
+    }
+}
+
+struct Ds389Peer(LdapTarget);
+
+impl Target for Ds389Peer {
+    fn connector(&self) -> &dyn Connector {
+        &self.0
+    }
+
+    fn attributes(&self, object_type: &str, key: &str, name: &str) -> Attributes {
+        let mut attributes = entry(object_type, key, name);
+        let named = attributes[&"dn".into()][0].as_text().replace(SUFFIX, ds389::SUFFIX);
+        attributes.insert("dn".into(), vec![Value::text(named)]);
+        if let Some(bytes) = attributes.remove(&"mS-DS-ConsistencyGuid".into()) {
+            attributes.insert("jpegPhoto".into(), bytes);
+        }
+        attributes
+    }
+
+    fn name_attribute(&self) -> &'static str {
+        "cn"
+    }
+
+    fn emptied_attribute(&self) -> &'static str {
+        "mail"
+    }
+
+    fn member_attribute(&self) -> &'static str {
+        "member"
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_389_directory_server_as_target_conforms() {
+    let unit = |name: &str| format!("dn: ou={name},{}\nobjectClass: organizationalUnit\nou: {name}\n", ds389::SUFFIX);
+    let server = Ds389::builder().referential_integrity().ldif(&unit("people")).ldif(&unit("groups")).start();
+    conformance::target(&Ds389Peer(LdapTarget::new(ds389_settings(&server)))).await;
 }
 
 fn change(object_type: &str, operation: ExportOperation) -> ExportChange {

@@ -169,6 +169,15 @@ impl Ds389 {
         self.pki.ca_file()
     }
 
+    /// Whom the server lets do everything.
+    pub fn manager_dn(&self) -> &'static str {
+        MANAGER
+    }
+
+    pub fn manager_password(&self) -> &'static str {
+        MANAGER_PASSWORD
+    }
+
     pub fn service_dn(&self) -> String {
         format!("cn=sync,{SUFFIX}")
     }

@@ -1,5 +1,6 @@
 //! What the engine or the tenant forgot: a lost `engine.db`, a `gateway.db` restored from a backup.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use landbridge::store::DatabaseUrl;
@@ -24,6 +25,7 @@ async fn stage(dir: &Path) -> Stage {
         directories: directories.into(),
         tenant: true,
         options: Vec::new(),
+        edits: BTreeMap::new(),
         own_rules: String::new(),
         guard: GuardSettings::default(),
         staging: None,

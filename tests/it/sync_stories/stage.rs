@@ -51,6 +51,8 @@ pub struct StageParts {
     pub tenant: bool,
     /// Files of `config/rules-options`.
     pub options: Vec<String>,
+    /// What is written otherwise in the copies of these files.
+    pub edits: BTreeMap<String, String>,
     pub own_rules: String,
     pub guard: GuardSettings,
     pub staging: Option<StagingParts>,
@@ -65,6 +67,7 @@ pub struct Stage {
     engine: SqlEngine,
     activations: Arc<SqlActivations>,
     options: Vec<String>,
+    edits: BTreeMap<String, String>,
     pub staging: Option<Staging>,
 }
 
@@ -123,15 +126,15 @@ impl Stage {
             clock: clock.clone(),
             events: Arc::new(Events::default()),
         });
-        let options = parts.options;
-        let stage = Self { directories, scripted, clock, runner, target, engine, activations, options, staging };
+        let (options, edits) = (parts.options, parts.edits);
+        let stage = Self { directories, scripted, clock, runner, target, engine, activations, options, edits, staging };
         stage.rules(&parts.own_rules).await;
         stage
     }
 
     /// The shipped rules, the options of the story, and its own rules.
     pub async fn rules(&self, own: &str) {
-        let sources = sources(&self.options, own);
+        let sources = sources(&self.options, &self.edits, own);
         activate(&*self.activations, sources, "test").await.unwrap_or_else(|error| panic!("{error:?}"));
     }
 
@@ -295,6 +298,10 @@ impl Stage {
             *waiting.entry(export.kind.code()).or_default() += 1;
         }
         lines.extend(waiting.into_iter().map(|(kind, count)| format!("waits {kind} {count}")));
+        let links = self.engine.figures(target).await.expect("figures").pending_links;
+        if links > 0 {
+            lines.insert(format!("waits links {links}"));
+        }
         for (name, (_, directory)) in &self.directories {
             let waits =
                 self.engine.pending(directory.name(), &kinds, ObjectId(0), 10_000).await.expect("pending exports");
@@ -310,12 +317,16 @@ impl Stage {
     }
 }
 
-/// The shipped rules, options, and own rules.
-fn sources(options: &[String], own: &str) -> Vec<RuleSource> {
+/// The shipped rules, options as they are edited, and own rules.
+fn sources(options: &[String], edits: &BTreeMap<String, String>, own: &str) -> Vec<RuleSource> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let mut sources = read_folder(&root.join("rules")).expect("the shipped rules");
     for option in options {
-        sources.push(read_file(&root.join("rules-options").join(format!("{option}.toml"))).expect("an option"));
+        let mut option = read_file(&root.join("rules-options").join(format!("{option}.toml"))).expect("an option");
+        for (written, otherwise) in edits {
+            option.text = option.text.replace(written, otherwise);
+        }
+        sources.push(option);
     }
     sources.push(RuleSource { file: "own.toml".to_owned(), text: own.to_owned() });
     sources
@@ -357,7 +368,7 @@ impl Staging {
     }
 
     pub fn rules(&self, own: &str) {
-        for source in sources(&self.options, own) {
+        for source in sources(&self.options, &BTreeMap::new(), own) {
             std::fs::write(self.rules.path().join(source.file), source.text).expect("a rule file");
         }
     }
