@@ -3,6 +3,8 @@
 #[cfg(all(feature = "planted-faults", not(debug_assertions)))]
 compile_error!("the feature `planted-faults` is for tests: no release build may take it");
 
+#[cfg(feature = "gateway")]
+pub mod ad_check;
 pub mod agents;
 #[cfg(feature = "gateway")]
 pub mod alerts;

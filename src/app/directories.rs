@@ -89,6 +89,8 @@ pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnect
             DeltaMethod::ContentSync => DeltaChoice::ContentSync,
             DeltaMethod::Changelog => DeltaChoice::Changelog,
             DeltaMethod::Timestamp => DeltaChoice::Timestamp,
+            DeltaMethod::DirSync => DeltaChoice::DirSync,
+            DeltaMethod::Usn => DeltaChoice::Usn,
             DeltaMethod::Off => DeltaChoice::Off,
         },
         types,

@@ -31,6 +31,11 @@ pub enum Command {
     Init,
     /// Validate the settings file and tell everything that is wrong with it.
     CheckConfig,
+    /// Active Directory as the gateway's accounts see it.
+    Ad {
+        #[command(subcommand)]
+        command: super::ad::AdCommand,
+    },
     /// Be a pass-through agent beside a directory.
     Agent {
         #[command(subcommand)]

@@ -2,6 +2,7 @@
 //!
 //! Every command prints for people, and JSON with `--json`. Exit codes: 0 done, 1 refused or failed, 2 usage.
 
+mod ad;
 pub mod agent;
 mod agents;
 mod alerts;
@@ -48,6 +49,7 @@ pub async fn run(args: Args) -> ExitCode {
 async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         Command::CheckConfig => check_config::run(&args.config, output),
+        Command::Ad { command } => ad::run(&args.config, command, output).await,
         Command::Serve => serve::run(&args.config).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Init => init::run(&args.config, output).await,

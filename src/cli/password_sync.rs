@@ -14,6 +14,9 @@ pub enum PasswordSyncCommand {
     Run {
         #[arg(long)]
         connector: Option<ConnectorName>,
+        /// Read all passwords again, also where the directory can tell which have changed.
+        #[arg(long)]
+        full: bool,
     },
     /// Show when each connector was last read to its end, and whose password could not be taken.
     Status,
@@ -21,9 +24,9 @@ pub enum PasswordSyncCommand {
 
 pub(super) async fn run(client: &Client, command: &PasswordSyncCommand, output: &Output) -> anyhow::Result<()> {
     match command {
-        PasswordSyncCommand::Run { connector } => {
+        PasswordSyncCommand::Run { connector, full } => {
             output.note("reading passwords and account states ...");
-            let request = password_sync_run::Request { connector: connector.clone() };
+            let request = password_sync_run::Request { connector: connector.clone(), full: *full };
             let passes = client.call::<PasswordSyncRun>(&request).await?;
             output.show(&passes, |passes| passes.iter().map(describe).collect::<Vec<_>>().join("\n"));
             let failed = passes.iter().filter(|pass| pass.error.is_some()).count();

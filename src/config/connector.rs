@@ -27,8 +27,10 @@ setting_words! {
         ContentSync = "content-sync",
         Changelog = "changelog",
         Timestamp = "timestamp",
+        DirSync = "dirsync",
+        Usn = "usn",
         Off = "off",
-    } "auto, content-sync, changelog, timestamp, off"
+    } "auto, content-sync, changelog, timestamp, dirsync, usn, off"
 }
 
 impl Dialect {
@@ -215,7 +217,7 @@ impl ConnectorSettings {
             attributes: table.list("attributes", "give attribute names"),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
             delta: table
-                .parsed("delta", "write auto, content-sync, changelog, timestamp or off")
+                .parsed("delta", "write auto, content-sync, changelog, timestamp, dirsync, usn or off")
                 .unwrap_or(DeltaMethod::Auto),
             disabled: table
                 .parsed("disabled", "write attribute=VALUE or attribute&BIT")

@@ -95,7 +95,7 @@ pub async fn run(options: DemoOptions, say: impl Fn(&str)) -> anyhow::Result<()>
     }
     desk.call::<RulesActivate>(&rules_activate::Request { even_if_held: false }).await?;
     desk.call::<SyncRun>(&sync_run::Request::waiting(Profile::Full.code())).await?;
-    desk.call::<PasswordSyncRun>(&password_sync_run::Request { connector: None }).await?;
+    desk.call::<PasswordSyncRun>(&password_sync_run::Request { connector: None, full: false }).await?;
 
     say("starting the federation partner ...");
     let partner_url: url::Url = format!("http://localhost:{}", options.partner_port).parse()?;

@@ -202,7 +202,7 @@ impl Connection {
     /// Searches without paging, up to 10,000 entries; a result other than 0 is an error, also for a base that does
     /// not exist.
     pub async fn search(&mut self, search: Search) -> Result<Vec<Entry>, LdapError> {
-        let collected = self.collect(&search, MAX_ENTRIES, None).await?;
+        let collected = self.collect(&search, MAX_ENTRIES, Mode::Plain).await?;
         if collected.unreadable.is_empty() {
             return Ok(collected.entries);
         }
@@ -229,11 +229,10 @@ impl Connection {
         &mut self,
         search: &Search,
         max_entries: usize,
-        page: Option<(u32, &[u8])>,
+        mode: Mode<'_>,
     ) -> Result<Collected, LdapError> {
         const DOING: &str = "search";
         let id = self.next_id();
-        let mode = page.map_or(Mode::Plain, |(size, cookie)| Mode::Page(size, cookie));
         let request = request::search(id, search, 0, mode);
         self.bounded(DOING, async |connection| {
             connection.send(request, DOING).await?;

@@ -7,10 +7,12 @@
 //! whoever does it, so the bytes of a server are read here, by a reader that bounds size and depth (`ber`), and never
 //! by a parser that panics or recurses on them. Filters are parsed by `ldap3`; its types end at this module.
 
+mod active_directory;
 mod ad_diagnostic;
 mod ber;
 mod connection;
 mod content_sync;
+mod dir_sync;
 mod entry;
 mod error;
 mod filter;
@@ -31,6 +33,7 @@ mod write;
 pub use ad_diagnostic::AdSubCode;
 pub use connection::{BindAnswer, Connection, ServiceAccount};
 pub use content_sync::{Phase, Refresh, RefreshEnd, SyncChange, SyncUuid};
+pub use dir_sync::{DIR_SYNC_OID, DirSync, DirSyncEnd};
 pub use entry::Entry;
 pub use error::LdapError;
 pub use filter::{Filter, FilterError, Substring};

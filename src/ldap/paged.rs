@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::entry::Entry;
 use super::error::LdapError;
+use super::request::Mode;
 use super::search::Search;
 
 /// One page of a result.
@@ -24,6 +25,7 @@ pub struct PagedSearch<'a> {
     page_size: u32,
     position: Position,
     empty_pages: u32,
+    with_deleted: bool,
 }
 
 #[derive(Debug)]
@@ -38,14 +40,25 @@ const MAX_EMPTY_PAGES: u32 = 100;
 impl<'a> PagedSearch<'a> {
     pub(super) fn new(connection: &'a mut Connection, search: Search, page_size: u32) -> Self {
         let page_size = page_size.clamp(1, 10_000);
-        Self { connection, search, page_size, position: Position::At(Vec::new()), empty_pages: 0 }
+        let position = Position::At(Vec::new());
+        Self { connection, search, page_size, position, empty_pages: 0, with_deleted: false }
+    }
+
+    /// Shows deleted objects too; only Active Directory does.
+    #[must_use]
+    pub fn with_deleted(self) -> Self {
+        Self { with_deleted: true, ..self }
     }
 
     /// The next page; `None` after the last one. After an error there is no next page.
     pub async fn next_page(&mut self) -> Result<Option<Page>, LdapError> {
         let Position::At(cookie) = std::mem::replace(&mut self.position, Position::Ended) else { return Ok(None) };
         let limit = self.page_size as usize;
-        let collected = self.connection.collect(&self.search, limit, Some((self.page_size, &cookie))).await?;
+        let mode = match self.with_deleted {
+            true => Mode::PageWithDeleted(self.page_size, &cookie),
+            false => Mode::Page(self.page_size, &cookie),
+        };
+        let collected = self.connection.collect(&self.search, limit, mode).await?;
         let Some(next) = collected.cookie else {
             let server = self.connection.server().clone();
             return Err(LdapError::Aborted { server, code: 0, why: "it answered a paged read without a page cookie" });

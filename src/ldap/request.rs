@@ -2,8 +2,10 @@
 
 use zeroize::Zeroizing;
 
+use super::active_directory::{self, DESCRIPTOR_FLAGS_OID};
 use super::ber::{ENUMERATED, INTEGER, OCTET_STRING, SEQUENCE, Writer};
 use super::content_sync::SYNC_REQUEST_OID;
+use super::dir_sync::{self, DIR_SYNC_OID};
 use super::password_policy::PASSWORD_POLICY_OID;
 use super::search::{Scope, Search};
 use super::write::{Modification, Rename};
@@ -12,6 +14,8 @@ pub const PAGED_RESULTS_OID: &str = "1.2.840.113556.1.4.319";
 const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
 /// Asks AD for no continuation references into other domains; ignored elsewhere (MS-ADTS, section 3.1.1.3.4.1.5).
 const DOMAIN_SCOPE_OID: &str = "1.2.840.113556.1.4.1339";
+/// Shows deleted objects, where the account may see them (MS-ADTS, section 3.1.1.3.4.1.14).
+const SHOW_DELETED_OID: &str = "1.2.840.113556.1.4.417";
 
 const BIND: u8 = 0x60;
 const SEARCH: u8 = 0x63;
@@ -51,8 +55,14 @@ pub enum Mode<'a> {
     Plain,
     /// One page of at most that size, continued from a cookie (RFC 2696).
     Page(u32, &'a [u8]),
+    /// The same, of deleted objects too (MS-ADTS, section 3.1.1.3.4.1.14).
+    PageWithDeleted(u32, &'a [u8]),
     /// What changed since a cookie, or everything (RFC 4533, `refreshOnly`).
     Refresh(Option<&'a [u8]>),
+    /// With the part of a security descriptor that every reader may see.
+    Descriptor,
+    /// What changed in a naming context since a cookie, or everything (DirSync).
+    Changes(&'a [u8]),
 }
 
 pub fn search(id: u32, search: &Search, size_limit: u32, mode: Mode<'_>) -> Request {
@@ -79,8 +89,11 @@ pub fn search(id: u32, search: &Search, size_limit: u32, mode: Mode<'_>) -> Requ
         });
         operation.constructed(CONTROLS, |controls| match mode {
             Mode::Plain => control(controls, DOMAIN_SCOPE_OID, false, None),
-            Mode::Page(size, cookie) => {
+            Mode::Page(size, cookie) | Mode::PageWithDeleted(size, cookie) => {
                 control(controls, DOMAIN_SCOPE_OID, false, None);
+                if let Mode::PageWithDeleted(..) = mode {
+                    control(controls, SHOW_DELETED_OID, true, None);
+                }
                 let mut value = Writer::new();
                 value.constructed(SEQUENCE, |page| {
                     page.number(INTEGER, size).element(OCTET_STRING, cookie);
@@ -91,6 +104,14 @@ pub fn search(id: u32, search: &Search, size_limit: u32, mode: Mode<'_>) -> Requ
             // Critical: a server that does not know the control would send entries that mean something else.
             Mode::Refresh(cookie) => {
                 control(controls, SYNC_REQUEST_OID, true, Some(&sync_request(cookie)));
+            }
+            Mode::Descriptor => {
+                control(controls, DOMAIN_SCOPE_OID, false, None);
+                control(controls, DESCRIPTOR_FLAGS_OID, true, Some(&active_directory::descriptor_flags()));
+            }
+            Mode::Changes(cookie) => {
+                control(controls, DOMAIN_SCOPE_OID, false, None);
+                control(controls, DIR_SYNC_OID, true, Some(&dir_sync::request_value(cookie)));
             }
         });
     })

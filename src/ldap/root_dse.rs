@@ -2,9 +2,11 @@
 
 use super::connection::Connection;
 use super::content_sync::SYNC_REQUEST_OID;
+use super::dir_sync::DIR_SYNC_OID;
 use super::entry::Entry;
 use super::error::LdapError;
-use crate::identity::DistinguishedName;
+use super::time;
+use crate::identity::{DistinguishedName, Timestamp};
 
 /// Active Directory, or a server that behaves as one (MS-ADTS, section 3.1.1.3.4.3).
 const ACTIVE_DIRECTORY_OIDS: [&str; 2] = ["1.2.840.113556.1.4.800", "1.2.840.113556.1.4.1851"];
@@ -22,9 +24,18 @@ pub struct RootDse {
     pub changelog: Option<DistinguishedName>,
     pub first_change: Option<u64>,
     pub last_change: Option<u64>,
+    /// Where Active Directory describes the controller itself.
+    pub service: Option<DistinguishedName>,
+    /// The last change that the controller has taken, by its own count.
+    pub highest_usn: Option<u64>,
+    /// The head of the controller's domain, and of the forest's schema.
+    pub domain: Option<DistinguishedName>,
+    pub schema_context: Option<DistinguishedName>,
+    /// What time it is there.
+    pub now: Option<Timestamp>,
 }
 
-const ATTRIBUTES: [&str; 11] = [
+const ATTRIBUTES: [&str; 16] = [
     "supportedControl",
     "supportedExtension",
     "supportedCapabilities",
@@ -36,6 +47,11 @@ const ATTRIBUTES: [&str; 11] = [
     "changelog",
     "firstChangeNumber",
     "lastChangeNumber",
+    "dsServiceName",
+    "highestCommittedUSN",
+    "defaultNamingContext",
+    "schemaNamingContext",
+    "currentTime",
 ];
 
 impl RootDse {
@@ -58,11 +74,20 @@ impl RootDse {
             changelog: dn("changelog"),
             first_change: number("firstchangenumber"),
             last_change: number("lastchangenumber"),
+            service: dn("dsservicename"),
+            highest_usn: number("highestcommittedusn"),
+            domain: dn("defaultnamingcontext"),
+            schema_context: dn("schemanamingcontext"),
+            now: entry.text("currenttime").and_then(time::generalized),
         }
     }
 
     pub fn offers_content_sync(&self) -> bool {
         self.controls.iter().any(|oid| oid == SYNC_REQUEST_OID)
+    }
+
+    pub fn offers_dir_sync(&self) -> bool {
+        self.controls.iter().any(|oid| oid == DIR_SYNC_OID)
     }
 
     pub fn is_active_directory(&self) -> bool {

@@ -1,27 +1,29 @@
 //! Active Directory for the password channel: account states over LDAP, hashes by replication (MS-DRSR).
 //!
 //! The first read takes all hashes; a later one takes what has changed since, and says of every other account that its
-//! password is unchanged. How far was read is kept in memory, for all controllers of the domain at once: after a start,
-//! and once a day, all hashes are read again, which costs a comparison each.
+//! password is unchanged. How far was read is told for all controllers of the domain at once, and stored by the channel
+//! with the last of what it covers. Once a day, and when the database of a controller turns out to be another one than
+//! before (it was restored), all hashes are read again, which costs a comparison each.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use drsr::{Account, Client, Controller, Cursor, NtHash, ObjectName, Replicated};
+use drsr::{Account, Client, Continuity, Controller, Cursor, NtHash, ObjectName, Replicated};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::ldap_source::{LdapSource, LdapSourceError};
-use super::source::{AccountSource, PasswordValues, Passwords, SourceError, SourcePage};
+use super::source::{AccountSource, PasswordValues, Passwords, SourceError, SourcePage, SourcePosition};
 use super::write_stamp::WriteStamp;
 use crate::config::{ConnectorSettings, ReplicationSettings, ReplicationSignIn};
 use crate::identity::{Clock, SourceAnchor, Timestamp};
-use crate::ldap::ServerUrl;
+use crate::ldap::{ServerUrl, ServerUrlError};
 
 /// The accounts of one connector whose directory is Active Directory.
 pub struct AdSource {
@@ -29,7 +31,6 @@ pub struct AdSource {
     controllers: Vec<Controller>,
     account: Account,
     naming_context: String,
-    progress: Mutex<Progress>,
     clock: Arc<dyn Clock>,
 }
 
@@ -51,17 +52,12 @@ struct ReplicationError {
 }
 
 /// How far hashes have been read.
-#[derive(Default)]
-struct Progress {
-    /// Up to here everything that was read is stored, too.
-    settled: Option<Reached>,
-    /// Up to here the last read came.
-    reached: Option<Reached>,
-}
-
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Reached {
     cursor: Cursor,
+    /// The controller that was read last, as the settings name it.
+    controller: String,
     /// When all hashes were read for the last time.
     whole_at: Timestamp,
 }
@@ -72,6 +68,7 @@ struct Changes {
     /// Accounts of which the pass said nothing have no password, instead of an unchanged one.
     is_whole: bool,
     began_at: Timestamp,
+    reached: Reached,
 }
 
 /// All hashes are read again after this: what a delta can miss, when a controller that lags behind is asked, is repaired.
@@ -91,32 +88,18 @@ impl AdSource {
             return Err(AdSourceError::Anchor);
         }
         let directory = LdapSource::new(settings, clock.clone())?;
-        let mut controllers = Vec::new();
-        for server in &settings.servers {
-            let server: ServerUrl = server.parse().map_err(LdapSourceError::Server)?;
-            let connect_deadline = settings.connect_deadline;
-            controllers.push(Controller { connect_deadline, ..Controller::new(server.host()) });
-        }
-        let password = drsr::Password::new(settings.bind_password.expose().to_owned());
-        let account = match replication.sign_in {
-            ReplicationSignIn::Ntlm => Account::ntlm(&replication.domain, &replication.account, password),
-            ReplicationSignIn::Kerberos => Account::kerberos(&replication.domain, &replication.account, password),
-        };
+        let controllers = controllers(settings).map_err(LdapSourceError::Server)?;
+        let account = account(settings, replication);
         let naming_context = replication.naming_context.as_str().to_owned();
-        Ok(Self { directory, controllers, account, naming_context, progress: Mutex::default(), clock })
-    }
-
-    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
-        // Each change is one assignment: what a panicking task left is whole.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { directory, controllers, account, naming_context, clock })
     }
 
     /// A connection to the first controller that takes one.
-    async fn connect(&self) -> Result<Client, SourceError> {
+    async fn connect(&self) -> Result<(Client, &Controller), SourceError> {
         let mut last = None;
         for controller in &self.controllers {
             match Client::connect(controller, &self.account).await {
-                Ok(client) => return Ok(client),
+                Ok(client) => return Ok((client, controller)),
                 Err(error) if error.is_passing() => {
                     tracing::warn!(controller = controller.host, error = %error, "a controller cannot replicate");
                     last = Some(error);
@@ -148,36 +131,109 @@ impl AdSource {
         Ok(passwords)
     }
 
-    /// What changed since the last read that was stored.
-    async fn changes(&self) -> Result<Changes, SourceError> {
+    /// What changed since an earlier read.
+    async fn changes(&self, since: Option<&SourcePosition>) -> Result<Changes, SourceError> {
         let began_at = self.clock.now();
-        let fresh = |reached: &Reached| began_at.since(reached.whole_at) < WHOLE_AGAIN_AFTER;
-        let settled = self.progress().settled.clone().filter(fresh);
-        let is_whole = settled.is_none();
-        let start = || Reached { cursor: Cursor::start(&self.naming_context), whole_at: began_at };
-        let mut reached = settled.unwrap_or_else(start);
-        let mut passwords = HashMap::new();
-        let mut client = self.connect().await?;
-        let mut touched = Vec::new();
-        let mut pass = client.pass(reached.cursor.clone());
-        while let Some(page) = pass.next_page().await.map_err(replication)? {
-            for change in page.accounts {
-                let Ok(anchor) = SourceAnchor::from_binary(&change.guid.to_bytes_le()) else { continue };
-                match change.password {
-                    Replicated::NotSent if change.password_last_set.stamp().is_some() => touched.push(change.guid),
-                    Replicated::NotSent => {}
-                    password => drop(passwords.insert(anchor, password)),
+        let (mut client, controller) = self.connect().await?;
+        let known = since.and_then(|since| self.known(since, began_at));
+        let delta = match known {
+            Some(known) => self.delta(&mut client, controller, known, began_at).await?,
+            None => None,
+        };
+        let changes = match delta {
+            Some(changes) => changes,
+            None => {
+                let cursor = Cursor::start(&self.naming_context);
+                let reached = Reached { cursor, controller: controller.host.clone(), whole_at: began_at };
+                let mut changes = Changes { passwords: HashMap::new(), is_whole: true, began_at, reached };
+                let mut pass = client.pass(changes.reached.cursor.clone());
+                while let Some(page) = pass.next_page().await.map_err(replication)? {
+                    // The time of a password without the password is of no use here.
+                    changes.take(page);
                 }
+                changes
             }
-            reached.cursor = page.cursor;
+        };
+        client.close().await;
+        Ok(changes)
+    }
+
+    /// A position of this naming context from which a delta is good; what cannot be read is none.
+    fn known(&self, since: &SourcePosition, now: Timestamp) -> Option<Reached> {
+        let reached: Reached = match serde_json::from_str(since.as_str()) {
+            Ok(reached) => reached,
+            Err(error) => {
+                tracing::info!(error = %error, "how far hashes were read cannot be told; all are read again");
+                return None;
+            }
+        };
+        let is_fresh = now.since(reached.whole_at) < WHOLE_AGAIN_AFTER;
+        (is_fresh && reached.cursor.naming_context() == self.naming_context).then_some(reached)
+    }
+
+    /// What changed since `known`; `None` when the controller that was read then is another database now: a restored one
+    /// may have lost what was read, and says nothing of that.
+    async fn delta(
+        &self,
+        client: &mut Client,
+        controller: &Controller,
+        known: Reached,
+        began_at: Timestamp,
+    ) -> Result<Option<Changes>, SourceError> {
+        let same_controller = known.controller == controller.host;
+        let reached = Reached { controller: controller.host.clone(), ..known };
+        let mut changes = Changes { passwords: HashMap::new(), is_whole: false, began_at, reached };
+        let mut touched = Vec::new();
+        let mut pass = client.pass(changes.reached.cursor.clone());
+        while let Some(page) = pass.next_page().await.map_err(replication)? {
+            if let Continuity::Moved { from, to } = page.continuity
+                && same_controller
+            {
+                let controller = controller.host.as_str();
+                tracing::warn!(controller, %from, %to, "the controller's database is another one than before; all hashes are read again");
+                return Ok(None);
+            }
+            touched.extend(changes.take(page));
         }
         // The time of the password changed and the password did not: so that both are known to belong together.
-        if !is_whole {
-            passwords.extend(self.each(&mut client, touched).await?);
+        changes.passwords.extend(self.each(client, touched).await?);
+        Ok(Some(changes))
+    }
+}
+
+impl Changes {
+    /// Takes over a page; answers whose password time changed without the password.
+    fn take(&mut self, page: drsr::Page) -> Vec<Uuid> {
+        let mut touched = Vec::new();
+        for change in page.accounts {
+            let Ok(anchor) = SourceAnchor::from_binary(&change.guid.to_bytes_le()) else { continue };
+            match change.password {
+                Replicated::NotSent if change.password_last_set.stamp().is_some() => touched.push(change.guid),
+                Replicated::NotSent => {}
+                password => drop(self.passwords.insert(anchor, password)),
+            }
         }
-        client.close().await;
-        self.progress().reached = Some(reached);
-        Ok(Changes { passwords, is_whole, began_at })
+        self.reached.cursor = page.cursor;
+        touched
+    }
+}
+
+/// The servers of a connector as controllers that replicate, in the same order.
+pub fn controllers(settings: &ConnectorSettings) -> Result<Vec<Controller>, ServerUrlError> {
+    let controller = |server: &String| {
+        let server: ServerUrl = server.parse()?;
+        let connect_deadline = settings.connect_deadline;
+        Ok(Controller { connect_deadline, ..Controller::new(server.host()) })
+    };
+    settings.servers.iter().map(controller).collect()
+}
+
+/// As whom a connector replicates.
+pub fn account(settings: &ConnectorSettings, replication: &ReplicationSettings) -> Account {
+    let password = drsr::Password::new(settings.bind_password.expose().to_owned());
+    match replication.sign_in {
+        ReplicationSignIn::Ntlm => Account::ntlm(&replication.domain, &replication.account, password),
+        ReplicationSignIn::Kerberos => Account::kerberos(&replication.domain, &replication.account, password),
     }
 }
 
@@ -224,10 +280,16 @@ fn guid_of(anchor: &SourceAnchor) -> Option<Uuid> {
 
 #[async_trait]
 impl AccountSource for AdSource {
-    async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
-        let Changes { mut passwords, is_whole, began_at } = self.changes().await?;
-        let (sender, mut states) = mpsc::channel::<SourcePage>(PAGES);
+    async fn read_all(
+        &self,
+        since: Option<&SourcePosition>,
+        pages: mpsc::Sender<SourcePage>,
+    ) -> Result<Option<SourcePosition>, SourceError> {
+        let Changes { mut passwords, is_whole, began_at, reached } = self.changes(since).await?;
+        let (sender, states) = mpsc::channel::<SourcePage>(PAGES);
         let forward = async {
+            // Owned: when nobody takes the pages any more, the read finds nobody to send to and stops.
+            let mut states = states;
             while let Some(mut page) = states.recv().await {
                 // The hashes are older than the states.
                 page.read_at = began_at;
@@ -244,14 +306,16 @@ impl AccountSource for AdSource {
             }
             Ok(())
         };
-        let (read, forwarded) = tokio::join!(self.directory.read_all(sender), forward);
+        let (read, forwarded) = tokio::join!(self.directory.read_all(None, sender), forward);
         forwarded?;
-        read
+        read?;
+        let reached = serde_json::to_string(&reached).expect("names, numbers and ids have a JSON form");
+        Ok(Some(SourcePosition::new(reached)))
     }
 
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
         let began_at = self.clock.now();
-        let mut client = self.connect().await?;
+        let (mut client, _) = self.connect().await?;
         let passwords = self.each(&mut client, anchors.iter().filter_map(guid_of).collect()).await?;
         let mut passwords: HashMap<_, _> = passwords.into_iter().collect();
         client.close().await;
@@ -267,10 +331,5 @@ impl AccountSource for AdSource {
             };
         }
         Ok(page)
-    }
-
-    async fn stored(&self) {
-        let mut progress = self.progress();
-        progress.settled = progress.reached.take();
     }
 }

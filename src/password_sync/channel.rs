@@ -10,7 +10,7 @@ use super::account_result::AccountResult;
 use super::decision::{self, Act, Context, Decision, PasswordAct};
 use super::report::PassReport;
 use super::sealer::Sealer;
-use super::source::{AccountSource, SourceError, SourcePage};
+use super::source::{AccountSource, SourceError, SourcePage, SourcePosition};
 use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
 use super::write_stamp::WriteStamp;
 use crate::credential::{ClearText, Quarantine, SourceStamp};
@@ -24,6 +24,14 @@ pub struct Channel {
     pub sealer: Sealer,
     pub clear_text: ClearText,
     pub clock: Arc<dyn Clock>,
+}
+
+/// How much of the passwords a pass reads, where a directory can tell what changed. Account states are always read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What changed since the last pass that was stored.
+    Changes,
+    Everything,
 }
 
 /// Why a pass did not come to its end. What it stored before stays; the next pass goes on from there.
@@ -57,6 +65,8 @@ const VANISHED_BELIEVED: u64 = 5;
 #[derive(Default)]
 struct Progress {
     report: PassReport,
+    /// Passwords that were shown and not stored: they have to be shown again.
+    unsettled: u64,
     vanished: Vec<(SourceAnchor, Timestamp, SourceStamp, Option<WriteStamp>)>,
 }
 
@@ -80,19 +90,16 @@ impl Seen {
 
 impl Channel {
     /// Reads the connector to its end and stores what changed. Repeated, it finds nothing.
-    pub async fn run_pass(&self, epoch: LeaseEpoch) -> Result<PassReport, ChannelError> {
+    pub async fn run_pass(&self, epoch: LeaseEpoch, depth: Depth) -> Result<PassReport, ChannelError> {
         let started = self.clock.now();
-        self.store.begin_pass(epoch, &self.connector, started).await?;
-        let outcome = self.pass(epoch).await;
-        let end = match &outcome {
-            Ok(report) => PassEnd::Complete { started, report: *report },
-            Err(error) => PassEnd::Failed { error: causes(error) },
+        let since = self.store.begin_pass(epoch, &self.connector, started).await?;
+        let since = since.filter(|_| depth == Depth::Changes);
+        let outcome = self.pass(epoch, since.as_ref()).await;
+        let (end, outcome) = match outcome {
+            Ok((report, reached)) => (PassEnd::Complete { started, report, reached }, Ok(report)),
+            Err(error) => (PassEnd::Failed { error: causes(&error) }, Err(error)),
         };
         self.store.end_pass(epoch, &self.connector, end).await?;
-        // What was not believed or could not be stored has to be shown again.
-        if outcome.as_ref().is_ok_and(|report| report.stale == 0 && report.errors == 0) {
-            self.source.stored().await;
-        }
         outcome
     }
 
@@ -121,16 +128,21 @@ impl Channel {
         Ok(found.len() as u64)
     }
 
-    async fn pass(&self, epoch: LeaseEpoch) -> Result<PassReport, ChannelError> {
+    /// What was met, and how far the directory's passwords are stored then.
+    async fn pass(
+        &self,
+        epoch: LeaseEpoch,
+        since: Option<&SourcePosition>,
+    ) -> Result<(PassReport, Option<SourcePosition>), ChannelError> {
         let (sender, pages) = mpsc::channel(PAGES);
         let (mut progress, mut seen) = (Progress::default(), Seen::default());
         let (read, consumed) =
-            tokio::join!(self.source.read_all(sender), self.take_all(epoch, pages, &mut progress, &mut seen));
+            tokio::join!(self.source.read_all(since, sender), self.take_all(epoch, pages, &mut progress, &mut seen));
         consumed?;
-        read?;
+        let reached = read?;
         self.look_for_unseen(epoch, &mut progress, &seen).await?;
         self.settle_vanished(epoch, &mut progress).await?;
-        Ok(progress.report)
+        Ok((progress.report, reached.filter(|_| progress.unsettled == 0)))
     }
 
     /// Owns the receiving end: when storing fails, the reader finds nobody to send to and stops.
@@ -198,6 +210,7 @@ impl Channel {
             let act = match decision::decide(&known, account, &context) {
                 Decision::Stale => {
                     progress.report.stale += 1;
+                    progress.unsettled += 1;
                     continue;
                 }
                 Decision::Act(act) => act,
@@ -232,7 +245,10 @@ impl Channel {
                     progress.report.stored += 1;
                     *change = Some(CredentialChange::Store { new, stamp, password_set, keep_outdated });
                 }
-                Err(error) => *result = AccountResult::Error(error),
+                Err(error) => {
+                    progress.unsettled += 1;
+                    *result = AccountResult::Error(error);
+                }
             }
         }
         let mut changes = Vec::new();

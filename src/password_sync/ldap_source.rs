@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state};
 use super::password_policy::{POLICY_ATTRIBUTES, password_policy};
-use super::source::{AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourceVersion};
+use super::source::{
+    AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion,
+};
 use super::write_stamp::StateStamps;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
 use crate::identity::{Clock, DistinguishedName, SourceAnchor};
@@ -207,9 +209,14 @@ impl LdapSource {
 
 #[async_trait]
 impl AccountSource for LdapSource {
-    async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
+    async fn read_all(
+        &self,
+        _since: Option<&SourcePosition>,
+        pages: mpsc::Sender<SourcePage>,
+    ) -> Result<Option<SourcePosition>, SourceError> {
         let mut connection = self.connect().await?;
-        self.send_all(&mut connection, &pages).await
+        self.send_all(&mut connection, &pages).await?;
+        Ok(None)
     }
 
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {

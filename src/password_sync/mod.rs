@@ -27,13 +27,15 @@ pub mod wrapping;
 pub mod write_stamp;
 
 pub use account_result::AccountResult;
-pub use ad_source::AdSource;
-pub use channel::{Channel, ChannelError};
+pub use ad_source::{AdSource, account as replication_account, controllers as replicating_controllers};
+pub use channel::{Channel, ChannelError, Depth};
 pub use ldap_source::LdapSource;
 pub use report::PassReport;
 pub use sealer::Sealer;
 pub use service::{EngineEpoch, PasswordSync, PasswordSyncError};
-pub use source::{AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourceVersion};
+pub use source::{
+    AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion,
+};
 pub use verifier::StoredHashes;
 pub use wrapping::{Progress, Wrapping};
 pub use write_stamp::WriteStamp;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{Channel, ChannelError};
+use super::channel::{Channel, ChannelError, Depth};
 use super::report::PassReport;
 use super::wrapping::Wrapping;
 use crate::identity::{ConnectorName, LeaseEpoch, causes};
@@ -72,12 +72,12 @@ impl PasswordSync {
     }
 
     /// Runs a pass over `connector` now and waits for its end.
-    pub async fn run_pass(&self, connector: &ConnectorName) -> Result<PassReport, PasswordSyncError> {
+    pub async fn run_pass(&self, connector: &ConnectorName, depth: Depth) -> Result<PassReport, PasswordSyncError> {
         let running =
             self.channels.get(connector).ok_or_else(|| PasswordSyncError::UnknownConnector(connector.clone()))?;
         let epoch = self.epoch.current().await.ok_or(PasswordSyncError::NotHolder)?;
         let _turn = running.turn.lock().await;
-        let report = running.channel.run_pass(epoch).await?;
+        let report = running.channel.run_pass(epoch, depth).await?;
         self.asked.notify_one();
         Ok(report)
     }
@@ -114,7 +114,7 @@ impl PasswordSync {
         let connectors = self.channels.iter().map(|(name, running)| async move {
             let _turn = running.turn.lock().await;
             let outcome = match full {
-                true => running.channel.run_pass(epoch).await.map(|report| report.stored),
+                true => running.channel.run_pass(epoch, Depth::Changes).await.map(|report| report.stored),
                 false => running.channel.run_fetches(epoch).await,
             };
             match outcome {

@@ -15,14 +15,33 @@ use crate::identity::{AccountState, SourceAnchor, Timestamp};
 pub trait AccountSource: Send + Sync {
     /// Reads every account in the connector's scope and sends it page by page. `Ok` means that the read came to its
     /// end without error; what was sent before an `Err` is good, and not the whole.
-    async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError>;
+    ///
+    /// `since` is where an earlier read came to whose passwords are all stored: these need not be read again. The answer
+    /// is where this one came to; `None` where every read reads everything.
+    async fn read_all(
+        &self,
+        since: Option<&SourcePosition>,
+        pages: mpsc::Sender<SourcePage>,
+    ) -> Result<Option<SourcePosition>, SourceError>;
 
     /// Reads these accounts wherever they are in the directory, in scope or not. One that is missing from an `Ok` is
     /// not in the directory.
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError>;
+}
 
-    /// Everything that the last [`Self::read_all`] sent is stored: what it said need not be said again.
-    async fn stored(&self) {}
+/// How far the passwords of a directory were read: a text of the source's own. It is stored with the last of what it
+/// covers, and given back to the source by whichever node reads next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePosition(String);
+
+impl SourcePosition {
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The directory could not be read.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::account_result::AccountResult;
 use super::report::PassReport;
-use super::source::SourceVersion;
+use super::source::{SourcePosition, SourceVersion};
 use super::write_stamp::WriteStamp;
 use crate::credential::{Chain, KeyName, Quarantine, Sealed, SourceStamp};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
@@ -22,12 +22,13 @@ pub enum CredentialStoreError {
 /// What a pass reads and writes. Everything that writes checks the engine lease within its transaction.
 #[async_trait]
 pub trait PassStore: Send + Sync {
+    /// Begins a pass; answers how far the directory's passwords are stored, where a pass has told it.
     async fn begin_pass(
         &self,
         epoch: LeaseEpoch,
         connector: &ConnectorName,
         at: Timestamp,
-    ) -> Result<(), CredentialStoreError>;
+    ) -> Result<Option<SourcePosition>, CredentialStoreError>;
 
     /// Ends a pass; drops results that were kept long enough.
     async fn end_pass(
@@ -90,6 +91,8 @@ pub enum PassEnd {
     Complete {
         started: Timestamp,
         report: PassReport,
+        /// How far the directory's passwords are stored now; `None` leaves it as it was.
+        reached: Option<SourcePosition>,
     },
     Failed {
         error: String,

@@ -120,6 +120,11 @@ impl SignIn {
     /// directory's password, is barred from failover.
     async fn compare(&self, followed: &Followed, source: CredentialSource, verdict: Verdict) {
         let room = &self.room;
+        if verdict == Verdict::Refused(Refusal::OldPasswordWindow)
+            && let Err(error) = room.store.ask_anew(source.clone(), room.clock.now()).await
+        {
+            tracing::warn!(error = ?error, "the newest hash of an account could not be asked for; the next pass brings it");
+        }
         let facts = match room.hashes.facts(&source).await {
             Ok(Some(facts)) if !facts.outdated => facts,
             Ok(_) => return,

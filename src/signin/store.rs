@@ -133,6 +133,9 @@ pub trait Alerts: Send + Sync {
 pub trait CredentialMarks: Send + Sync {
     /// Marks the credential `version` of `source`; a newer version is left alone. `event` is recorded if it was unmarked.
     async fn mark(&self, source: CredentialSource, version: i64, mark: Marked, event: Event) -> Result<(), StoreDown>;
+
+    /// Lets the password channel read `source` anew, soon. Asked again before that, it changes nothing.
+    async fn ask_anew(&self, source: CredentialSource, at: Timestamp) -> Result<(), StoreDown>;
 }
 
 /// The end of what rests on a former method (`domain set-method --cut`).

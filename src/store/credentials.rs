@@ -20,7 +20,7 @@ use crate::password_sync::store::{
     AccountChange, CredentialReader, CredentialStoreError, Eligibility, KnownAccount, KnownCredential, KnownResult,
     OutdatedMark, PassEnd, PassStore, Stage, StoredCredential, Upgrade, UpgradeStore,
 };
-use crate::password_sync::{SourceVersion, account_result};
+use crate::password_sync::{SourcePosition, SourceVersion, account_result};
 use crate::signin::store::Mark;
 
 mod apply;
@@ -78,20 +78,21 @@ impl PassStore for Credentials {
         epoch: LeaseEpoch,
         connector: &ConnectorName,
         at: Timestamp,
-    ) -> Result<(), CredentialStoreError> {
+    ) -> Result<Option<SourcePosition>, CredentialStoreError> {
         let connector = connector.clone();
         self.write(epoch, move |conn| {
             Box::pin(async move {
-                sqlx::query(
+                let row = sqlx::query(
                     "INSERT INTO connector_pass (connector, started_at, completed_at, watermark, error) \
-                     VALUES ($1, $2, NULL, NULL, NULL) ON CONFLICT (connector) DO UPDATE SET started_at = excluded.started_at",
+                     VALUES ($1, $2, NULL, NULL, NULL) ON CONFLICT (connector) DO UPDATE SET started_at = excluded.started_at \
+                     RETURNING watermark",
                 )
                 .bind(connector.as_str())
                 .bind(at.millis())
-                .execute(conn)
+                .fetch_one(conn)
                 .await
                 .map_err(StoreError::doing("recording the beginning of a password pass"))?;
-                Ok(())
+                Ok(row.get::<Option<String>, _>("watermark").map(SourcePosition::new))
             })
         })
         .await
@@ -106,8 +107,8 @@ impl PassStore for Credentials {
         let (connector, audit) = (connector.clone(), self.audit.clone());
         self.write(epoch, move |conn| {
             Box::pin(async move {
-                let (started, report) = match end {
-                    PassEnd::Complete { started, report } => (started, report),
+                let (started, report, reached) = match end {
+                    PassEnd::Complete { started, report, reached } => (started, report, reached),
                     PassEnd::Failed { error } => {
                         sqlx::query("UPDATE connector_pass SET error = $2 WHERE connector = $1")
                             .bind(connector.as_str())
@@ -118,9 +119,12 @@ impl PassStore for Credentials {
                         return Ok(());
                     }
                 };
-                sqlx::query("UPDATE connector_pass SET completed_at = $2, error = NULL WHERE connector = $1")
+                let ended = "UPDATE connector_pass SET completed_at = $2, error = NULL, \
+                             watermark = COALESCE($3, watermark) WHERE connector = $1";
+                sqlx::query(ended)
                     .bind(connector.as_str())
                     .bind(started.millis())
+                    .bind(reached.map(|position| position.as_str().to_owned()))
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("recording the end of a password pass"))?;

@@ -14,7 +14,7 @@ use landbridge::identity::{
     Refusal, SourceAnchor, SystemClock, UserId, Verdict,
 };
 use landbridge::password_sync::store::PassStore as _;
-use landbridge::password_sync::{Channel, ChannelError, LdapSource, PassReport, Sealer, StoredHashes, Wrapping};
+use landbridge::password_sync::{Channel, ChannelError, Depth, LdapSource, PassReport, Sealer, StoredHashes, Wrapping};
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::store::audit::AuditLog;
 use landbridge::store::credentials::Credentials;
@@ -94,7 +94,7 @@ impl World {
     }
 
     async fn pass(&self) -> PassReport {
-        self.channel().run_pass(EPOCH).await.expect("a pass")
+        self.channel().run_pass(EPOCH, Depth::Changes).await.expect("a pass")
     }
 
     async fn check(&self, source: &CredentialSource, typed: &str) -> Answer {
@@ -337,7 +337,7 @@ async fn a_service_account_that_may_no_longer_read_passwords_costs_nobody_the_st
     let other = &people.people[19];
     world.settings.bind_dn = other.dn.parse().expect("a name");
     world.settings.bind_password = PlainPassword::new(other.password.clone()).expect("may be typed");
-    let lost = world.channel().run_pass(EPOCH).await;
+    let lost = world.channel().run_pass(EPOCH, Depth::Changes).await;
     // It still reads its own.
     assert!(matches!(lost, Err(ChannelError::PasswordsVanished { vanished: 19, usable: 20 })), "{lost:?}");
     let first = &people.people[0];
@@ -367,6 +367,6 @@ async fn a_server_without_the_trusted_certificate_is_not_read() {
     let other = Slapd::builder().start();
     let mut world = World::open(&slapd, &dns(&people.people[..1])).await;
     world.settings.ca_file = Some(other.ca_file());
-    assert!(matches!(world.channel().run_pass(EPOCH).await, Err(ChannelError::Source(_))));
+    assert!(matches!(world.channel().run_pass(EPOCH, Depth::Changes).await, Err(ChannelError::Source(_))));
     assert_eq!(slapd.bind_count_of(&slapd.service_dn()), 0, "the service password never left");
 }

@@ -10,15 +10,19 @@ use landbridge::config::{
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
 use landbridge::identity::{
-    Answer, CredentialSource, DistinguishedName, LeaseEpoch, PlainPassword, Refusal, SourceAnchor, SystemClock, UserId,
-    Verdict,
+    Answer, CredentialSource, DistinguishedName, LeaseEpoch, PlainPassword, Refusal, SourceAnchor, SystemClock,
+    Timestamp, UserId, Verdict,
 };
 use landbridge::password_sync::store::PassStore as _;
-use landbridge::password_sync::{AdSource, Channel, ChannelError, PassReport, Sealer, StoredHashes};
+use landbridge::password_sync::{
+    AccountSource, AdSource, Channel, ChannelError, Depth, PassReport, Passwords, Sealer, SourceError, SourcePage,
+    SourcePosition, StoredHashes,
+};
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::store::audit::AuditLog;
 use landbridge::store::credentials::Credentials;
 use landbridge::store::{Database, Room, StoreError, Urgency};
+use tokio::sync::mpsc;
 
 use crate::support::samba::{CORP, SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
 use crate::support::store::NoAlerts;
@@ -84,7 +88,18 @@ impl World {
     }
 
     async fn pass(&self) -> PassReport {
-        self.channel.run_pass(EPOCH).await.expect("a pass")
+        self.channel.run_pass(EPOCH, Depth::Changes).await.expect("a pass")
+    }
+
+    /// The gateway after a restart: nothing is left but the store.
+    fn restart(&mut self, source: impl AccountSource + 'static) {
+        self.channel.source = Arc::new(source);
+    }
+
+    /// How far the passwords are stored, as the store says.
+    async fn position(&self) -> SourcePosition {
+        let begun = self.credentials.begin_pass(EPOCH, &self.channel.connector, Timestamp::from_secs(0)).await;
+        begun.expect("a store").expect("a position")
     }
 
     async fn check(&self, user: usize, typed: &str) -> Answer {
@@ -180,9 +195,116 @@ async fn domain_passwords_sign_in_while_every_controller_is_down() {
     assert!(!state(&states[0]).enabled);
     assert!(state(&states[1]).must_change_password);
     // A pass that cannot reach the directory leaves everything as it is.
-    let error = world.channel.run_pass(EPOCH).await.expect_err("nobody answers");
+    let error = world.channel.run_pass(EPOCH, Depth::Changes).await.expect_err("nobody answers");
     assert!(matches!(error, ChannelError::Source(_)), "{error}");
     assert!(matches!(world.check(0, "Start-0-Pässwörd!").await, Answer::Verdict(Verdict::Verified)));
+}
+
+/// A source that dies after some pages.
+struct Dying {
+    source: AdSource,
+    pages: usize,
+}
+
+#[async_trait::async_trait]
+impl AccountSource for Dying {
+    async fn read_all(
+        &self,
+        since: Option<&SourcePosition>,
+        pages: mpsc::Sender<SourcePage>,
+    ) -> Result<Option<SourcePosition>, SourceError> {
+        let (sender, mut received) = mpsc::channel(1);
+        let read = self.source.read_all(since, sender);
+        let some = async {
+            for _ in 0..self.pages {
+                let page = received.recv().await.expect("a page");
+                pages.send(page).await.map_err(|_| SourceError::GivenUp)?;
+            }
+            drop(received);
+            Err(SourceError::GivenUp)
+        };
+        let (_, ended) = tokio::join!(read, some);
+        ended
+    }
+
+    async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
+        self.source.read(anchors).await
+    }
+}
+
+fn source(samba: &Samba) -> AdSource {
+    let settings = ConnectorSettings { page_size: 5, ..settings(samba, ReplicationSignIn::Ntlm) };
+    let replication = settings.replication.as_ref().expect("set");
+    AdSource::new(&settings, replication, Arc::new(SystemClock)).expect("settings")
+}
+
+/// Of how many accounts a read from `since` tells a password anew, and of how many that it is as before.
+async fn told(source: &AdSource, since: &SourcePosition) -> (usize, usize) {
+    let (sender, mut pages) = mpsc::channel(100);
+    source.read_all(Some(since), sender).await.expect("a read");
+    let (mut anew, mut unchanged) = (0, 0);
+    while let Some(page) = pages.recv().await {
+        for account in page.accounts {
+            match account.passwords {
+                Passwords::Read(_) => anew += 1,
+                Passwords::Unchanged => unchanged += 1,
+            }
+        }
+    }
+    (anew, unchanged)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_channel_goes_on_where_all_is_stored() {
+    const USERS: usize = 20;
+    let mut samba = Samba::start(CORP, &RIGHTS);
+    samba.add_users("user", &(0..USERS).map(|number| format!("Start-{number}-Pässwörd!")).collect::<Vec<_>>());
+    let accounts: Vec<String> = (0..USERS).map(|number| format!("user{number}")).collect();
+    let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let mut world = World::open(&samba, &accounts, ReplicationSignIn::Ntlm).await;
+    // The account that reads is one of the directory's, too.
+    const ALL: usize = USERS + 1;
+
+    world.restart(Dying { source: source(&samba), pages: 2 });
+    world.channel.run_pass(EPOCH, Depth::Changes).await.expect_err("it dies in the midst");
+    world.restart(source(&samba));
+    let first = world.pass().await;
+    assert!((1..USERS as u64).contains(&first.stored), "some were stored before: {first:?}");
+    assert_eq!((first.read, first.errors), (ALL as u64, 0));
+    let position = world.position().await;
+    assert_eq!(told(&source(&samba), &position).await, (0, ALL));
+
+    samba.set_passwords([("user2", "Changed-2-Pässwörd!"), ("user17", "Changed-17-Pässwörd!")]);
+    world.restart(Dying { source: source(&samba), pages: 1 });
+    world.channel.run_pass(EPOCH, Depth::Changes).await.expect_err("it dies in the midst");
+    assert_eq!(world.position().await, position, "never ahead of what is stored");
+    assert_eq!(told(&source(&samba), &position).await, (2, ALL - 2));
+    world.restart(source(&samba));
+    world.pass().await;
+    for user in [2, 17] {
+        let answer = world.check(user, &format!("Changed-{user}-Pässwörd!")).await;
+        assert!(matches!(answer, Answer::Verdict(Verdict::Verified)), "user{user}: {answer:?}");
+    }
+    let position = world.position().await;
+    assert_eq!(told(&source(&samba), &position).await, (0, ALL));
+
+    // Restored as another incarnation of its database: it is not believed to tell what it lost.
+    samba.stop();
+    samba.set_invocation_id("7b1a4c8e-1111-4222-8333-0123456789ab");
+    samba.start_again();
+    samba.set_passwords([("user5", "Changed-5-Pässwörd!")]);
+    assert_eq!(told(&source(&samba), &position).await, (ALL, 0));
+    // What another controller tells counts from what was seen of all of them.
+    let elsewhere = position.as_str().replace(&format!("\"{}\"", samba.address), "\"dc7.corp.example\"");
+    assert_ne!(elsewhere, position.as_str());
+    let (anew, unchanged) = told(&source(&samba), &SourcePosition::new(elsewhere)).await;
+    assert!((1..ALL).contains(&anew) && anew + unchanged == ALL, "{anew} and {unchanged}");
+    world.pass().await;
+    let answer = world.check(5, "Changed-5-Pässwörd!").await;
+    assert!(matches!(answer, Answer::Verdict(Verdict::Verified)), "{answer:?}");
+    assert_eq!(told(&source(&samba), &world.position().await).await, (0, ALL));
+    // A position that is none, or too old, is not gone on from.
+    assert_eq!(told(&source(&samba), &SourcePosition::new("17".to_owned())).await, (ALL, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +312,7 @@ async fn without_its_rights_the_channel_stops_and_says_which() {
     let samba = Samba::start(CORP, &["get-changes"]);
     samba.add_users("user", &["Start-0-Pässwörd!".to_owned()]);
     let world = World::open(&samba, &["user0"], ReplicationSignIn::Ntlm).await;
-    let error = world.channel.run_pass(EPOCH).await.expect_err("a right is missing");
+    let error = world.channel.run_pass(EPOCH, Depth::Changes).await.expect_err("a right is missing");
     let text = landbridge::identity::causes(&error);
     assert!(text.contains("Replicating Directory Changes All") && text.contains("1131f6ad-"), "{text}");
     samba.grant(SYNC_ACCOUNT, &["get-changes-all"]);

@@ -15,8 +15,8 @@ use landbridge::identity::{
 use landbridge::password_sync::account_state::StateFault;
 use landbridge::password_sync::store::{CredentialReader as _, CredentialStoreError, PassStore as _};
 use landbridge::password_sync::{
-    AccountSource, Channel, ChannelError, PassReport, PasswordValues, Passwords, Sealer, SourceAccount, SourceError,
-    SourcePage, SourceVersion, StoredHashes, Wrapping, WriteStamp,
+    AccountSource, Channel, ChannelError, Depth, PassReport, PasswordValues, Passwords, Sealer, SourceAccount,
+    SourceError, SourcePage, SourcePosition, SourceVersion, StoredHashes, Wrapping, WriteStamp,
 };
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::signin::store::{Alert, Alerts, CredentialMarks as _, Mark, Marked, RaisedAlert, StoreDown};
@@ -42,6 +42,8 @@ struct Scripted {
     accounts: Mutex<BTreeMap<String, Shown>>,
     /// The read breaks off after its pages.
     broken: Mutex<bool>,
+    /// From where each read was to go on. Each comes to the position that is its number.
+    asked: Mutex<Vec<Option<String>>>,
 }
 
 #[derive(Clone)]
@@ -98,12 +100,21 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[async_trait]
 impl AccountSource for Scripted {
-    async fn read_all(&self, pages: mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
+    async fn read_all(
+        &self,
+        since: Option<&SourcePosition>,
+        pages: mpsc::Sender<SourcePage>,
+    ) -> Result<Option<SourcePosition>, SourceError> {
+        let reached = {
+            let mut asked = self.asked.lock().expect("no panic before");
+            asked.push(since.map(|position| position.as_str().to_owned()));
+            SourcePosition::new(asked.len().to_string())
+        };
         pages.send(self.page(|_, shown| shown.in_scope)).await.map_err(|_| SourceError::GivenUp)?;
         if *self.broken.lock().expect("no panic before") {
             return Err(SourceError::Directory("the connection was lost".into()));
         }
-        Ok(())
+        Ok(Some(reached))
     }
 
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
@@ -233,7 +244,7 @@ impl World {
     }
 
     async fn pass(&self) -> PassReport {
-        self.channel().run_pass(EPOCH).await.expect("a pass")
+        self.channel().run_pass(EPOCH, Depth::Changes).await.expect("a pass")
     }
 
     fn hashes(&self) -> StoredHashes {
@@ -400,19 +411,19 @@ on_both! {
 
     async fn who_lost_the_lease_writes_nothing(world: &mut World) {
         world.sql("UPDATE engine_lease SET epoch = 5 WHERE id = 1").await;
-        let lost = world.channel().run_pass(LeaseEpoch::from_number(4)).await;
+        let lost = world.channel().run_pass(LeaseEpoch::from_number(4), Depth::Changes).await;
         let epoch = LeaseEpoch::from_number(4);
         assert!(
             matches!(lost, Err(ChannelError::Store(CredentialStoreError::LeaseLost { epoch: found })) if found == epoch)
         );
         assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM credential").await, 0);
         assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM connector_pass").await, 0);
-        assert!(world.channel().run_pass(LeaseEpoch::from_number(5)).await.is_ok());
+        assert!(world.channel().run_pass(LeaseEpoch::from_number(5), Depth::Changes).await.is_ok());
     }
 
     async fn a_pass_counts_as_complete_only_when_it_was_read_to_its_end(world: &mut World) {
         *world.directory.broken.lock().expect("no panic before") = true;
-        let broken = world.channel().run_pass(EPOCH).await;
+        let broken = world.channel().run_pass(EPOCH, Depth::Changes).await;
         assert!(matches!(broken, Err(ChannelError::Source(_))));
         let completed = "SELECT CAST(COALESCE(completed_at, -1) AS BIGINT) FROM connector_pass";
         assert_eq!(world.number(completed).await, -1);
@@ -427,8 +438,28 @@ on_both! {
         assert_eq!(world.number(errors).await, 0);
         *world.directory.broken.lock().expect("no panic before") = true;
         world.clock.advance(HOUR);
-        assert!(world.channel().run_pass(EPOCH).await.is_err());
+        assert!(world.channel().run_pass(EPOCH, Depth::Changes).await.is_err());
         assert_eq!(world.number(completed).await, (NOW + HOUR).millis(), "the last whole pass stays on record");
+    }
+
+    async fn the_position_of_a_pass_is_kept_with_all_that_it_covers_or_not_at_all(world: &mut World) {
+        world.pass().await;
+        world.pass().await;
+        *world.directory.broken.lock().expect("no panic before") = true;
+        assert!(world.channel().run_pass(EPOCH, Depth::Changes).await.is_err());
+        *world.directory.broken.lock().expect("no panic before") = false;
+        // A password that is not believed has to be shown again.
+        world.directory.show("ada", |shown| shown.version -= 2);
+        assert_eq!(world.pass().await.stale, 1);
+        world.directory.show("ada", |shown| shown.version += 2);
+        // A state that cannot be read costs no password.
+        world.directory.show("ben", |shown| shown.state = Err(StateFault { attribute: "logonHours" }));
+        assert_eq!(world.pass().await.errors, 1);
+        world.channel().run_pass(EPOCH, Depth::Everything).await.expect("a pass");
+        world.pass().await;
+        let asked = world.directory.asked.lock().expect("no panic before");
+        let asked: Vec<_> = asked.iter().map(Option::as_deref).collect();
+        assert_eq!(asked, [None, Some("1"), Some("2"), Some("2"), Some("2"), None, Some("6")]);
     }
 
     async fn an_account_state_follows_the_directory_and_ends_sessions_when_the_account_ends(world: &mut World) {
@@ -492,7 +523,7 @@ on_both! {
         for name in ["ada", "ben", "cem", "dan"] {
             world.directory.hide(name);
         }
-        assert!(matches!(world.channel().run_pass(EPOCH).await, Err(ChannelError::NothingVisible)));
+        assert!(matches!(world.channel().run_pass(EPOCH, Depth::Changes).await, Err(ChannelError::NothingVisible)));
         assert!(!world.state("ada").await.deleted);
     }
 
@@ -509,7 +540,7 @@ on_both! {
         for number in 0..20 {
             world.directory.show(&format!("crowd{number}"), |shown| shown.value.clear());
         }
-        let lost = world.channel().run_pass(EPOCH).await;
+        let lost = world.channel().run_pass(EPOCH, Depth::Changes).await;
         assert!(matches!(lost, Err(ChannelError::PasswordsVanished { vanished: 20, usable: 22 })), "{lost:?}");
         assert_eq!(world.check("crowd0", "Secret-of-many").await, VERIFIED);
     }
@@ -641,6 +672,17 @@ on_both! {
         assert_eq!(hashes.matches_spare(&source("ada"), &password("Secret-ada")).await, Some(true));
         assert_eq!(hashes.matches_spare(&source("ada"), &password("Secret-ben")).await, Some(false));
         assert_eq!(hashes.check(Some(&source("ada")), &password("Secret-ada"), none).await.answer, VERIFIED);
+    }
+
+    async fn an_account_that_is_asked_for_anew_is_read_once(world: &mut World) {
+        world.pass().await;
+        world.directory.show("ada", |shown| shown.value = ssha("Brand-new-ada", b"saltsalt"));
+        for _ in 0..2 {
+            world.signin.ask_anew(source("ada"), world.clock.now()).await.expect("a store");
+        }
+        assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 1);
+        assert_eq!(world.check("ada", "Brand-new-ada").await, VERIFIED);
+        assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 0);
     }
 
     async fn results_are_kept_for_seven_days(world: &mut World) {

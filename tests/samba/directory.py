@@ -4,14 +4,19 @@
   users COUNT PREFIX        creates accounts below OU=Staff from lines "password" on standard input
   passwords                 sets passwords from lines "account<TAB>password" on standard input, and prints nothing
   grant ACCOUNT RIGHT...    rights: get-changes, get-changes-all (on the domain), deleted-objects (reading them)
-  ldif                      applies change records from standard input
+  ldif                      applies change records from standard input, all or none of them
+  bytes ACCOUNT ATTRIBUTE HEX   replaces a value that is no text
+  password-time ACCOUNT TIME    says when the password was set, which no client may
   delete ACCOUNT
   guid ACCOUNT              prints its objectGUID
+  sid ACCOUNT               prints its objectSid
+  attribute ACCOUNT NAME    prints a value in base64, if there is one
   bad-passwords ACCOUNT     prints how many wrong passwords the domain counts against it
   hashes                    prints "account<TAB>hash" for all accounts that have one, as they lie in the database
   invocation-id UUID        gives the controller's database another incarnation (server stopped)
 """
 
+import base64
 import sys
 import uuid
 
@@ -27,6 +32,10 @@ RIGHTS = {
     "get-changes-all": "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
 }
 BATCH = 200
+# LDB_CHANGETYPE_MODRDN, which the bindings do not name.
+CHANGETYPE_MODRDN = 4
+# DSDB_CONTROL_PASSWORD_BYPASS_LAST_SET_OID, which only those have who hold the database's files.
+PASSWORD_TIME_CONTROL = "local_oid:1.3.6.1.4.1.7165.4.3.12:0"
 
 
 def lines():
@@ -57,6 +66,18 @@ def in_batches(sam, items, work):
         for item in items[start : start + BATCH]:
             work(item)
         sam.transaction_commit()
+
+
+def apply(sam, kind, message):
+    if kind == ldb.CHANGETYPE_ADD:
+        sam.add(message)
+    elif kind == ldb.CHANGETYPE_DELETE:
+        sam.delete(message.dn)
+    elif kind == CHANGETYPE_MODRDN:
+        parent = str(message["newsuperior"]) if "newsuperior" in message else str(message.dn.parent())
+        sam.rename(message.dn, ldb.Dn(sam, f"{message['newrdn']},{parent}"))
+    else:
+        sam.modify(message)
 
 
 def password_value(password):
@@ -103,12 +124,29 @@ def main():
             else:
                 grant(sam, base, [f"(OA;;CR;{RIGHTS[right]};;{sid})"])
     elif command == "ldif":
-        sam.modify_ldif(sys.stdin.read())
+        sam.transaction_start()
+        for kind, message in sam.parse_ldif(sys.stdin.read()):
+            apply(sam, kind, message)
+        sam.transaction_commit()
+    elif command in ("bytes", "password-time"):
+        message = ldb.Message(find(sam, arguments[0]).dn)
+        if command == "bytes":
+            attribute, value, controls = arguments[1], bytes.fromhex(arguments[2]), []
+        else:
+            attribute, value, controls = "pwdLastSet", arguments[1], [PASSWORD_TIME_CONTROL]
+        message["x"] = ldb.MessageElement(value, ldb.FLAG_MOD_REPLACE, attribute)
+        sam.modify(message, controls=controls)
     elif command == "delete":
         sam.delete(find(sam, arguments[0]).dn)
     elif command == "guid":
         (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["objectGUID"])
         print(uuid.UUID(bytes_le=bytes(entry["objectGUID"][0])))
+    elif command == "sid":
+        print(ndr_unpack(security.dom_sid, find(sam, arguments[0])["objectSid"][0]))
+    elif command == "attribute":
+        (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=[arguments[1]])
+        if arguments[1] in entry:
+            print(base64.b64encode(bytes(entry[arguments[1]][0])).decode())
     elif command == "bad-passwords":
         (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["badPwdCount"])
         print(entry.get("badPwdCount", [b"0"])[0].decode())

@@ -8,6 +8,8 @@ pub(super) enum Method {
     ContentSync,
     Changelog,
     Timestamp,
+    DirSync,
+    Usn,
 }
 
 impl Method {
@@ -16,6 +18,8 @@ impl Method {
             Self::ContentSync => "content synchronisation",
             Self::Changelog => "change log",
             Self::Timestamp => "modifyTimestamp",
+            Self::DirSync => "DirSync control",
+            Self::Usn => "uSNChanged",
         }
     }
 }
@@ -27,8 +31,14 @@ pub(super) fn methods(settings: &LdapConnectorSettings, server: &RootDse) -> Vec
         DeltaChoice::ContentSync => vec![Method::ContentSync],
         DeltaChoice::Changelog => vec![Method::Changelog],
         DeltaChoice::Timestamp => vec![Method::Timestamp],
-        // Its `modifyTimestamp` cannot be searched for, and each domain controller counts for itself.
-        DeltaChoice::Auto if server.is_active_directory() => Vec::new(),
+        DeltaChoice::DirSync => vec![Method::DirSync],
+        DeltaChoice::Usn => vec![Method::Usn],
+        // Its `modifyTimestamp` cannot be searched for.
+        DeltaChoice::Auto if server.is_active_directory() => {
+            let by_guid = settings.anchor.eq_ignore_ascii_case("objectGUID");
+            let offered = [(server.offers_dir_sync(), Method::DirSync), (true, Method::Usn)];
+            offered.into_iter().filter(|(offered, _)| *offered && by_guid).map(|(_, method)| method).collect()
+        }
         DeltaChoice::Auto => {
             let sync = server.offers_content_sync() && SyncId::of(&settings.anchor).is_some();
             let log = server.changelog.is_some() && SyncId::of(&settings.anchor) == Some(SyncId::NsUniqueId);

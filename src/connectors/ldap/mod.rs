@@ -4,6 +4,7 @@
 //! people whose names are up to date. A read that does not come to its end is an error, never a shorter result; whatever
 //! casts doubt on a watermark leads to a full import, never to a delete.
 
+mod active_directory;
 pub(super) mod anchor;
 mod changelog;
 mod content_sync;
@@ -65,9 +66,11 @@ impl Connector for LdapConnector {
         let delta = match self.settings.delta {
             DeltaChoice::Off => None,
             DeltaChoice::Timestamp => Some(DeltaReports { deletes: false, moves: false, filter_exits: false }),
-            DeltaChoice::Auto | DeltaChoice::ContentSync | DeltaChoice::Changelog => {
-                Some(DeltaReports { deletes: true, moves: true, filter_exits: true })
-            }
+            DeltaChoice::Auto
+            | DeltaChoice::ContentSync
+            | DeltaChoice::Changelog
+            | DeltaChoice::DirSync
+            | DeltaChoice::Usn => Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
         };
         Capabilities {
             hierarchical: true,
@@ -206,6 +209,12 @@ impl Reader {
             }
             Position::Changelog { number } => self.delta_by_changelog(&mut connection, &server, mark, number).await,
             Position::Timestamp { after } => self.delta_by_timestamp(&mut connection, clocks, mark, &after).await,
+            Position::DirSync { cookie, incarnation } => {
+                self.delta_by_dir_sync(&mut connection, &server, mark, &cookie, &incarnation).await
+            }
+            Position::Usn { number, incarnation } => {
+                self.delta_by_usn(&mut connection, &server, mark, number, &incarnation).await
+            }
         }
     }
 
@@ -249,9 +258,15 @@ impl Reader {
             Method::ContentSync => self.full_by_content_sync(connection, server).await,
             Method::Changelog => {
                 let mark = self.changelog_mark(connection, server).await?;
-                let extent = self.open(connection).await.map_err(Refused::Failed)?;
-                self.full_in_pages(connection, &extent, &mut |_| {}).await.map_err(Refused::Failed)?;
-                Ok(Some(mark))
+                self.full_behind(connection, mark).await
+            }
+            Method::DirSync => {
+                let mark = self.dir_sync_mark(connection, server).await?;
+                self.full_behind(connection, mark).await
+            }
+            Method::Usn => {
+                let mark = self.usn_mark(connection, server).await?;
+                self.full_behind(connection, mark).await
             }
             Method::Timestamp => {
                 let name = connection.server().to_string();
@@ -269,6 +284,13 @@ impl Reader {
                 }))
             }
         }
+    }
+
+    /// Reads everything after `mark` was taken: what changes meanwhile is told again by the next delta.
+    async fn full_behind(&self, connection: &mut Connection, mark: Mark) -> Result<Option<Mark>, Refused> {
+        let extent = self.open(connection).await.map_err(Refused::Failed)?;
+        self.full_in_pages(connection, &extent, &mut |_| {}).await.map_err(Refused::Failed)?;
+        Ok(Some(mark))
     }
 
     /// Reads the containers, tells those in scope, and says what the scope is.

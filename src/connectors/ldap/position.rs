@@ -25,6 +25,19 @@ pub(super) enum Position {
     Changelog { number: u64 },
     /// Every change with an older stamp was read.
     Timestamp { after: String },
+    /// The cookie of the naming context, as base64.
+    DirSync { cookie: String, incarnation: Incarnation },
+    /// Every change up to this number of the controller was read.
+    Usn { number: u64, incarnation: Incarnation },
+}
+
+/// Whose changes a position of Active Directory counts, and what of them the account sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Incarnation {
+    /// The controller's database: a restored one has another.
+    pub invocation_id: String,
+    /// The account sees deleted objects. Without that, deletes are left out in silence.
+    pub tells_deletes: bool,
 }
 
 /// The newest entry that a read met.
@@ -60,6 +73,9 @@ impl Position {
             Self::ContentSync { exits, .. } => DeltaReports { deletes: true, moves: true, filter_exits: *exits },
             Self::Changelog { .. } => DeltaReports { deletes: true, moves: true, filter_exits: true },
             Self::Timestamp { .. } => DeltaReports { deletes: false, moves: false, filter_exits: false },
+            Self::DirSync { incarnation, .. } | Self::Usn { incarnation, .. } => {
+                DeltaReports { deletes: incarnation.tells_deletes, moves: true, filter_exits: true }
+            }
         }
     }
 }
@@ -112,11 +128,14 @@ mod tests {
     #[test]
     fn marks_come_back_as_they_were_stored() {
         let witness = Witness { dn: "uid=a,dc=x".into(), anchor: "1".into(), stamp: "20260101000000Z".into() };
+        let incarnation = Incarnation { invocation_id: "0f".into(), tells_deletes: false };
         let cookies = BTreeMap::from([("user".to_owned(), "Y29va2ll".to_owned())]);
         for position in [
             Position::ContentSync { cookies, exits: false },
             Position::Changelog { number: 7 },
             Position::Timestamp { after: "20260101000000Z".into() },
+            Position::DirSync { cookie: "TVNEUw==".into(), incarnation: incarnation.clone() },
+            Position::Usn { number: 7, incarnation },
         ] {
             for witness in [None, Some(witness.clone())] {
                 let mark = Mark { server: "ldaps://a".into(), scope: "d".into(), position: position.clone(), witness };

@@ -58,6 +58,10 @@ pub enum DeltaChoice {
     Changelog,
     /// Entries by `modifyTimestamp`: tells no deletes and no moves.
     Timestamp,
+    /// The DirSync control of Active Directory.
+    DirSync,
+    /// Entries of Active Directory by `uSNChanged`, as one controller counts.
+    Usn,
     /// Every import is full.
     Off,
 }

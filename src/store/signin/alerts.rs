@@ -136,4 +136,25 @@ impl CredentialMarks for SignInTables {
             .await
             .map_err(down)
     }
+
+    async fn ask_anew(&self, source: CredentialSource, at: Timestamp) -> Result<(), StoreDown> {
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO credential_fetch (connector, anchor, reason, queued_at, attempts, next_at) \
+                         VALUES ($1, $2, 'old-password-window', $3, 0, $3) ON CONFLICT (connector, anchor) DO NOTHING",
+                    )
+                    .bind(source.connector.as_str())
+                    .bind(source.anchor.as_str())
+                    .bind(at.millis())
+                    .execute(conn)
+                    .await
+                    .map_err(StoreError::doing("queueing a password read"))?;
+                    Ok(())
+                })
+            })
+            .await
+            .map_err(down)
+    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::password_sync_status::PasswordDesk;
 use super::{AdminSession, Kind, Operation, OperationError, Right};
 use crate::identity::ConnectorName;
-use crate::password_sync::{PassReport, PasswordSyncError};
+use crate::password_sync::{Depth, PassReport, PasswordSyncError};
 
 pub struct PasswordSyncRun;
 
@@ -14,6 +14,9 @@ pub struct PasswordSyncRun;
 pub struct Request {
     /// All connectors when absent.
     pub connector: Option<ConnectorName>,
+    /// All passwords, also where the directory can tell which have changed.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// One connector's pass: its numbers, or why it did not come to its end.
@@ -37,6 +40,7 @@ impl Operation for PasswordSyncRun {
     }
 
     async fn run(desk: &PasswordDesk, _: &AdminSession, request: Request) -> Result<Vec<Pass>, OperationError> {
+        let depth = if request.full { Depth::Everything } else { Depth::Changes };
         let connectors: Vec<ConnectorName> = match request.connector {
             Some(connector) => vec![connector],
             None => desk.channels.connectors().cloned().collect(),
@@ -44,7 +48,7 @@ impl Operation for PasswordSyncRun {
         let mut passes = Vec::new();
         for connector in connectors {
             let (channels, named) = (desk.channels.clone(), connector.clone());
-            let pass = desk.background.spawn(async move { channels.run_pass(&named).await });
+            let pass = desk.background.spawn(async move { channels.run_pass(&named, depth).await });
             let pass = match pass.await.map_err(|error| OperationError::internal(&error))? {
                 Ok(report) => Pass { connector, report: Some(report), error: None },
                 Err(PasswordSyncError::Channel(error)) => {

@@ -163,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// Further lines for the connector that was added last.
+    pub fn connector_lines(mut self, toml: &str) -> Self {
+        self.connectors.push_str(toml);
+        self.connectors.push('\n');
+        self
+    }
+
     /// Writes the settings, initialises the installation and starts the gateway.
     pub fn start(self) -> Gateway {
         let mut gateway = self.prepare();
@@ -382,6 +389,16 @@ impl Gateway {
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("landbridge {args:?} printed no JSON: {error}\n{text}"))
+    }
+
+    /// What a command printed, and whether it succeeded.
+    #[track_caller]
+    pub fn cli_told(&self, args: &[&str]) -> (Value, bool) {
+        let output = self.command(args).output().expect("the command runs");
+        let told = serde_json::from_slice(&output.stdout);
+        let told =
+            told.unwrap_or_else(|error| panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+        (told, output.status.success())
     }
 
     /// Runs a command that must be refused (exit code 1), and returns the error that it printed.

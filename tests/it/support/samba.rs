@@ -45,11 +45,19 @@ impl Samba {
     /// Starts a fresh forest with [`SYNC_ACCOUNT`], which has these rights: `get-changes`, `get-changes-all`,
     /// `deleted-objects`.
     pub fn start(forest: Forest, rights: &[&str]) -> Self {
+        Self::start_with(forest, rights, "")
+    }
+
+    /// The same with a line for the server's settings.
+    pub fn start_with(forest: Forest, rights: &[&str], line: &str) -> Self {
         let mut samba = Self { forest, address: free_address(), process: None, dir: temp_dir("samba") };
         let address = samba.address.to_string();
         let mut command = Command::new(script("dc"));
         command.env("SAMBA_TEMPLATES", TEMPLATES).arg("new").arg(samba.dir.path());
         run(command.args([address.as_str(), forest.realm, forest.netbios, forest.host]));
+        let settings = samba.dir.path().join("etc/smb.conf");
+        let text = std::fs::read_to_string(&settings).expect("the server's settings");
+        std::fs::write(&settings, text.replacen("[global]", &format!("[global]\n  {line}"), 1)).expect("its settings");
         samba.add_users("svc-sync", &[SYNC_PASSWORD.to_owned()]);
         samba.rename("svc-sync0", SYNC_ACCOUNT);
         samba.grant(SYNC_ACCOUNT, rights);
@@ -136,17 +144,65 @@ impl Samba {
     #[track_caller]
     pub fn replace(&self, account: &str, attribute: &str, value: &str) {
         let name = self.name_of(account);
-        self.directory(
-            &["ldif"],
-            &format!("dn: {name}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n"),
-        );
+        self.ldif(&format!("dn: {name}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n"));
+    }
+
+    /// The same for a value that is no text.
+    #[track_caller]
+    pub fn replace_bytes(&self, account: &str, attribute: &str, value: &[u8]) {
+        let octets: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.directory(&["bytes", account, attribute, &octets], "");
+    }
+
+    /// Says when an account's password was set, which no client may (units of 100 ns since 1601).
+    #[track_caller]
+    pub fn set_password_time(&self, account: &str, time: &str) {
+        self.directory(&["password-time", account, time], "");
+    }
+
+    /// Applies change records to the directory.
+    #[track_caller]
+    pub fn ldif(&self, records: &str) {
+        self.directory(&["ldif"], records);
+    }
+
+    /// A value of an account's attribute, in base64.
+    #[track_caller]
+    pub fn attribute(&self, account: &str, name: &str) -> Option<String> {
+        let text = self.directory(&["attribute", account, name], "");
+        Some(text.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// Runs commands that are written for a controller's own shell, with its usual places.
+    #[track_caller]
+    pub fn as_administrator(&self, commands: &str) {
+        const USUAL: &str = "-H /var/lib/samba/private/sam.ldb";
+        let folder = self.dir.path().display();
+        let database = format!("-H {folder}/private/sam.ldb");
+        let commands = commands
+            .replace(USUAL, &format!("--configfile={folder}/etc/smb.conf {database}"))
+            .replace("samba-tool dsacl set", &format!("samba-tool dsacl set -s {folder}/etc/smb.conf {database}"));
+        run(Command::new("bash").args(["-euo", "pipefail", "-c", &commands]));
+    }
+
+    #[track_caller]
+    pub fn join_group(&self, group: &str, account: &str) {
+        let (base, sid) = (self.base(), self.directory(&["sid", account], ""));
+        let sid = sid.trim();
+        self.ldif(&format!("dn: CN={group},CN=Users,{base}\nchangetype: modify\nadd: member\nmember: <SID={sid}>\n"));
     }
 
     /// Lets the domain lock accounts after so many wrong passwords.
     #[track_caller]
     pub fn lock_after(&self, failures: u32) {
-        let change = "changetype: modify\nreplace: lockoutThreshold\nlockoutThreshold";
-        self.directory(&["ldif"], &format!("dn: {}\n{change}: {failures}\n", self.base()));
+        self.replace_in_domain("lockoutThreshold", &failures.to_string());
+    }
+
+    /// Replaces an attribute of the domain's own entry: its password policy, for instance.
+    #[track_caller]
+    pub fn replace_in_domain(&self, attribute: &str, value: &str) {
+        let change = format!("changetype: modify\nreplace: {attribute}\n{attribute}: {value}\n");
+        self.ldif(&format!("dn: {}\n{change}", self.base()));
     }
 
     /// Wrong passwords that the domain counts against an account (`badPwdCount`).

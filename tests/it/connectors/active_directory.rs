@@ -1,0 +1,195 @@
+//! The LDAP connector against a Samba domain: DirSync, and `uSNChanged` for an account that may not use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
+use landbridge::identity::PlainPassword;
+use landbridge::ldap::{Filter, ServiceAccount, Trust};
+use landbridge::sync::Connector;
+use landbridge::sync::connector::{
+    ConnectorError, DisabledTest, ImportMode, ImportPage, ImportRequest, Wanted, Watermark,
+};
+
+use super::conformance::{self, Source, State};
+use crate::support::samba::{CORP, SYNC_PASSWORD, Samba};
+
+struct Peer {
+    samba: Mutex<Samba>,
+    base: String,
+    connector: LdapConnector,
+    shown: Mutex<State>,
+}
+
+impl Peer {
+    fn start(rights: &[&str], delta: DeltaChoice) -> Self {
+        let samba = Samba::start(CORP, rights);
+        let base = samba.base();
+        samba.ldif(&format!(
+            "dn: OU=People,{base}\nchangetype: add\nobjectClass: organizationalUnit\n\n\
+             dn: OU=Moved,OU=People,{base}\nchangetype: add\nobjectClass: organizationalUnit\n"
+        ));
+        let users = Filter::parse("(&(objectClass=user)(!(objectClass=computer)))").expect("a filter");
+        let connector = LdapConnector::new(LdapConnectorSettings {
+            name: "corp".parse().expect("a name"),
+            kind: "ad".to_owned(),
+            servers: vec![format!("ldaps://{}", samba.address).parse().expect("a url")],
+            trust: Trust::new(&[samba.ca_file()]).expect("a CA"),
+            account: ServiceAccount {
+                dn: samba.sync_account_name().parse().expect("a dn"),
+                password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
+            },
+            deadline: Duration::from_secs(20),
+            page_size: 10,
+            root: base.parse().expect("a dn"),
+            include: vec![format!("OU=People,{base}").parse().expect("a dn")],
+            exclude: Vec::new(),
+            anchor: "objectGUID".to_owned(),
+            anchor_is_binary: true,
+            container_filter: LdapConnectorSettings::usual_containers(),
+            types: LdapConnectorSettings::types(users, Filter::equal("objectClass", "group")),
+            disabled_when: DisabledTest::defaults(),
+            delta,
+            writeback: None,
+        });
+        Self { samba: Mutex::new(samba), base, connector, shown: Mutex::default() }
+    }
+
+    fn dn(&self, state: &State, key: &str) -> String {
+        let unit = if state.moved.contains(key) { "OU=Moved,OU=People" } else { "OU=People" };
+        format!("CN={key},{unit},{}", self.base)
+    }
+
+    /// The change records that lead from one state to another.
+    fn changes(&self, before: &State, after: &State) -> String {
+        let mut ldif = String::new();
+        let mut record = |text: std::fmt::Arguments<'_>| writeln!(ldif, "{text}\n").expect("a string takes it");
+        for (key, name) in &after.people {
+            let dn = self.dn(before, key);
+            match before.people.get(key) {
+                None => record(format_args!(
+                    "dn: {}\nchangetype: add\nobjectClass: user\nsAMAccountName: {key}\ndisplayName: {name}",
+                    self.dn(after, key)
+                )),
+                Some(old) if old != name => {
+                    record(format_args!("dn: {dn}\nchangetype: modify\nreplace: displayName\ndisplayName: {name}\n-"));
+                }
+                Some(_) => {}
+            }
+            if after.moved.contains(key) && !before.moved.contains(key) && before.people.contains_key(key) {
+                record(format_args!(
+                    "dn: {dn}\nchangetype: modrdn\nnewrdn: CN={key}\ndeleteoldrdn: 1\nnewsuperior: OU=Moved,OU=People,{}",
+                    self.base
+                ));
+            }
+        }
+        for (key, members) in &after.groups {
+            let dn = format!("CN={key},OU=People,{}", self.base);
+            let lines: Vec<String> =
+                members.iter().map(|member| format!("member: {}", self.dn(after, member))).collect();
+            let lines = lines.join("\n");
+            match before.groups.get(key) {
+                None => record(format_args!(
+                    "dn: {dn}\nchangetype: add\nobjectClass: group\nsAMAccountName: {key}\n{lines}"
+                )),
+                Some(old) if old != members => {
+                    record(format_args!("dn: {dn}\nchangetype: modify\nreplace: member\n{lines}\n-"));
+                }
+                Some(_) => {}
+            }
+        }
+        for key in before.people.keys().filter(|key| !after.people.contains_key(*key)) {
+            record(format_args!("dn: {}\nchangetype: delete", self.dn(before, key)));
+        }
+        ldif
+    }
+
+    /// Reads an import to its end.
+    async fn read(&self, mode: ImportMode) -> Result<Vec<ImportPage>, ConnectorError> {
+        let request = ImportRequest { mode, bases: Vec::new(), wanted: self.wanted() };
+        let mut stream = self.connector.import(request).await?;
+        let mut pages = Vec::new();
+        while let Some(page) = stream.next_page().await? {
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+
+    async fn full(&self) -> Watermark {
+        let pages = self.read(ImportMode::Full).await.expect("a read");
+        pages.into_iter().find_map(|page| page.watermark).expect("a watermark")
+    }
+}
+
+#[async_trait::async_trait]
+impl Source for Peer {
+    fn connector(&self) -> &dyn Connector {
+        &self.connector
+    }
+
+    fn wanted(&self) -> BTreeMap<String, Wanted> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<BTreeSet<_>>();
+        let user = Wanted { attributes: names(&["displayName", "sAMAccountName"]), references: BTreeSet::new() };
+        let group = Wanted { attributes: names(&["sAMAccountName"]), references: names(&["member"]) };
+        BTreeMap::from([("user".to_owned(), user), ("group".to_owned(), group)])
+    }
+
+    fn name_attribute(&self) -> &'static str {
+        "displayName"
+    }
+
+    async fn show(&self, state: &State) {
+        let mut shown = self.shown.lock().expect("lock");
+        self.samba.lock().expect("lock").ldif(&self.changes(&shown, state));
+        *shown = state.clone();
+    }
+
+    async fn cut(&self) -> bool {
+        self.samba.lock().expect("lock").stop();
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_conforms_by_dir_sync() {
+    conformance::source(&Peer::start(&["get-changes", "deleted-objects"], DeltaChoice::DirSync)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_replicate_a_domain_conforms_by_its_update_numbers() {
+    let peer = Peer::start(&["deleted-objects"], DeltaChoice::Auto);
+    conformance::source(&peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_is_refused_leads_to_a_full_import_and_unseen_deletes_are_not_promised() {
+    let peer = Peer::start(&["get-changes"], DeltaChoice::Auto);
+    let since = peer.full().await;
+    assert!(since.value.contains("\"method\":\"dir-sync\""), "{}", since.value);
+    let reports = peer.connector.delta_since(&since).expect("a watermark of its own");
+    assert!(!reports.deletes && reports.moves && reports.filter_exits);
+
+    let (before, after) = since.value.split_once("\"cookie\":\"").expect("a cookie");
+    let (_, after) = after.split_once('"').expect("its end");
+    let value = format!("{before}\"cookie\":\"bm9uc2Vuc2U=\"{after}");
+    let mode = ImportMode::Delta { since: Watermark { value, ..since.clone() } };
+    let refused = peer.read(mode).await.expect_err("Samba takes no such cookie");
+    assert!(matches!(refused, ConnectorError::StaleWatermark { .. }), "{refused}");
+
+    peer.samba.lock().expect("lock").grant("svc-sync", &["deleted-objects"]);
+    let pages = peer.read(ImportMode::Delta { since: since.clone() }).await.expect("a read");
+    let granted = pages.into_iter().find_map(|page| page.watermark).expect("a watermark");
+    assert!(peer.connector.delta_since(&granted).expect("its own").deletes, "seen from now on");
+
+    // Another incarnation of the database counts anew.
+    {
+        let mut samba = peer.samba.lock().expect("lock");
+        samba.stop();
+        samba.set_invocation_id("7b1a4c8e-2222-4222-8333-0123456789ab");
+        samba.start_again();
+    }
+    let restored = peer.read(ImportMode::Delta { since }).await.expect_err("a restored database");
+    assert!(matches!(restored, ConnectorError::StaleWatermark { .. }), "{restored}");
+}

@@ -1,0 +1,7 @@
+//! Active Directory as people at the pages and an operator see it: a Samba domain, its real passwords.
+
+mod anchors;
+mod check;
+mod import;
+mod sign_in;
+mod site;
