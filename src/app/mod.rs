@@ -21,6 +21,8 @@ mod ring_keeper;
 mod saml_key;
 mod schedule;
 mod sealing;
+
+mod switching;
 mod sync_server;
 pub mod tls;
 mod upkeep;

@@ -38,6 +38,8 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     13 "0013_sync_servers",
     14 "0014_feed_witness",
     15 "0015_password_writes",
+    16 "0016_rollouts",
+    17 "0017_method_changes",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":
