@@ -2,6 +2,7 @@
 
 mod agents;
 mod connectors;
+mod docs_switching;
 mod e2e_admin;
 mod e2e_agents;
 mod e2e_failover;
