@@ -22,6 +22,7 @@ use super::registrations::Waiting;
 use super::ring_keeper::RingKeeper;
 use super::schedule;
 use super::sealing::RingSealer;
+use super::switching;
 use super::upkeep::{FeedReaders, OwnEngine, PresentEpoch, SyncServers};
 use super::{metrics, public_listener, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -63,12 +64,18 @@ use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::ClientList;
 use crate::web::admin::directory_quota::DirectoryQuota;
 use crate::web::admin::domain_add::DomainAdd;
+use crate::web::admin::domain_approve::DomainApprove;
+use crate::web::admin::domain_cancel::DomainCancel;
+use crate::web::admin::domain_changes::DomainChanges;
 use crate::web::admin::domain_list::DomainList;
+use crate::web::admin::domain_readiness::DomainReadiness;
+use crate::web::admin::domain_rollback::DomainRollback;
 use crate::web::admin::domain_set_failover::DomainSetFailover;
 use crate::web::admin::domain_set_method::DomainSetMethod;
 use crate::web::admin::domain_show::DomainShow;
 use crate::web::admin::domain_verify::DomainVerify;
 use crate::web::admin::domain_withdraw::DomainWithdraw;
+use crate::web::admin::failover_drill::FailoverDrill;
 use crate::web::admin::failover_force::FailoverForce;
 use crate::web::admin::failover_release::FailoverRelease;
 use crate::web::admin::failover_status::ShowFailover;
@@ -82,6 +89,9 @@ use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::ring_desk::RingDesk;
+use crate::web::admin::rollout_add::RolloutAdd;
+use crate::web::admin::rollout_list::RolloutList;
+use crate::web::admin::rollout_remove::RolloutRemove;
 use crate::web::admin::sync_anchor_migrate::{MigrationDesk, SyncAnchorMigrate};
 use crate::web::admin::tenant::Tenant;
 use crate::web::admin::user_add::UserAdd;
@@ -287,10 +297,16 @@ impl Gateway {
 
         let sign_in_desk = Arc::new(SignInDesk {
             sign_in: sign_in.clone(),
-            domains: directory,
+            domains: directory.clone(),
+            rollouts: directory.clone(),
+            changes: directory.clone(),
+            coverage: directory,
+            tallies: tables.clone(),
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
+            four_eyes: settings.signin.four_eyes,
         });
+        tasks.spawn(switching::run(sign_in_desk.clone(), stop.clone()));
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
@@ -325,6 +341,15 @@ impl Gateway {
             .with::<UserWipeCredential>(&credential_desk)
             .with::<DomainSetMethod>(&sign_in_desk)
             .with::<DomainSetFailover>(&sign_in_desk)
+            .with::<DomainReadiness>(&sign_in_desk)
+            .with::<DomainChanges>(&sign_in_desk)
+            .with::<DomainApprove>(&sign_in_desk)
+            .with::<DomainCancel>(&sign_in_desk)
+            .with::<DomainRollback>(&sign_in_desk)
+            .with::<FailoverDrill>(&sign_in_desk)
+            .with::<RolloutAdd>(&sign_in_desk)
+            .with::<RolloutRemove>(&sign_in_desk)
+            .with::<RolloutList>(&sign_in_desk)
             .with::<ShowFailover>(&sign_in_desk)
             .with::<FailoverForce>(&sign_in_desk)
             .with::<FailoverRelease>(&sign_in_desk)

@@ -22,6 +22,8 @@ mod ring_keeper;
 mod saml_key;
 mod schedule;
 mod sealing;
+
+mod switching;
 mod sync_server;
 pub mod tls;
 mod upkeep;

@@ -61,6 +61,11 @@ pub enum Command {
         #[command(subcommand)]
         command: super::user::UserCommand,
     },
+    /// Staged rollout: a method for some people of a domain, ahead of the others.
+    Rollout {
+        #[command(subcommand)]
+        command: super::rollout::RolloutCommand,
+    },
     /// What answers when a domain's primary method is down.
     Failover {
         #[command(subcommand)]

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::output::table;
 use super::{Client, Output};
-use crate::identity::{ConnectorName, DomainName};
+use crate::identity::{ChangeId, ConnectorName, DomainName};
 use crate::tenant::Verification;
 use crate::web::admin::domain_add::{self, DomainAdd};
 use crate::web::admin::domain_list::{self, DomainList};
@@ -15,7 +15,17 @@ use crate::web::admin::domain_withdraw::{self, DomainWithdraw};
 #[derive(Debug, Subcommand)]
 pub enum DomainCommand {
     /// Change how the domain's users sign in; refuses to lock people out unless forced.
-    SetMethod(super::failover::SetMethodArgs),
+    SetMethod(super::switch::SetMethodArgs),
+    /// List changes of methods: proposed, scheduled, being tried, done.
+    Changes(super::switch::ChangesArgs),
+    /// Approve a change that another principal has proposed; it begins at once.
+    Approve { change: ChangeId },
+    /// Withdraw a change that is proposed or scheduled.
+    Cancel { change: ChangeId },
+    /// Give the domain back the method before its last change, or end its canary.
+    Rollback(super::switch::RollbackArgs),
+    /// Tell of every user how they sign in, why, and whether they can; with --method, whether they could.
+    Readiness(super::rollout::ReportArgs),
     /// Set what stands behind the method, and who decides that it answers.
     SetFailover(super::failover::SetFailoverArgs),
     /// Add a domain, and print the TXT record that proves it.
@@ -42,7 +52,12 @@ pub enum DomainCommand {
 
 pub(super) async fn run(client: &Client, command: &DomainCommand, output: &Output) -> anyhow::Result<()> {
     match command {
-        DomainCommand::SetMethod(args) => super::failover::set_method(client, args, output).await?,
+        DomainCommand::SetMethod(args) => super::switch::set_method(client, args, output).await?,
+        DomainCommand::Changes(args) => super::switch::changes(client, args, output).await?,
+        DomainCommand::Approve { change } => super::switch::approve(client, *change, output).await?,
+        DomainCommand::Cancel { change } => super::switch::cancel(client, *change, output).await?,
+        DomainCommand::Rollback(args) => super::switch::rollback(client, args, output).await?,
+        DomainCommand::Readiness(args) => super::rollout::report(client, args, output).await?,
         DomainCommand::SetFailover(args) => super::failover::set_failover(client, args, output).await?,
         DomainCommand::Add { name } => {
             let answer = client.call::<DomainAdd>(&domain_add::Request { name: name.clone() }).await?;

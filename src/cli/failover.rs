@@ -1,13 +1,12 @@
-//! `landbridge failover ...`, `landbridge domain set-method|set-failover`.
+//! `landbridge failover ...`, `landbridge domain set-failover`.
 
 use clap::{Args, Subcommand};
 
 use super::output::table;
 use super::{Client, Output};
-use crate::identity::{AuthenticationMethod, Backup, DomainName, FailoverMode, Pin};
-use crate::signin::desk::{DomainStatus, FailoverStatus, MethodSet, SetMethod};
+use crate::identity::{Backup, DomainName, FailoverMode, Pin};
+use crate::signin::desk::{DomainStatus, FailoverStatus};
 use crate::web::admin::domain_set_failover::{self, DomainSetFailover};
-use crate::web::admin::domain_set_method::DomainSetMethod;
 use crate::web::admin::failover_force::{self, FailoverForce};
 use crate::web::admin::failover_release::{self, FailoverRelease};
 use crate::web::admin::failover_status::{self, ShowFailover};
@@ -26,7 +25,12 @@ pub enum FailoverCommand {
         /// backup or primary.
         #[arg(long, default_value = "backup")]
         to: Pin,
+        /// Release it by itself after so many minutes; a backup stays forced while nobody could sign in without it.
+        #[arg(long)]
+        minutes: Option<u64>,
     },
+    /// Tell what the backup of a domain would hold, without touching anybody; fails when it would not hold.
+    Drill { domain: DomainName },
     /// Release a pin.
     Release {
         domain: DomainName,
@@ -34,23 +38,6 @@ pub enum FailoverCommand {
         #[arg(long)]
         anyway: bool,
     },
-}
-
-/// Changes how a domain's users sign in.
-#[derive(Debug, Args)]
-pub struct SetMethodArgs {
-    domain: DomainName,
-    /// phs, pta or federated.
-    method: AuthenticationMethod,
-    /// End the sign-ins and sessions that rest on the former method.
-    #[arg(long)]
-    cut: bool,
-    /// Change it even if people are locked out.
-    #[arg(long)]
-    force: bool,
-    /// Show what would change, and change nothing.
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// Sets what stands behind a domain's method.
@@ -74,8 +61,10 @@ pub(super) async fn run(client: &Client, command: &FailoverCommand, output: &Out
             let status = client.call::<ShowFailover>(&failover_status::Request { probe: *probe }).await?;
             output.show(&status, show_status);
         }
-        FailoverCommand::Force { domain, to } => {
-            let request = failover_force::Request { domain: domain.clone(), pin: *to };
+        FailoverCommand::Drill { domain } => super::switch::drill(client, domain, output).await?,
+        FailoverCommand::Force { domain, to, minutes } => {
+            let seconds = minutes.map(|minutes| minutes.saturating_mul(60));
+            let request = failover_force::Request { domain: domain.clone(), pin: *to, seconds };
             let status = client.call::<FailoverForce>(&request).await?;
             output.show(&status, |status| format!("{} is pinned to its {to}", status.domain));
         }
@@ -85,19 +74,6 @@ pub(super) async fn run(client: &Client, command: &FailoverCommand, output: &Out
             output.show(&status, |status| format!("{} is no longer pinned", status.domain));
         }
     }
-    Ok(())
-}
-
-pub(super) async fn set_method(client: &Client, args: &SetMethodArgs, output: &Output) -> anyhow::Result<()> {
-    let request = SetMethod {
-        domain: args.domain.clone(),
-        method: args.method,
-        cut: args.cut,
-        force: args.force,
-        dry_run: args.dry_run,
-    };
-    let answer = client.call::<DomainSetMethod>(&request).await?;
-    output.show(&answer, show_method);
     Ok(())
 }
 
@@ -111,30 +87,6 @@ pub(super) async fn set_failover(client: &Client, args: &SetFailoverArgs, output
     let status = client.call::<DomainSetFailover>(&request).await?;
     output.show(&status, |status| format!("{}: backup {}, failover {}", status.domain, status.backup, status.failover));
     Ok(())
-}
-
-fn show_method(set: &MethodSet) -> String {
-    let verb = if set.changed { "is now" } else { "would be" };
-    let mut text = format!("{} {verb} {} (was {})", set.domain, set.to, set.from);
-    if let Some(partner) = &set.partner {
-        text.push_str(&format!(", with partner {partner}"));
-    }
-    let readiness = &set.readiness;
-    text.push_str(&format!(
-        "\n{} of {} enabled users can sign in",
-        readiness.users - readiness.not_ready,
-        readiness.users
-    ));
-    if set.transactions_cut + set.sessions_cut > 0 {
-        text.push_str(&format!("\nended: {} sign-ins, {} sessions", set.transactions_cut, set.sessions_cut));
-    }
-    if let Some(pin) = set.released_pin {
-        text.push_str(&format!("\nthe pin to the {pin} is released"));
-    }
-    for warning in &readiness.warnings {
-        text.push_str(&format!("\nwarning: {warning}"));
-    }
-    text
 }
 
 fn show_status(status: &FailoverStatus) -> String {
@@ -161,6 +113,10 @@ fn show_status(status: &FailoverStatus) -> String {
 }
 
 fn domain_row(domain: &DomainStatus) -> [String; 5] {
-    let pin = domain.pin.as_ref().map(|mark| format!("{} by {}", mark.pin, mark.by)).unwrap_or_default();
+    let pin = domain.pin.as_ref().map(|mark| match mark.until {
+        Some(until) => format!("{} by {} until {until}", mark.pin, mark.by),
+        None => format!("{} by {}", mark.pin, mark.by),
+    });
+    let pin = pin.unwrap_or_default();
     [domain.domain.to_string(), domain.method.to_string(), domain.backup.to_string(), domain.failover.to_string(), pin]
 }

@@ -20,8 +20,10 @@ mod lockout;
 mod output;
 mod partner;
 mod password_sync;
+mod rollout;
 mod rules;
 mod serve;
+mod switch;
 mod sync;
 mod sync_following;
 mod sync_inspect;
@@ -61,6 +63,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::User { command } => user::run(&connect(args)?, command, output).await,
         Command::Failover { command } => failover::run(&connect(args)?, command, output).await,
         Command::Alerts { command } => alerts::run(&connect(args)?, command, output).await,
+        Command::Rollout { command } => rollout::run(&connect(args)?, command, output).await,
         Command::Lockout { command } => lockout::run(&connect(args)?, command, output).await,
         Command::Connector { command } => connector::run(&connect(args)?, command, output).await,
         Command::Sync { instance, command } => sync::run(&connect(args)?.at(instance.clone()), command, output).await,

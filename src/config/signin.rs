@@ -16,6 +16,8 @@ pub struct SignInSettings {
     pub failover_session_lifetime: Duration,
     /// Refusals of a domain are answered no sooner than this, so that unknown and wrong look alike.
     pub refusal_floor: Duration,
+    /// Changes of methods and rollouts are proposed by one principal and approved by another.
+    pub four_eyes: bool,
 }
 
 impl SignInSettings {
@@ -29,6 +31,7 @@ impl SignInSettings {
             refusal_floor: table
                 .duration("refusal_floor", Duration::ZERO..=10 * SECOND)
                 .unwrap_or(Duration::from_millis(300)),
+            four_eyes: table.flag("four_eyes").unwrap_or(false),
         };
         table.finish();
         settings

@@ -49,6 +49,8 @@ pub struct HashingPool(Arc<Inner>);
 struct Inner {
     next_ticket: AtomicU64,
     state: Mutex<State>,
+    /// Derivations that run at full speed at once: one a core.
+    width: usize,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,13 @@ impl HashingPool {
             queue_per_network: queue / 4,
         };
         let state = State { queue: Queue::new(limits), waiting: HashMap::new() };
-        Self(Arc::new(Inner { next_ticket: AtomicU64::new(0), state: Mutex::new(state) }))
+        let width = cores.min(permits);
+        Self(Arc::new(Inner { next_ticket: AtomicU64::new(0), state: Mutex::new(state), width }))
+    }
+
+    /// How many derivations run at full speed at once.
+    pub fn width(&self) -> usize {
+        self.0.width
     }
 
     /// Runs `work` on a blocking thread once a permit is there; gives up after `patience` without one. A derivation

@@ -213,7 +213,7 @@ async fn serve(router: Router, port: u16) -> anyhow::Result<()> {
 }
 
 async fn set_method(desk: &Client, domain: &str, method: AuthenticationMethod) -> anyhow::Result<()> {
-    let request = SetMethod { domain: domain.parse()?, method, cut: false, force: false, dry_run: false };
+    let request = SetMethod::new(domain.parse()?, method);
     desk.call::<DomainSetMethod>(&request).await?;
     Ok(())
 }

@@ -67,6 +67,10 @@ uuid_id!(/// One try at one password: ties reservation, bind, audit row and late
     AttemptId);
 uuid_id!(/// An enrolled pass-through agent.
     AgentId);
+uuid_id!(/// A staged rollout of a method.
+    RolloutId);
+uuid_id!(/// A change of a domain's method: proposed, scheduled, under way or done.
+    ChangeId);
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:literal, $allowed:expr) => {

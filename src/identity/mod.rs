@@ -14,6 +14,7 @@ pub mod lease_epoch;
 pub mod method;
 pub mod network;
 pub mod password;
+pub mod percent;
 pub mod source_anchor;
 pub mod upn;
 pub mod verdict;
@@ -26,13 +27,14 @@ pub use dn::DistinguishedName;
 pub use domain_name::DomainName;
 pub use fold::fold;
 pub use ids::{
-    AgentId, AttemptId, ClientId, ConnectorName, ContactId, CredentialSource, DeviceId, EntityId, GroupId, NodeId,
-    SessionId, TransactionId, UserId,
+    AgentId, AttemptId, ChangeId, ClientId, ConnectorName, ContactId, CredentialSource, DeviceId, EntityId, GroupId,
+    NodeId, RolloutId, SessionId, TransactionId, UserId,
 };
 pub use lease_epoch::LeaseEpoch;
 pub use method::{AuthenticationMethod, Backup, FailoverMode, Pin};
 pub use network::Network;
 pub use password::{PasswordShape, PlainPassword};
+pub use percent::Percent;
 pub use source_anchor::SourceAnchor;
 pub use upn::{SignInName, Upn};
 pub use verdict::{Answer, Refusal, Unavailable, UnavailableCause, Verdict, Wire};

@@ -50,11 +50,15 @@ impl Pace {
         self.factor.store(u32::try_from(smoothed).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
+    /// What the slowest chain takes here.
+    pub fn each(&self) -> Duration {
+        let factor = u64::from(self.factor.load(Ordering::Relaxed));
+        Duration::from_nanos(self.slowest.load(Ordering::Relaxed).saturating_mul(factor) / 1_000)
+    }
+
     /// What is missing to the slowest chain after `elapsed`.
     pub fn missing(&self, elapsed: Duration) -> Duration {
-        let factor = u64::from(self.factor.load(Ordering::Relaxed));
-        let target = self.slowest.load(Ordering::Relaxed).saturating_mul(factor) / 1_000;
-        Duration::from_nanos(target).saturating_sub(elapsed)
+        self.each().saturating_sub(elapsed)
     }
 }
 

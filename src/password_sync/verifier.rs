@@ -184,6 +184,12 @@ impl HashCheck for StoredHashes {
         }
     }
 
+    fn checks_a_minute(&self) -> Option<u64> {
+        let each = self.pace.each().as_nanos().max(1);
+        let all = Duration::from_secs(60).as_nanos().saturating_mul(self.sealer.pool.width() as u128) / each;
+        Some(u64::try_from(all).unwrap_or(u64::MAX))
+    }
+
     async fn facts(&self, source: &CredentialSource) -> Result<Option<CredentialFacts>, CredentialStoreDown> {
         let stored = self.store.credential(source).await.map_err(|error| CredentialStoreDown(Box::new(error)))?;
         Ok(stored.map(|stored| CredentialFacts {

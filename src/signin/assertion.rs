@@ -7,15 +7,27 @@ use super::directory::UserForSignIn;
 use super::lockout::{Limits, Settlement, SprayLimits, Subject, Try};
 use super::outcome::{FederatedIdentity, Session, SignInError, Step, TransactionHandle, TransactionLost};
 use super::realm::Managed;
+use super::rollout::{Standing, choose};
 use super::service::{SignIn, hash_of, random_secret};
 use super::session::{NewSession, still_allows};
 use super::store::{Concluded, Conclusion, Learned, Reservation, StoreDown};
+use super::tally::Ended;
 use super::transaction::{State, Transaction};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{AttemptId, AuthenticationMethod, DomainName, EntityId, SessionId, Timestamp};
+use crate::identity::{AttemptId, AuthenticationMethod, DomainName, EntityId, SessionId, SignInName, Timestamp};
 
 /// By how much a partner's clock may differ from ours.
 const PARTNER_CLOCK: Duration = Duration::from_secs(60);
+
+/// The road on which a transaction went to its partner.
+#[derive(Clone, Copy)]
+struct Road<'a> {
+    /// As it was typed, if one was.
+    name: Option<&'a str>,
+    domain: &'a DomainName,
+    partner: &'a EntityId,
+    request_id: &'a str,
+}
 
 /// Whether the partner's proof is what the application demands: a partner may pass over the wish to ask again.
 fn fresh_enough(transaction: &Transaction, proved: Timestamp, now: Timestamp) -> Result<(), &'static str> {
@@ -37,7 +49,26 @@ impl SignIn {
         browser: &Browser,
     ) -> Result<Step, SignInError> {
         let transaction = self.load(handle).await?;
-        let State::Assertion { domain, partner, request_id, .. } = transaction.state.clone() else {
+        let begun = transaction.state.rests_on().map(|(domain, method)| (domain.clone(), method));
+        let taken = self.judge_assertion(transaction, identity, browser).await;
+        let ended = match &taken {
+            Ok(_) => Some(Ended::Admitted),
+            Err(SignInError::AssertionRefused) => Some(Ended::Refused),
+            Err(_) => None,
+        };
+        if let (Some((domain, method)), Some(ended)) = (begun, ended) {
+            self.room.tally.note(&domain, method, self.room.clock.now(), ended);
+        }
+        taken
+    }
+
+    async fn judge_assertion(
+        &self,
+        transaction: Transaction,
+        identity: FederatedIdentity,
+        browser: &Browser,
+    ) -> Result<Step, SignInError> {
+        let State::Assertion { name, domain, partner, request_id } = transaction.state.clone() else {
             return Err(TransactionLost::OtherState.into());
         };
         let room = &self.room;
@@ -65,7 +96,8 @@ impl SignIn {
             assertion: None,
             event: event(Outcome::Refused, Actor::Anonymous).about(identity.upn.folded()),
         };
-        let user = match self.meant(&identity, &domain, &partner, &request_id).await? {
+        let road = Road { name: name.as_deref(), domain: &domain, partner: &partner, request_id: &request_id };
+        let user = match self.meant(&identity, road).await? {
             Ok(user) => user,
             Err(reason) => {
                 conclusion.event = conclusion.event.because(reason);
@@ -138,10 +170,9 @@ impl SignIn {
     async fn meant(
         &self,
         identity: &FederatedIdentity,
-        domain: &DomainName,
-        partner: &EntityId,
-        request_id: &str,
+        road: Road<'_>,
     ) -> Result<Result<UserForSignIn, &'static str>, StoreDown> {
+        let Road { domain, partner, request_id, .. } = road;
         if identity.partner != *partner {
             return Ok(Err("federation.other_partner"));
         }
@@ -157,7 +188,7 @@ impl SignIn {
         if !user.answers_to(&identity.upn) {
             return Ok(Err("federation.upn_mismatch"));
         }
-        if !self.partners(user.upn.domain(), domain, partner).await? {
+        if !self.is_the_partners(&user, road).await? {
             return Ok(Err("federation.user_not_the_partners"));
         }
         if !user.account_enabled {
@@ -177,7 +208,28 @@ impl SignIn {
         }
         let realm = self.room.directory.realm(asked).await?;
         Ok(realm.is_some_and(|realm| {
-            realm.method == AuthenticationMethod::Federated && realm.partner.as_ref() == Some(partner)
+            let answers =
+                |method, of: Option<&EntityId>| method == AuthenticationMethod::Federated && of == Some(partner);
+            answers(realm.method, realm.partner.as_ref())
+                || realm.rollouts.iter().any(|rollout| answers(rollout.method, rollout.partner.as_ref()))
         }))
+    }
+
+    /// Whether the partner answers for this very user: where people of a domain sign in by several methods, it does for
+    /// those alone who walk to it, or did when the transaction began.
+    async fn is_the_partners(&self, user: &UserForSignIn, road: Road<'_>) -> Result<bool, StoreDown> {
+        let directory = &self.room.directory;
+        let begun = user.upn.domain() == road.domain;
+        let Some(realm) = directory.realm(user.upn.domain()).await? else { return Ok(begun) };
+        let groups = directory.groups_of_user(user.oid).await?;
+        let choice = choose(realm.ground(), Standing::User { oid: user.oid, groups: &groups });
+        if choice.method == AuthenticationMethod::Federated && choice.partner.as_ref() == Some(road.partner) {
+            return Ok(true);
+        }
+        if !begun || realm.rollouts.is_empty() {
+            return Ok(begun);
+        }
+        let Some(name) = road.name.and_then(|name| name.parse::<SignInName>().ok()) else { return Ok(false) };
+        Ok(directory.holder(&name).await?.is_some_and(|holder| holder.oid == user.oid))
     }
 }

@@ -21,6 +21,7 @@ use super::realm::Managed;
 use super::service::{SignIn, hash_of, random_secret};
 use super::session::NewSession;
 use super::store::{Concluded, Conclusion, Learned, Reservation, StoreDown};
+use super::tally::Ended;
 use super::transaction::{State, Transaction};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
@@ -148,6 +149,16 @@ impl SignIn {
                 unreachable!("Run::decide returns ends only")
             }
         };
+        room.tally.note(
+            &candidate.realm.domain,
+            candidate.method.method(),
+            room.clock.now(),
+            match (&decision, &candidate.user) {
+                (Decision::In(_), _) => Ended::Admitted,
+                (_, Some(_)) => Ended::Refused,
+                (_, None) => Ended::Unknown,
+            },
+        );
         let granted = matches!((&step, decision), (Ok(Step::Complete { .. }), Decision::In(By::Backup)));
         let late = match std::mem::replace(&mut run.late, LateChannel::None) {
             LateChannel::Open(late) => Some(late),

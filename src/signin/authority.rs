@@ -79,6 +79,11 @@ pub trait HashCheck: Send + Sync {
     /// `None` when there was no permit, no credential, or it could not be read.
     async fn matches_spare(&self, source: &CredentialSource, password: &PlainPassword) -> Option<bool>;
 
+    /// How many hashes of the slowest chain in use this node checks in a minute; `None` where that is not known.
+    fn checks_a_minute(&self) -> Option<u64> {
+        None
+    }
+
     /// What is stored for `source`, without deriving anything.
     async fn facts(&self, source: &CredentialSource) -> Result<Option<CredentialFacts>, CredentialStoreDown>;
 }

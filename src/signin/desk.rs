@@ -1,4 +1,11 @@
-//! What administrators do to sign-in: methods, failover, locks.
+//! What administrators do to sign-in: methods, rollouts, failover, locks.
+
+mod changes;
+mod drill;
+mod methods;
+mod rollouts;
+mod survey;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,31 +14,46 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::breaker::Breaker;
+use super::change::MethodChanges;
+use super::coverage::BackupCoverage;
 use super::failover::ProbeOutcome;
 use super::lockout::Subject;
 use super::lockout_report::{Judgement, NetworkTries, PlaceTries, judge};
-use super::readiness::{CredentialReadiness, EXPIRES_SOON, PartnerWatch, Readiness, Surroundings};
+use super::readiness::{CredentialReadiness, PartnerWatch, Readiness};
 use super::service::{EVIDENCE, SignIn};
-use super::store::{Alert, DomainChanged, DomainEdit, DomainSettings, StoreDown};
+use super::store::{Alert, DomainChanged, DomainEdit, DomainSettings, Rollouts, StoreDown};
+use super::tally::Tallies;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
-    AuthenticationMethod, Backup, ConnectorName, DomainName, EntityId, FailoverMode, Pin, SignInName, Timestamp, UserId,
+    AuthenticationMethod, Backup, ChangeId, ConnectorName, DomainName, FailoverMode, Pin, SignInName, Timestamp, UserId,
 };
 use crate::tenant::{Domain, PinMark};
 
+pub use changes::{CANARY_ROLLED_BACK, CHANGE_FAILED};
+pub use drill::{Drill, DrillReason, HashAges, PassAge, Uncovered};
+pub use methods::{MethodSet, SetMethod};
+pub use rollouts::{AddRollout, RemoveRollout, RolloutSet, RolloutSummary};
+pub use survey::{Outlook, UserOutlook};
+
 /// The alert of a domain whose failover an operator has forced.
 pub const FAILOVER_FORCED: &str = "failover-forced";
+/// The alert of a forced failover whose time is over, and that stays on because nobody could sign in without it.
+pub const FAILOVER_OVERDUE: &str = "failover-overdue";
 /// Users, and networks, that one report on lockouts tells of.
 const MOST_SHOWN: u32 = 1000;
-/// Users read at a time by a readiness report.
-const PAGE: u32 = 1000;
 
 /// Everything that the operations work with.
 pub struct SignInDesk {
     pub sign_in: SignIn,
     pub domains: Arc<dyn DomainSettings>,
+    pub rollouts: Arc<dyn Rollouts>,
     pub readiness: Arc<dyn CredentialReadiness>,
     pub partners: Arc<dyn PartnerWatch>,
+    pub changes: Arc<dyn MethodChanges>,
+    pub tallies: Arc<dyn Tallies>,
+    pub coverage: Arc<dyn BackupCoverage>,
+    /// Changes of methods and rollouts are proposed by one principal and approved by another.
+    pub four_eyes: bool,
 }
 
 /// Why an operation was not done.
@@ -41,42 +63,16 @@ pub enum DeskError {
     NoDomain(DomainName),
     #[error("there is no user {0}")]
     NoUser(String),
+    #[error("there is no group {0}")]
+    NoGroup(String),
+    #[error("there is no change {0}")]
+    NoChange(ChangeId),
+    #[error("the change {0} went on in the meantime: look at it and ask again")]
+    Moved(ChangeId),
     #[error("{text}")]
     Refused { text: String, readiness: Option<Box<Readiness>> },
     #[error(transparent)]
     Store(#[from] StoreDown),
-}
-
-/// A wish to change a domain's method.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SetMethod {
-    pub domain: DomainName,
-    pub method: AuthenticationMethod,
-    /// Ends the transactions and sessions that rest on the former method.
-    #[serde(default)]
-    pub cut: bool,
-    /// Changes even if people are locked out.
-    #[serde(default)]
-    pub force: bool,
-    /// Shows what would change, and changes nothing.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What a change of method did, or would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MethodSet {
-    pub domain: DomainName,
-    pub from: AuthenticationMethod,
-    pub to: AuthenticationMethod,
-    pub partner: Option<EntityId>,
-    pub changed: bool,
-    /// An operator's pin that is released with the change.
-    pub released_pin: Option<Pin>,
-    pub transactions_cut: u64,
-    pub sessions_cut: u64,
-    pub readiness: Readiness,
 }
 
 /// What `failover status` shows.
@@ -144,62 +140,6 @@ pub struct JudgedUser {
 }
 
 impl SignInDesk {
-    /// Changes how a domain's users sign in. Transactions in flight finish under the method they began with, unless cut.
-    pub async fn set_method(&self, wish: SetMethod, by: &str) -> Result<MethodSet, DeskError> {
-        let domain = self.domain(&wish.domain).await?;
-        let (from, to) = (domain.method, wish.method);
-        let partner = match to {
-            AuthenticationMethod::Federated => self.partners.partner_of(&wish.domain).await?,
-            AuthenticationMethod::Phs | AuthenticationMethod::Pta => None,
-        };
-        let readiness = self.readiness(&domain, to, partner.as_ref()).await?;
-        let released_pin = domain.pin.as_ref().map(|mark| mark.pin).filter(|_| from != to);
-        let mut set = MethodSet {
-            domain: wish.domain.clone(),
-            from,
-            to,
-            partner: partner.clone(),
-            changed: false,
-            released_pin,
-            transactions_cut: 0,
-            sessions_cut: 0,
-            readiness,
-        };
-        if wish.dry_run {
-            return Ok(set);
-        }
-        if from != to {
-            if set.readiness.not_ready > 0 && !wish.force {
-                let text = format!(
-                    "{} of {} users of {} could not sign in by {to}: see the report, or change it anyway with --force",
-                    set.readiness.not_ready, set.readiness.users, wish.domain
-                );
-                return Err(DeskError::Refused { text, readiness: Some(Box::new(set.readiness)) });
-            }
-            let edit = DomainEdit {
-                method: Some(to),
-                partner: Some(partner),
-                pin: released_pin.map(|_| None),
-                ..DomainEdit::default()
-            };
-            let event = event("domain.set-method", by)
-                .about(&wish.domain)
-                .with("from", from.as_str())
-                .with("to", to.as_str())
-                .with("not_ready", set.readiness.not_ready)
-                .with("forced", wish.force);
-            self.change(&domain, edit, event).await?;
-            set.changed = true;
-        }
-        if wish.cut {
-            let (room, event) = (&self.sign_in.room, event("domain.set-method", by).about(&wish.domain).because("cut"));
-            let cut = room.store.cut(wish.domain, to, room.clock.now(), event).await?;
-            set.transactions_cut = cut.transactions;
-            set.sessions_cut = cut.sessions;
-        }
-        Ok(set)
-    }
-
     /// Changes what may answer for a domain whose authority is down.
     pub async fn set_failover(
         &self,
@@ -227,8 +167,10 @@ impl SignInDesk {
         let room = &self.sign_in.room;
         let domains = self.domains.domains().await?;
         if probe {
-            for domain in domains.iter().filter(|domain| domain.method == AuthenticationMethod::Pta) {
-                self.unreachable(&domain.name).await?;
+            for domain in &domains {
+                if self.paths(domain).await?.methods().contains(&AuthenticationMethod::Pta) {
+                    self.unreachable(&domain.name).await?;
+                }
             }
         }
         let alerts = room.store.raised().await?.into_iter().map(|alert| AlertStatus {
@@ -256,17 +198,24 @@ impl SignInDesk {
     }
 
     /// Pins a domain to its primary or its backup, whatever the gateway would decide.
-    pub async fn force(&self, name: &DomainName, pin: Pin, by: &str) -> Result<DomainStatus, DeskError> {
+    /// With `limit`, until then; a backup stays forced beyond it while nobody could sign in without it.
+    pub async fn force(
+        &self,
+        name: &DomainName,
+        pin: Pin,
+        limit: Option<Duration>,
+        by: &str,
+    ) -> Result<DomainStatus, DeskError> {
         let room = &self.sign_in.room;
         let domain = self.domain(name).await?;
-        if domain.method != AuthenticationMethod::Pta {
+        if !self.paths(&domain).await?.methods().contains(&AuthenticationMethod::Pta) {
             return Err(refused(format!("{name} signs in by {}: only pass-through has a backup", domain.method)));
         }
         if pin == Pin::Backup && domain.backup == Backup::None {
             return Err(refused(format!("{name} has no backup: give it one first, with domain set-failover")));
         }
         let now = room.clock.now();
-        let mark = PinMark { pin, by: by.to_owned(), at: now };
+        let mark = PinMark { pin, by: by.to_owned(), at: now, until: limit.map(|limit| now + limit) };
         let edit = DomainEdit { pin: Some(Some(mark)), ..DomainEdit::default() };
         let event = event("failover.force", by).about(name).with("pin", pin.as_str());
         let status = status_of(self.change(&domain, edit, event).await?);
@@ -274,7 +223,7 @@ impl SignInDesk {
             Pin::Backup => {
                 let detail = format!("{by} has forced the backup of {name}");
                 let alert = Alert { name: FAILOVER_FORCED, subject: name.to_string(), detail, at: now };
-                room.store.raise(alert, vec![alert_event(EventKind::AlertRaised, name)]).await?;
+                room.store.raise(alert, vec![alert_event(EventKind::AlertRaised, name, FAILOVER_FORCED)]).await?;
             }
             Pin::Primary => self.clear_forced(name, now).await?,
         }
@@ -284,6 +233,10 @@ impl SignInDesk {
     /// Releases a pin. A forced failover under the manual policy stays on while the primary is still down, unless
     /// `anyway`: releasing it would let nobody in.
     pub async fn release(&self, name: &DomainName, anyway: bool, by: &str) -> Result<DomainStatus, DeskError> {
+        self.release_by(name, anyway, Actor::Admin(by.to_owned())).await
+    }
+
+    async fn release_by(&self, name: &DomainName, anyway: bool, by: Actor) -> Result<DomainStatus, DeskError> {
         let domain = self.domain(name).await?;
         let Some(mark) = &domain.pin else { return Err(refused(format!("{name} is not pinned"))) };
         let forced = mark.pin == Pin::Backup && domain.failover == FailoverMode::Manual;
@@ -298,7 +251,9 @@ impl SignInDesk {
             }
         }
         let edit = DomainEdit { pin: Some(None), ..DomainEdit::default() };
-        let event = event("failover.release", by).about(name).with("pin", mark.pin.as_str());
+        let event = Event::new(EventKind::Admin("failover.release"), Outcome::Success, by)
+            .about(name)
+            .with("pin", mark.pin.as_str());
         let status = status_of(self.change(&domain, edit, event).await?);
         self.clear_forced(name, self.sign_in.room.clock.now()).await?;
         Ok(status)
@@ -366,57 +321,11 @@ impl SignInDesk {
     }
 
     async fn clear_forced(&self, name: &DomainName, now: Timestamp) -> Result<(), DeskError> {
-        let events = vec![alert_event(EventKind::AlertCleared, name)];
-        self.sign_in.room.store.clear(FAILOVER_FORCED, name.to_string(), now, events).await?;
+        for alert in [FAILOVER_FORCED, FAILOVER_OVERDUE] {
+            let events = vec![alert_event(EventKind::AlertCleared, name, alert)];
+            self.sign_in.room.store.clear(alert, name.to_string(), now, events).await?;
+        }
         Ok(())
-    }
-
-    async fn readiness(
-        &self,
-        domain: &Domain,
-        to: AuthenticationMethod,
-        partner: Option<&EntityId>,
-    ) -> Result<Readiness, DeskError> {
-        let now = self.sign_in.room.clock.now();
-        let (mut report, mut around) = (Readiness::default(), Surroundings::default());
-        match to {
-            AuthenticationMethod::Phs => around.stale_before = Some(now - domain.max_hash_age),
-            AuthenticationMethod::Pta => {
-                around.unreachable = self.unreachable(&domain.name).await?;
-                for connector in &around.unreachable {
-                    report.warnings.push(format!("no server of connector {connector} answers"));
-                }
-            }
-            AuthenticationMethod::Federated => {
-                let until = match partner {
-                    Some(partner) => self.partners.usable_until(partner).await?,
-                    None => None,
-                };
-                around.partner_usable = until.is_some_and(|until| until > now);
-                match until {
-                    None => report.warnings.push(format!("no partner answers for {}: add it first", domain.name)),
-                    Some(until) if until <= now => {
-                        report.warnings.push(format!("the partner's last signing certificate ended at {until}"));
-                    }
-                    Some(until) if until <= now + EXPIRES_SOON => {
-                        report.warnings.push(format!("the partner's last signing certificate ends at {until}"));
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        let mut after = None;
-        loop {
-            let users = self.readiness.users(&domain.name, after, PAGE).await?;
-            after = users.last().map(|user| user.oid);
-            for user in users {
-                report.judge(user, to, &around);
-            }
-            if after.is_none() {
-                report.reasons.sort_by_key(|count| count.reason);
-                return Ok(report);
-            }
-        }
     }
 
     /// The connectors of a domain none of whose servers answers a probe now.
@@ -441,8 +350,8 @@ fn event(operation: &'static str, by: &str) -> Event {
     Event::new(EventKind::Admin(operation), Outcome::Success, Actor::Admin(by.to_owned()))
 }
 
-fn alert_event(kind: EventKind, name: &DomainName) -> Event {
-    Event::new(kind, Outcome::Success, Actor::System("failover".to_owned())).about(name).because(FAILOVER_FORCED)
+fn alert_event(kind: EventKind, name: &DomainName, alert: &'static str) -> Event {
+    Event::new(kind, Outcome::Success, Actor::System("failover".to_owned())).about(name).because(alert)
 }
 
 fn status_of(domain: Domain) -> DomainStatus {

@@ -1,13 +1,15 @@
 //! The tenant directory as sign-in sees it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::rollout::Rollout;
 use super::store::StoreDown;
 use crate::identity::{
     AccountState, AuthenticationMethod, Backup, ConnectorName, CredentialSource, DirectoryLockout, DomainName,
-    EntityId, FailoverMode, Pin, Refusal, SignInName, SourceAnchor, Timestamp, Upn, UserId,
+    EntityId, FailoverMode, GroupId, Pin, Refusal, SignInName, SourceAnchor, Timestamp, Upn, UserId,
 };
 
 /// Users and realms. Users and their states are read from the store each time (design D3); realms may be cached.
@@ -17,8 +19,11 @@ pub trait Directory: Send + Sync {
     /// user exists.
     async fn realm_of(&self, name: &SignInName) -> Result<Option<Realm>, StoreDown>;
 
-    /// The domain of the UPN of whoever has `name`, in one statement that costs the same when nobody has it.
-    async fn own_domain(&self, name: &SignInName) -> Result<Option<DomainName>, StoreDown>;
+    /// Whoever has `name`, in one statement that costs about the same when nobody has it.
+    async fn holder(&self, name: &SignInName) -> Result<Option<Holder>, StoreDown>;
+
+    /// The groups that a user is in, directly or by nesting.
+    async fn groups_of_user(&self, oid: UserId) -> Result<BTreeSet<GroupId>, StoreDown>;
 
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown>;
 
@@ -47,6 +52,18 @@ pub struct Realm {
     pub partner: Option<EntityId>,
     /// The connectors registered for the domain; one of them is asked about unknown names.
     pub connectors: Vec<ConnectorName>,
+    /// The staged rollouts of the domain.
+    pub rollouts: Vec<Rollout>,
+}
+
+/// Who has a name, as far as the road depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub oid: UserId,
+    /// The domain of the user's UPN.
+    pub domain: DomainName,
+    /// The groups that the user is in, directly or by nesting, of those that a rollout names.
+    pub groups: BTreeSet<GroupId>,
 }
 
 /// What one statement reads about a user at sign-in.

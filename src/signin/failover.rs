@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use super::fault::{Fault, planted};
 use super::outcome::Notice;
 use super::realm::Managed;
 use crate::identity::{Backup, FailoverMode, Pin, Refusal, UnavailableCause, Verdict};
@@ -161,8 +162,12 @@ pub enum Cause {
 /// Decides. Total: every situation has an answer, and what is not allowed here is refused.
 pub fn decide(situation: &Situation) -> Decision {
     // A late verdict is a verdict: it takes the place of the silence before it.
-    let primary = situation.late.map_or(situation.primary, Asked::Verdict);
+    let late = situation.late.filter(|_| !planted(Fault::LateRefusalIgnored));
+    let primary = late.map_or(situation.primary, Asked::Verdict);
     match (primary, situation.method) {
+        (Asked::Verdict(Verdict::Refused(_)), Managed::Pta) if planted(Fault::RefusalAsksBackup) => {
+            in_outage(situation)
+        }
         (Asked::Verdict(Verdict::Refused(refusal)), _) => {
             Decision::Refuse(Reason::Primary(refusal), told(situation.account, refusal))
         }
@@ -177,6 +182,7 @@ pub fn decide(situation: &Situation) -> Decision {
         (Asked::Unavailable(_), Managed::Pta) if situation.policy.pin == Some(Pin::Backup) => by_backup(situation),
         (Asked::Unavailable(_), Managed::Pta) if situation.outage_known => in_outage(situation),
         (Asked::Unavailable(cause), Managed::Pta) => match situation.probe {
+            _ if planted(Fault::OutageUnconfirmed) => in_outage(situation),
             ProbeOutcome::NotRun => Decision::ConfirmOutage,
             ProbeOutcome::SomeServerAnswers => Decision::TryAgain(Cause::OutageUnconfirmed(cause)),
             ProbeOutcome::EveryServerFailed => in_outage(situation),
@@ -240,6 +246,7 @@ fn after_proof(situation: &Situation, state: StoredState) -> Decision {
     let bar = match situation.account {
         Account::Unknown => Bar::UnknownUser,
         Account::NoSource => Bar::NoSource,
+        Account::Disabled if planted(Fault::DisabledLetIn) => return Decision::In(By::Primary),
         Account::Disabled => Bar::Disabled,
         Account::Allowed => match state {
             StoredState::Allows => return Decision::In(By::Primary),
@@ -263,8 +270,10 @@ fn told(account: Account, refusal: Refusal) -> Notice {
 
 fn in_outage(situation: &Situation) -> Decision {
     match (situation.policy.pin, situation.policy.mode) {
+        (Some(Pin::Primary), _) if planted(Fault::PinIgnored) => by_backup(situation),
         (Some(Pin::Primary), _) => Decision::TryAgain(Cause::PinnedToPrimary),
         (Some(Pin::Backup), _) | (None, FailoverMode::Automatic) => by_backup(situation),
+        (None, FailoverMode::Manual) if planted(Fault::ManualTakenAsAutomatic) => by_backup(situation),
         (None, FailoverMode::Manual) => Decision::TryAgain(match situation.policy.backup {
             Backup::None => Cause::NoBackup,
             Backup::Phs => Cause::ManualFailover,
@@ -303,21 +312,24 @@ fn condition(situation: &Situation) -> Option<Bar> {
     }
     match situation.hash {
         HashStanding::NotRead | HashStanding::Missing => return Some(Bar::NoHash),
+        HashStanding::Outdated if planted(Fault::OutdatedHashAsked) => {}
         HashStanding::Outdated => return Some(Bar::HashOutdated),
         HashStanding::Usable => {}
     }
-    if situation.pass_age.is_none_or(|age| age > situation.policy.max_hash_age) {
+    let too_old = situation.pass_age.is_none_or(|age| age > situation.policy.max_hash_age);
+    if too_old && !planted(Fault::PassAgeIgnored) {
         return Some(Bar::PassTooOld);
     }
     match situation.state {
+        _ if planted(Fault::StateIgnored) => {}
         StoredState::Unknown => return Some(Bar::StateUnknown),
         StoredState::Refuses(refusal) => return Some(Bar::State(refusal)),
         StoredState::Allows => {}
     }
-    if let Some(refusal) = situation.refusal_on_record {
+    if let Some(refusal) = situation.refusal_on_record.filter(|_| !planted(Fault::RecordIgnored)) {
         return Some(Bar::RefusedBefore(refusal));
     }
-    situation.barred_group.then_some(Bar::BarredGroup)
+    (situation.barred_group && !planted(Fault::BarredGroupLetIn)).then_some(Bar::BarredGroup)
 }
 
 impl Reason {

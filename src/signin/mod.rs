@@ -11,9 +11,12 @@ mod barred;
 pub mod breaker;
 pub mod browser;
 mod candidate;
+pub mod change;
+pub mod coverage;
 pub mod desk;
 pub mod directory;
 pub mod failover;
+pub mod fault;
 mod floor;
 pub mod lockout;
 pub mod lockout_report;
@@ -21,11 +24,13 @@ pub mod outage;
 pub mod outcome;
 pub mod readiness;
 pub mod realm;
+pub mod rollout;
 mod service;
 pub mod session;
 mod settings;
 mod spray;
 pub mod store;
+pub mod tally;
 pub mod transaction;
 
 pub use authority::{

@@ -1,8 +1,11 @@
 //! Readiness: who could not sign in after a change of method, per user and in sum.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::rollout::Choice;
 use super::store::StoreDown;
 use crate::identity::{AuthenticationMethod, ConnectorName, DomainName, EntityId, Timestamp, Upn, UserId};
 
@@ -70,6 +73,23 @@ pub enum NotReady {
     PartnerUnusable,
 }
 
+impl NotReady {
+    /// The stable word of reports, and what it means for the operator.
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NoCredentialSource => ("no-credential-source", "no connector of the domain has the account"),
+            Self::NoHash => ("no-hash", "no password hash is stored: let the password channel run"),
+            Self::HashQuarantined => ("hash-quarantined", "the hash is of a scheme that costs too much to check"),
+            Self::HashOutdated => ("hash-outdated", "the directory has a later password: let the channel run"),
+            Self::StalePass => ("stale-pass", "the password channel has not been through for too long"),
+            Self::StateUnknown => ("state-unknown", "the password channel has not seen the account"),
+            Self::ServersUnreachable => ("servers-unreachable", "no server of the user's connector answers"),
+            Self::NoSourceAnchor => ("no-source-anchor", "the partner has nothing to name the user by"),
+            Self::PartnerUnusable => ("partner-unusable", "no partner answers, or its certificates have ended"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserNotReady {
     pub oid: UserId,
@@ -80,13 +100,22 @@ pub struct UserNotReady {
 /// Who could not sign in, and what else stands in the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// Enabled users of the domain.
+    /// Enabled users of the domain; of a rollout, those whose method it changes.
     pub users: u64,
     pub not_ready: u64,
     /// The first thousand of them.
     pub named: Vec<UserNotReady>,
     pub reasons: Vec<ReasonCount>,
+    /// By which methods they sign in then.
+    #[serde(default)]
+    pub methods: Vec<MethodCount>,
     pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodCount {
+    pub method: AuthenticationMethod,
+    pub users: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,16 +129,20 @@ pub struct ReasonCount {
 pub struct Surroundings {
     /// Connectors none of whose servers answered a probe.
     pub unreachable: Vec<ConnectorName>,
-    /// The partner has a signing certificate that is valid now.
-    pub partner_usable: bool,
+    /// Partners with a signing certificate that is valid now.
+    pub usable_partners: BTreeSet<EntityId>,
     /// Passes of the password channel that began before are stale.
     pub stale_before: Option<Timestamp>,
 }
 
 impl Readiness {
     /// Adds a user to the report.
-    pub fn judge(&mut self, user: UserReadiness, to: AuthenticationMethod, around: &Surroundings) {
+    pub fn judge(&mut self, user: UserReadiness, to: &Choice, around: &Surroundings) {
         self.users += 1;
+        match self.methods.iter_mut().find(|count| count.method == to.method) {
+            Some(count) => count.users += 1,
+            None => self.methods.push(MethodCount { method: to.method, users: 1 }),
+        }
         let Some(reason) = not_ready(&user, to, around) else { return };
         self.not_ready += 1;
         match self.reasons.iter_mut().find(|count| count.reason == reason) {
@@ -122,8 +155,9 @@ impl Readiness {
     }
 }
 
-fn not_ready(user: &UserReadiness, to: AuthenticationMethod, around: &Surroundings) -> Option<NotReady> {
-    match to {
+/// Why a user could not sign in as `to` says.
+pub fn not_ready(user: &UserReadiness, to: &Choice, around: &Surroundings) -> Option<NotReady> {
+    match to.method {
         AuthenticationMethod::Phs => {
             if user.connector.is_none() {
                 return Some(NotReady::NoCredentialSource);
@@ -144,7 +178,11 @@ fn not_ready(user: &UserReadiness, to: AuthenticationMethod, around: &Surroundin
             Some(connector) if around.unreachable.contains(connector) => Some(NotReady::ServersUnreachable),
             Some(_) => None,
         },
-        AuthenticationMethod::Federated if !around.partner_usable => Some(NotReady::PartnerUnusable),
+        AuthenticationMethod::Federated
+            if to.partner.as_ref().is_none_or(|partner| !around.usable_partners.contains(partner)) =>
+        {
+            Some(NotReady::PartnerUnusable)
+        }
         AuthenticationMethod::Federated => (!user.has_source_anchor).then_some(NotReady::NoSourceAnchor),
     }
 }
@@ -152,6 +190,7 @@ fn not_ready(user: &UserReadiness, to: AuthenticationMethod, around: &Surroundin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signin::rollout::Because;
 
     fn ready() -> UserReadiness {
         UserReadiness {
@@ -166,18 +205,31 @@ mod tests {
     }
 
     fn around() -> Surroundings {
-        Surroundings { partner_usable: true, stale_before: Some(Timestamp::from_secs(100)), ..Surroundings::default() }
+        Surroundings {
+            usable_partners: BTreeSet::from([partner()]),
+            stale_before: Some(Timestamp::from_secs(100)),
+            ..Surroundings::default()
+        }
+    }
+
+    fn partner() -> EntityId {
+        "https://idp.example".parse().expect("an entity id")
+    }
+
+    fn by(method: AuthenticationMethod) -> Choice {
+        let partner = (method == AuthenticationMethod::Federated).then(partner);
+        Choice { method, partner, because: Because::Domain }
     }
 
     #[test]
     fn each_method_names_what_it_misses() {
         use AuthenticationMethod::{Federated, Phs, Pta};
         for method in [Phs, Pta, Federated] {
-            assert_eq!(not_ready(&ready(), method, &around()), None);
+            assert_eq!(not_ready(&ready(), &by(method), &around()), None);
         }
         let corp = ready().connector.into_iter().collect();
         let down = Surroundings { unreachable: corp, ..around() };
-        let unusable = Surroundings { partner_usable: false, ..around() };
+        let unusable = Surroundings { usable_partners: BTreeSet::new(), ..around() };
         let none = UserReadiness { connector: None, ..ready() };
         let stale = UserReadiness { last_pass: Some(Timestamp::from_secs(99)), ..ready() };
         let with = |hash| UserReadiness { hash, ..ready() };
@@ -195,7 +247,7 @@ mod tests {
             (UserReadiness { has_source_anchor: false, ..ready() }, Federated, around(), NotReady::NoSourceAnchor),
         ];
         for (user, method, around, reason) in rows {
-            assert_eq!(not_ready(&user, method, &around), Some(reason));
+            assert_eq!(not_ready(&user, &by(method), &around), Some(reason));
         }
     }
 
@@ -204,9 +256,9 @@ mod tests {
         let mut report = Readiness::default();
         for _ in 0..1500 {
             let user = UserReadiness { hash: StoredHash::None, oid: UserId::random(), ..ready() };
-            report.judge(user, AuthenticationMethod::Phs, &around());
+            report.judge(user, &by(AuthenticationMethod::Phs), &around());
         }
-        report.judge(ready(), AuthenticationMethod::Phs, &around());
+        report.judge(ready(), &by(AuthenticationMethod::Phs), &around());
         assert_eq!((report.users, report.not_ready, report.named.len()), (1501, 1500, 1000));
         assert_eq!(report.reasons, [ReasonCount { reason: NotReady::NoHash, users: 1500 }]);
     }

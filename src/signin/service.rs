@@ -14,9 +14,11 @@ use super::outcome::{
     Begun, FederatedIdentity, Session, SignInError, SignInRequest, Step, TransactionHandle, TransactionLost,
 };
 use super::realm::{self, Road};
+use super::rollout::{Draw, Standing, choose};
 use super::settings::{Settings, SignInKey};
 use super::spray::SPRAY_TOLD;
 use super::store::{Ages, SessionKey, SignInStore, StoreDown};
+use super::tally::Tally;
 use super::transaction::{State, Transaction};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{
@@ -55,6 +57,7 @@ pub(super) struct Room {
     pub stop: CancellationToken,
     /// An alert of a spray is written at most so often, however many tries are turned away.
     pub spray_told: Seldom,
+    pub tally: Tally,
 }
 
 impl SignIn {
@@ -83,6 +86,7 @@ impl SignIn {
                 tasks,
                 stop,
                 spray_told,
+                tally: Tally::default(),
             }),
         }
     }
@@ -266,7 +270,8 @@ impl SignIn {
         // A domain alone says where to go only if a partner asks for the name.
         let Some(domain) = domain.and_then(|hint| hint.parse::<DomainName>().ok()) else { return Ok(start) };
         match self.room.directory.realm(&domain).await? {
-            Some(realm) if realm.method == AuthenticationMethod::Federated => {
+            // Nor does it where people of the domain sign in by several methods.
+            Some(realm) if realm.method == AuthenticationMethod::Federated && realm.rollouts.is_empty() => {
                 let initial = self.room.directory.initial_realm().await?;
                 match realm::discover(Some(&realm), &initial, None) {
                     road @ Road::Partner { .. } => Ok(start.identified(None, road, request_id())?),
@@ -282,8 +287,22 @@ impl SignIn {
         let directory = &self.room.directory;
         let found = directory.realm_of(name).await?;
         let initial = directory.initial_realm().await?;
-        let domain = directory.own_domain(name).await?;
-        let own = directory.realm(domain.as_ref().unwrap_or(&initial.domain)).await?.filter(|_| domain.is_some());
+        let holder = directory.holder(name).await?;
+        let domain = holder.as_ref().map_or(&initial.domain, |holder| &holder.domain);
+        let own = directory.realm(domain).await?.zip(holder.as_ref()).map(|(realm, holder)| {
+            let choice = choose(realm.ground(), Standing::User { oid: holder.oid, groups: &holder.groups });
+            realm.under(choice)
+        });
+        let draw = Draw::of(name, &self.room.key);
+        let found = found.map(|realm| match &own {
+            Some(own) if own.domain == realm.domain => own.clone(),
+            // By a name of another domain: there it walks as the domain does.
+            Some(_) => realm,
+            None => {
+                let choice = choose(realm.ground(), Standing::Nobody(draw));
+                realm.under(choice)
+            }
+        });
         Ok(realm::discover(found.as_ref(), &initial, own.as_ref()))
     }
 

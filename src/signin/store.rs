@@ -3,18 +3,20 @@
 //! Each method is one transaction of the store. Audit records are written within it (design D25): what cannot be
 //! recorded does not happen.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::lockout::{Limits, Settlement, Subject, Try};
 use super::lockout_report::{NetworkTries, UserTries};
+use super::rollout::Rollout;
 use super::session::{Liveness, NewSession};
 use super::transaction::{State, Transaction};
 use crate::audit::Event;
 use crate::identity::{
-    AttemptId, AuthenticationMethod, Backup, ClientId, CredentialSource, DomainName, EntityId, FailoverMode, Network,
-    Refusal, SessionId, Timestamp, TransactionId, UserId,
+    AttemptId, AuthenticationMethod, Backup, ClientId, CredentialSource, DomainName, EntityId, FailoverMode, GroupId,
+    Network, Refusal, SessionId, Timestamp, TransactionId, UserId,
 };
 use crate::tenant::{Domain, PinMark};
 
@@ -171,6 +173,42 @@ pub trait DomainSettings: Send + Sync {
         edit: DomainEdit,
         event: Event,
     ) -> Result<DomainChanged, StoreDown>;
+}
+
+/// Staged rollouts, as administrators see and change them. All nodes know a change at the next sign-in.
+#[async_trait]
+pub trait Rollouts: Send + Sync {
+    async fn rollouts(&self) -> Result<Vec<Rollout>, StoreDown>;
+
+    /// Adds a rollout to a domain that still has `version`, or changes the one with its id.
+    async fn put(&self, rollout: Rollout, version: i64, event: Event) -> Result<RolloutChanged, StoreDown>;
+
+    /// Removes a rollout of a domain that still has `version`.
+    async fn remove(&self, rollout: Rollout, version: i64, event: Event) -> Result<RolloutChanged, StoreDown>;
+
+    /// The undeleted groups with this `oid` or display name.
+    async fn groups(&self, asked: &str) -> Result<Vec<NamedGroup>, StoreDown>;
+
+    /// The display names of groups, deleted ones left out.
+    async fn names_of(&self, groups: Vec<GroupId>) -> Result<Vec<NamedGroup>, StoreDown>;
+
+    /// The users in a group, through nested groups too; the same ones that [`super::directory::Directory`] finds in it.
+    async fn members(&self, group: GroupId) -> Result<HashSet<UserId>, StoreDown>;
+}
+
+/// What became of a change of rollouts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RolloutChanged {
+    Done,
+    /// As things stand it cannot be; the text is for the operator.
+    Refused(String),
+}
+
+/// A group, and what people call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedGroup {
+    pub oid: GroupId,
+    pub name: Option<String>,
 }
 
 /// What becomes of a domain's settings; `None` keeps.

@@ -38,7 +38,9 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     13 "0013_sync_servers",
     14 "0014_feed_witness",
     15 "0015_password_writes",
-    20 "0020_alert_notices",
+    16 "0016_rollouts",
+    17 "0017_method_changes",
+    18 "0018_alert_notices",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

@@ -57,6 +57,9 @@ pub struct PinMark {
     pub pin: Pin,
     pub by: String,
     pub at: Timestamp,
+    /// When it is to be released by itself.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 /// How old the last complete pass of the password channel may be, unless a domain says otherwise.

@@ -122,8 +122,17 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         sign_in("user.wipe-credential", json!({ "user": user })),
         sign_in("domain.set-failover", json!({ "domain": BETA, "backup": "phs" })),
         sign_in("domain.set-method", json!({ "domain": BETA, "method": "pta", "force": true })),
+        read("domain.readiness", json!({ "domain": BETA })),
+        read("rollout.list", json!({})),
+        read("domain.changes", json!({})),
+        read("failover.drill", json!({ "domain": BETA })),
+        sign_in("domain.approve", json!({ "change": "00000000-0000-4000-8000-000000000000" })),
+        sign_in("domain.cancel", json!({ "change": "00000000-0000-4000-8000-000000000000" })),
+        sign_in("rollout.add", json!({ "domain": BETA, "percent": 10, "method": "phs", "force": true })),
+        sign_in("rollout.remove", json!({ "domain": BETA, "force": true })),
         sign_in("failover.force", json!({ "domain": BETA, "pin": "backup" })),
         sign_in("failover.release", json!({ "domain": BETA, "anyway": true })),
+        sign_in("domain.rollback", json!({ "domain": BETA, "force": true })),
         ("sync.preview", json!({ "files": false }), false, vec![SYNC_ADMIN]),
         ("sync.preview-settings", json!({}), false, vec![SYNC_ADMIN]),
         ("sync.preview-object", json!({ "object": user }), false, vec![SYNC_ADMIN]),
@@ -250,6 +259,8 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
             "sync.cancel",
             "connector.remove",
             "domain.withdraw",
+            "domain.approve",
+            "domain.cancel",
         ];
         assert_eq!(status == 200, !refusals.contains(&name), "{name}: {status} {answer}");
         let records = site.gateway.audit(1000);

@@ -3,6 +3,7 @@
 mod agents;
 mod alerts;
 mod connectors;
+mod docs_switching;
 mod e2e_ad;
 mod e2e_admin;
 mod e2e_agents;

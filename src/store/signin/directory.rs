@@ -9,10 +9,13 @@ use sqlx::Row;
 
 use crate::audit::Event;
 use crate::identity::{
-    ConnectorName, CredentialSource, DomainName, Refusal, SignInName, SourceAnchor, Timestamp, UserId,
+    ConnectorName, CredentialSource, DomainName, GroupId, Refusal, SignInName, SourceAnchor, Timestamp, UserId,
 };
 use crate::signin::BarredGroups;
-use crate::signin::directory::{AccountRefusal, Directory, DirectoryState, FailoverStanding, Realm, UserForSignIn};
+use crate::signin::directory::{
+    AccountRefusal, Directory, DirectoryState, FailoverStanding, Holder, Realm, UserForSignIn,
+};
+use crate::signin::rollout::Rollout;
 use crate::signin::store::{DomainChanged, DomainEdit, DomainSettings, StoreDown};
 use crate::store::tenant::{DomainChange, DomainError, TenantStore};
 use crate::store::{AuditLog, Database, StoreError};
@@ -20,9 +23,9 @@ use crate::tenant::{Domain, SignInDirectory};
 
 /// Users and realms, read from the tenant's tables.
 pub struct SignInTenant {
-    tenant: TenantStore,
-    db: Database,
-    audit: AuditLog,
+    pub(super) tenant: TenantStore,
+    pub(super) db: Database,
+    pub(super) audit: AuditLog,
     barred: BarredGroups,
     /// Connectors without passwords: they speak for domains, and nobody signs in at them.
     sources: BTreeSet<ConnectorName>,
@@ -39,6 +42,11 @@ struct Realms {
 impl SignInTenant {
     pub fn new(tenant: TenantStore, db: Database, audit: AuditLog, barred: BarredGroups) -> Self {
         Self { tenant, db, audit, barred, sources: BTreeSet::new(), realms: ArcSwapOption::empty() }
+    }
+
+    /// Whether failover is closed to the group with this SID, source anchor or display name.
+    pub(super) fn bars(&self, sid: Option<&str>, anchor: Option<&str>, display_name: Option<&str>) -> bool {
+        self.barred.has(sid, anchor, display_name)
     }
 
     /// Leaves connectors out at which nobody signs in, such as files and databases.
@@ -74,10 +82,11 @@ impl SignInTenant {
                 registered.push((connector, domain));
             }
         }
+        let rollouts = self.read_rollouts().await.map_err(super::down)?;
         let all: Vec<_> = domains
             .into_iter()
             .filter(|domain| domain.verification.is_verified())
-            .map(|domain| (domain.is_initial(), realm(domain, &registered)))
+            .map(|domain| (domain.is_initial(), realm(domain, &registered, &rollouts)))
             .collect();
         let initial = all.iter().find(|(initial, _)| *initial).map(|(_, realm)| realm.clone());
         let initial = initial.ok_or_else(|| super::down(StoreError::NotInitialised))?;
@@ -97,8 +106,14 @@ impl Directory for SignInTenant {
         }
     }
 
-    async fn own_domain(&self, name: &SignInName) -> Result<Option<DomainName>, StoreDown> {
-        self.tenant.domain_of_name(name).await.map_err(super::down)
+    async fn holder(&self, name: &SignInName) -> Result<Option<Holder>, StoreDown> {
+        let nested = self.realms().await?.all.iter().any(|realm| !realm.rollouts.is_empty());
+        self.tenant.holder_of_name(name, nested).await.map_err(super::down)
+    }
+
+    async fn groups_of_user(&self, oid: UserId) -> Result<BTreeSet<GroupId>, StoreDown> {
+        let groups = self.tenant.groups_of(oid).await.map_err(|e| StoreDown(Box::new(e)))?;
+        Ok(groups.into_iter().map(|group| group.oid).collect())
     }
 
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown> {
@@ -123,7 +138,7 @@ impl Directory for SignInTenant {
         let groups = self.tenant.groups_of(oid).await.map_err(|e| StoreDown(Box::new(e)))?;
         let barred = groups.iter().any(|group| {
             let anchor = group.source_anchor.as_ref().map(SourceAnchor::as_str);
-            self.barred.has(group.sid.as_deref(), anchor, group.display_name.as_deref())
+            self.bars(group.sid.as_deref(), anchor, group.display_name.as_deref())
         });
         let row = sqlx::query("SELECT completed_at FROM connector_pass WHERE connector = $1")
             .bind(source.connector.as_str())
@@ -153,9 +168,7 @@ impl DomainSettings for SignInTenant {
         edit: DomainEdit,
         event: Event,
     ) -> Result<DomainChanged, StoreDown> {
-        let DomainEdit { method, backup, failover, max_hash_age, pin, partner } = edit;
-        let change = DomainChange { method, backup, failover, max_hash_age, pin, partner };
-        match self.tenant.change_domain(name, version, change, Some((self.audit.clone(), event))).await {
+        match self.tenant.change_domain(name, version, edit.into(), Some((self.audit.clone(), event))).await {
             Ok(domain) => Ok(DomainChanged::Done(domain)),
             Err(DomainError::Store(error)) => Err(super::down(error)),
             Err(
@@ -171,7 +184,14 @@ impl DomainSettings for SignInTenant {
     }
 }
 
-fn realm(domain: Domain, registered: &[(ConnectorName, String)]) -> Realm {
+impl From<DomainEdit> for DomainChange {
+    fn from(edit: DomainEdit) -> Self {
+        let DomainEdit { method, backup, failover, max_hash_age, pin, partner } = edit;
+        Self { method, backup, failover, max_hash_age, pin, partner }
+    }
+}
+
+fn realm(domain: Domain, registered: &[(ConnectorName, String)], rollouts: &[Rollout]) -> Realm {
     // The initial domain is everybody's.
     let mine = |(connector, name): &(ConnectorName, String)| {
         (domain.is_initial() || name == domain.name.as_str()).then(|| connector.clone())
@@ -180,6 +200,7 @@ fn realm(domain: Domain, registered: &[(ConnectorName, String)]) -> Realm {
     connectors.dedup();
     Realm {
         connectors,
+        rollouts: rollouts.iter().filter(|rollout| rollout.domain == domain.name).cloned().collect(),
         method: domain.method,
         backup: domain.backup,
         failover: domain.failover,

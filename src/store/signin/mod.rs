@@ -4,12 +4,16 @@
 
 mod alerts;
 mod attempts;
+mod changes;
+mod coverage;
 mod cut;
 mod directory;
 mod evidence;
 mod lockout;
 mod readiness;
+mod rollouts;
 mod sessions;
+mod tally;
 mod transactions;
 
 pub use directory::SignInTenant;

@@ -18,7 +18,7 @@ impl CredentialReadiness for SignInTables {
         limit: u32,
     ) -> Result<Vec<UserReadiness>, StoreDown> {
         let rows = sqlx::query(
-            "SELECT u.oid, u.upn, u.source_anchor, cs.connector, cd.connector AS registered, td.is_initial, c.stage, \
+            "SELECT u.oid, u.upn, u.source_anchor, cs.connector, cs.eligible, cd.connector AS registered, td.is_initial, c.stage, \
              c.outdated_at, ds.observed_at, p.completed_at FROM tenant_user u \
              LEFT JOIN tenant_domain td ON td.name = u.domain \
              LEFT JOIN credential_source cs ON cs.oid = u.oid \
@@ -55,6 +55,8 @@ fn read(row: &sqlx::any::AnyRow) -> Result<UserReadiness, StoreError> {
         has_source_anchor: known("source_anchor").is_some(),
         connector,
         hash: match known("stage").as_deref() {
+            // The rules took the account out of password synchronisation: its hash is asked no more.
+            _ if row.get::<Option<i64>, _>("eligible") == Some(0) => StoredHash::None,
             Some("sealed" | "wrapped") if outdated => StoredHash::Outdated,
             Some("sealed" | "wrapped") => StoredHash::Usable,
             Some("quarantined") => StoredHash::Quarantined,

@@ -40,7 +40,8 @@ impl Transactions for SignInTables {
                         "INSERT INTO signin_transaction \
                      (id, cookie_hash, state, detail, protocol, domain, method, version, created_at, expires_at) \
                      SELECT $1, $2, $3, $4, $5, NULLIF($6, ''), NULLIF($7, ''), $8, $9, $10 \
-                     WHERE $6 = '' OR EXISTS (SELECT 1 FROM tenant_domain d WHERE d.name = $6 AND d.method = $7)",
+                     WHERE $6 = '' OR EXISTS (SELECT 1 FROM tenant_domain d WHERE d.name = $6 AND d.method = $7) \
+                     OR EXISTS (SELECT 1 FROM method_rollout r WHERE r.domain = $6 AND r.method = $7)",
                     )
                     .bind(transaction.id.to_string())
                     .bind(transaction.cookie_hash)
@@ -82,8 +83,8 @@ impl Transactions for SignInTables {
     }
 }
 
-/// Leaves the state of `version` for `next`, unless somebody else did, or the domain's method is no longer the one that
-/// `next` newly rests on.
+/// Leaves the state of `version` for `next`, unless somebody else did, or nobody of the domain signs in any longer by the
+/// method that `next` newly rests on.
 pub(super) async fn leave(
     conn: &mut Connection,
     id: TransactionId,
@@ -95,7 +96,8 @@ pub(super) async fn leave(
         "UPDATE signin_transaction SET state = $3, detail = $4, version = version + 1, \
          domain = CASE WHEN $5 = '' THEN domain ELSE $5 END, method = CASE WHEN $6 = '' THEN method ELSE $6 END \
          WHERE id = $1 AND version = $2 AND ($5 = '' OR EXISTS \
-         (SELECT 1 FROM tenant_domain d WHERE d.name = $5 AND d.method = $6))",
+         (SELECT 1 FROM tenant_domain d WHERE d.name = $5 AND d.method = $6) \
+         OR EXISTS (SELECT 1 FROM method_rollout r WHERE r.domain = $5 AND r.method = $6))",
     )
     .bind(id.to_string())
     .bind(version)

@@ -157,17 +157,7 @@ impl TenantStore {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let mut feed = Feed::lock(conn, now).await?;
-                    let domain = find(conn, &name).await?.ok_or_else(|| DomainError::Unknown(name.clone()))?;
-                    if domain.version != expected_version {
-                        let found = domain.version;
-                        return Err(DomainError::Changed { name, expected: expected_version, found });
-                    }
-                    let domain = changed(domain, change, now)?;
-                    update(conn, &domain).await?;
-                    feed.note("domain", domain.name.to_string(), None, ChangeOperation::Update);
-                    feed.close(conn).await?;
-                    bump_settings(conn).await?;
+                    let domain = change_in(conn, &name, expected_version, change, now).await?;
                     append(conn, audit).await?;
                     Ok(domain)
                 })
@@ -193,6 +183,27 @@ impl TenantStore {
             .map_err(StoreError::doing("reading the domains"))?;
         rows.iter().map(read_domain).collect()
     }
+}
+
+/// Changes a domain within a transaction, as [`TenantStore::change_domain`] does.
+pub(in crate::store) async fn change_in(
+    conn: &mut Connection,
+    name: &DomainName,
+    expected: i64,
+    change: DomainChange,
+    now: Timestamp,
+) -> Result<Domain, DomainError> {
+    let mut feed = Feed::lock(conn, now).await?;
+    let domain = find(conn, name).await?.ok_or_else(|| DomainError::Unknown(name.clone()))?;
+    if domain.version != expected {
+        return Err(DomainError::Changed { name: name.clone(), expected, found: domain.version });
+    }
+    let domain = changed(domain, change, now)?;
+    update(conn, &domain).await?;
+    feed.note("domain", domain.name.to_string(), None, ChangeOperation::Update);
+    feed.close(conn).await?;
+    bump_settings(conn).await?;
+    Ok(domain)
 }
 
 /// The domain after `change`, or why that cannot be.
@@ -243,7 +254,7 @@ async fn write_new(conn: &mut Connection, domain: &Domain) -> Result<(), StoreEr
     ];
     cells.extend(setting_cells(domain));
     let into = "tenant_domain (name, is_initial, challenge, created_at, recalculated_at, verification, verified_at, \
-                method, method_since, backup, failover, max_hash_age_ms, pin, pin_by, pin_at, partner, version)";
+                method, method_since, backup, failover, max_hash_age_ms, pin, pin_by, pin_at, pin_until, partner, version)";
     insert(conn, into, "", vec![cells], "adding a domain").await?;
     Ok(())
 }
@@ -267,6 +278,7 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
         pin.map(|mark| mark.pin.as_str().to_owned()).into(),
         pin.map(|mark| mark.by.clone()).into(),
         pin.map(|mark| mark.at.millis()).into(),
+        pin.and_then(|mark| mark.until).map(Timestamp::millis).into(),
         domain.partner.as_ref().map(ToString::to_string).into(),
         domain.version.into(),
     ]
@@ -274,8 +286,8 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
 
 async fn update(conn: &mut Connection, domain: &Domain) -> Result<(), StoreError> {
     let sql = "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
-               failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, partner = $11, version = $12 \
-               WHERE name = $13";
+               failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, \
+               pin_until = $11, partner = $12, version = $13 WHERE name = $14";
     let mut cells = setting_cells(domain);
     cells.push(domain.name.to_string().into());
     conn.rows("changing a domain", vec![Statement::new(sql, cells)]).await?;
@@ -283,7 +295,7 @@ async fn update(conn: &mut Connection, domain: &Domain) -> Result<(), StoreError
 }
 
 /// Caches of settings are stale from this commit on (design D3).
-pub(super) async fn bump_settings(conn: &mut Connection) -> Result<(), StoreError> {
+pub(in crate::store) async fn bump_settings(conn: &mut Connection) -> Result<(), StoreError> {
     sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
         .execute(conn)
         .await

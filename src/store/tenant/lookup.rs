@@ -9,6 +9,7 @@ use super::rows::{CREDENTIAL_COLUMNS, DOMAIN_COLUMNS, parse, read_credential, re
 use super::sql::unreadable;
 use super::store::TenantStore;
 use crate::identity::{DomainName, SignInName, SourceAnchor, Timestamp, UserId};
+use crate::signin::directory::Holder;
 use crate::tenant::lookup::{DirectoryState, NewerRefusal, SignInCredential};
 use crate::tenant::{DirectoryUnavailable, Domain, GroupMembership, SignInDirectory, SignInLookup, UserForSignIn};
 
@@ -48,15 +49,40 @@ impl SignInDirectory for TenantStore {
 }
 
 impl TenantStore {
-    /// The domain of whoever has `name`.
-    pub async fn domain_of_name(&self, name: &SignInName) -> Result<Option<DomainName>, StoreError> {
-        let sql = format!("SELECT domain FROM tenant_user WHERE oid = {OID_OF_NAME} AND deleted_at IS NULL");
-        let row = sqlx::query(AssertSqlSafe(sql))
+    /// Whoever has `name`; with `nested`, and the groups of staged rollouts that they are in, through nested ones too.
+    pub async fn holder_of_name(&self, name: &SignInName, nested: bool) -> Result<Option<Holder>, StoreError> {
+        let sql = if nested {
+            format!(
+                "WITH RECURSIVE reached (oid) AS ( \
+                   SELECT m.group_oid FROM membership m JOIN tenant_group g ON g.oid = m.group_oid \
+                   WHERE m.member_kind = 'user' AND m.member_oid = {OID_OF_NAME} AND g.deleted_at IS NULL \
+                   UNION \
+                   SELECT m.group_oid FROM reached r \
+                   JOIN membership m ON m.member_kind = 'group' AND m.member_oid = r.oid \
+                   JOIN tenant_group g ON g.oid = m.group_oid WHERE g.deleted_at IS NULL \
+                 ) \
+                 SELECT u.oid, u.domain, meant.oid AS in_group FROM tenant_user u \
+                 LEFT JOIN (SELECT r.oid FROM reached r JOIN method_rollout mr ON mr.group_oid = r.oid) meant ON 1 = 1 \
+                 WHERE u.oid = {OID_OF_NAME} AND u.deleted_at IS NULL"
+            )
+        } else {
+            format!(
+                "SELECT oid, domain, NULL AS in_group FROM tenant_user \
+                 WHERE oid = {OID_OF_NAME} AND deleted_at IS NULL"
+            )
+        };
+        let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(name.folded())
-            .fetch_optional(self.db.read())
+            .fetch_all(self.db.read())
             .await
-            .map_err(StoreError::doing("looking up the domain of a sign-in name"))?;
-        row.map(|row| parse("tenant_user", "domain", row.get("domain"))).transpose()
+            .map_err(StoreError::doing("looking up who has a sign-in name"))?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let groups = rows.iter().filter_map(|row| text(row, "in_group"));
+        Ok(Some(Holder {
+            oid: parse("tenant_user", "oid", first.get("oid"))?,
+            domain: parse("tenant_user", "domain", first.get("domain"))?,
+            groups: groups.map(|oid| parse("tenant_group", "oid", &oid)).collect::<Result<_, _>>()?,
+        }))
     }
 
     /// The counter's row is always there, so that the settings' number comes with an unknown user too. Former names

@@ -23,6 +23,7 @@ mod write;
 
 pub use cloud::{CloudError, CloudUser};
 pub use domains::{DomainChange, DomainError, NewVerification};
+pub(in crate::store) use domains::{bump_settings, change_in};
 pub use listing::{DomainReadiness, UserDetail, UserSummary};
 pub use registration::{Registered, Registrations, Withheld};
 pub use store::{TenantOptions, TenantStore};

@@ -26,6 +26,7 @@ pub(super) const DOMAIN_COLUMNS: &str = "d.name AS d_name, d.verification AS d_v
      d.created_at AS d_created_at, d.verified_at AS d_verified_at, d.method AS d_method, \
      d.method_since AS d_method_since, d.backup AS d_backup, d.failover AS d_failover, \
      d.max_hash_age_ms AS d_max_hash_age_ms, d.pin AS d_pin, d.pin_by AS d_pin_by, d.pin_at AS d_pin_at, \
+     d.pin_until AS d_pin_until, \
      d.partner AS d_partner, d.version AS d_version";
 
 pub(super) fn parse<T>(table: &'static str, column: &'static str, text: &str) -> Result<T, StoreError>
@@ -267,7 +268,9 @@ pub(super) fn read_domain(row: &AnyRow) -> Result<Domain, StoreError> {
     };
     let pin = match (text(row, "d_pin"), text(row, "d_pin_by"), optional_time(row, "d_pin_at")) {
         (None, _, _) => None,
-        (Some(pin), Some(by), Some(at)) => Some(PinMark { pin: parse(TABLE, "pin", &pin)?, by, at }),
+        (Some(pin), Some(by), Some(at)) => {
+            Some(PinMark { pin: parse(TABLE, "pin", &pin)?, by, at, until: optional_time(row, "d_pin_until") })
+        }
         (Some(_), _, _) => return Err(unreadable(TABLE, "pin", "a pin without its author or time")),
     };
     let max_hash_age: i64 = row.get("d_max_hash_age_ms");

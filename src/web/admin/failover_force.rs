@@ -1,5 +1,7 @@
 //! `failover.force`: pins a domain to its backup, or to its primary.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::sign_in_desk::desk_error;
@@ -14,7 +16,13 @@ pub struct FailoverForce;
 pub struct Request {
     pub domain: DomainName,
     pub pin: Pin,
+    /// For how long; until it is released when left out.
+    #[serde(default)]
+    pub seconds: Option<u64>,
 }
+
+/// What lasts longer is no emergency.
+const LONGEST: Duration = Duration::from_secs(90 * 86_400);
 
 impl Operation for FailoverForce {
     const NAME: &'static str = "failover.force";
@@ -29,6 +37,10 @@ impl Operation for FailoverForce {
     }
 
     async fn run(desk: &SignInDesk, admin: &AdminSession, request: Request) -> Result<DomainStatus, OperationError> {
-        desk.force(&request.domain, request.pin, admin.principal()).await.map_err(desk_error)
+        let limit = request.seconds.map(Duration::from_secs);
+        if limit.is_some_and(|limit| limit.is_zero() || limit > LONGEST) {
+            return Err(OperationError::invalid("a pin is limited to 1 second to 90 days"));
+        }
+        desk.force(&request.domain, request.pin, limit, admin.principal()).await.map_err(desk_error)
     }
 }

@@ -5,9 +5,12 @@ use crate::signin::desk::DeskError;
 
 pub(super) fn desk_error(error: DeskError) -> OperationError {
     match error {
-        missing @ (DeskError::NoDomain(_) | DeskError::NoUser(_)) => OperationError::not_found(missing.to_string()),
+        missing @ (DeskError::NoDomain(_) | DeskError::NoUser(_) | DeskError::NoGroup(_) | DeskError::NoChange(_)) => {
+            OperationError::not_found(missing.to_string())
+        }
         DeskError::Refused { text, readiness: None } => OperationError::refused(text),
         DeskError::Refused { text, readiness: Some(readiness) } => OperationError::refused(text).with_detail(readiness),
+        moved @ DeskError::Moved(_) => OperationError::refused(moved.to_string()),
         DeskError::Store(down) => OperationError::internal(&down),
     }
 }

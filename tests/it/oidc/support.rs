@@ -1,6 +1,6 @@
 //! A gateway on loopback with two people: Ada by password hash, Fay by a federation partner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landbridge::identity::{
     AccountState, Answer, AuthenticationMethod, Backup, Clock as _, ConnectorName, CredentialSource, DomainName,
-    EntityId, FailoverMode, PlainPassword, Refusal, SettableClock, SignInName, SourceAnchor, SystemClock,
+    EntityId, FailoverMode, GroupId, PlainPassword, Refusal, SettableClock, SignInName, SourceAnchor, SystemClock,
     TransactionId, Unavailable, UnavailableCause, Upn, UserId, Verdict, Wire,
 };
 use landbridge::issuer::{Algorithm, Issuer, IssuerSettings, KeySealer, NewClient, SealFault};
 use landbridge::limits::Rate;
-use landbridge::signin::directory::{Directory, DirectoryState, FailoverStanding, Realm, UserForSignIn};
+use landbridge::signin::directory::{Directory, DirectoryState, FailoverStanding, Holder, Realm, UserForSignIn};
 use landbridge::signin::store::StoreDown;
 use landbridge::signin::{
     Admission, CredentialFacts, FederatedIdentity, HashAnswer, HashCheck, LiveAnswer, LiveCheck, LiveSubject, Parts,
@@ -375,6 +375,7 @@ impl People {
             pin: None,
             partner: (method == AuthenticationMethod::Federated).then(|| PARTNER.parse().expect("an entity id")),
             connectors: vec![corp()],
+            rollouts: Vec::new(),
         })
     }
 
@@ -406,11 +407,18 @@ impl Directory for People {
         })
     }
 
-    async fn own_domain(&self, name: &SignInName) -> Result<Option<DomainName>, StoreDown> {
-        Ok(match name {
-            SignInName::Address { domain, .. } if [ADA, FAY].contains(&name.folded().as_str()) => Some(domain.clone()),
-            SignInName::Address { .. } | SignInName::DownLevel { .. } => None,
+    async fn holder(&self, name: &SignInName) -> Result<Option<Holder>, StoreDown> {
+        let holder =
+            |oid, domain: &str| Holder { oid, domain: domain.parse().expect("a domain"), groups: BTreeSet::new() };
+        Ok(match name.folded().as_str() {
+            ADA => Some(holder(self.ada, "a.example")),
+            FAY => Some(holder(self.fay, "fed.example")),
+            _ => None,
         })
+    }
+
+    async fn groups_of_user(&self, _: UserId) -> Result<BTreeSet<GroupId>, StoreDown> {
+        Ok(BTreeSet::new())
     }
 
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown> {

@@ -42,16 +42,22 @@ pub(super) fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
         world.audit.clone(),
         landbridge::signin::BarredGroups::default(),
     );
+    let tenant = Arc::new(tenant);
     SignInDesk {
         sign_in: world.sign_in.clone(),
-        domains: Arc::new(tenant),
+        domains: tenant.clone(),
+        rollouts: tenant.clone(),
+        changes: tenant.clone(),
+        coverage: tenant,
+        tallies: Arc::new(world.tables.clone()),
+        four_eyes: false,
         readiness: Arc::new(world.tables.clone()),
         partners: Arc::new(Partner(certificate_ends)),
     }
 }
 
 fn to(method: AuthenticationMethod) -> SetMethod {
-    SetMethod { domain: domain("example.org"), method, cut: false, force: false, dry_run: false }
+    SetMethod::new(domain("example.org"), method)
 }
 
 fn reasons(readiness: &Readiness) -> Vec<(NotReady, u64)> {
@@ -131,15 +137,15 @@ async fn failover_is_forced_shown_and_released(world: World) {
     let desk = desk(&world, NOW + HOUR);
     let name = domain("example.org");
     let refused = |result: Result<_, DeskError>| matches!(result, Err(DeskError::Refused { readiness: None, .. }));
-    assert!(refused(desk.force(&name, Pin::Backup, "operator").await), "hash sync has no backup");
+    assert!(refused(desk.force(&name, Pin::Backup, None, "operator").await), "hash sync has no backup");
     world.pta(FailoverMode::Manual).await;
     desk.set_failover(&name, Some(Backup::None), None, None, "operator").await.expect("a change");
-    assert!(refused(desk.force(&name, Pin::Backup, "operator").await), "the domain has no backup");
+    assert!(refused(desk.force(&name, Pin::Backup, None, "operator").await), "the domain has no backup");
     desk.set_failover(&name, Some(Backup::Phs), None, Some(HOUR), "operator").await.expect("a change");
     world.person("ada").await;
     world.directory.become_(Mood::Down);
     assert_eq!(world.right("ada").await.notice(), Some(Notice::TryAgain));
-    desk.force(&name, Pin::Backup, "operator").await.expect("a pin");
+    desk.force(&name, Pin::Backup, None, "operator").await.expect("a pin");
     assert!(world.right("ada").await.session().failover);
     let status = desk.failover_status(true).await.expect("a status");
     let shown = status.domains.iter().find(|status| status.domain == name).expect("the domain");

@@ -162,7 +162,7 @@ impl World {
     }
 
     pub async fn pin(&self, pin: Option<Pin>) {
-        let mark = pin.map(|pin| PinMark { pin, by: "operator".to_owned(), at: NOW });
+        let mark = pin.map(|pin| PinMark { pin, by: "operator".to_owned(), at: NOW, until: None });
         self.policy(DomainChange { pin: Some(mark), ..DomainChange::default() }).await;
     }
 

@@ -1,0 +1,59 @@
+//! What happens to sign-in by itself, every few seconds, on every node.
+
+use super::{DeskError, FAILOVER_OVERDUE, SignInDesk, alert_event};
+use crate::audit::{Actor, EventKind};
+use crate::identity::Pin;
+use crate::signin::store::{Alert, StoreDown};
+
+/// Minutes of the tally are kept for two weeks: a drill looks a week back.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(14 * 86_400);
+
+impl SignInDesk {
+    /// Writes down what was counted, lets changes go on, ends what has its time. To be called often, on every node.
+    pub async fn upkeep(&self) -> Result<(), DeskError> {
+        self.write_tally().await?;
+        self.go_on().await?;
+        self.end_pins().await
+    }
+
+    /// Writes down how tries ended on this node, and how fast it checks.
+    pub async fn write_tally(&self) -> Result<(), StoreDown> {
+        let room = &self.sign_in.room;
+        let (counts, pace, now) = (room.tally.take(), room.hashes.checks_a_minute(), room.clock.now());
+        if counts.is_empty() && pace.is_none() {
+            return Ok(());
+        }
+        if let Err(error) = self.tallies.add(counts.clone(), pace, now).await {
+            room.tally.give_back(counts);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Forgets old minutes of the tally.
+    pub async fn forget_tally(&self) -> Result<(), StoreDown> {
+        self.tallies.forget(self.sign_in.room.clock.now() - KEPT).await
+    }
+
+    /// Releases pins whose time is over. A forced backup stays while nobody could sign in without it, and says so.
+    async fn end_pins(&self) -> Result<(), DeskError> {
+        let room = &self.sign_in.room;
+        let now = room.clock.now();
+        for domain in self.domains.domains().await? {
+            let Some(mark) = domain.pin.filter(|mark| mark.until.is_some_and(|until| until <= now)) else { continue };
+            match self.release_by(&domain.name, false, Actor::System("failover".to_owned())).await {
+                Ok(_) => {}
+                Err(DeskError::Refused { text, .. }) if mark.pin == Pin::Backup => {
+                    let alert =
+                        Alert { name: FAILOVER_OVERDUE, subject: domain.name.to_string(), detail: text, at: now };
+                    let events = vec![alert_event(EventKind::AlertRaised, &domain.name, FAILOVER_OVERDUE)];
+                    room.store.raise(alert, events).await?;
+                }
+                // Another node, or an operator, was first.
+                Err(DeskError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! A change of method as a procedure: later, tried first, approved, undone; and what a drill says of the backup.
+
+use std::time::Duration;
+
+use landbridge::identity::{AuthenticationMethod, Backup, FailoverMode, Pin};
+use landbridge::signin::Notice;
+use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange};
+use landbridge::signin::desk::{
+    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, SetMethod, SignInDesk,
+};
+
+use super::administration::desk;
+use super::scripted::Mood;
+use super::world::*;
+
+use AuthenticationMethod::{Phs, Pta};
+
+on_both_engines! {
+    a_scheduled_change_is_carried_out_once_by_whichever_node,
+    a_change_that_would_lock_people_out_when_it_is_due_fails_and_says_so,
+    a_canary_whose_refusals_rise_goes_back_by_itself,
+    a_canary_that_holds_takes_the_domain_and_can_be_rolled_back,
+    two_principals_are_needed_where_four_eyes_are_wanted,
+    a_drill_tells_whom_the_backup_would_let_in,
+    a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn to(method: AuthenticationMethod) -> SetMethod {
+    SetMethod::new(domain("example.org"), method)
+}
+
+async fn method(world: &World) -> AuthenticationMethod {
+    world.tenant.read_domain(&domain("example.org")).await.expect("a read").expect("a domain").method
+}
+
+async fn newest(desk: &SignInDesk) -> MethodChange {
+    desk.list_changes(Some(&domain("example.org")), 1).await.expect("a list").remove(0)
+}
+
+async fn alerted(world: &World, name: &str) -> bool {
+    world.alerts().await.iter().any(|alert| alert.name == name && alert.subject == "example.org")
+}
+
+async fn a_scheduled_change_is_carried_out_once_by_whichever_node(world: World) {
+    let mut world = world;
+    let first = desk(&world, NOW + HOUR);
+    world.restart();
+    let second = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    let later = SetMethod { at: Some(NOW + HOUR), ..to(Pta) };
+    let set = first.set_method(later.clone(), "operator").await.expect("a change");
+    assert_eq!((set.changed, set.state), (false, Some(ChangeState::Scheduled { at: NOW + HOUR })));
+    first.upkeep().await.expect("upkeep");
+    assert_eq!(method(&world).await, Phs, "it is not due");
+    let another = second.set_method(to(Pta), "operator").await;
+    assert!(matches!(another, Err(DeskError::Refused { readiness: None, .. })), "one change at a time: {another:?}");
+    let withdrawn = second.cancel(set.change.expect("an id"), "operator").await.expect("cancelled");
+    assert!(matches!(withdrawn.state, ChangeState::Cancelled { .. }));
+    first.set_method(later, "operator").await.expect("a change");
+    world.clock.advance(HOUR);
+    let (one, other) = tokio::join!(first.upkeep(), second.upkeep());
+    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
+    second.upkeep().await.expect("upkeep");
+    assert_eq!(method(&world).await, Pta);
+    assert!(matches!(newest(&first).await.state, ChangeState::Done { .. }));
+    assert_eq!(world.records("domain.set-method").await.len(), 1, "once");
+    assert!(!alerted(&world, CHANGE_FAILED).await);
+}
+
+async fn a_change_that_would_lock_people_out_when_it_is_due_fails_and_says_so(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    desk.set_method(SetMethod { at: Some(NOW + HOUR), ..to(Pta) }, "operator").await.expect("a change");
+    world.directory.become_(Mood::Down);
+    world.clock.advance(HOUR);
+    desk.upkeep().await.expect("upkeep");
+    assert_eq!(method(&world).await, Phs);
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
+    assert!(alerted(&world, CHANGE_FAILED).await);
+    world.directory.become_(Mood::Up);
+    eventually("the breaker closes", async || {
+        world.sign_in.outages().status().iter().all(|status| !status.breaker.is_open())
+    })
+    .await;
+    desk.set_method(to(Pta), "operator").await.expect("a change");
+    assert!(!alerted(&world, CHANGE_FAILED).await, "it is over");
+}
+
+fn canary() -> SetMethod {
+    let plan = CanaryPlan { percent: 100.try_into().expect("a share"), seconds: 600, margin: 10, least: 5 };
+    SetMethod { canary: Some(plan), ..to(Pta) }
+}
+
+/// Signs `right` people in and lets `wrong` be refused.
+async fn tries(world: &World, right: u32, wrong: u32) {
+    for number in 0..right {
+        world.right(&format!("p{number}")).await.session();
+    }
+    for number in 0..wrong {
+        let refused = world.sign_in(&format!("p{number}"), "not this one").await;
+        assert_eq!(refused.notice(), Some(Notice::Refused));
+    }
+}
+
+async fn a_canary_whose_refusals_rise_goes_back_by_itself(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    tries(&world, 8, 0).await;
+    desk.upkeep().await.expect("upkeep");
+    let set = desk.set_method(canary(), "operator").await.expect("a canary");
+    assert!(matches!(set.state, Some(ChangeState::Canary { before, .. }) if before.admitted == 8), "{:?}", set.state);
+    assert_eq!(method(&world).await, Phs, "the domain waits");
+    assert_eq!(world.right("p0").await.session().method, Pta);
+    tries(&world, 2, 1).await;
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Canary { .. }), "too few to say anything");
+    tries(&world, 0, 3).await;
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::RolledBack { .. }));
+    assert!(alerted(&world, CANARY_ROLLED_BACK).await);
+    assert_eq!(world.right("p7").await.session().method, Phs);
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
+}
+
+async fn a_canary_that_holds_takes_the_domain_and_can_be_rolled_back(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    world.clock.advance(11 * MINUTE);
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Canary { .. }), "nobody has tried yet");
+    tries(&world, 6, 0).await;
+    desk.upkeep().await.expect("upkeep");
+    assert_eq!(method(&world).await, Pta);
+    assert!(matches!(newest(&desk).await.state, ChangeState::Done { .. }));
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty(), "the share is gone with the trial");
+    let back = desk.rollback(&domain("example.org"), false, "operator").await.expect("a rollback");
+    assert_eq!((back.from, back.to, back.changed), (Pta, Phs, true));
+    assert_eq!(world.right("p0").await.session().method, Phs);
+    let again = desk.rollback(&domain("example.org"), false, "operator").await;
+    assert!(matches!(again, Err(DeskError::Refused { readiness: None, .. })), "nothing is known before: {again:?}");
+    // A trial that runs is undone by the same command.
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    desk.rollback(&domain("example.org"), false, "operator").await.expect("a rollback");
+    assert!(matches!(newest(&desk).await.state, ChangeState::RolledBack { .. }));
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
+}
+
+async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
+    let desk = SignInDesk { four_eyes: true, ..desk(&world, NOW + HOUR) };
+    let ada = world.person("ada").await;
+    world.nested_in(ada, "Pilots").await;
+    let set = desk.set_method(to(Pta), "first").await.expect("a proposal");
+    let id = set.change.expect("an id");
+    assert!(matches!(set.state, Some(ChangeState::Proposed { .. })) && !set.changed);
+    assert_eq!(method(&world).await, Phs);
+    assert!(matches!(desk.approve(id, "first").await, Err(DeskError::Refused { .. })), "not by whoever proposed it");
+    let done = desk.approve(id, "second").await.expect("approved");
+    assert!(matches!(done.state, ChangeState::Done { .. }));
+    assert_eq!((done.asked_by.as_str(), done.approved_by.as_deref()), ("first", Some("second")));
+    assert_eq!(method(&world).await, Pta);
+    assert!(matches!(desk.approve(id, "second").await, Err(DeskError::Refused { .. })), "once");
+    // Rollouts are no way around it.
+    let wish = AddRollout {
+        domain: domain("example.org"),
+        group: Some("Pilots".to_owned()),
+        percent: None,
+        method: Phs,
+        precedence: None,
+        force: false,
+        dry_run: false,
+    };
+    let proposed = desk.add_rollout(wish.clone(), "first").await.expect("a proposal");
+    assert!(!proposed.changed && desk.list_rollouts(None).await.expect("a list").is_empty());
+    desk.approve(proposed.proposed.expect("an id"), "second").await.expect("approved");
+    assert_eq!(world.right("ada").await.session().method, Phs);
+    // What nobody approves in time expires.
+    let late = desk.set_method(to(Phs), "first").await.expect("a proposal").change.expect("an id");
+    world.clock.advance(25 * HOUR);
+    assert!(matches!(desk.approve(late, "second").await, Err(DeskError::Refused { .. })));
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Expired { .. }));
+    // Undoing needs one pair: it leads back to what two had approved.
+    desk.rollback(&domain("example.org"), true, "first").await.expect("a rollback");
+    assert_eq!(method(&world).await, Phs);
+}
+
+async fn a_drill_tells_whom_the_backup_would_let_in(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.pta(FailoverMode::Automatic).await;
+    for name in ["ada", "bob", "outdated", "refused"] {
+        world.person(name).await;
+    }
+    world.known("hashless", "example.org").await;
+    let keeper = world.person("keeper").await;
+    world.nested_in(keeper, "Vault Keepers").await;
+    world.execute("UPDATE credential SET outdated_at = 1 WHERE anchor = 'a-outdated'").await;
+    world
+        .execute(&format!(
+            "INSERT INTO account_refusal (connector, anchor, reason, server, at) \
+             VALUES ('corp', 'a-refused', 'disabled', 'dir-1', {})",
+            (NOW + MINUTE).millis()
+        ))
+        .await;
+    let before = world.records("sign-in").await.len();
+    let drill = desk.drill(&domain("example.org")).await.expect("a drill");
+    assert_eq!((drill.users, drill.covered, drill.backup), (6, 2, Backup::Phs));
+    let reasons: Vec<_> = drill.reasons.iter().map(|count| (count.reason.as_str(), count.users)).collect();
+    assert_eq!(
+        reasons,
+        [
+            ("failover-barred-group", 1),
+            ("failover-hash-outdated", 1),
+            ("failover-no-hash", 1),
+            ("failover-refused-before-disabled", 1)
+        ]
+    );
+    assert_eq!(drill.findings.len(), 1, "{:?}", drill.findings);
+    assert_eq!(drill.passes[0].age_seconds, Some(0));
+    assert_eq!(world.records("sign-in").await.len(), before, "nobody was touched");
+    // It says what happens.
+    world.directory.become_(Mood::Down);
+    for (name, covered) in [("ada", true), ("bob", true), ("outdated", false), ("refused", false), ("keeper", false)] {
+        let outcome = world.right(name).await;
+        assert_eq!(matches!(outcome, Outcome::In { .. }), covered, "{name}: {outcome:?}");
+    }
+    world.clock.advance(8 * 24 * HOUR);
+    let stale = desk.drill(&domain("example.org")).await.expect("a drill");
+    assert_eq!(stale.covered, 0);
+    assert!(stale.reasons.iter().any(|count| count.reason == "failover-hash-too-old" && count.users == 4));
+}
+
+async fn a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    let name = domain("example.org");
+    world.pta(FailoverMode::Manual).await;
+    world.person("ada").await;
+    world.directory.become_(Mood::Down);
+    desk.force(&name, Pin::Backup, Some(HOUR), "operator").await.expect("a pin");
+    assert!(world.right("ada").await.session().failover);
+    desk.upkeep().await.expect("upkeep");
+    world.clock.advance(HOUR);
+    desk.upkeep().await.expect("upkeep");
+    assert!(world.right("ada").await.session().failover, "the directory is still down: it stays on");
+    assert!(alerted(&world, FAILOVER_OVERDUE).await);
+    world.directory.become_(Mood::Up);
+    desk.upkeep().await.expect("upkeep");
+    assert!(!alerted(&world, FAILOVER_OVERDUE).await);
+    let pin = world.tenant.read_domain(&name).await.expect("a read").expect("a domain").pin;
+    assert_eq!(pin, None, "it was released by itself");
+}
