@@ -2,7 +2,7 @@
 //! what the page says.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use landbridge::identity::{Clock as _, EntityId, SystemClock};
 use landbridge::saml::SigningKey;
@@ -11,6 +11,7 @@ use landbridge::saml::metadata::identity_provider_metadata;
 
 use crate::support::directory::{Directory, People};
 use crate::support::gateway::{Gateway, binary};
+use crate::support::process::output;
 use crate::support::slapd::Slapd;
 use crate::support::tab::{self, Tab};
 
@@ -89,18 +90,15 @@ fn site(slapd: &Slapd) -> Gateway {
     gateway
 }
 
-/// A shell's `landbridge`, which finds this gateway.
-fn shell(gateway: &Gateway, folder: &Path) -> Command {
-    let script =
-        format!("#!/bin/sh\nexec {} --config {} \"$@\"\n", binary().display(), gateway.settings_file().display());
-    let wrapper = folder.join("landbridge");
-    std::fs::write(&wrapper, script).expect("a file");
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&wrapper, executable).expect("a mode");
-    let mut shell = Command::new("sh");
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
-    shell.env("PATH", path).current_dir(folder);
-    shell
+/// Runs `commands` in `folder` with a `landbridge` that finds this gateway.
+fn in_shell(gateway: &Gateway, folder: &Path, commands: &str) -> Output {
+    let lines = format!(
+        "set -e\ncd {}\nlandbridge() {{ {} --config {} \"$@\"; }}\n{commands}",
+        folder.display(),
+        binary().display(),
+        gateway.settings_file().display()
+    );
+    output(Command::new("sh").args(["-c", &lines]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,8 +113,7 @@ async fn every_command_of_the_page_prints_what_the_page_says() {
     let examples = examples(page);
     assert!(examples.len() >= 14, "{} commands", examples.len());
     for Example { command, printed } in examples {
-        let output =
-            shell(&gateway, folder.path()).arg("-c").arg(format!("set -e\n{command}")).output().expect("a shell");
+        let output = in_shell(&gateway, folder.path(), &command);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{command}: {text}{told}");

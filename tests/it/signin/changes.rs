@@ -58,6 +58,7 @@ async fn a_scheduled_change_is_carried_out_once_by_whichever_node(world: World) 
     assert!(matches!(another, Err(DeskError::Refused { readiness: None, .. })), "one change at a time: {another:?}");
     let withdrawn = second.cancel(set.change.expect("an id"), "operator").await.expect("cancelled");
     assert!(matches!(withdrawn.state, ChangeState::Cancelled { .. }));
+    world.clock.advance(MINUTE);
     first.set_method(later, "operator").await.expect("a change");
     world.clock.advance(HOUR);
     let (one, other) = tokio::join!(first.upkeep(), second.upkeep());
@@ -181,6 +182,7 @@ async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
     desk.approve(proposed.proposed.expect("an id"), "second").await.expect("approved");
     assert_eq!(world.right("ada").await.session().method, Phs);
     // What nobody approves in time expires.
+    world.clock.advance(MINUTE);
     let late = desk.set_method(to(Phs), "first").await.expect("a proposal").change.expect("an id");
     world.clock.advance(25 * HOUR);
     assert!(matches!(desk.approve(late, "second").await, Err(DeskError::Refused { .. })));
