@@ -273,7 +273,7 @@ impl SignInDesk {
             CanaryVerdict::GoOn => Ok(()),
             CanaryVerdict::Complete => self.begin_due(change).await,
             CanaryVerdict::RollBack { before, during } => {
-                let why = format!("{} of a thousand tries by {method} were refused, {} before", during, before);
+                let why = format!("{during} of a thousand tries by {method} were refused, {before} before");
                 let domain = self.domain(&change.domain).await?;
                 let name = change.domain.clone();
                 self.end_canary(change, &domain, why.clone(), system()).await?;

@@ -1,5 +1,6 @@
 //! Who of a domain signs in how, now and after a change, and who could not.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -187,8 +188,8 @@ impl SignInDesk {
         let mut members = HashMap::new();
         for rollout in of.iter().flat_map(|paths| &paths.rollouts) {
             let Scope::Group { group, .. } = rollout.scope else { continue };
-            if !members.contains_key(&group) {
-                members.insert(group, self.rollouts.members(group).await?);
+            if let Entry::Vacant(unread) = members.entry(group) {
+                unread.insert(self.rollouts.members(group).await?);
             }
         }
         Ok(Members(members))
