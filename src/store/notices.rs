@@ -150,7 +150,7 @@ impl Outbox for NoticeTables {
         // Nearly always there is nothing, and nothing is written.
         let waits = sqlx::query(OLDEST).bind(channel.as_str()).fetch_optional(self.0.read()).await;
         let waits = waits.map_err(StoreError::doing("looking for alerts to send")).map_err(down)?;
-        if !waits.is_some_and(|row| row.get::<i64, _>("next_at") <= now.millis()) {
+        if waits.is_none_or(|row| row.get::<i64, _>("next_at") > now.millis()) {
             return Ok(None);
         }
         let channel = channel.to_string();
