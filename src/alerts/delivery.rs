@@ -22,7 +22,7 @@ const TRIM: Duration = Duration::from_secs(3600);
 
 /// The pause after so many tries.
 fn pause(tries: i64) -> Duration {
-    let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(0).min(16);
+    let doublings = tries.clamp(1, 16) - 1;
     FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 

@@ -166,16 +166,17 @@ fn mail(table: &Table<'_>) -> Option<MailSettings> {
     };
     let port = table.number("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()).unwrap_or(usual);
     let user = table.text("user").map(|user| user.into_owned());
-    let sign_in = match user {
-        Some(user) => Some((user, secret(table, "password_file", "password_env")?)),
-        None => None,
-    };
+    let password = user.is_some().then(|| secret(table, "password_file", "password_env"));
     let from = table.required("from", "give the address of the sender");
     let to = table.list("to", "give the addresses of those who are to know, such as [\"ops@example.org\"]");
     if to.is_empty() {
         table.complain("to", "nobody gets the mail", "give the addresses of those who are to know");
     }
     let ca_file = ca_file(table);
+    let sign_in = match (user, password) {
+        (Some(user), Some(password)) => Some((user, password?)),
+        _ => None,
+    };
     Some(MailSettings { host: host?, port, encryption: encryption?, sign_in, from: from?, to, ca_file })
 }
 
@@ -224,7 +225,7 @@ mod tests {
             (webhook("http://example.org/hook"), vec!["alerts[0].url", "alerts[0].secret_file"]),
             (
                 MAIL.replace("ops@example.org", "ops@example.org>\\r\\nBcc: x@y"),
-                vec!["alerts[0].to[0]", "alerts[0].to"],
+                vec!["alerts[0].to", "alerts[0].to"],
             ),
             (MAIL.replace("[\"ops@example.org\"]", "[]"), vec!["alerts[0].to"]),
             (format!("{MAIL}encryption = \"none\"\n"), vec!["alerts[0].encryption"]),
