@@ -223,10 +223,7 @@ mod tests {
         };
         let refused = [
             (webhook("http://example.org/hook"), vec!["alerts[0].url", "alerts[0].secret_file"]),
-            (
-                MAIL.replace("ops@example.org", "ops@example.org>\\r\\nBcc: x@y"),
-                vec!["alerts[0].to", "alerts[0].to"],
-            ),
+            (MAIL.replace("ops@example.org", "ops@example.org>\\r\\nBcc: x@y"), vec!["alerts[0].to", "alerts[0].to"]),
             (MAIL.replace("[\"ops@example.org\"]", "[]"), vec!["alerts[0].to"]),
             (format!("{MAIL}encryption = \"none\"\n"), vec!["alerts[0].encryption"]),
             (format!("{MAIL}user = \"u\"\n"), vec!["alerts[0].password_file"]),
