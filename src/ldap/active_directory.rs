@@ -19,13 +19,15 @@ const NO_SUCH_OBJECT: u32 = 32;
 const INSUFFICIENT_ACCESS: u32 = 50;
 
 impl Connection {
-    /// Whether the account sees where the deleted objects of a naming context are kept, and so the objects.
+    /// Whether the account may read where the deleted objects of a naming context are kept, and so the objects. That it is
+    /// there is seen by everybody on Samba.
     pub async fn sees_deleted(&mut self, naming_context: &DistinguishedName) -> Result<bool, LdapError> {
         let Ok(base) = naming_context.child("CN", DELETED_OBJECTS) else { return Ok(false) };
-        let search = Search { base, scope: Scope::Base, filter: Filter::any(), attributes: vec!["cn".to_owned()] };
+        let search =
+            Search { base, scope: Scope::Base, filter: Filter::any(), attributes: vec!["isDeleted".to_owned()] };
         let mut paged = self.search_paged(search, 1).with_deleted();
         match paged.next_page().await {
-            Ok(page) => Ok(page.is_some_and(|page| !page.entries.is_empty())),
+            Ok(page) => Ok(page.is_some_and(|page| page.entries.iter().any(|entry| entry.text("isdeleted").is_some()))),
             Err(LdapError::SearchRefused { code: NO_SUCH_OBJECT | INSUFFICIENT_ACCESS, .. }) => Ok(false),
             Err(error) => Err(error),
         }

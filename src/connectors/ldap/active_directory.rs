@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::position::{Incarnation, Mark, Newest, Position};
 use super::reader::{Reader, Refused};
+use crate::identity::DistinguishedName;
 use crate::ldap::{Connection, Entry, Filter, RootDse, Scope, Search};
 use crate::sync::connector::ImportPage;
 
@@ -21,9 +22,14 @@ const MAX_CHANGED: usize = 200_000;
 const MAX_ANSWERS: usize = 100_000;
 const OBJECT_GUID: &str = "objectGUID";
 
+/// Names in one filter.
+const NAMES: usize = 20;
+
 /// What DirSync told: whose objects, and how far.
 struct Changed {
     anchors: BTreeSet<String>,
+    /// Where those stand that are new, or have another name or place than before.
+    named: Vec<DistinguishedName>,
     cookie: Vec<u8>,
 }
 
@@ -49,7 +55,8 @@ impl Reader {
         let unreadable = |_| Refused::Unfit("the watermark lacks its cookie".to_owned());
         let cookie = STANDARD.decode(cookie).map_err(unreadable)?;
         // All attributes: one that only a filter names may bring an object into it.
-        let Changed { anchors, cookie } = self.changed(connection, Vec::new(), cookie, true).await?;
+        let Changed { mut anchors, named, cookie } = self.changed(connection, Vec::new(), cookie, true).await?;
+        anchors.extend(self.referrers(connection, &named).await?);
         self.send_changed(connection, anchors).await?;
         Ok(Mark { position: Position::DirSync { cookie: STANDARD.encode(cookie), incarnation }, ..mark })
     }
@@ -107,7 +114,7 @@ impl Reader {
     ) -> Result<Changed, Refused> {
         let search =
             Search { base: self.settings.root.clone(), scope: Scope::Subtree, filter: Filter::any(), attributes };
-        let mut anchors = BTreeSet::new();
+        let (mut anchors, mut named) = (BTreeSet::new(), Vec::new());
         for _ in 0..MAX_ANSWERS {
             let mut answer = connection.dir_sync(&search, &cookie).await.map_err(|error| self.judge(error))?;
             let mut told = 0_usize;
@@ -115,7 +122,12 @@ impl Reader {
                 told += 1;
                 match entry {
                     _ if !remember => {}
-                    Ok(entry) => self.note(&mut anchors, &entry)?,
+                    Ok(entry) => {
+                        self.note(&mut anchors, &entry)?;
+                        if entry.bytes("name").is_some() && entry.text("isdeleted") != Some("TRUE") {
+                            named.push(entry.dn);
+                        }
+                    }
                     Err(name) => {
                         return Err(Refused::Unfit(format!("the name of a changed object cannot be read: {name}")));
                     }
@@ -128,10 +140,40 @@ impl Reader {
             }
             cookie = end.cookie;
             if !goes_on {
-                return Ok(Changed { anchors, cookie });
+                return Ok(Changed { anchors, named, cookie });
             }
         }
         Err(Refused::Unfit("the server says that it has more to tell, and tells nothing".to_owned()))
+    }
+
+    /// Who refers to objects that have another name: the directory corrects such references, and marks nobody as changed
+    /// for it. What knew them by their former name, or did not know them, is to be read again.
+    pub(super) async fn referrers(
+        &self,
+        connection: &mut Connection,
+        named: &[DistinguishedName],
+    ) -> Result<BTreeSet<String>, Refused> {
+        let attributes: BTreeSet<&String> = self.settings.types.iter().flat_map(|kind| &kind.references).collect();
+        let mut anchors = BTreeSet::new();
+        for names in named.chunks(NAMES).filter(|_| !attributes.is_empty()) {
+            let refers = |name: &'_ DistinguishedName| {
+                let name = name.as_str().to_owned();
+                attributes.iter().map(move |attribute| Filter::equal(attribute, &name))
+            };
+            let search = Search {
+                base: self.settings.root.clone(),
+                scope: Scope::Subtree,
+                filter: Filter::or(names.iter().flat_map(refers)),
+                attributes: vec![OBJECT_GUID.to_owned()],
+            };
+            let mut paged = connection.search_paged(search, self.settings.page_size);
+            while let Some(page) = paged.next_page().await.map_err(|error| self.judge(error))? {
+                for entry in &page.entries {
+                    self.note(&mut anchors, entry)?;
+                }
+            }
+        }
+        Ok(anchors)
     }
 
     fn note(&self, anchors: &mut BTreeSet<String>, entry: &Entry) -> Result<(), Refused> {

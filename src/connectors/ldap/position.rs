@@ -73,8 +73,12 @@ impl Position {
             Self::ContentSync { exits, .. } => DeltaReports { deletes: true, moves: true, filter_exits: *exits },
             Self::Changelog { .. } => DeltaReports { deletes: true, moves: true, filter_exits: true },
             Self::Timestamp { .. } => DeltaReports { deletes: false, moves: false, filter_exits: false },
-            Self::DirSync { incarnation, .. } | Self::Usn { incarnation, .. } => {
+            Self::DirSync { incarnation, .. } => {
                 DeltaReports { deletes: incarnation.tells_deletes, moves: true, filter_exits: true }
+            }
+            // Of a moved object, not who refers to it.
+            Self::Usn { incarnation, .. } => {
+                DeltaReports { deletes: incarnation.tells_deletes, moves: false, filter_exits: true }
             }
         }
     }

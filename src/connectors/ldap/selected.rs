@@ -6,11 +6,14 @@ use super::extent::{Container, Extent};
 use super::position::Newest;
 use super::reader::{Reader, Refused, unreadable};
 use super::settings::ObjectType;
+use crate::identity::DistinguishedName;
 use crate::ldap::{Connection, Entry, Filter, Search};
 use crate::sync::connector::{ConnectorError, ImportPage};
 
 /// Anchors in one filter.
 const CHUNK: usize = 50;
+/// The kind whose directories correct references without marking who refers.
+const ACTIVE_DIRECTORY: &str = "ad";
 
 /// Anchors that were asked for and not sent as objects.
 #[derive(Default)]
@@ -75,10 +78,16 @@ impl Reader {
         // What lies within another is read with it.
         let names: Vec<_> = tops.iter().map(|container| container.dn.clone()).collect();
         tops.retain(|top| !names.iter().any(|other| *other != top.dn && top.dn.is_within(other)));
+        let mut told = Vec::new();
         for top in tops {
-            self.subtree(connection, &top, &extent).await.map_err(Refused::Failed)?;
+            self.subtree(connection, &top, &extent, &mut told).await.map_err(Refused::Failed)?;
         }
-        let mut removed = self.read_selected(connection, &extent, objects, &mut Newest::default()).await?;
+        let mut objects: BTreeSet<String> = objects.iter().cloned().collect();
+        if self.settings.kind == ACTIVE_DIRECTORY {
+            objects.extend(self.referrers(connection, &told).await?);
+        }
+        let objects: Vec<String> = objects.into_iter().collect();
+        let mut removed = self.read_selected(connection, &extent, &objects, &mut Newest::default()).await?;
         removed.absent.extend(subtrees.iter().filter(|anchor| !found.contains(*anchor)).cloned());
         removed.outside.extend(outside);
         let page = ImportPage { deleted: removed.absent, left_below: removed.outside, ..ImportPage::default() };
@@ -90,10 +99,12 @@ impl Reader {
         connection: &mut Connection,
         top: &Container,
         extent: &Extent,
+        told: &mut Vec<DistinguishedName>,
     ) -> Result<(), ConnectorError> {
         for object_type in [self.settings.containers()].into_iter().chain(self.settings.types.clone()) {
             let search = self.search(&object_type, top.dn.clone());
-            self.paged_search(connection, &object_type, search, extent, &mut |_| {}).await?;
+            let mut look = |entry: &Entry| told.push(entry.dn.clone());
+            self.paged_search(connection, &object_type, search, extent, &mut look).await?;
         }
         Ok(())
     }

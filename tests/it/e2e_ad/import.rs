@@ -144,6 +144,17 @@ fn whatever_happens_in_a_domain_arrives_by_dir_sync() {
         "dn: CN=p4,OU=Outside,BASE\nchangetype: modrdn\nnewrdn: CN=p4\ndeleteoldrdn: 1\nnewsuperior: OU=Berlin,OU=Staff,BASE\n",
     );
     assert_eq!(domain.groups_of("p4"), names(&["g0", "g4"]));
+    domain.change(
+        "a container leaves the scope",
+        "dn: OU=Lab,OU=Berlin,OU=Staff,BASE\nchangetype: modrdn\nnewrdn: OU=Lab\ndeleteoldrdn: 1\nnewsuperior: OU=Outside,BASE\n",
+    );
+    assert!(!domain.people().contains_key("p5"));
+    domain.run("full");
+    domain.change(
+        "and comes back to another place",
+        "dn: OU=Lab,OU=Outside,BASE\nchangetype: modrdn\nnewrdn: OU=Lab\ndeleteoldrdn: 1\nnewsuperior: OU=Staff,BASE\n",
+    );
+    assert_eq!(domain.groups_of("p5"), names(&["g0", "g5"]));
     domain.change("a person is deleted", "dn: CN=p3,OU=Staff,BASE\nchangetype: delete\n");
     assert!(!domain.people().contains_key("p3"));
     domain.change("a group is deleted", "dn: CN=g2,OU=Staff,BASE\nchangetype: delete\n");

@@ -394,7 +394,7 @@ impl Gateway {
     /// What a command printed, and whether it succeeded.
     #[track_caller]
     pub fn cli_told(&self, args: &[&str]) -> (Value, bool) {
-        let output = self.command(args).output().expect("the command runs");
+        let output = output(&self.command(args));
         let told = serde_json::from_slice(&output.stdout);
         let told =
             told.unwrap_or_else(|error| panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
