@@ -75,8 +75,15 @@ impl CertificateWatch {
     async fn look(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let now = self.clock.now();
         let mut endings = Vec::new();
+        let mut all_known = true;
         for source in &self.sources {
-            endings.extend(source.endings().await?);
+            match source.endings().await {
+                Ok(known) => endings.extend(known),
+                Err(error) => {
+                    all_known = false;
+                    tracing::warn!(error = causes(&*error), "the end of some certificates is not known");
+                }
+            }
         }
         for ending in &endings {
             if let Some(name) = stage(ending.not_after, now) {
@@ -88,7 +95,7 @@ impl CertificateWatch {
         };
         for raised in self.alerts.raised().await? {
             let Some((name, _)) = STAGES.iter().find(|(name, _)| *name == raised.name) else { continue };
-            if !right(name, &raised.subject) {
+            if all_known && !right(name, &raised.subject) {
                 let events = vec![event(EventKind::AlertCleared, name, &raised.subject)];
                 self.alerts.clear(name, raised.subject, now, events).await?;
             }

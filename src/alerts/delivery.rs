@@ -10,7 +10,7 @@ use super::{Channel, Edge, GIVE_UP, NotTaken, Notice, Outbox, OutboxDown};
 use crate::identity::{Clock, Timestamp, causes};
 
 /// How long a channel may take for one notice; less than the first pause, so that no other node sends it meanwhile.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(25);
 /// Between two looks for notices.
 const LOOK: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ fn pause(tries: i64) -> Duration {
 
 async fn send(channel: &dyn Channel, notice: &Notice) -> Result<(), NotTaken> {
     let sent = tokio::time::timeout(DEADLINE, channel.send(notice)).await;
-    sent.unwrap_or_else(|_| Err(NotTaken(format!("no answer within {} s", DEADLINE.as_secs()))))
+    sent.unwrap_or_else(|_| Err(NotTaken::Now(format!("no answer within {} s", DEADLINE.as_secs()))))
 }
 
 /// Brings notices to the channels.
@@ -48,7 +48,12 @@ impl Delivery {
     async fn serve(&self, channel: &dyn Channel, stop: &CancellationToken) {
         let mut known = false;
         while !stop.is_cancelled() {
-            let more = match self.step(channel, &mut known).await {
+            // What a stop interrupts is due again later.
+            let step = tokio::select! {
+                () = stop.cancelled() => return,
+                step = self.step(channel, &mut known) => step,
+            };
+            let more = match step {
                 Ok(more) => more,
                 Err(error) => {
                     tracing::warn!(channel = %channel.name(), error = causes(&error), "no alert could be sent");
@@ -80,10 +85,10 @@ impl Delivery {
                 Ok(true)
             }
             Err(why) => {
-                let give_up = now.since(notice.at) > GIVE_UP;
+                let give_up = matches!(why, NotTaken::Ever(_)) || now.since(notice.at) > GIVE_UP;
                 let (alert, subject) = (&notice.alert, &notice.subject);
                 tracing::warn!(channel = %name, alert, subject, why = %why, give_up, "an alert was not taken");
-                self.outbox.failed(name, notice.number, &why.0, give_up).await?;
+                self.outbox.failed(name, notice.number, &why.to_string(), give_up).await?;
                 Ok(give_up)
             }
         }

@@ -94,13 +94,30 @@ impl Channel for MailChannel {
         &self.name
     }
 
+    /// One mail for each recipient, so that an address that is refused keeps it from nobody else. Taken when somebody gets it.
     async fn send(&self, notice: &Notice) -> Result<(), NotTaken> {
-        let mut mail = Message::builder().from(self.from.clone()).subject(subject(&self.organisation, notice));
+        let mut refused = None;
+        let mut taken = false;
         for to in &self.to {
-            mail = mail.to(to.clone());
+            let mail = Message::builder()
+                .from(self.from.clone())
+                .to(to.clone())
+                .subject(subject(&self.organisation, notice))
+                .header(ContentType::TEXT_PLAIN)
+                .body(text(notice))
+                .map_err(|error| NotTaken::Ever(causes(&error)))?;
+            match self.server.send(mail).await {
+                Ok(_) => taken = true,
+                Err(error) => {
+                    let why = causes(&error);
+                    tracing::warn!(channel = %self.name, recipient = %to.email, why, "a mail was not taken");
+                    refused = Some(NotTaken::Now(why));
+                }
+            }
         }
-        let mail = mail.header(ContentType::TEXT_PLAIN).body(text(notice));
-        let mail = mail.map_err(|error| NotTaken(causes(&error)))?;
-        self.server.send(mail).await.map(|_| ()).map_err(|error| NotTaken(causes(&error)))
+        match refused {
+            Some(why) if !taken => Err(why),
+            _ => Ok(()),
+        }
     }
 }

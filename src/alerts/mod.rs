@@ -64,17 +64,23 @@ pub struct Notice {
     pub at: Timestamp,
 }
 
-/// Why a channel did not take a notice; worth trying again. Carries no secret.
+/// Why a channel did not take a notice. Carries no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotTaken(pub String);
+pub enum NotTaken {
+    /// Worth trying again.
+    #[error("{0}")]
+    Now(String),
+    /// This notice never will be; others may.
+    #[error("{0}")]
+    Ever(String),
+}
 
 /// Where notices go.
 #[async_trait]
 pub trait Channel: Send + Sync {
     fn name(&self) -> &ChannelName;
 
-    /// Hands `notice` over; given up after 20 seconds.
+    /// Hands `notice` over; given up after 25 seconds.
     async fn send(&self, notice: &Notice) -> Result<(), NotTaken>;
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::StatusCode;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl WebhookChannel {
 
     fn signature(&self, seconds: i64, body: &[u8]) -> Result<String, NotTaken> {
         let mac = Hmac::<Sha256>::new_from_slice(self.secret.expose().as_bytes());
-        let mut mac = mac.map_err(|_| NotTaken("the secret is no key".to_owned()))?;
+        let mut mac = mac.map_err(|_| NotTaken::Now("the secret is no key".to_owned()))?;
         mac.update(format!("{seconds}.").as_bytes());
         mac.update(body);
         Ok(format!("t={seconds},v1={}", hex::encode(mac.finalize().into_bytes())))
@@ -89,15 +90,20 @@ impl Channel for WebhookChannel {
             at: notice.at.rfc3339(),
             organisation: &self.organisation,
         };
-        let body = serde_json::to_vec(&body).map_err(|error| NotTaken(error.to_string()))?;
+        let body = serde_json::to_vec(&body).map_err(|error| NotTaken::Ever(error.to_string()))?;
         let signature = self.signature(self.clock.now().secs(), &body)?;
         let request = self.http.post(self.url.clone()).header(SIGNATURE, signature);
         let request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
         // The address may bear a secret of its own.
-        let answer = request.send().await.map_err(|error| NotTaken(causes(&error.without_url())))?;
-        match answer.status().is_success() {
-            true => Ok(()),
-            false => Err(NotTaken(format!("the receiver answered with status {}", answer.status().as_u16()))),
+        let answer = request.send().await.map_err(|error| NotTaken::Now(causes(&error.without_url())))?;
+        let why = || format!("the receiver answered with status {}", answer.status().as_u16());
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            // It has read this notice, and does not like it.
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(NotTaken::Ever(why()))
+            }
+            _ => Err(NotTaken::Now(why())),
         }
     }
 }

@@ -226,10 +226,16 @@ impl SignIn {
         if choice.method == AuthenticationMethod::Federated && choice.partner.as_ref() == Some(road.partner) {
             return Ok(true);
         }
-        if !begun || realm.rollouts.is_empty() {
-            return Ok(begun);
+        if !begun {
+            return Ok(false);
         }
-        let Some(name) = road.name.and_then(|name| name.parse::<SignInName>().ok()) else { return Ok(false) };
-        Ok(directory.holder(&name).await?.is_some_and(|holder| holder.oid == user.oid))
+        // The partner answered for whoever began this, and for nobody else of the domain.
+        match road.name {
+            Some(name) => match name.parse::<SignInName>() {
+                Ok(name) => Ok(directory.holder(&name).await?.is_some_and(|holder| holder.oid == user.oid)),
+                Err(_) => Ok(false),
+            },
+            None => Ok(realm.rollouts.is_empty()),
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Channel for Kept {
     async fn send(&self, notice: &Notice) -> Result<(), NotTaken> {
         *self.tries.lock().expect("no panic before") += 1;
         if self.down.load(Ordering::Acquire) {
-            return Err(NotTaken("down".to_owned()));
+            return Err(NotTaken::Now("down".to_owned()));
         }
         self.notices.lock().expect("no panic before").push(notice.clone());
         Ok(())

@@ -228,11 +228,18 @@ async fn a_partner_answers_for_those_alone_who_walk_to_it(world: World) {
     assert_eq!(world.last_reason().await, "federation.user_not_the_partners");
     assert_eq!(world.right("bob").await.session().method, Phs);
     // A sign-in that was sent to the partner before the rollout ended ends there.
-    let begun = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
-    let step = world.sign_in.identify(&begun.handle, "ada@example.org", &stranger()).await.expect("a step");
-    let Step::AwaitAssertion { request_id, .. } = step else { panic!("{step:?}") };
+    let sent_away = async || {
+        let begun = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+        let step = world.sign_in.identify(&begun.handle, "ada@example.org", &stranger()).await.expect("a step");
+        let Step::AwaitAssertion { request_id, .. } = step else { panic!("{step:?}") };
+        (begun.handle, request_id)
+    };
+    let ((handle, request_id), (other, request_of_other)) = (sent_away().await, sent_away().await);
     desk.remove_rollout(without(Some("Federated ones")), "operator").await.expect("removed");
-    let late = world.sign_in.assertion(&begun.handle, vouch_for("ada", "example.org", &request_id), &stranger()).await;
+    // Nor does the partner's end let it vouch for anybody else.
+    let bob = world.sign_in.assertion(&other, vouch_for("bob", "example.org", &request_of_other), &stranger()).await;
+    assert!(matches!(bob, Err(SignInError::AssertionRefused)), "{bob:?}");
+    let late = world.sign_in.assertion(&handle, vouch_for("ada", "example.org", &request_id), &stranger()).await;
     assert!(matches!(late, Ok(Step::Complete { .. })), "{late:?}");
     assert_eq!(world.right("ada").await.session().method, Phs);
 
