@@ -13,6 +13,8 @@ use crate::support::samba::{CORP, Samba};
 const PEOPLE: usize = 300;
 const UNITS: [&str; 3] = ["OU=Staff", "OU=Berlin,OU=Staff", "OU=Lab,OU=Berlin,OU=Staff"];
 const GROUPS: usize = 10;
+/// A container whose people the guard lets go.
+const SMALL: &str = "OU=Small,OU=Staff";
 
 struct Domain {
     samba: Samba,
@@ -26,7 +28,7 @@ impl Domain {
         let base = samba.base();
         let mut ldif = String::new();
         let mut record = |text: std::fmt::Arguments<'_>| writeln!(ldif, "{text}\n").expect("a string takes it");
-        for unit in UNITS.iter().skip(1).chain(&["OU=Outside"]) {
+        for unit in UNITS.iter().skip(1).chain(&[SMALL, "OU=Outside"]) {
             record(format_args!("dn: {unit},{base}\nchangetype: add\nobjectClass: organizationalUnit"));
         }
         for number in 0..PEOPLE {
@@ -41,6 +43,10 @@ impl Domain {
                 members.collect::<Vec<_>>().join("\n")
             ));
         }
+        record(format_args!("{}", person("psmall", SMALL, &base)));
+        record(format_args!(
+            "dn: CN=g5,OU=Staff,{base}\nchangetype: modify\nadd: member\nmember: CN=psmall,{SMALL},{base}"
+        ));
         samba.ldif(&ldif);
         let gateway = Gateway::builder().samba("corp", &samba).start();
         gateway.cli(&["domain", "add", CORP.realm]);
@@ -109,7 +115,7 @@ fn names(groups: &[&str]) -> BTreeSet<String> {
 fn whatever_happens_in_a_domain_arrives_by_dir_sync() {
     let domain = Domain::open();
     assert!(domain.run("full").1 > 0);
-    assert_eq!(domain.people().len(), PEOPLE);
+    assert_eq!(domain.people().len(), PEOPLE + 1);
     assert_eq!(domain.groups_of("p7"), names(&["g0", "g7"]));
     assert_eq!(domain.run("delta").1, 0, "a second run is empty");
 
@@ -146,15 +152,16 @@ fn whatever_happens_in_a_domain_arrives_by_dir_sync() {
     assert_eq!(domain.groups_of("p4"), names(&["g0", "g4"]));
     domain.change(
         "a container leaves the scope",
-        "dn: OU=Lab,OU=Berlin,OU=Staff,BASE\nchangetype: modrdn\nnewrdn: OU=Lab\ndeleteoldrdn: 1\nnewsuperior: OU=Outside,BASE\n",
+        "dn: OU=Small,OU=Staff,BASE\nchangetype: modrdn\nnewrdn: OU=Small\ndeleteoldrdn: 1\nnewsuperior: OU=Outside,BASE\n",
     );
-    assert!(!domain.people().contains_key("p5"));
+    assert!(!domain.people().contains_key("psmall"));
     domain.run("full");
     domain.change(
         "and comes back to another place",
-        "dn: OU=Lab,OU=Outside,BASE\nchangetype: modrdn\nnewrdn: OU=Lab\ndeleteoldrdn: 1\nnewsuperior: OU=Staff,BASE\n",
+        "dn: OU=Small,OU=Outside,BASE\nchangetype: modrdn\nnewrdn: OU=Small\ndeleteoldrdn: 1\n\
+         newsuperior: OU=Berlin,OU=Staff,BASE\n",
     );
-    assert_eq!(domain.groups_of("p5"), names(&["g0", "g5"]));
+    assert_eq!(domain.groups_of("psmall"), names(&["g5"]));
     domain.change("a person is deleted", "dn: CN=p3,OU=Staff,BASE\nchangetype: delete\n");
     assert!(!domain.people().contains_key("p3"));
     domain.change("a group is deleted", "dn: CN=g2,OU=Staff,BASE\nchangetype: delete\n");
