@@ -37,7 +37,8 @@ pub struct Confirmer<'a> {
     seen: HashSet<ObjectId>,
     /// Of a full read of a target that tells links one by one: digests of those that it told.
     seen_links: HashSet<u64>,
-    /// Objects that the space did not know, without their attributes: their references are followed when all ends are known.
+    /// Owners, without their attributes, of references that are followed when all ends are known: those of objects that the
+    /// space did not know, and those to objects that it did not know.
     found: Vec<(ObjectId, ImportedObject)>,
     digest: RandomState,
     pub counters: ConfirmCounters,
@@ -108,6 +109,7 @@ impl<'a> Confirmer<'a> {
             };
             let entry = match object {
                 Some(object) => {
+                    self.found.extend(unresolved(shown, &heads).map(|open| (object.id, open)));
                     let held = links.remove(&object.id).unwrap_or_default();
                     let relevant =
                         relevant.entry(&shown.object_type).or_insert_with(|| self.relevant(&shown.object_type));
@@ -260,8 +262,10 @@ impl<'a> Confirmer<'a> {
         self.settle(watermark).await
     }
 
-    /// The links of objects that the space did not know before.
+    /// The links of and to objects that the space did not know before. What refers to an object that a later page may tell
+    /// is kept.
     async fn links_found(&mut self) -> StoreResult<()> {
+        let mut open = Vec::new();
         for found in std::mem::take(&mut self.found).chunks(OWNERS) {
             let references = found.iter().flat_map(|(_, shown)| shown.references.values().flatten());
             let anchors: BTreeSet<String> = references
@@ -276,7 +280,9 @@ impl<'a> Confirmer<'a> {
                 heads.into_iter().filter_map(|head| Some((head.anchor.clone()?, head))).collect();
             let changes = found.iter().flat_map(|(owner, shown)| link_changes(*owner, shown, &heads, BTreeMap::new()));
             self.store.confirm_links(self.epoch, changes.collect()).await?;
+            open.extend(found.iter().filter_map(|(owner, shown)| Some((*owner, unresolved(shown, &heads)?))));
         }
+        self.found = open;
         Ok(())
     }
 
@@ -360,6 +366,29 @@ impl<'a> Confirmer<'a> {
         };
         Confirmed { object, inserted: true, links: Vec::new(), problem: None }
     }
+}
+
+/// The references of an object to objects that are not known, without anything else of it.
+fn unresolved(shown: &ImportedObject, heads: &HashMap<String, SpaceHead>) -> Option<ImportedObject> {
+    let is_open = |reference: &&Reference| match reference {
+        Reference::Anchor(anchor) => !heads.contains_key(anchor),
+        Reference::Dn(_) => false,
+    };
+    let mut references = BTreeMap::new();
+    for (attribute, all) in &shown.references {
+        let open: Vec<Reference> = all.iter().filter(is_open).cloned().collect();
+        if !open.is_empty() {
+            references.insert(attribute.clone(), open);
+        }
+    }
+    (!references.is_empty()).then(|| ImportedObject {
+        anchor: shown.anchor.clone(),
+        dn: None,
+        object_type: shown.object_type.clone(),
+        container: shown.container,
+        attributes: Attributes::new(),
+        references,
+    })
 }
 
 /// Compares the links that a page tells; attributes it does not mention stay as they are.

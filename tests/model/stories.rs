@@ -104,6 +104,18 @@ pub fn stories() -> Vec<Story> {
             vec![person, left, RUN, user(0), Step::Drift(Drift::Appear(0))],
         ),
         one(
+            "who is adopted and leaves at once comes into no group",
+            vec![person, left, user(0), Step::Drift(Drift::Appear(0)), group, member],
+        ),
+        one(
+            "nor are links taken away that others made of an account of theirs",
+            vec![person, left, user(0), user(1), RUN, Step::Drift(Drift::Appear(0)), Step::Drift(Drift::Link(1, 0))],
+        ),
+        one(
+            "a link that others made to an account of theirs is known, whichever of the two is told first",
+            vec![user(0), RUN, Step::Drift(Drift::Appear(5)), Step::Drift(Drift::Link(0, 1))],
+        ),
+        one(
             "a change that was refused and is not wanted any more is no problem",
             vec![user(0), RUN, Step::Refuse(0), title(0, Some("Poet")), RUN, title(0, None), RUN],
         ),

@@ -135,6 +135,17 @@ pub fn outbound(rules: &RuleSet, pairs: &BTreeSet<MvPair>, facts: &PairFacts) ->
     batch
 }
 
+/// Links of which an end stands for nobody in the metaverse: nothing is wanted of them any more.
+pub fn unstage(loose: Vec<SpaceLink>, batch: &mut LinkBatch) {
+    for SpaceLink { key, state } in loose {
+        match state {
+            LinkState::StagedAdd => batch.target_removed.push(key),
+            LinkState::StagedDelete => batch.target_written.push(SpaceLink { key, state: LinkState::Confirmed }),
+            LinkState::Confirmed | LinkState::Removed | LinkState::SentAdd | LinkState::SentDelete => {}
+        }
+    }
+}
+
 /// Where references flow to, remembered from one link to the next: links come in the order of their owners.
 struct Flows<'r> {
     rules: &'r RuleSet,

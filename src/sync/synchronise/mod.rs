@@ -367,12 +367,14 @@ impl<'a> Engine<'a> {
         if due.is_empty() {
             return Ok(false);
         }
-        let mut pairs = BTreeSet::new();
+        let (mut pairs, mut loose) = (BTreeSet::new(), Vec::new());
         for (key, owner, target) in &due {
             if let (Some(owner), Some(target)) = (owner, target) {
                 for attribute in self.metaverse_attributes(&key.attribute) {
                     pairs.insert(MvPair { owner: *owner, attribute, target: *target });
                 }
+            } else {
+                loose.push(key.clone());
             }
         }
         let alive = self.store.alive_pairs(&pairs).await?;
@@ -380,7 +382,8 @@ impl<'a> Engine<'a> {
         let count = due.len() as u64;
         let facts = PairFacts { alive, due, ..self.pair_facts(&pairs).await? };
         self.counters.links += count;
-        let batch = links::outbound(self.rules, &pairs, &facts);
+        let mut batch = links::outbound(self.rules, &pairs, &facts);
+        links::unstage(self.store.link_states(&loose).await?, &mut batch);
         self.missed_links(&batch);
         self.store.commit_links(self.epoch, batch).await?;
         Ok(true)
