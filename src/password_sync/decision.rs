@@ -45,6 +45,8 @@ pub(super) struct Act {
     pub password: PasswordAct,
     /// The result where nothing more is to be derived.
     pub result: AccountResult,
+    /// What is done about the password answers a single read that somebody asked for.
+    pub settled: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ const RENEWED_AFTER: Duration = Duration::from_secs(86_400);
 pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Context<'_>) -> Decision {
     let Some(eligibility) = known.link else {
         let result = AccountResult::NoTargetConnection;
-        return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result }));
+        return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result, settled: true }));
     };
     // An account that was gone may come back from a backup, in an older version.
     if known.state.as_ref().is_some_and(|(state, version)| account.version.is_older_than(version) && !state.deleted) {
@@ -101,8 +103,8 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
         version: account.version.clone(),
         state,
     });
-    let (password, result) = match eligibility {
-        Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget),
+    let (password, result, settled) = match eligibility {
+        Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget, true),
         Eligibility::Eligible => {
             let changed_at = account.version.instant();
             let source = CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
@@ -115,14 +117,20 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
             match account.passwords {
                 // The controller that was asked has not heard of the newest password yet.
                 Passwords::Read(_) if lags.is_some_and(|(known, shown)| shown < known) => {
-                    (PasswordAct::Leave, AccountResult::Success)
+                    (PasswordAct::Leave, AccountResult::Success, false)
                 }
-                Passwords::Read(_) => values.decide(known.credential.as_ref(), context),
-                Passwords::Unchanged => values.unchanged(known.credential.as_ref(), context),
+                Passwords::Read(_) => {
+                    let (act, result) = values.decide(known.credential.as_ref(), context);
+                    (act, result, true)
+                }
+                Passwords::Unchanged => {
+                    let (act, result) = values.unchanged(known.credential.as_ref(), context);
+                    (act, result, false)
+                }
             }
         }
     };
-    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result) }))
+    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result), settled }))
 }
 
 /// The change for an account that is not in its directory any more.

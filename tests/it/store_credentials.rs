@@ -53,6 +53,8 @@ struct Shown {
     version: u32,
     in_scope: bool,
     written: Option<WriteStamp>,
+    /// Its password is told to be as before.
+    unchanged: bool,
 }
 
 impl Scripted {
@@ -64,6 +66,7 @@ impl Scripted {
             version: 0,
             in_scope: true,
             written: None,
+            unchanged: false,
         });
         shown.version += 1;
         change(shown);
@@ -83,10 +86,13 @@ impl Scripted {
                 anchor: anchor(name),
                 version: SourceVersion::new(format!("{:06}", shown.version)),
                 state: shown.state.clone(),
-                passwords: Passwords::Read(vec![PasswordValues {
-                    attribute: attribute.to_owned(),
-                    values: values.into_iter().map(Zeroizing::new).collect(),
-                }]),
+                passwords: match shown.unchanged {
+                    true => Passwords::Unchanged,
+                    false => Passwords::Read(vec![PasswordValues {
+                        attribute: attribute.to_owned(),
+                        values: values.into_iter().map(Zeroizing::new).collect(),
+                    }]),
+                },
                 written: shown.written,
             }
         });
@@ -680,6 +686,12 @@ on_both! {
         for _ in 0..2 {
             world.signin.ask_anew(source("ada"), world.clock.now()).await.expect("a store");
         }
+        // Neither a pass that tells nothing of the password is that read, nor a read that does not.
+        world.directory.show("ada", |shown| shown.unchanged = true);
+        world.pass().await;
+        assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 0);
+        world.directory.show("ada", |shown| shown.unchanged = false);
+        world.clock.advance(HOUR);
         assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 1);
         assert_eq!(world.check("ada", "Brand-new-ada").await, VERIFIED);
         assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 0);
