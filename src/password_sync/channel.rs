@@ -203,6 +203,7 @@ impl Channel {
             ring: &self.sealer.ring,
             clear_text: self.clear_text,
             sole_server: page.sole_server,
+            restored: page.restored,
             read_at: page.read_at,
         };
         progress.report.read += page.accounts.len() as u64;

@@ -18,6 +18,8 @@ pub(super) struct Context<'a> {
     pub ring: &'a KeyRing,
     pub clear_text: ClearText,
     pub sole_server: bool,
+    /// Older than before is no sign of a server that lags behind.
+    pub restored: bool,
     pub read_at: Timestamp,
 }
 
@@ -84,7 +86,9 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
         return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result, settled: true }));
     };
     // An account that was gone may come back from a backup, in an older version.
-    if known.state.as_ref().is_some_and(|(state, version)| account.version.is_older_than(version) && !state.deleted) {
+    let is_older =
+        |(state, version): &(AccountState, SourceVersion)| account.version.is_older_than(version) && !state.deleted;
+    if !context.restored && known.state.as_ref().is_some_and(is_older) {
         return Decision::Stale;
     }
     let before = known.state.as_ref().map(|(state, _)| state);
@@ -116,7 +120,7 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
             let lags = known.credential.as_ref().and_then(|known| known.written).zip(account.written);
             match account.passwords {
                 // The controller that was asked has not heard of the newest password yet.
-                Passwords::Read(_) if lags.is_some_and(|(known, shown)| shown < known) => {
+                Passwords::Read(_) if !context.restored && lags.is_some_and(|(known, shown)| shown < known) => {
                     (PasswordAct::Leave, AccountResult::Success, false)
                 }
                 Passwords::Read(_) => {
@@ -227,7 +231,8 @@ impl Values<'_> {
             .clone()
             .filter(|mark| self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet && set_again));
         let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
-        if clear.is_some() || set_again || old_key || due {
+        // What is known of the write goes back with the directory.
+        if clear.is_some() || set_again || old_key || due || context.restored {
             PasswordAct::Confirm { clear, stamp, password_set: self.password_set }
         } else {
             PasswordAct::Leave

@@ -59,6 +59,8 @@ pub struct SourcePage {
     pub server: String,
     /// The connector has no other server: what this one shows is the directory's newest.
     pub sole_server: bool,
+    /// The directory was restored since it was read last: what is older than before is what it holds now.
+    pub restored: bool,
     /// When the read of this page began: nothing in it is older.
     pub read_at: Timestamp,
     pub accounts: Vec<SourceAccount>,

@@ -42,6 +42,7 @@ struct Scripted {
     accounts: Mutex<BTreeMap<String, Shown>>,
     /// The read breaks off after its pages.
     broken: Mutex<bool>,
+    restored: Mutex<bool>,
     /// From where each read was to go on. Each comes to the position that is its number.
     asked: Mutex<Vec<Option<String>>>,
 }
@@ -98,7 +99,8 @@ impl Scripted {
         });
         let accounts = accounts.collect();
         // Later than any mark that a test sets at its clock's time.
-        SourcePage { server: "ldap://one".to_owned(), sole_server: true, read_at: NOW + HOUR, accounts }
+        let restored = *self.restored.lock().expect("no panic before");
+        SourcePage { server: "ldap://one".to_owned(), sole_server: true, restored, read_at: NOW + HOUR, accounts }
     }
 }
 
@@ -678,6 +680,29 @@ on_both! {
         assert_eq!(hashes.matches_spare(&source("ada"), &password("Secret-ada")).await, Some(true));
         assert_eq!(hashes.matches_spare(&source("ada"), &password("Secret-ben")).await, Some(false));
         assert_eq!(hashes.check(Some(&source("ada")), &password("Secret-ada"), none).await.answer, VERIFIED);
+    }
+
+    async fn a_restored_directory_is_believed_though_it_is_older(world: &mut World) {
+        let stamp = |version| Some(WriteStamp { version, at: 7, writer: uuid::Uuid::nil() });
+        world.directory.show("ada", |shown| (shown.written, shown.version) = (stamp(5), 9));
+        world.pass().await;
+        world.directory.show("ada", |shown| {
+            (shown.written, shown.version) = (stamp(3), 4);
+            shown.value = ssha("Former-ada", b"saltsalt");
+        });
+        assert_eq!(world.pass().await.stale, 1);
+        assert_eq!(world.check("ada", "Secret-ada").await, VERIFIED);
+        *world.directory.restored.lock().expect("no panic before") = true;
+        assert_eq!(world.pass().await.stale, 0);
+        assert_eq!(world.check("ada", "Former-ada").await, VERIFIED);
+        *world.directory.restored.lock().expect("no panic before") = false;
+        // It counts on from where it is.
+        world.directory.show("ada", |shown| {
+            shown.written = stamp(4);
+            shown.value = ssha("Next-ada", b"saltsalt");
+        });
+        world.pass().await;
+        assert_eq!(world.check("ada", "Next-ada").await, VERIFIED);
     }
 
     async fn an_account_that_is_asked_for_anew_is_read_once(world: &mut World) {
