@@ -67,6 +67,8 @@ struct Changes {
     passwords: HashMap<SourceAnchor, Replicated<NtHash>>,
     /// Accounts of which the pass said nothing have no password, instead of an unchanged one.
     is_whole: bool,
+    /// The controller's database turned out to be another one than before.
+    restored: bool,
     began_at: Timestamp,
     reached: Reached,
 }
@@ -136,6 +138,7 @@ impl AdSource {
         let began_at = self.clock.now();
         let (mut client, controller) = self.connect().await?;
         let known = since.and_then(|since| self.known(since, began_at));
+        let restored = known.is_some();
         let delta = match known {
             Some(known) => self.delta(&mut client, controller, known, began_at).await?,
             None => None,
@@ -145,7 +148,8 @@ impl AdSource {
             None => {
                 let cursor = Cursor::start(&self.naming_context);
                 let reached = Reached { cursor, controller: controller.host.clone(), whole_at: began_at };
-                let mut changes = Changes { passwords: HashMap::new(), is_whole: true, began_at, reached };
+                // A delta that was begun and gave nothing met another database.
+                let mut changes = Changes { passwords: HashMap::new(), is_whole: true, restored, began_at, reached };
                 let mut pass = client.pass(changes.reached.cursor.clone());
                 while let Some(page) = pass.next_page().await.map_err(replication)? {
                     // The time of a password without the password is of no use here.
@@ -182,7 +186,7 @@ impl AdSource {
     ) -> Result<Option<Changes>, SourceError> {
         let same_controller = known.controller == controller.host;
         let reached = Reached { controller: controller.host.clone(), ..known };
-        let mut changes = Changes { passwords: HashMap::new(), is_whole: false, began_at, reached };
+        let mut changes = Changes { passwords: HashMap::new(), is_whole: false, restored: false, began_at, reached };
         let mut touched = Vec::new();
         let mut pass = client.pass(changes.reached.cursor.clone());
         while let Some(page) = pass.next_page().await.map_err(replication)? {
@@ -285,7 +289,7 @@ impl AccountSource for AdSource {
         since: Option<&SourcePosition>,
         pages: mpsc::Sender<SourcePage>,
     ) -> Result<Option<SourcePosition>, SourceError> {
-        let Changes { mut passwords, is_whole, began_at, reached } = self.changes(since).await?;
+        let Changes { mut passwords, is_whole, restored, began_at, reached } = self.changes(since).await?;
         let (sender, states) = mpsc::channel::<SourcePage>(PAGES);
         let forward = async {
             // Owned: when nobody takes the pages any more, the read finds nobody to send to and stops.
@@ -293,6 +297,7 @@ impl AccountSource for AdSource {
             while let Some(mut page) = states.recv().await {
                 // The hashes are older than the states.
                 page.read_at = began_at;
+                page.restored = restored;
                 for account in &mut page.accounts {
                     let password = passwords.remove(&account.anchor);
                     account.written = password.as_ref().and_then(written);

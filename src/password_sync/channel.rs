@@ -67,6 +67,8 @@ struct Progress {
     report: PassReport,
     /// Passwords that were shown and not stored: they have to be shown again.
     unsettled: u64,
+    /// Accounts whose queued single read this was not.
+    open_fetches: Vec<SourceAnchor>,
     vanished: Vec<(SourceAnchor, Timestamp, SourceStamp, Option<WriteStamp>)>,
 }
 
@@ -122,10 +124,12 @@ impl Channel {
         let mut progress = Progress::default();
         self.take(epoch, page, &mut progress).await?;
         self.settle_vanished(epoch, &mut progress).await?;
-        if !absent.is_empty() {
-            self.store.postpone_fetches(epoch, &self.connector, &absent, now).await?;
+        let served = found.len().saturating_sub(progress.open_fetches.len()) as u64;
+        let postponed: Vec<SourceAnchor> = absent.into_iter().chain(progress.open_fetches).collect();
+        if !postponed.is_empty() {
+            self.store.postpone_fetches(epoch, &self.connector, &postponed, now).await?;
         }
-        Ok(found.len() as u64)
+        Ok(served)
     }
 
     /// What was met, and how far the directory's passwords are stored then.
@@ -199,6 +203,7 @@ impl Channel {
             ring: &self.sealer.ring,
             clear_text: self.clear_text,
             sole_server: page.sole_server,
+            restored: page.restored,
             read_at: page.read_at,
         };
         progress.report.read += page.accounts.len() as u64;
@@ -211,11 +216,12 @@ impl Channel {
                 Decision::Stale => {
                     progress.report.stale += 1;
                     progress.unsettled += 1;
+                    progress.open_fetches.extend(known.fetch_queued.then_some(known.anchor));
                     continue;
                 }
                 Decision::Act(act) => act,
             };
-            let Act { state, password, result } = *act;
+            let Act { state, password, result, settled } = *act;
             let change = match password {
                 PasswordAct::Derive { value, stamp, password_set, keep_outdated } => {
                     values.push(value);
@@ -232,11 +238,11 @@ impl Channel {
                     None
                 }
             };
-            acts.push((known, state, change, result, written));
+            acts.push((known, state, change, result, written, settled));
         }
         let derived = self.sealer.derive(values).await;
         for (derived, (index, stamp, password_set, keep_outdated)) in derived.into_iter().zip(pending) {
-            let (known, _, change, result, _) = &mut acts[index];
+            let (known, _, change, result, _, settled) = &mut acts[index];
             let source = CredentialSource { connector: self.connector.clone(), anchor: known.anchor.clone() };
             let sealed =
                 derived.and_then(|derived| self.sealer.seal(&source, &derived).map_err(|error| error.to_string()));
@@ -247,20 +253,25 @@ impl Channel {
                 }
                 Err(error) => {
                     progress.unsettled += 1;
+                    *settled = false;
                     *result = AccountResult::Error(error);
                 }
             }
         }
         let mut changes = Vec::new();
-        for (known, state, credential, result, written) in acts {
+        for (known, state, credential, result, written, settled) in acts {
             progress.report.count(&result);
             progress.report.states_changed += u64::from(state.is_some());
             if result == AccountResult::Success && !matches!(credential, Some(CredentialChange::Store { .. })) {
                 progress.report.unchanged += 1;
             }
             let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
-            if credential.is_some() || state.is_some() || result.is_some() || known.fetch_queued {
-                let KnownAccount { anchor, fetch_queued: fetched, .. } = known;
+            let fetched = known.fetch_queued && settled;
+            if known.fetch_queued && !settled {
+                progress.open_fetches.push(known.anchor.clone());
+            }
+            if credential.is_some() || state.is_some() || result.is_some() || fetched {
+                let anchor = known.anchor;
                 let read_at = page.read_at;
                 changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched });
             }

@@ -18,6 +18,8 @@ pub(super) struct Context<'a> {
     pub ring: &'a KeyRing,
     pub clear_text: ClearText,
     pub sole_server: bool,
+    /// Older than before is no sign of a server that lags behind.
+    pub restored: bool,
     pub read_at: Timestamp,
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Act {
     pub password: PasswordAct,
     /// The result where nothing more is to be derived.
     pub result: AccountResult,
+    /// What is done about the password answers a single read that somebody asked for.
+    pub settled: bool,
 }
 
 #[derive(Debug)]
@@ -79,10 +83,12 @@ const RENEWED_AFTER: Duration = Duration::from_secs(86_400);
 pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Context<'_>) -> Decision {
     let Some(eligibility) = known.link else {
         let result = AccountResult::NoTargetConnection;
-        return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result }));
+        return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result, settled: true }));
     };
     // An account that was gone may come back from a backup, in an older version.
-    if known.state.as_ref().is_some_and(|(state, version)| account.version.is_older_than(version) && !state.deleted) {
+    let is_older =
+        |(state, version): &(AccountState, SourceVersion)| account.version.is_older_than(version) && !state.deleted;
+    if !context.restored && known.state.as_ref().is_some_and(is_older) {
         return Decision::Stale;
     }
     let before = known.state.as_ref().map(|(state, _)| state);
@@ -101,8 +107,8 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
         version: account.version.clone(),
         state,
     });
-    let (password, result) = match eligibility {
-        Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget),
+    let (password, result, settled) = match eligibility {
+        Eligibility::Ineligible => (PasswordAct::Leave, AccountResult::FilteredByTarget, true),
         Eligibility::Eligible => {
             let changed_at = account.version.instant();
             let source = CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
@@ -114,15 +120,21 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
             let lags = known.credential.as_ref().and_then(|known| known.written).zip(account.written);
             match account.passwords {
                 // The controller that was asked has not heard of the newest password yet.
-                Passwords::Read(_) if lags.is_some_and(|(known, shown)| shown < known) => {
-                    (PasswordAct::Leave, AccountResult::Success)
+                Passwords::Read(_) if !context.restored && lags.is_some_and(|(known, shown)| shown < known) => {
+                    (PasswordAct::Leave, AccountResult::Success, false)
                 }
-                Passwords::Read(_) => values.decide(known.credential.as_ref(), context),
-                Passwords::Unchanged => values.unchanged(known.credential.as_ref(), context),
+                Passwords::Read(_) => {
+                    let (act, result) = values.decide(known.credential.as_ref(), context);
+                    (act, result, true)
+                }
+                Passwords::Unchanged => {
+                    let (act, result) = values.unchanged(known.credential.as_ref(), context);
+                    (act, result, false)
+                }
             }
         }
     };
-    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result) }))
+    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result), settled }))
 }
 
 /// The change for an account that is not in its directory any more.
@@ -219,7 +231,8 @@ impl Values<'_> {
             .clone()
             .filter(|mark| self.confirms(mark, context) || (mark.by == Mark::NewerPasswordSet && set_again));
         let due = context.read_at.since(known.confirmed_at) > RENEWED_AFTER;
-        if clear.is_some() || set_again || old_key || due {
+        // What is known of the write goes back with the directory.
+        if clear.is_some() || set_again || old_key || due || context.restored {
             PasswordAct::Confirm { clear, stamp, password_set: self.password_set }
         } else {
             PasswordAct::Leave

@@ -15,7 +15,7 @@ use super::source::{
 };
 use super::write_stamp::StateStamps;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
-use crate::identity::{Clock, DistinguishedName, SourceAnchor};
+use crate::identity::{Clock, DistinguishedName, SourceAnchor, Timestamp};
 use crate::ldap::{
     Connection, Entry, Filter, FilterError, LdapError, Scope, Search, ServerUrl, ServerUrlError, ServiceAccount, Trust,
     TrustError,
@@ -130,12 +130,16 @@ impl LdapSource {
                 // Policy entries are few; a connection does one operation at a time, so they have one of their own.
                 policies.learn(self, &server, &page.entries).await.map_err(directory)?;
                 let accounts = self.accounts(page.entries, &policies);
-                let page =
-                    SourcePage { server: server.to_string(), sole_server: self.servers.len() == 1, read_at, accounts };
+                let page = self.page(&server, read_at, accounts);
                 pages.send(page).await.map_err(|_| SourceError::GivenUp)?;
             }
         }
         Ok(())
+    }
+
+    fn page(&self, server: &ServerUrl, read_at: Timestamp, accounts: Vec<SourceAccount>) -> SourcePage {
+        let sole_server = self.servers.len() == 1;
+        SourcePage { server: server.to_string(), sole_server, restored: false, read_at, accounts }
     }
 
     fn accounts(&self, entries: Vec<Entry>, policies: &Policies) -> Vec<SourceAccount> {
@@ -241,7 +245,7 @@ impl AccountSource for LdapSource {
         let mut policies = Policies::default();
         policies.learn(self, &server, &entries).await.map_err(directory)?;
         let accounts = self.accounts(entries, &policies);
-        Ok(SourcePage { server: server.to_string(), sole_server: self.servers.len() == 1, read_at, accounts })
+        Ok(self.page(&server, read_at, accounts))
     }
 }
 

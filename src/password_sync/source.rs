@@ -59,6 +59,8 @@ pub struct SourcePage {
     pub server: String,
     /// The connector has no other server: what this one shows is the directory's newest.
     pub sole_server: bool,
+    /// The directory was restored since it was read last: what is older than before is what it holds now.
+    pub restored: bool,
     /// When the read of this page began: nothing in it is older.
     pub read_at: Timestamp,
     pub accounts: Vec<SourceAccount>,
@@ -73,6 +75,17 @@ pub struct SourceAccount {
     pub passwords: Passwords,
     /// Which write the password comes from, where the directory tells it.
     pub written: Option<WriteStamp>,
+    pub password_time: PasswordTime,
+}
+
+/// When the password was set that an account shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordTime {
+    /// As its state says: both were read at once.
+    OfState,
+    /// As was told with the password, which was read before the state. A state that says something else is of another
+    /// password.
+    Told(Option<Timestamp>),
 }
 
 /// What a directory says of an account's password.

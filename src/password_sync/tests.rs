@@ -20,12 +20,13 @@ struct World {
     ring: KeyRing,
     connector: ConnectorName,
     sole_server: bool,
+    restored: bool,
 }
 
 impl World {
     fn new() -> Self {
         let ring = KeyRing::generate(&mut StdRng::seed_from_u64(1)).expect("a ring");
-        Self { ring, connector: "corp".parse().expect("a name"), sole_server: true }
+        Self { ring, connector: "corp".parse().expect("a name"), sole_server: true, restored: false }
     }
 
     fn decide(&self, known: &KnownAccount, account: SourceAccount) -> Decision {
@@ -34,6 +35,7 @@ impl World {
             ring: &self.ring,
             clear_text: ClearText::Refused,
             sole_server: self.sole_server,
+            restored: self.restored,
             read_at: NOON,
         };
         decision::decide(known, account, &context)

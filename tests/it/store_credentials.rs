@@ -42,6 +42,7 @@ struct Scripted {
     accounts: Mutex<BTreeMap<String, Shown>>,
     /// The read breaks off after its pages.
     broken: Mutex<bool>,
+    restored: Mutex<bool>,
     /// From where each read was to go on. Each comes to the position that is its number.
     asked: Mutex<Vec<Option<String>>>,
 }
@@ -53,6 +54,8 @@ struct Shown {
     version: u32,
     in_scope: bool,
     written: Option<WriteStamp>,
+    /// Its password is told to be as before.
+    unchanged: bool,
 }
 
 impl Scripted {
@@ -64,6 +67,7 @@ impl Scripted {
             version: 0,
             in_scope: true,
             written: None,
+            unchanged: false,
         });
         shown.version += 1;
         change(shown);
@@ -83,16 +87,20 @@ impl Scripted {
                 anchor: anchor(name),
                 version: SourceVersion::new(format!("{:06}", shown.version)),
                 state: shown.state.clone(),
-                passwords: Passwords::Read(vec![PasswordValues {
-                    attribute: attribute.to_owned(),
-                    values: values.into_iter().map(Zeroizing::new).collect(),
-                }]),
+                passwords: match shown.unchanged {
+                    true => Passwords::Unchanged,
+                    false => Passwords::Read(vec![PasswordValues {
+                        attribute: attribute.to_owned(),
+                        values: values.into_iter().map(Zeroizing::new).collect(),
+                    }]),
+                },
                 written: shown.written,
             }
         });
         let accounts = accounts.collect();
         // Later than any mark that a test sets at its clock's time.
-        SourcePage { server: "ldap://one".to_owned(), sole_server: true, read_at: NOW + HOUR, accounts }
+        let restored = *self.restored.lock().expect("no panic before");
+        SourcePage { server: "ldap://one".to_owned(), sole_server: true, restored, read_at: NOW + HOUR, accounts }
     }
 }
 
@@ -674,12 +682,41 @@ on_both! {
         assert_eq!(hashes.check(Some(&source("ada")), &password("Secret-ada"), none).await.answer, VERIFIED);
     }
 
+    async fn a_restored_directory_is_believed_though_it_is_older(world: &mut World) {
+        let stamp = |version| Some(WriteStamp { version, at: 7, writer: uuid::Uuid::nil() });
+        world.directory.show("ada", |shown| (shown.written, shown.version) = (stamp(5), 9));
+        world.pass().await;
+        world.directory.show("ada", |shown| {
+            (shown.written, shown.version) = (stamp(3), 4);
+            shown.value = ssha("Former-ada", b"saltsalt");
+        });
+        assert_eq!(world.pass().await.stale, 1);
+        assert_eq!(world.check("ada", "Secret-ada").await, VERIFIED);
+        *world.directory.restored.lock().expect("no panic before") = true;
+        assert_eq!(world.pass().await.stale, 0);
+        assert_eq!(world.check("ada", "Former-ada").await, VERIFIED);
+        *world.directory.restored.lock().expect("no panic before") = false;
+        // It counts on from where it is.
+        world.directory.show("ada", |shown| {
+            shown.written = stamp(4);
+            shown.value = ssha("Next-ada", b"saltsalt");
+        });
+        world.pass().await;
+        assert_eq!(world.check("ada", "Next-ada").await, VERIFIED);
+    }
+
     async fn an_account_that_is_asked_for_anew_is_read_once(world: &mut World) {
         world.pass().await;
         world.directory.show("ada", |shown| shown.value = ssha("Brand-new-ada", b"saltsalt"));
         for _ in 0..2 {
             world.signin.ask_anew(source("ada"), world.clock.now()).await.expect("a store");
         }
+        // Neither a pass that tells nothing of the password is that read, nor a read that does not.
+        world.directory.show("ada", |shown| shown.unchanged = true);
+        world.pass().await;
+        assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 0);
+        world.directory.show("ada", |shown| shown.unchanged = false);
+        world.clock.advance(HOUR);
         assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 1);
         assert_eq!(world.check("ada", "Brand-new-ada").await, VERIFIED);
         assert_eq!(world.channel().run_fetches(EPOCH).await.expect("reads"), 0);

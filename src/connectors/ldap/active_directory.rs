@@ -204,10 +204,17 @@ impl Reader {
         known: &Incarnation,
     ) -> Result<Incarnation, Refused> {
         let incarnation = self.incarnation(connection, server).await?;
-        if incarnation.invocation_id == known.invocation_id {
-            return Ok(incarnation);
+        if incarnation.invocation_id != known.invocation_id {
+            return Err(Refused::Unfit(
+                "the controller's database is another one than before: it was restored".to_owned(),
+            ));
         }
-        Err(Refused::Unfit("the controller's database is another one than before: it was restored".to_owned()))
+        if incarnation.tells_deletes && !known.tells_deletes {
+            return Err(Refused::Unfit(
+                "deleted objects are seen now, and what was deleted before was never told".to_owned(),
+            ));
+        }
+        Ok(incarnation)
     }
 
     async fn incarnation(&self, connection: &mut Connection, server: &RootDse) -> Result<Incarnation, Refused> {
