@@ -185,6 +185,8 @@ pub enum Stepped {
     Done,
     /// Somebody else took a step first: nothing was done.
     Left,
+    /// The domain has another version: what was decided on it is to be decided anew.
+    Outdated,
     /// As things stand it cannot be; the text is for the operator.
     Refused(String),
 }

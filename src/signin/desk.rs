@@ -69,6 +69,8 @@ pub enum DeskError {
     NoChange(ChangeId),
     #[error("the change {0} went on in the meantime: look at it and ask again")]
     Moved(ChangeId),
+    #[error("{0} was changed in the meantime: look at it and ask again")]
+    Outdated(DomainName),
     #[error("{text}")]
     Refused { text: String, readiness: Option<Box<Readiness>> },
     #[error(transparent)]

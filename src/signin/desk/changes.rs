@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::survey::{Paths, Whom};
 use super::{DeskError, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{ChangeId, DomainName, Percent, RolloutId, Timestamp};
+use crate::identity::{ChangeId, DomainName, Percent, RolloutId, Timestamp, causes};
 use crate::signin::change::{
     CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped, judge_canary,
 };
@@ -207,6 +207,7 @@ impl SignInDesk {
     pub(super) async fn go_on(&self) -> Result<(), DeskError> {
         let now = self.sign_in.room.clock.now();
         for change in self.changes.open_changes().await? {
+            let id = change.id;
             let taken = match change.state.clone() {
                 ChangeState::Proposed { until } if until <= now => self.expire(change).await,
                 ChangeState::Scheduled { at } if at <= now => self.begin_due(change).await,
@@ -219,9 +220,12 @@ impl SignInDesk {
                 | ChangeState::RolledBack { .. } => Ok(()),
             };
             match taken {
-                // Another node took the step.
-                Ok(()) | Err(DeskError::Moved(_)) => {}
-                Err(error) => return Err(error),
+                // Another node took the step; or the domain was changed meanwhile, and the next look decides anew.
+                Ok(()) | Err(DeskError::Moved(_) | DeskError::Outdated(_)) => {}
+                // The others do not wait for this one.
+                Err(error) => {
+                    tracing::warn!(change = %id, error = causes(&error), "a change of a method could not go on");
+                }
             }
         }
         Ok(())
@@ -248,14 +252,20 @@ impl SignInDesk {
         }
     }
 
+    /// Ends a change that cannot be carried out; the share that a canary was tried on goes back.
     async fn fail(&self, change: MethodChange, why: String) -> Result<(), DeskError> {
         let event = self.told(&change, "domain.set-method", system()).because(why.clone());
         let event = Event { outcome: Outcome::Failed, ..event };
         let name = change.domain.clone();
+        let rollout = match change.state {
+            ChangeState::Canary { rollout, .. } => {
+                Some((self.domain(&name).await?.version, RolloutEdit::Remove(rollout)))
+            }
+            _ => None,
+        };
         let state = ChangeState::Failed { at: self.sign_in.room.clock.now(), why: why.clone() };
-        let step =
-            ChangeStep { change: MethodChange { state, ..change }, new: false, domain: None, rollout: None, event };
-        self.take(step).await?;
+        let change = MethodChange { state, ..change };
+        self.take(ChangeStep { change, new: false, domain: None, rollout, event }).await?;
         self.alarm(CHANGE_FAILED, &name, why).await
     }
 
@@ -442,10 +452,11 @@ impl SignInDesk {
     }
 
     async fn take(&self, step: ChangeStep) -> Result<(), DeskError> {
-        let id = step.change.id;
+        let (id, domain) = (step.change.id, step.change.domain.clone());
         match self.changes.step(step).await? {
             Stepped::Done => Ok(()),
             Stepped::Left => Err(DeskError::Moved(id)),
+            Stepped::Outdated => Err(DeskError::Outdated(domain)),
             Stepped::Refused(text) => Err(refused(text)),
         }
     }

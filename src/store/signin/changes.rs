@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::rollouts::{claim, write};
+use super::rollouts::{Claim, claim, write};
 use super::{SignInTenant, down, unreadable};
 use crate::identity::{ChangeId, DomainName};
 use crate::signin::change::{ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
-use crate::signin::store::{RolloutChanged, StoreDown};
+use crate::signin::store::StoreDown;
 use crate::store::tenant::{DomainError, change_in};
 use crate::store::{Connection, StoreError, Urgency};
 
@@ -17,6 +17,7 @@ const TABLE: &str = "method_change";
 /// Why a step was not taken; the transaction rolls back.
 enum NotTaken {
     Left,
+    Outdated,
     Refused(String),
     Store(StoreError),
 }
@@ -31,6 +32,7 @@ impl From<DomainError> for NotTaken {
     fn from(error: DomainError) -> Self {
         match error {
             DomainError::Store(error) => Self::Store(error),
+            DomainError::Changed { .. } => Self::Outdated,
             refused => Self::Refused(refused.to_string()),
         }
     }
@@ -87,10 +89,14 @@ impl MethodChanges for SignInTenant {
                         claimed = true;
                     }
                     if let Some((version, edit)) = rollout {
-                        if !claimed
-                            && let Some(RolloutChanged::Refused(text)) = claim(conn, &change.domain, version).await?
-                        {
-                            return Err(NotTaken::Refused(text));
+                        if !claimed {
+                            let claim = claim(conn, &change.domain, version).await?;
+                            if let Some(text) = claim.refusal(&change.domain) {
+                                return Err(match claim {
+                                    Claim::Outdated => NotTaken::Outdated,
+                                    Claim::Held | Claim::NotVerified => NotTaken::Refused(text),
+                                });
+                            }
                         }
                         match edit {
                             RolloutEdit::Put(rollout) => write(conn, &rollout).await?,
@@ -105,6 +111,7 @@ impl MethodChanges for SignInTenant {
         match taken {
             Ok(()) => Ok(Stepped::Done),
             Err(NotTaken::Left) => Ok(Stepped::Left),
+            Err(NotTaken::Outdated) => Ok(Stepped::Outdated),
             Err(NotTaken::Refused(text)) => Ok(Stepped::Refused(text)),
             Err(NotTaken::Store(error)) => Err(down(error)),
         }

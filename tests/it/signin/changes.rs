@@ -20,6 +20,7 @@ on_both_engines! {
     a_change_that_would_lock_people_out_when_it_is_due_fails_and_says_so,
     a_canary_whose_refusals_rise_goes_back_by_itself,
     a_canary_that_holds_takes_the_domain_and_can_be_rolled_back,
+    a_canary_that_cannot_be_carried_out_gives_its_share_back,
     two_principals_are_needed_where_four_eyes_are_wanted,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
@@ -151,6 +152,23 @@ async fn a_canary_that_holds_takes_the_domain_and_can_be_rolled_back(world: Worl
     desk.rollback(&domain("example.org"), false, "operator").await.expect("a rollback");
     assert!(matches!(newest(&desk).await.state, ChangeState::RolledBack { .. }));
     assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
+}
+
+async fn a_canary_that_cannot_be_carried_out_gives_its_share_back(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    tries(&world, 6, 0).await;
+    world.directory.become_(Mood::Down);
+    world.clock.advance(11 * MINUTE);
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }), "nobody could sign in");
+    assert!(alerted(&world, CHANGE_FAILED).await);
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty(), "the share went back with it");
+    assert_eq!(method(&world).await, Phs);
+    assert_eq!(world.right("p0").await.session().method, Phs);
 }
 
 async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
