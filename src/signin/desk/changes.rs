@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::survey::{Paths, Whom};
 use super::{DeskError, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{ChangeId, DomainName, Percent, RolloutId, Timestamp, causes};
+use crate::identity::{ChangeId, DomainName, Percent, RolloutId, causes};
 use crate::signin::change::{
     CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped, judge_canary,
 };
@@ -211,7 +211,7 @@ impl SignInDesk {
             let taken = match change.state.clone() {
                 ChangeState::Proposed { until } if until <= now => self.expire(change).await,
                 ChangeState::Scheduled { at } if at <= now => self.begin_due(change).await,
-                ChangeState::Canary { since, before, .. } => self.watch_canary(change, since, before).await,
+                ChangeState::Canary { .. } => self.watch_canary(change).await,
                 ChangeState::Proposed { .. } | ChangeState::Scheduled { .. } => Ok(()),
                 ChangeState::Done { .. }
                 | ChangeState::Cancelled { .. }
@@ -270,13 +270,13 @@ impl SignInDesk {
     }
 
     /// Looks how a canary fares.
-    async fn watch_canary(
-        &self,
-        change: MethodChange,
-        since: Timestamp,
-        before: crate::signin::tally::Count,
-    ) -> Result<(), DeskError> {
+    async fn watch_canary(&self, change: MethodChange) -> Result<(), DeskError> {
+        let ChangeState::Canary { since, rollout, before } = change.state else { return Ok(()) };
         let Plan::SetMethod { method, canary: Some(plan), .. } = &change.plan else { return Ok(()) };
+        let share = |tried: &Rollout| tried.id == rollout && tried.scope == Scope::Share { percent: plan.percent };
+        if !self.rollouts.rollouts().await?.iter().any(share) {
+            return self.fail(change, "the share that it was tried on is no longer what it was".to_owned()).await;
+        }
         let now = self.sign_in.room.clock.now();
         let during = self.tallies.counted(&change.domain, *method, since, now).await?;
         match judge_canary(plan, before, during, now.since(since)) {

@@ -6,7 +6,7 @@ use landbridge::identity::{AuthenticationMethod, Backup, FailoverMode, Pin};
 use landbridge::signin::Notice;
 use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange};
 use landbridge::signin::desk::{
-    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, SetMethod, SignInDesk,
+    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, RemoveRollout, SetMethod, SignInDesk,
 };
 
 use super::administration::desk;
@@ -21,6 +21,7 @@ on_both_engines! {
     a_canary_whose_refusals_rise_goes_back_by_itself,
     a_canary_that_holds_takes_the_domain_and_can_be_rolled_back,
     a_canary_that_cannot_be_carried_out_gives_its_share_back,
+    the_share_of_a_canary_is_not_changed_behind_its_back,
     two_principals_are_needed_where_four_eyes_are_wanted,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
@@ -169,6 +170,36 @@ async fn a_canary_that_cannot_be_carried_out_gives_its_share_back(world: World) 
     assert!(desk.list_rollouts(None).await.expect("a list").is_empty(), "the share went back with it");
     assert_eq!(method(&world).await, Phs);
     assert_eq!(world.right("p0").await.session().method, Phs);
+}
+
+async fn the_share_of_a_canary_is_not_changed_behind_its_back(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    let removal = RemoveRollout { domain: domain("example.org"), group: None, force: true, dry_run: false };
+    let removed = desk.remove_rollout(removal, "operator").await;
+    assert!(matches!(removed, Err(DeskError::Refused { readiness: None, .. })), "{removed:?}");
+    let larger = AddRollout {
+        domain: domain("example.org"),
+        group: None,
+        percent: Some(50.try_into().expect("a share")),
+        method: Pta,
+        precedence: None,
+        force: true,
+        dry_run: false,
+    };
+    let added = desk.add_rollout(larger, "operator").await;
+    assert!(matches!(added, Err(DeskError::Refused { readiness: None, .. })), "{added:?}");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Canary { .. }));
+    // Should the share be gone all the same, the domain does not follow.
+    tries(&world, 6, 0).await;
+    world.execute("DELETE FROM method_rollout").await;
+    world.clock.advance(11 * MINUTE);
+    desk.upkeep().await.expect("upkeep");
+    assert_eq!(method(&world).await, Phs);
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
 }
 
 async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
