@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::methods::comparable;
 use super::survey::{Paths, Whom};
 use super::{DeskError, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -367,6 +368,8 @@ impl SignInDesk {
         plan: CanaryPlan,
         actor: &Actor,
     ) -> Result<ChangeStep, DeskError> {
+        comparable(domain, set.to)?;
+        let partner = self.partner_for(domain, set.to).await?;
         let paths = self.paths(domain).await?;
         if paths.rollouts.iter().any(|rollout| matches!(rollout.scope, Scope::Share { .. })) {
             return Err(refused(format!(
@@ -381,7 +384,7 @@ impl SignInDesk {
             domain: domain.name.clone(),
             scope: Scope::Share { percent: plan.percent },
             method: set.to,
-            partner: set.partner.clone(),
+            partner,
             by: change.asked_by.clone(),
             at: since,
         };

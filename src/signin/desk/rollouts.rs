@@ -239,7 +239,11 @@ impl SignInDesk {
     }
 
     /// Who would answer for a rollout to `method`.
-    async fn partner_for(&self, domain: &Domain, method: AuthenticationMethod) -> Result<Option<EntityId>, DeskError> {
+    pub(super) async fn partner_for(
+        &self,
+        domain: &Domain,
+        method: AuthenticationMethod,
+    ) -> Result<Option<EntityId>, DeskError> {
         match method {
             AuthenticationMethod::Phs | AuthenticationMethod::Pta => Ok(None),
             AuthenticationMethod::Federated if domain.is_initial() => {

@@ -8,12 +8,14 @@ use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange};
 use landbridge::signin::desk::{
     AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, RemoveRollout, SetMethod, SignInDesk,
 };
+use landbridge::store::tenant::DomainChange;
 
 use super::administration::desk;
+use super::federated::PARTNER;
 use super::scripted::Mood;
 use super::world::*;
 
-use AuthenticationMethod::{Phs, Pta};
+use AuthenticationMethod::{Federated, Phs, Pta};
 
 on_both_engines! {
     a_scheduled_change_is_carried_out_once_by_whichever_node,
@@ -22,6 +24,7 @@ on_both_engines! {
     a_canary_that_holds_takes_the_domain_and_can_be_rolled_back,
     a_canary_that_cannot_be_carried_out_gives_its_share_back,
     the_share_of_a_canary_is_not_changed_behind_its_back,
+    a_partners_sign_ins_are_not_compared_by_a_canary,
     two_principals_are_needed_where_four_eyes_are_wanted,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
@@ -200,6 +203,27 @@ async fn the_share_of_a_canary_is_not_changed_behind_its_back(world: World) {
     desk.upkeep().await.expect("upkeep");
     assert_eq!(method(&world).await, Phs);
     assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
+}
+
+async fn a_partners_sign_ins_are_not_compared_by_a_canary(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    let from_managed = desk.set_method(SetMethod { method: Federated, ..canary() }, "operator").await;
+    assert!(matches!(from_managed, Err(DeskError::Refused { readiness: None, .. })), "{from_managed:?}");
+    // A canary that is due when the domain has become the partner's is none either.
+    desk.set_method(SetMethod { at: Some(NOW + HOUR), ..canary() }, "operator").await.expect("a change");
+    let federated = DomainChange {
+        method: Some(Federated),
+        partner: Some(Some(PARTNER.parse().expect("an entity id"))),
+        ..DomainChange::default()
+    };
+    world.policy(federated).await;
+    let from_partner = desk.set_method(SetMethod { dry_run: true, ..canary() }, "operator").await;
+    assert!(matches!(from_partner, Err(DeskError::Refused { readiness: None, .. })), "{from_partner:?}");
+    world.clock.advance(HOUR);
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
 }
 
 async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
