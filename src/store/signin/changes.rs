@@ -141,14 +141,20 @@ async fn write_change(conn: &mut Connection, change: &MethodChange, new: bool) -
         .bind(change.version)
         .execute(conn)
         .await
-        .map_err(StoreError::doing("writing a change of method"))?;
-    match (done.rows_affected(), new) {
-        (0, true) => Err(NotTaken::Refused(format!(
+        .map_err(StoreError::doing("writing a change of method"));
+    let under_way = || {
+        NotTaken::Refused(format!(
             "another change of {} is under way: see domain changes, cancel it or roll it back first",
             change.domain
-        ))),
-        (0, false) => Err(NotTaken::Left),
-        _ => Ok(()),
+        ))
+    };
+    match done {
+        // Another node's change, begun at the same time.
+        Err(error) if error.is_duplicate() => Err(under_way()),
+        Err(error) => Err(error.into()),
+        Ok(done) if done.rows_affected() > 0 => Ok(()),
+        Ok(_) if new => Err(under_way()),
+        Ok(_) => Err(NotTaken::Left),
     }
 }
 

@@ -9,6 +9,7 @@ use landbridge::signin::desk::{
     AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, RemoveRollout, SetMethod, SignInDesk,
 };
 use landbridge::store::tenant::DomainChange;
+use landbridge::store::{StoreError, Urgency};
 
 use super::administration::desk;
 use super::federated::PARTNER;
@@ -25,6 +26,7 @@ on_both_engines! {
     a_canary_that_cannot_be_carried_out_gives_its_share_back,
     the_share_of_a_canary_is_not_changed_behind_its_back,
     a_partners_sign_ins_are_not_compared_by_a_canary,
+    of_changes_that_are_asked_for_at_once_one_is_taken,
     two_principals_are_needed_where_four_eyes_are_wanted,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
@@ -224,6 +226,37 @@ async fn a_partners_sign_ins_are_not_compared_by_a_canary(world: World) {
     desk.upkeep().await.expect("upkeep");
     assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
     assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
+}
+
+async fn of_changes_that_are_asked_for_at_once_one_is_taken(world: World) {
+    let mut world = world;
+    world.person("ada").await;
+    let first = desk(&world, NOW + HOUR);
+    world.restart();
+    let second = desk(&world, NOW + HOUR);
+    let later = SetMethod { at: Some(NOW + HOUR), ..to(Pta) };
+    let asked = tokio::join!(
+        first.set_method(later.clone(), "operator"),
+        second.set_method(later.clone(), "operator"),
+        first.set_method(later.clone(), "operator"),
+        second.set_method(later, "operator"),
+    );
+    let asked = [asked.0, asked.1, asked.2, asked.3];
+    assert_eq!(asked.iter().filter(|answer| answer.is_ok()).count(), 1, "{asked:?}");
+    let refused = |answer: &&Result<_, _>| matches!(answer, Err(DeskError::Refused { readiness: None, .. }));
+    assert_eq!(asked.iter().filter(refused).count(), 3, "{asked:?}");
+    // Whoever goes round the question is stopped by the store.
+    let changes = "INSERT INTO method_change SELECT 'other', domain, state, body, asked_at, version FROM method_change";
+    let written: Result<(), StoreError> = world
+        .db
+        .write(Urgency::Waited, move |conn| {
+            Box::pin(async move {
+                sqlx::query(changes).execute(conn).await.map_err(StoreError::doing("writing another change"))?;
+                Ok(())
+            })
+        })
+        .await;
+    assert!(written.is_err_and(|error| error.is_duplicate()));
 }
 
 async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
