@@ -8,10 +8,10 @@ use super::{DeskError, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{ChangeId, DomainName, Percent, RolloutId, causes};
 use crate::signin::change::{
-    CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped, judge_canary,
+    AlertEdit, CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped, judge_canary,
 };
 use crate::signin::rollout::{Rollout, Scope};
-use crate::signin::store::{Alert, DomainEdit};
+use crate::signin::store::{Alert, CutOff, DomainEdit};
 use crate::tenant::Domain;
 
 /// How long a proposal waits for its approver.
@@ -62,7 +62,7 @@ impl SignInDesk {
 
     pub(super) async fn propose(&self, change: MethodChange, by: &str) -> Result<MethodChange, DeskError> {
         let event = self.told(&change, "domain.propose", Actor::Admin(by.to_owned()));
-        self.take(ChangeStep { change: change.clone(), new: true, domain: None, rollout: None, event }).await?;
+        self.take(ChangeStep { new: true, ..ChangeStep::of(change.clone(), event) }).await?;
         Ok(change)
     }
 
@@ -99,14 +99,10 @@ impl SignInDesk {
         prepared.ready_or_forced()?;
         let event = prepared.event(&change.asked_by).with("approved_by", by);
         let at = self.sign_in.room.clock.now();
-        let step = ChangeStep {
-            change: MethodChange { state: ChangeState::Done { at }, ..change },
-            new: false,
-            domain: None,
-            rollout: Some((prepared.version, prepared.edit())),
-            event,
-        };
-        self.take(step).await
+        let change = MethodChange { state: ChangeState::Done { at }, ..change };
+        let rollout = Some((prepared.version, prepared.edit()));
+        self.take(ChangeStep { rollout, ..ChangeStep::of(change, event) }).await?;
+        Ok(())
     }
 
     /// Withdraws what has not begun.
@@ -128,14 +124,7 @@ impl SignInDesk {
         }
         let state = ChangeState::Cancelled { at: self.sign_in.room.clock.now(), by: by.to_owned() };
         let event = self.told(&change, "domain.cancel", Actor::Admin(by.to_owned()));
-        self.take(ChangeStep {
-            change: MethodChange { state, ..change },
-            new: false,
-            domain: None,
-            rollout: None,
-            event,
-        })
-        .await?;
+        self.take(ChangeStep::of(MethodChange { state, ..change }, event)).await?;
         self.one_change(id).await
     }
 
@@ -147,7 +136,7 @@ impl SignInDesk {
         let changes = self.changes.changes(Some(name), MOST_SHOWN).await?;
         if let Some(canary) = changes.iter().find(|change| matches!(change.state, ChangeState::Canary { .. })) {
             let mut set = self.plan_method(&domain, domain.method, false).await?;
-            self.end_canary(canary.clone(), &domain, format!("by {by}"), actor).await?;
+            self.end_canary(canary.clone(), &domain, format!("by {by}"), actor, Vec::new()).await?;
             set.change = Some(canary.id);
             set.changed = true;
             set.state = Some(self.one_change(canary.id).await?.state);
@@ -189,16 +178,10 @@ impl SignInDesk {
             ..DomainEdit::default()
         };
         let state = ChangeState::RolledBack { at, why: format!("by {by}") };
-        let step = ChangeStep {
-            change: MethodChange { state: state.clone(), ..change },
-            new: false,
-            domain: Some((domain.version, edit)),
-            rollout: None,
-            event,
-        };
-        set.change = Some(step.change.id);
-        self.take(step).await?;
-        self.settle(name).await?;
+        let change = MethodChange { state: state.clone(), ..change };
+        set.change = Some(change.id);
+        let (domain, alerts) = (Some((domain.version, edit)), settled(name));
+        self.take(ChangeStep { domain, alerts, ..ChangeStep::of(change, event) }).await?;
         (set.changed, set.state) = (true, Some(state));
         Ok(set)
     }
@@ -235,14 +218,8 @@ impl SignInDesk {
     async fn expire(&self, change: MethodChange) -> Result<(), DeskError> {
         let event = self.told(&change, "domain.propose", system()).because("expired");
         let state = ChangeState::Expired { at: self.sign_in.room.clock.now() };
-        self.take(ChangeStep {
-            change: MethodChange { state, ..change },
-            new: false,
-            domain: None,
-            rollout: None,
-            event,
-        })
-        .await
+        self.take(ChangeStep::of(MethodChange { state, ..change }, event)).await?;
+        Ok(())
     }
 
     async fn begin_due(&self, change: MethodChange) -> Result<(), DeskError> {
@@ -265,9 +242,10 @@ impl SignInDesk {
             _ => None,
         };
         let state = ChangeState::Failed { at: self.sign_in.room.clock.now(), why: why.clone() };
+        let alerts = vec![self.alarm(CHANGE_FAILED, &name, why)];
         let change = MethodChange { state, ..change };
-        self.take(ChangeStep { change, new: false, domain: None, rollout, event }).await?;
-        self.alarm(CHANGE_FAILED, &name, why).await
+        self.take(ChangeStep { rollout, alerts, ..ChangeStep::of(change, event) }).await?;
+        Ok(())
     }
 
     /// Looks how a canary fares.
@@ -286,9 +264,8 @@ impl SignInDesk {
             CanaryVerdict::RollBack { before, during } => {
                 let why = format!("{during} of a thousand tries by {method} were refused, {before} before");
                 let domain = self.domain(&change.domain).await?;
-                let name = change.domain.clone();
-                self.end_canary(change, &domain, why.clone(), system()).await?;
-                self.alarm(CANARY_ROLLED_BACK, &name, why).await
+                let alerts = vec![self.alarm(CANARY_ROLLED_BACK, &domain.name, why.clone())];
+                self.end_canary(change, &domain, why, system(), alerts).await
             }
         }
     }
@@ -299,18 +276,15 @@ impl SignInDesk {
         domain: &Domain,
         why: String,
         actor: Actor,
+        alerts: Vec<AlertEdit>,
     ) -> Result<(), DeskError> {
         let ChangeState::Canary { rollout, .. } = change.state else { return Ok(()) };
         let event = self.told(&change, "domain.rollback", actor).because("canary").with("why", why.as_str());
         let state = ChangeState::RolledBack { at: self.sign_in.room.clock.now(), why };
-        let step = ChangeStep {
-            change: MethodChange { state, ..change },
-            new: false,
-            domain: None,
-            rollout: Some((domain.version, RolloutEdit::Remove(rollout))),
-            event,
-        };
-        self.take(step).await
+        let change = MethodChange { state, ..change };
+        let rollout = Some((domain.version, RolloutEdit::Remove(rollout)));
+        self.take(ChangeStep { rollout, alerts, ..ChangeStep::of(change, event) }).await?;
+        Ok(())
     }
 
     /// The next step of a wish that nobody has to approve any more: it waits for its time, is tried, or is carried out.
@@ -328,7 +302,7 @@ impl SignInDesk {
                 let state = ChangeState::Scheduled { at };
                 let event = self.told(&change, "domain.schedule", actor.clone()).with("at", at.rfc3339());
                 let change = MethodChange { state, ..change };
-                (ChangeStep { change, new, domain: None, rollout: None, event }, true)
+                (ChangeStep { new, ..ChangeStep::of(change, event) }, true)
             }
             (ChangeState::Proposed { .. } | ChangeState::Scheduled { .. }, _, Some(plan))
                 if domain.method != method =>
@@ -338,24 +312,18 @@ impl SignInDesk {
             }
             _ => {
                 self.ready_or_forced(&mut set, force)?;
-                (self.last_step(change, new, &domain, &set, force, &actor), false)
+                let step = self.last_step(change, new, &domain, &set, force, &actor);
+                let ended = Event::new(EventKind::Admin("domain.set-method"), Outcome::Success, actor)
+                    .about(&domain.name)
+                    .because("cut");
+                (ChangeStep { cut: cut.then_some((method, ended)), ..step }, false)
             }
         };
         step.event = step.event.with("change", id.to_string());
         set.state = Some(step.change.state.clone());
-        self.take(step).await?;
-        if waits {
-            return Ok(set);
-        }
-        set.changed = set.from != set.to;
-        self.settle(&domain.name).await?;
-        if cut {
-            let event = Event::new(EventKind::Admin("domain.set-method"), Outcome::Success, actor)
-                .about(&domain.name)
-                .because("cut");
-            let cut = self.sign_in.room.store.cut(domain.name, method, self.sign_in.room.clock.now(), event).await?;
-            (set.transactions_cut, set.sessions_cut) = (cut.transactions, cut.sessions);
-        }
+        let ended = self.take(step).await?;
+        set.changed = !waits && set.from != set.to;
+        (set.transactions_cut, set.sessions_cut) = (ended.transactions, ended.sessions);
         Ok(set)
     }
 
@@ -394,13 +362,9 @@ impl SignInDesk {
             .with("to", set.to.as_str())
             .with("percent", Percent::get(plan.percent));
         let state = ChangeState::Canary { since, rollout: rollout.id, before };
-        Ok(ChangeStep {
-            change: MethodChange { state, ..change },
-            new,
-            domain: None,
-            rollout: Some((domain.version, RolloutEdit::Put(rollout))),
-            event,
-        })
+        let change = MethodChange { state, ..change };
+        let rollout = Some((domain.version, RolloutEdit::Put(rollout)));
+        Ok(ChangeStep { new, rollout, ..ChangeStep::of(change, event) })
     }
 
     fn last_step(
@@ -430,13 +394,9 @@ impl SignInDesk {
         };
         let former = Some(Former { method: domain.method, partner: domain.partner.clone() });
         let state = ChangeState::Done { at: self.sign_in.room.clock.now() };
-        ChangeStep {
-            change: MethodChange { state, former, ..change },
-            new,
-            domain: Some((domain.version, edit)),
-            rollout,
-            event,
-        }
+        let change = MethodChange { state, former, ..change };
+        let alerts = settled(&domain.name);
+        ChangeStep { new, domain: Some((domain.version, edit)), rollout, alerts, ..ChangeStep::of(change, event) }
     }
 
     pub(super) fn ready_or_forced(&self, set: &mut MethodSet, force: bool) -> Result<(), DeskError> {
@@ -454,32 +414,20 @@ impl SignInDesk {
         self.changes.change_by_id(id).await?.ok_or(DeskError::NoChange(id))
     }
 
-    async fn take(&self, step: ChangeStep) -> Result<(), DeskError> {
+    async fn take(&self, step: ChangeStep) -> Result<CutOff, DeskError> {
         let (id, domain) = (step.change.id, step.change.domain.clone());
         match self.changes.step(step).await? {
-            Stepped::Done => Ok(()),
+            Stepped::Done(cut) => Ok(cut),
             Stepped::Left => Err(DeskError::Moved(id)),
             Stepped::Outdated => Err(DeskError::Outdated(domain)),
             Stepped::Refused(text) => Err(refused(text)),
         }
     }
 
-    /// What went wrong with earlier changes is over.
-    async fn settle(&self, name: &DomainName) -> Result<(), DeskError> {
-        for alert in [CHANGE_FAILED, CANARY_ROLLED_BACK] {
-            let events = vec![alert_event(EventKind::AlertCleared, name, alert)];
-            let room = &self.sign_in.room;
-            room.store.clear(alert, name.to_string(), room.clock.now(), events).await?;
-        }
-        Ok(())
-    }
-
-    async fn alarm(&self, alert: &'static str, name: &DomainName, detail: String) -> Result<(), DeskError> {
-        let room = &self.sign_in.room;
-        tracing::error!(domain = %name, alert, detail, "a change of a method did not end as planned");
-        let raised = Alert { name: alert, subject: name.to_string(), detail, at: room.clock.now() };
-        room.store.raise(raised, vec![alert_event(EventKind::AlertRaised, name, alert)]).await?;
-        Ok(())
+    fn alarm(&self, alert: &'static str, name: &DomainName, detail: String) -> AlertEdit {
+        tracing::error!(domain = %name, alert, detail, "a change of a method does not end as planned");
+        let raised = Alert { name: alert, subject: name.to_string(), detail, at: self.sign_in.room.clock.now() };
+        AlertEdit::Raise(raised, alert_event(EventKind::AlertRaised, name, alert))
     }
 
     fn told(&self, change: &MethodChange, operation: &'static str, actor: Actor) -> Event {
@@ -492,6 +440,12 @@ impl SignInDesk {
             None => event,
         }
     }
+}
+
+/// What went wrong with earlier changes of a domain is over.
+fn settled(name: &DomainName) -> Vec<AlertEdit> {
+    let clear = |alert| AlertEdit::Clear(alert, alert_event(EventKind::AlertCleared, name, alert));
+    [CHANGE_FAILED, CANARY_ROLLED_BACK].map(clear).to_vec()
 }
 
 fn system() -> Actor {

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::alerts::{clear_in, raise_in};
+use super::cut::{cut_in, told};
 use super::rollouts::{Claim, claim, write};
 use super::{SignInTenant, down, unreadable};
 use crate::identity::{ChangeId, DomainName};
-use crate::signin::change::{ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
-use crate::signin::store::StoreDown;
+use crate::signin::change::{AlertEdit, ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
+use crate::signin::store::{CutOff, StoreDown};
 use crate::store::tenant::{DomainError, change_in};
 use crate::store::{Connection, StoreError, Urgency};
 
@@ -81,7 +83,7 @@ impl MethodChanges for SignInTenant {
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let ChangeStep { change, new, domain, rollout, event } = step;
+                    let ChangeStep { change, new, domain, rollout, cut, alerts, event } = step;
                     write_change(conn, &change, new).await?;
                     let mut claimed = false;
                     if let Some((version, edit)) = domain {
@@ -103,13 +105,30 @@ impl MethodChanges for SignInTenant {
                             RolloutEdit::Remove(id) => super::rollouts::delete(conn, id).await?,
                         }
                     }
-                    audit.append(conn, event).await?;
-                    Ok(())
+                    // Records come last: sign-ins write theirs, too, after the rows that they lock.
+                    let (mut events, mut ended) = (vec![event], CutOff::default());
+                    if let Some((kept, event)) = cut {
+                        ended = cut_in(conn, &change.domain, kept, now).await?;
+                        events.push(told(event, ended));
+                    }
+                    for alert in alerts {
+                        let (moved, event) = match alert {
+                            AlertEdit::Raise(alert, event) => (raise_in(conn, &alert).await?, event),
+                            AlertEdit::Clear(name, event) => {
+                                (clear_in(conn, name, change.domain.as_str(), now).await?, event)
+                            }
+                        };
+                        events.extend(moved.then_some(event));
+                    }
+                    for event in events {
+                        audit.append(conn, event).await?;
+                    }
+                    Ok(ended)
                 })
             })
             .await;
         match taken {
-            Ok(()) => Ok(Stepped::Done),
+            Ok(cut) => Ok(Stepped::Done(cut)),
             Err(NotTaken::Left) => Ok(Stepped::Left),
             Err(NotTaken::Outdated) => Ok(Stepped::Outdated),
             Err(NotTaken::Refused(text)) => Ok(Stepped::Refused(text)),
