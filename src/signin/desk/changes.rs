@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::methods::comparable;
 use super::survey::{Paths, Whom};
-use super::{DeskError, MethodSet, SetMethod, SignInDesk, refused};
+use super::{DeskError, FAILOVER_FORCED, FAILOVER_OVERDUE, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{ChangeId, DomainName, Percent, RolloutId, causes};
 use crate::signin::change::{
-    AlertEdit, CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped, judge_canary,
+    AlertEdit, CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped,
+    judge_canary,
 };
 use crate::signin::rollout::{Rollout, Scope};
 use crate::signin::store::{Alert, CutOff, DomainEdit};
@@ -180,7 +181,8 @@ impl SignInDesk {
         let state = ChangeState::RolledBack { at, why: format!("by {by}") };
         let change = MethodChange { state: state.clone(), ..change };
         set.change = Some(change.id);
-        let (domain, alerts) = (Some((domain.version, edit)), settled(name));
+        let alerts = settled(name, domain.pin.is_some());
+        let domain = Some((domain.version, edit));
         self.take(ChangeStep { domain, alerts, ..ChangeStep::of(change, event) }).await?;
         (set.changed, set.state) = (true, Some(state));
         Ok(set)
@@ -395,7 +397,7 @@ impl SignInDesk {
         let former = Some(Former { method: domain.method, partner: domain.partner.clone() });
         let state = ChangeState::Done { at: self.sign_in.room.clock.now() };
         let change = MethodChange { state, former, ..change };
-        let alerts = settled(&domain.name);
+        let alerts = settled(&domain.name, set.released_pin.is_some());
         ChangeStep { new, domain: Some((domain.version, edit)), rollout, alerts, ..ChangeStep::of(change, event) }
     }
 
@@ -442,10 +444,11 @@ impl SignInDesk {
     }
 }
 
-/// What went wrong with earlier changes of a domain is over.
-fn settled(name: &DomainName) -> Vec<AlertEdit> {
+/// What went wrong with earlier changes of a domain is over; so is what an operator had forced, if the pin is released.
+fn settled(name: &DomainName, unpinned: bool) -> Vec<AlertEdit> {
     let clear = |alert| AlertEdit::Clear(alert, alert_event(EventKind::AlertCleared, name, alert));
-    [CHANGE_FAILED, CANARY_ROLLED_BACK].map(clear).to_vec()
+    let forced = [FAILOVER_FORCED, FAILOVER_OVERDUE].into_iter().filter(|_| unpinned);
+    [CHANGE_FAILED, CANARY_ROLLED_BACK].into_iter().chain(forced).map(clear).collect()
 }
 
 fn system() -> Actor {

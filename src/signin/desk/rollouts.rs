@@ -258,9 +258,7 @@ impl SignInDesk {
 
     /// Refuses what would change the share of a canary behind its back.
     async fn no_canary(&self, rollout: &Rollout) -> Result<(), DeskError> {
-        let tries_it = |change: &MethodChange| {
-            matches!(change.state, ChangeState::Canary { rollout: share, .. } if share == rollout.id)
-        };
+        let tries_it = |change: &MethodChange| matches!(change.state, ChangeState::Canary { rollout: share, .. } if share == rollout.id);
         match self.changes.open_changes().await?.iter().find(|change| tries_it(change)) {
             None => Ok(()),
             Some(change) => Err(refused(format!(

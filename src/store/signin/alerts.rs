@@ -107,14 +107,13 @@ pub(super) async fn clear_in(
     subject: &str,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query("UPDATE alert SET cleared_at = $3 WHERE name = $1 AND subject = $2 AND cleared_at IS NULL")
-            .bind(name)
-            .bind(subject)
-            .bind(at.millis())
-            .execute(&mut *conn)
-            .await
-            .map_err(StoreError::doing("clearing an alert"))?;
+    let done = sqlx::query("UPDATE alert SET cleared_at = $3 WHERE name = $1 AND subject = $2 AND cleared_at IS NULL")
+        .bind(name)
+        .bind(subject)
+        .bind(at.millis())
+        .execute(&mut *conn)
+        .await
+        .map_err(StoreError::doing("clearing an alert"))?;
     let cleared = done.rows_affected() > 0;
     if cleared {
         notices::add(conn, (name, subject, "over"), Edge::Cleared, at).await?;

@@ -131,11 +131,7 @@ impl Claim {
 }
 
 /// Locks a domain that still has `version`, and makes it a later one: what was decided on the former is decided anew.
-pub(super) async fn claim(
-    conn: &mut Connection,
-    domain: &DomainName,
-    version: i64,
-) -> Result<Claim, StoreError> {
+pub(super) async fn claim(conn: &mut Connection, domain: &DomainName, version: i64) -> Result<Claim, StoreError> {
     let done = sqlx::query(
         "UPDATE tenant_domain SET version = version + 1 WHERE name = $1 AND version = $2 AND verification <> 'pending'",
     )

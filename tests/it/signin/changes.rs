@@ -6,7 +6,8 @@ use landbridge::identity::{AuthenticationMethod, Backup, FailoverMode, Pin};
 use landbridge::signin::Notice;
 use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange};
 use landbridge::signin::desk::{
-    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, RemoveRollout, SetMethod, SignInDesk,
+    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_FORCED, FAILOVER_OVERDUE, RemoveRollout,
+    SetMethod, SignInDesk,
 };
 use landbridge::store::tenant::DomainChange;
 use landbridge::store::{StoreError, Urgency};
@@ -30,6 +31,7 @@ on_both_engines! {
     two_principals_are_needed_where_four_eyes_are_wanted,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
+    a_forced_backup_that_is_renewed_or_dropped_leaves_no_alert_behind,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -358,8 +360,36 @@ async fn a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in(world: W
     assert!(world.right("ada").await.session().failover, "the directory is still down: it stays on");
     assert!(alerted(&world, FAILOVER_OVERDUE).await);
     world.directory.become_(Mood::Up);
+    eventually("it is released by itself", async || {
+        desk.upkeep().await.expect("upkeep");
+        world.tenant.read_domain(&name).await.expect("a read").expect("a domain").pin.is_none()
+    })
+    .await;
+    assert!(world.sign_in.outages().status().iter().all(|status| !status.breaker.is_open()), "not before it recovered");
+    assert!(!alerted(&world, FAILOVER_OVERDUE).await && !alerted(&world, FAILOVER_FORCED).await);
+}
+
+async fn a_forced_backup_that_is_renewed_or_dropped_leaves_no_alert_behind(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    let name = domain("example.org");
+    world.pta(FailoverMode::Manual).await;
+    world.person("ada").await;
+    world.directory.become_(Mood::Down);
+    desk.force(&name, Pin::Backup, Some(HOUR), "operator").await.expect("a pin");
+    let record = world.records("failover.force").await.pop().expect("a record");
+    assert_eq!(record.detail["until"], (NOW + HOUR).rfc3339());
+    assert!(world.right("ada").await.session().failover);
+    world.clock.advance(HOUR);
     desk.upkeep().await.expect("upkeep");
-    assert!(!alerted(&world, FAILOVER_OVERDUE).await);
-    let pin = world.tenant.read_domain(&name).await.expect("a read").expect("a domain").pin;
-    assert_eq!(pin, None, "it was released by itself");
+    assert!(alerted(&world, FAILOVER_OVERDUE).await);
+    desk.force(&name, Pin::Backup, Some(HOUR), "operator").await.expect("a pin");
+    assert!(alerted(&world, FAILOVER_FORCED).await && !alerted(&world, FAILOVER_OVERDUE).await, "it is renewed");
+    desk.upkeep().await.expect("upkeep");
+    assert!(world.right("ada").await.session().failover, "and holds");
+    // A change of the method drops the pin, and what was said of it.
+    let dropped = desk.set_method(SetMethod { cut: true, ..to(Phs) }, "operator").await.expect("a change");
+    assert_eq!((dropped.released_pin, dropped.sessions_cut), (Some(Pin::Backup), 2));
+    assert!(!alerted(&world, FAILOVER_FORCED).await && !alerted(&world, FAILOVER_OVERDUE).await);
+    let cut = world.records("domain.set-method").await.pop().expect("a record");
+    assert_eq!((cut.reason.as_deref(), &cut.detail["sessions"]), (Some("cut"), &2.into()));
 }
