@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{AddRollout, RemoveRollout};
 use super::rollout::Rollout;
-use super::store::{DomainEdit, StoreDown};
+use super::store::{Alert, CutOff, DomainEdit, StoreDown};
 use super::tally::Count;
 use crate::audit::Event;
 use crate::identity::{AuthenticationMethod, ChangeId, DomainName, EntityId, Percent, RolloutId, Timestamp};
@@ -170,7 +170,24 @@ pub struct ChangeStep {
     pub domain: Option<(i64, DomainEdit)>,
     /// What becomes of a rollout: the domain's version is checked with it.
     pub rollout: Option<(i64, RolloutEdit)>,
+    /// Ends what rests on another method than this one, and says so.
+    pub cut: Option<(AuthenticationMethod, Event)>,
+    pub alerts: Vec<AlertEdit>,
     pub event: Event,
+}
+
+impl ChangeStep {
+    /// A step of a change that is known, which touches nothing else.
+    pub const fn of(change: MethodChange, event: Event) -> Self {
+        Self { change, new: false, domain: None, rollout: None, cut: None, alerts: Vec::new(), event }
+    }
+}
+
+/// What becomes of an alert of the domain; the record is written if it was not so before.
+#[derive(Clone, Debug)]
+pub enum AlertEdit {
+    Raise(Alert, Event),
+    Clear(&'static str, Event),
 }
 
 #[derive(Clone, Debug)]
@@ -182,9 +199,12 @@ pub enum RolloutEdit {
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    Done,
+    /// With what was cut.
+    Done(CutOff),
     /// Somebody else took a step first: nothing was done.
     Left,
+    /// The domain has another version: what was decided on it is to be decided anew.
+    Outdated,
     /// As things stand it cannot be; the text is for the operator.
     Refused(String),
 }

@@ -69,10 +69,27 @@ pub enum DeskError {
     NoChange(ChangeId),
     #[error("the change {0} went on in the meantime: look at it and ask again")]
     Moved(ChangeId),
+    #[error("{0} was changed in the meantime: look at it and ask again")]
+    Outdated(DomainName),
+    #[error(
+        "no server of {down} answers reliably yet, and failover of {domain} is manual: nobody could sign in. The backup \
+         stays forced; release it with --anyway, or make failover automatic"
+    )]
+    StillDown { domain: DomainName, down: String },
     #[error("{text}")]
     Refused { text: String, readiness: Option<Box<Readiness>> },
     #[error(transparent)]
     Store(#[from] StoreDown),
+}
+
+/// When a forced failover under the manual policy may be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Releasing {
+    Anyway,
+    /// When servers of all connectors answer.
+    OnceTheyAnswer,
+    /// When sign-ins are let through to them again, too.
+    OnceRecovered,
 }
 
 /// What `failover status` shows.
@@ -169,7 +186,7 @@ impl SignInDesk {
         if probe {
             for domain in &domains {
                 if self.paths(domain).await?.methods().contains(&AuthenticationMethod::Pta) {
-                    self.unreachable(&domain.name).await?;
+                    self.unreachable(&domain.name, false).await?;
                 }
             }
         }
@@ -217,13 +234,17 @@ impl SignInDesk {
         let now = room.clock.now();
         let mark = PinMark { pin, by: by.to_owned(), at: now, until: limit.map(|limit| now + limit) };
         let edit = DomainEdit { pin: Some(Some(mark)), ..DomainEdit::default() };
-        let event = event("failover.force", by).about(name).with("pin", pin.as_str());
+        let mut event = event("failover.force", by).about(name).with("pin", pin.as_str());
+        if let Some(limit) = limit {
+            event = event.with("until", (now + limit).rfc3339());
+        }
         let status = status_of(self.change(&domain, edit, event).await?);
         match pin {
             Pin::Backup => {
                 let detail = format!("{by} has forced the backup of {name}");
                 let alert = Alert { name: FAILOVER_FORCED, subject: name.to_string(), detail, at: now };
                 room.store.raise(alert, vec![alert_event(EventKind::AlertRaised, name, FAILOVER_FORCED)]).await?;
+                self.clear(&[FAILOVER_OVERDUE], name, now).await?;
             }
             Pin::Primary => self.clear_forced(name, now).await?,
         }
@@ -233,28 +254,27 @@ impl SignInDesk {
     /// Releases a pin. A forced failover under the manual policy stays on while the primary is still down, unless
     /// `anyway`: releasing it would let nobody in.
     pub async fn release(&self, name: &DomainName, anyway: bool, by: &str) -> Result<DomainStatus, DeskError> {
-        self.release_by(name, anyway, Actor::Admin(by.to_owned())).await
+        let when = if anyway { Releasing::Anyway } else { Releasing::OnceTheyAnswer };
+        self.release_as(&self.domain(name).await?, when, Actor::Admin(by.to_owned())).await
     }
 
-    async fn release_by(&self, name: &DomainName, anyway: bool, by: Actor) -> Result<DomainStatus, DeskError> {
-        let domain = self.domain(name).await?;
+    /// Releases the pin that `domain` has; refused when the domain has changed since it was read.
+    async fn release_as(&self, domain: &Domain, when: Releasing, by: Actor) -> Result<DomainStatus, DeskError> {
+        let name = &domain.name;
         let Some(mark) = &domain.pin else { return Err(refused(format!("{name} is not pinned"))) };
         let forced = mark.pin == Pin::Backup && domain.failover == FailoverMode::Manual;
-        if forced && !anyway {
-            let down = self.unreachable(name).await?;
+        if forced && when != Releasing::Anyway {
+            let down = self.unreachable(name, when == Releasing::OnceRecovered).await?;
             if !down.is_empty() {
                 let down = down.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(", ");
-                return Err(refused(format!(
-                    "no server of {down} answers yet, and failover of {name} is manual: nobody could sign in. The \
-                     backup stays forced; release it with --anyway, or make failover automatic"
-                )));
+                return Err(DeskError::StillDown { domain: name.clone(), down });
             }
         }
         let edit = DomainEdit { pin: Some(None), ..DomainEdit::default() };
         let event = Event::new(EventKind::Admin("failover.release"), Outcome::Success, by)
             .about(name)
             .with("pin", mark.pin.as_str());
-        let status = status_of(self.change(&domain, edit, event).await?);
+        let status = status_of(self.change(domain, edit, event).await?);
         self.clear_forced(name, self.sign_in.room.clock.now()).await?;
         Ok(status)
     }
@@ -321,20 +341,26 @@ impl SignInDesk {
     }
 
     async fn clear_forced(&self, name: &DomainName, now: Timestamp) -> Result<(), DeskError> {
-        for alert in [FAILOVER_FORCED, FAILOVER_OVERDUE] {
+        self.clear(&[FAILOVER_FORCED, FAILOVER_OVERDUE], name, now).await
+    }
+
+    async fn clear(&self, alerts: &[&'static str], name: &DomainName, now: Timestamp) -> Result<(), DeskError> {
+        for &alert in alerts {
             let events = vec![alert_event(EventKind::AlertCleared, name, alert)];
             self.sign_in.room.store.clear(alert, name.to_string(), now, events).await?;
         }
         Ok(())
     }
 
-    /// The connectors of a domain none of whose servers answers a probe now.
-    async fn unreachable(&self, name: &DomainName) -> Result<Vec<ConnectorName>, DeskError> {
+    /// The connectors of a domain none of whose servers answers a probe now; with `or_open` also those whose breaker is
+    /// open still.
+    async fn unreachable(&self, name: &DomainName, or_open: bool) -> Result<Vec<ConnectorName>, DeskError> {
         let room = &self.sign_in.room;
         let realm = room.directory.realm(name).await?;
         let mut down = Vec::new();
         for connector in realm.map(|realm| realm.connectors).unwrap_or_default() {
-            if room.outages.probe(&connector).await == ProbeOutcome::EveryServerFailed {
+            let failed = room.outages.probe(&connector).await == ProbeOutcome::EveryServerFailed;
+            if failed || or_open && room.outages.is_open(&connector) {
                 down.push(connector);
             }
         }

@@ -232,7 +232,7 @@ pub enum DomainChanged {
 }
 
 /// What a cut ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CutOff {
     pub transactions: u64,
     pub sessions: u64,

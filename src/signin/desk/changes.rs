@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use super::methods::comparable;
 use super::survey::{Paths, Whom};
-use super::{DeskError, MethodSet, SetMethod, SignInDesk, refused};
+use super::{DeskError, FAILOVER_FORCED, FAILOVER_OVERDUE, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{ChangeId, DomainName, Percent, RolloutId, Timestamp};
+use crate::identity::{ChangeId, DomainName, Percent, RolloutId, causes};
 use crate::signin::change::{
-    CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped, judge_canary,
+    AlertEdit, CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped,
+    judge_canary,
 };
 use crate::signin::rollout::{Rollout, Scope};
-use crate::signin::store::{Alert, DomainEdit};
+use crate::signin::store::{Alert, CutOff, DomainEdit};
 use crate::tenant::Domain;
 
 /// How long a proposal waits for its approver.
@@ -61,7 +63,7 @@ impl SignInDesk {
 
     pub(super) async fn propose(&self, change: MethodChange, by: &str) -> Result<MethodChange, DeskError> {
         let event = self.told(&change, "domain.propose", Actor::Admin(by.to_owned()));
-        self.take(ChangeStep { change: change.clone(), new: true, domain: None, rollout: None, event }).await?;
+        self.take(ChangeStep { new: true, ..ChangeStep::of(change.clone(), event) }).await?;
         Ok(change)
     }
 
@@ -98,14 +100,10 @@ impl SignInDesk {
         prepared.ready_or_forced()?;
         let event = prepared.event(&change.asked_by).with("approved_by", by);
         let at = self.sign_in.room.clock.now();
-        let step = ChangeStep {
-            change: MethodChange { state: ChangeState::Done { at }, ..change },
-            new: false,
-            domain: None,
-            rollout: Some((prepared.version, prepared.edit())),
-            event,
-        };
-        self.take(step).await
+        let change = MethodChange { state: ChangeState::Done { at }, ..change };
+        let rollout = Some((prepared.version, prepared.edit()));
+        self.take(ChangeStep { rollout, ..ChangeStep::of(change, event) }).await?;
+        Ok(())
     }
 
     /// Withdraws what has not begun.
@@ -127,14 +125,7 @@ impl SignInDesk {
         }
         let state = ChangeState::Cancelled { at: self.sign_in.room.clock.now(), by: by.to_owned() };
         let event = self.told(&change, "domain.cancel", Actor::Admin(by.to_owned()));
-        self.take(ChangeStep {
-            change: MethodChange { state, ..change },
-            new: false,
-            domain: None,
-            rollout: None,
-            event,
-        })
-        .await?;
+        self.take(ChangeStep::of(MethodChange { state, ..change }, event)).await?;
         self.one_change(id).await
     }
 
@@ -146,7 +137,7 @@ impl SignInDesk {
         let changes = self.changes.changes(Some(name), MOST_SHOWN).await?;
         if let Some(canary) = changes.iter().find(|change| matches!(change.state, ChangeState::Canary { .. })) {
             let mut set = self.plan_method(&domain, domain.method, false).await?;
-            self.end_canary(canary.clone(), &domain, format!("by {by}"), actor).await?;
+            self.end_canary(canary.clone(), &domain, format!("by {by}"), actor, Vec::new()).await?;
             set.change = Some(canary.id);
             set.changed = true;
             set.state = Some(self.one_change(canary.id).await?.state);
@@ -188,16 +179,11 @@ impl SignInDesk {
             ..DomainEdit::default()
         };
         let state = ChangeState::RolledBack { at, why: format!("by {by}") };
-        let step = ChangeStep {
-            change: MethodChange { state: state.clone(), ..change },
-            new: false,
-            domain: Some((domain.version, edit)),
-            rollout: None,
-            event,
-        };
-        set.change = Some(step.change.id);
-        self.take(step).await?;
-        self.settle(name).await?;
+        let change = MethodChange { state: state.clone(), ..change };
+        set.change = Some(change.id);
+        let alerts = settled(name, domain.pin.is_some());
+        let domain = Some((domain.version, edit));
+        self.take(ChangeStep { domain, alerts, ..ChangeStep::of(change, event) }).await?;
         (set.changed, set.state) = (true, Some(state));
         Ok(set)
     }
@@ -207,10 +193,11 @@ impl SignInDesk {
     pub(super) async fn go_on(&self) -> Result<(), DeskError> {
         let now = self.sign_in.room.clock.now();
         for change in self.changes.open_changes().await? {
+            let id = change.id;
             let taken = match change.state.clone() {
                 ChangeState::Proposed { until } if until <= now => self.expire(change).await,
                 ChangeState::Scheduled { at } if at <= now => self.begin_due(change).await,
-                ChangeState::Canary { since, before, .. } => self.watch_canary(change, since, before).await,
+                ChangeState::Canary { .. } => self.watch_canary(change).await,
                 ChangeState::Proposed { .. } | ChangeState::Scheduled { .. } => Ok(()),
                 ChangeState::Done { .. }
                 | ChangeState::Cancelled { .. }
@@ -219,9 +206,12 @@ impl SignInDesk {
                 | ChangeState::RolledBack { .. } => Ok(()),
             };
             match taken {
-                // Another node took the step.
-                Ok(()) | Err(DeskError::Moved(_)) => {}
-                Err(error) => return Err(error),
+                // Another node took the step; or the domain was changed meanwhile, and the next look decides anew.
+                Ok(()) | Err(DeskError::Moved(_) | DeskError::Outdated(_)) => {}
+                // The others do not wait for this one.
+                Err(error) => {
+                    tracing::warn!(change = %id, error = causes(&error), "a change of a method could not go on");
+                }
             }
         }
         Ok(())
@@ -230,14 +220,8 @@ impl SignInDesk {
     async fn expire(&self, change: MethodChange) -> Result<(), DeskError> {
         let event = self.told(&change, "domain.propose", system()).because("expired");
         let state = ChangeState::Expired { at: self.sign_in.room.clock.now() };
-        self.take(ChangeStep {
-            change: MethodChange { state, ..change },
-            new: false,
-            domain: None,
-            rollout: None,
-            event,
-        })
-        .await
+        self.take(ChangeStep::of(MethodChange { state, ..change }, event)).await?;
+        Ok(())
     }
 
     async fn begin_due(&self, change: MethodChange) -> Result<(), DeskError> {
@@ -248,25 +232,32 @@ impl SignInDesk {
         }
     }
 
+    /// Ends a change that cannot be carried out; the share that a canary was tried on goes back.
     async fn fail(&self, change: MethodChange, why: String) -> Result<(), DeskError> {
         let event = self.told(&change, "domain.set-method", system()).because(why.clone());
         let event = Event { outcome: Outcome::Failed, ..event };
         let name = change.domain.clone();
+        let rollout = match change.state {
+            ChangeState::Canary { rollout, .. } => {
+                Some((self.domain(&name).await?.version, RolloutEdit::Remove(rollout)))
+            }
+            _ => None,
+        };
         let state = ChangeState::Failed { at: self.sign_in.room.clock.now(), why: why.clone() };
-        let step =
-            ChangeStep { change: MethodChange { state, ..change }, new: false, domain: None, rollout: None, event };
-        self.take(step).await?;
-        self.alarm(CHANGE_FAILED, &name, why).await
+        let alerts = vec![self.alarm(CHANGE_FAILED, &name, why)];
+        let change = MethodChange { state, ..change };
+        self.take(ChangeStep { rollout, alerts, ..ChangeStep::of(change, event) }).await?;
+        Ok(())
     }
 
     /// Looks how a canary fares.
-    async fn watch_canary(
-        &self,
-        change: MethodChange,
-        since: Timestamp,
-        before: crate::signin::tally::Count,
-    ) -> Result<(), DeskError> {
+    async fn watch_canary(&self, change: MethodChange) -> Result<(), DeskError> {
+        let ChangeState::Canary { since, rollout, before } = change.state else { return Ok(()) };
         let Plan::SetMethod { method, canary: Some(plan), .. } = &change.plan else { return Ok(()) };
+        let share = |tried: &Rollout| tried.id == rollout && tried.scope == Scope::Share { percent: plan.percent };
+        if !self.rollouts.rollouts().await?.iter().any(share) {
+            return self.fail(change, "the share that it was tried on is no longer what it was".to_owned()).await;
+        }
         let now = self.sign_in.room.clock.now();
         let during = self.tallies.counted(&change.domain, *method, since, now).await?;
         match judge_canary(plan, before, during, now.since(since)) {
@@ -275,9 +266,8 @@ impl SignInDesk {
             CanaryVerdict::RollBack { before, during } => {
                 let why = format!("{during} of a thousand tries by {method} were refused, {before} before");
                 let domain = self.domain(&change.domain).await?;
-                let name = change.domain.clone();
-                self.end_canary(change, &domain, why.clone(), system()).await?;
-                self.alarm(CANARY_ROLLED_BACK, &name, why).await
+                let alerts = vec![self.alarm(CANARY_ROLLED_BACK, &domain.name, why.clone())];
+                self.end_canary(change, &domain, why, system(), alerts).await
             }
         }
     }
@@ -288,18 +278,15 @@ impl SignInDesk {
         domain: &Domain,
         why: String,
         actor: Actor,
+        alerts: Vec<AlertEdit>,
     ) -> Result<(), DeskError> {
         let ChangeState::Canary { rollout, .. } = change.state else { return Ok(()) };
         let event = self.told(&change, "domain.rollback", actor).because("canary").with("why", why.as_str());
         let state = ChangeState::RolledBack { at: self.sign_in.room.clock.now(), why };
-        let step = ChangeStep {
-            change: MethodChange { state, ..change },
-            new: false,
-            domain: None,
-            rollout: Some((domain.version, RolloutEdit::Remove(rollout))),
-            event,
-        };
-        self.take(step).await
+        let change = MethodChange { state, ..change };
+        let rollout = Some((domain.version, RolloutEdit::Remove(rollout)));
+        self.take(ChangeStep { rollout, alerts, ..ChangeStep::of(change, event) }).await?;
+        Ok(())
     }
 
     /// The next step of a wish that nobody has to approve any more: it waits for its time, is tried, or is carried out.
@@ -317,7 +304,7 @@ impl SignInDesk {
                 let state = ChangeState::Scheduled { at };
                 let event = self.told(&change, "domain.schedule", actor.clone()).with("at", at.rfc3339());
                 let change = MethodChange { state, ..change };
-                (ChangeStep { change, new, domain: None, rollout: None, event }, true)
+                (ChangeStep { new, ..ChangeStep::of(change, event) }, true)
             }
             (ChangeState::Proposed { .. } | ChangeState::Scheduled { .. }, _, Some(plan))
                 if domain.method != method =>
@@ -327,24 +314,18 @@ impl SignInDesk {
             }
             _ => {
                 self.ready_or_forced(&mut set, force)?;
-                (self.last_step(change, new, &domain, &set, force, &actor), false)
+                let step = self.last_step(change, new, &domain, &set, force, &actor);
+                let ended = Event::new(EventKind::Admin("domain.set-method"), Outcome::Success, actor)
+                    .about(&domain.name)
+                    .because("cut");
+                (ChangeStep { cut: cut.then_some((method, ended)), ..step }, false)
             }
         };
         step.event = step.event.with("change", id.to_string());
         set.state = Some(step.change.state.clone());
-        self.take(step).await?;
-        if waits {
-            return Ok(set);
-        }
-        set.changed = set.from != set.to;
-        self.settle(&domain.name).await?;
-        if cut {
-            let event = Event::new(EventKind::Admin("domain.set-method"), Outcome::Success, actor)
-                .about(&domain.name)
-                .because("cut");
-            let cut = self.sign_in.room.store.cut(domain.name, method, self.sign_in.room.clock.now(), event).await?;
-            (set.transactions_cut, set.sessions_cut) = (cut.transactions, cut.sessions);
-        }
+        let ended = self.take(step).await?;
+        set.changed = !waits && set.from != set.to;
+        (set.transactions_cut, set.sessions_cut) = (ended.transactions, ended.sessions);
         Ok(set)
     }
 
@@ -357,6 +338,8 @@ impl SignInDesk {
         plan: CanaryPlan,
         actor: &Actor,
     ) -> Result<ChangeStep, DeskError> {
+        comparable(domain, set.to)?;
+        let partner = self.partner_for(domain, set.to).await?;
         let paths = self.paths(domain).await?;
         if paths.rollouts.iter().any(|rollout| matches!(rollout.scope, Scope::Share { .. })) {
             return Err(refused(format!(
@@ -371,7 +354,7 @@ impl SignInDesk {
             domain: domain.name.clone(),
             scope: Scope::Share { percent: plan.percent },
             method: set.to,
-            partner: set.partner.clone(),
+            partner,
             by: change.asked_by.clone(),
             at: since,
         };
@@ -381,13 +364,9 @@ impl SignInDesk {
             .with("to", set.to.as_str())
             .with("percent", Percent::get(plan.percent));
         let state = ChangeState::Canary { since, rollout: rollout.id, before };
-        Ok(ChangeStep {
-            change: MethodChange { state, ..change },
-            new,
-            domain: None,
-            rollout: Some((domain.version, RolloutEdit::Put(rollout))),
-            event,
-        })
+        let change = MethodChange { state, ..change };
+        let rollout = Some((domain.version, RolloutEdit::Put(rollout)));
+        Ok(ChangeStep { new, rollout, ..ChangeStep::of(change, event) })
     }
 
     fn last_step(
@@ -417,13 +396,9 @@ impl SignInDesk {
         };
         let former = Some(Former { method: domain.method, partner: domain.partner.clone() });
         let state = ChangeState::Done { at: self.sign_in.room.clock.now() };
-        ChangeStep {
-            change: MethodChange { state, former, ..change },
-            new,
-            domain: Some((domain.version, edit)),
-            rollout,
-            event,
-        }
+        let change = MethodChange { state, former, ..change };
+        let alerts = settled(&domain.name, set.released_pin.is_some());
+        ChangeStep { new, domain: Some((domain.version, edit)), rollout, alerts, ..ChangeStep::of(change, event) }
     }
 
     pub(super) fn ready_or_forced(&self, set: &mut MethodSet, force: bool) -> Result<(), DeskError> {
@@ -441,31 +416,20 @@ impl SignInDesk {
         self.changes.change_by_id(id).await?.ok_or(DeskError::NoChange(id))
     }
 
-    async fn take(&self, step: ChangeStep) -> Result<(), DeskError> {
-        let id = step.change.id;
+    async fn take(&self, step: ChangeStep) -> Result<CutOff, DeskError> {
+        let (id, domain) = (step.change.id, step.change.domain.clone());
         match self.changes.step(step).await? {
-            Stepped::Done => Ok(()),
+            Stepped::Done(cut) => Ok(cut),
             Stepped::Left => Err(DeskError::Moved(id)),
+            Stepped::Outdated => Err(DeskError::Outdated(domain)),
             Stepped::Refused(text) => Err(refused(text)),
         }
     }
 
-    /// What went wrong with earlier changes is over.
-    async fn settle(&self, name: &DomainName) -> Result<(), DeskError> {
-        for alert in [CHANGE_FAILED, CANARY_ROLLED_BACK] {
-            let events = vec![alert_event(EventKind::AlertCleared, name, alert)];
-            let room = &self.sign_in.room;
-            room.store.clear(alert, name.to_string(), room.clock.now(), events).await?;
-        }
-        Ok(())
-    }
-
-    async fn alarm(&self, alert: &'static str, name: &DomainName, detail: String) -> Result<(), DeskError> {
-        let room = &self.sign_in.room;
-        tracing::error!(domain = %name, alert, detail, "a change of a method did not end as planned");
-        let raised = Alert { name: alert, subject: name.to_string(), detail, at: room.clock.now() };
-        room.store.raise(raised, vec![alert_event(EventKind::AlertRaised, name, alert)]).await?;
-        Ok(())
+    fn alarm(&self, alert: &'static str, name: &DomainName, detail: String) -> AlertEdit {
+        tracing::error!(domain = %name, alert, detail, "a change of a method does not end as planned");
+        let raised = Alert { name: alert, subject: name.to_string(), detail, at: self.sign_in.room.clock.now() };
+        AlertEdit::Raise(raised, alert_event(EventKind::AlertRaised, name, alert))
     }
 
     fn told(&self, change: &MethodChange, operation: &'static str, actor: Actor) -> Event {
@@ -478,6 +442,13 @@ impl SignInDesk {
             None => event,
         }
     }
+}
+
+/// What went wrong with earlier changes of a domain is over; so is what an operator had forced, if the pin is released.
+fn settled(name: &DomainName, unpinned: bool) -> Vec<AlertEdit> {
+    let clear = |alert| AlertEdit::Clear(alert, alert_event(EventKind::AlertCleared, name, alert));
+    let forced = [FAILOVER_FORCED, FAILOVER_OVERDUE].into_iter().filter(|_| unpinned);
+    [CHANGE_FAILED, CANARY_ROLLED_BACK].into_iter().chain(forced).map(clear).collect()
 }
 
 fn system() -> Actor {

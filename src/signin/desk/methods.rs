@@ -79,6 +79,7 @@ impl SignInDesk {
             if !sound {
                 return Err(refused("a canary lasts at most 14 days and waits for at least one try".to_owned()));
             }
+            comparable(&domain, wish.method)?;
         }
         if wish.at.is_some_and(|at| at > self.sign_in.room.clock.now() + FURTHEST) {
             return Err(refused("a change is scheduled at most a year ahead".to_owned()));
@@ -129,6 +130,19 @@ impl SignInDesk {
             state: None,
         }
     }
+}
+
+/// A canary compares how often passwords are refused under both methods. Of a federated one that is not known: who fails
+/// at the partner does not come back.
+pub(super) fn comparable(domain: &Domain, method: AuthenticationMethod) -> Result<(), DeskError> {
+    if domain.method == AuthenticationMethod::Federated || method == AuthenticationMethod::Federated {
+        return Err(refused(format!(
+            "a canary compares refused passwords, and those of a partner are not known: move some people of {0} from {1} \
+             to {method} with rollout add, or all at once, without --canary",
+            domain.name, domain.method
+        )));
+    }
+    Ok(())
 }
 
 /// What a change means for the people of the domain.

@@ -6,7 +6,7 @@ use super::survey::{Outlook, Paths, Survey, Whom};
 use super::{DeskError, SignInDesk, event, refused};
 use crate::audit::Event;
 use crate::identity::{AuthenticationMethod, ChangeId, DomainName, EntityId, GroupId, Percent, RolloutId, UserId};
-use crate::signin::change::{Plan, RolloutEdit};
+use crate::signin::change::{ChangeState, MethodChange, Plan, RolloutEdit};
 use crate::signin::readiness::Readiness;
 use crate::signin::rollout::{Lot, Rollout, Scope};
 use crate::signin::store::{NamedGroup, RolloutChanged};
@@ -142,6 +142,7 @@ impl SignInDesk {
         };
         let mut then = now.clone();
         if let Some(share) = share_of(&now, &rollout) {
+            self.no_canary(share).await?;
             if share.method != rollout.method {
                 return Err(refused(format!(
                     "{} of {} are moved to {} already: remove that share first, with rollout remove {} --share",
@@ -177,6 +178,7 @@ impl SignInDesk {
         let domain = self.domain(&wish.domain).await?;
         let now = self.paths(&domain).await?;
         let (rollout, group_name) = self.find_rollout(&now, &wish).await?;
+        self.no_canary(&rollout).await?;
         let mut then = now.clone();
         then.rollouts.retain(|other| other.id != rollout.id);
         let Survey { readiness, .. } = self.survey(&domain, &now, &then, Whom::Moved).await?;
@@ -237,7 +239,11 @@ impl SignInDesk {
     }
 
     /// Who would answer for a rollout to `method`.
-    async fn partner_for(&self, domain: &Domain, method: AuthenticationMethod) -> Result<Option<EntityId>, DeskError> {
+    pub(super) async fn partner_for(
+        &self,
+        domain: &Domain,
+        method: AuthenticationMethod,
+    ) -> Result<Option<EntityId>, DeskError> {
         match method {
             AuthenticationMethod::Phs | AuthenticationMethod::Pta => Ok(None),
             AuthenticationMethod::Federated if domain.is_initial() => {
@@ -247,6 +253,18 @@ impl SignInDesk {
                 Some(partner) => Ok(Some(partner)),
                 None => Err(refused(format!("no partner answers for {}: add it first", domain.name))),
             },
+        }
+    }
+
+    /// Refuses what would change the share of a canary behind its back.
+    async fn no_canary(&self, rollout: &Rollout) -> Result<(), DeskError> {
+        let tries_it = |change: &MethodChange| matches!(change.state, ChangeState::Canary { rollout: share, .. } if share == rollout.id);
+        match self.changes.open_changes().await?.iter().find(|change| tries_it(change)) {
+            None => Ok(()),
+            Some(change) => Err(refused(format!(
+                "the share of {0} is the canary of the change {1}: end it first, with domain rollback {0}",
+                rollout.domain, change.id
+            ))),
         }
     }
 

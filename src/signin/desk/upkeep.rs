@@ -1,9 +1,9 @@
 //! What happens to sign-in by itself, every few seconds, on every node.
 
-use super::{DeskError, FAILOVER_OVERDUE, SignInDesk, alert_event};
+use super::{DeskError, FAILOVER_OVERDUE, Releasing, SignInDesk, alert_event};
 use crate::audit::{Actor, EventKind};
-use crate::identity::Pin;
 use crate::signin::store::{Alert, StoreDown};
+use crate::tenant::Domain;
 
 /// Minutes of the tally are kept for two weeks: a drill looks a week back.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(14 * 86_400);
@@ -40,20 +40,31 @@ impl SignInDesk {
         let room = &self.sign_in.room;
         let now = room.clock.now();
         for domain in self.domains.domains().await? {
-            let Some(mark) = domain.pin.filter(|mark| mark.until.is_some_and(|until| until <= now)) else { continue };
-            match self.release_by(&domain.name, false, Actor::System("failover".to_owned())).await {
+            let due = domain.pin.as_ref().and_then(|mark| mark.until).is_some_and(|until| until <= now);
+            if !due {
+                continue;
+            }
+            match self.release_as(&domain, Releasing::OnceRecovered, Actor::System("failover".to_owned())).await {
                 Ok(_) => {}
-                Err(DeskError::Refused { text, .. }) if mark.pin == Pin::Backup => {
-                    let alert =
-                        Alert { name: FAILOVER_OVERDUE, subject: domain.name.to_string(), detail: text, at: now };
-                    let events = vec![alert_event(EventKind::AlertRaised, &domain.name, FAILOVER_OVERDUE)];
-                    room.store.raise(alert, events).await?;
-                }
+                Err(error @ DeskError::StillDown { .. }) => self.overdue(&domain, error.to_string()).await?,
                 // Another node, or an operator, was first.
                 Err(DeskError::Refused { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Says that a pin stays beyond its time, unless it was released or renewed meanwhile.
+    async fn overdue(&self, domain: &Domain, detail: String) -> Result<(), DeskError> {
+        let (room, name) = (&self.sign_in.room, &domain.name);
+        let now = room.clock.now();
+        let alert = Alert { name: FAILOVER_OVERDUE, subject: name.to_string(), detail, at: now };
+        room.store.raise(alert, vec![alert_event(EventKind::AlertRaised, name, FAILOVER_OVERDUE)]).await?;
+        // Whoever moves the pin clears the alert afterwards; it may have been before this.
+        match self.domain(name).await?.pin == domain.pin {
+            true => Ok(()),
+            false => self.clear(&[FAILOVER_OVERDUE], name, now).await,
+        }
     }
 }

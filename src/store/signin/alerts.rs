@@ -8,7 +8,7 @@ use crate::alerts::Edge;
 use crate::audit::Event;
 use crate::identity::{CredentialSource, Timestamp};
 use crate::signin::store::{Alert, Alerts, CredentialMarks, Marked, RaisedAlert, StoreDown};
-use crate::store::{StoreError, Urgency, notices};
+use crate::store::{Connection, StoreError, Urgency, notices};
 
 #[async_trait]
 impl Alerts for SignInTables {
@@ -17,25 +17,8 @@ impl Alerts for SignInTables {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let row = sqlx::query(
-                        "INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) \
-                         VALUES ($1, $2, $3, $4, $4, 1, NULL) ON CONFLICT (name, subject) DO UPDATE SET \
-                         detail = $3, last_at = $4, \
-                         raised_at = CASE WHEN alert.cleared_at IS NULL THEN alert.raised_at ELSE $4 END, \
-                         occurrences = CASE WHEN alert.cleared_at IS NULL THEN alert.occurrences + 1 ELSE 1 END, \
-                         cleared_at = NULL RETURNING occurrences",
-                    )
-                    .bind(alert.name)
-                    .bind(alert.subject.as_str())
-                    .bind(alert.detail.as_str())
-                    .bind(alert.at.millis())
-                    .fetch_one(&mut *conn)
-                    .await
-                    .map_err(StoreError::doing("raising an alert"))?;
-                    let new = row.get::<i64, _>("occurrences") == 1;
+                    let new = raise_in(conn, &alert).await?;
                     if new {
-                        let about = (alert.name, alert.subject.as_str(), alert.detail.as_str());
-                        notices::add(conn, about, Edge::Raised, alert.at).await?;
                         for event in events {
                             audit.append(conn, event).await?;
                         }
@@ -58,18 +41,8 @@ impl Alerts for SignInTables {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let done = sqlx::query(
-                        "UPDATE alert SET cleared_at = $3 WHERE name = $1 AND subject = $2 AND cleared_at IS NULL",
-                    )
-                    .bind(name)
-                    .bind(subject.as_str())
-                    .bind(at.millis())
-                    .execute(&mut *conn)
-                    .await
-                    .map_err(StoreError::doing("clearing an alert"))?;
-                    let cleared = done.rows_affected() > 0;
+                    let cleared = clear_in(conn, name, &subject, at).await?;
                     if cleared {
-                        notices::add(conn, (name, &subject, "over"), Edge::Cleared, at).await?;
                         for event in events {
                             audit.append(conn, event).await?;
                         }
@@ -100,6 +73,52 @@ impl Alerts for SignInTables {
         };
         Ok(rows.iter().map(alert).collect())
     }
+}
+
+/// Raises an alert within a transaction; whether it was not raised before.
+pub(super) async fn raise_in(conn: &mut Connection, alert: &Alert) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) \
+         VALUES ($1, $2, $3, $4, $4, 1, NULL) ON CONFLICT (name, subject) DO UPDATE SET \
+         detail = $3, last_at = $4, \
+         raised_at = CASE WHEN alert.cleared_at IS NULL THEN alert.raised_at ELSE $4 END, \
+         occurrences = CASE WHEN alert.cleared_at IS NULL THEN alert.occurrences + 1 ELSE 1 END, \
+         cleared_at = NULL RETURNING occurrences",
+    )
+    .bind(alert.name)
+    .bind(alert.subject.as_str())
+    .bind(alert.detail.as_str())
+    .bind(alert.at.millis())
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(StoreError::doing("raising an alert"))?;
+    let new = row.get::<i64, _>("occurrences") == 1;
+    if new {
+        let about = (alert.name, alert.subject.as_str(), alert.detail.as_str());
+        notices::add(conn, about, Edge::Raised, alert.at).await?;
+    }
+    Ok(new)
+}
+
+/// Clears an alert within a transaction; whether it was raised.
+pub(super) async fn clear_in(
+    conn: &mut Connection,
+    name: &'static str,
+    subject: &str,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE alert SET cleared_at = $3 WHERE name = $1 AND subject = $2 AND cleared_at IS NULL")
+        .bind(name)
+        .bind(subject)
+        .bind(at.millis())
+        .execute(&mut *conn)
+        .await
+        .map_err(StoreError::doing("clearing an alert"))?;
+    let cleared = done.rows_affected() > 0;
+    if cleared {
+        notices::add(conn, (name, subject, "over"), Edge::Cleared, at).await?;
+    }
+    Ok(cleared)
 }
 
 #[async_trait]

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::rollouts::{claim, write};
+use super::alerts::{clear_in, raise_in};
+use super::cut::{cut_in, told};
+use super::rollouts::{Claim, claim, write};
 use super::{SignInTenant, down, unreadable};
 use crate::identity::{ChangeId, DomainName};
-use crate::signin::change::{ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
-use crate::signin::store::{RolloutChanged, StoreDown};
+use crate::signin::change::{AlertEdit, ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
+use crate::signin::store::{CutOff, StoreDown};
 use crate::store::tenant::{DomainError, change_in};
 use crate::store::{Connection, StoreError, Urgency};
 
@@ -17,6 +19,7 @@ const TABLE: &str = "method_change";
 /// Why a step was not taken; the transaction rolls back.
 enum NotTaken {
     Left,
+    Outdated,
     Refused(String),
     Store(StoreError),
 }
@@ -31,6 +34,7 @@ impl From<DomainError> for NotTaken {
     fn from(error: DomainError) -> Self {
         match error {
             DomainError::Store(error) => Self::Store(error),
+            DomainError::Changed { .. } => Self::Outdated,
             refused => Self::Refused(refused.to_string()),
         }
     }
@@ -79,7 +83,7 @@ impl MethodChanges for SignInTenant {
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let ChangeStep { change, new, domain, rollout, event } = step;
+                    let ChangeStep { change, new, domain, rollout, cut, alerts, event } = step;
                     write_change(conn, &change, new).await?;
                     let mut claimed = false;
                     if let Some((version, edit)) = domain {
@@ -87,24 +91,46 @@ impl MethodChanges for SignInTenant {
                         claimed = true;
                     }
                     if let Some((version, edit)) = rollout {
-                        if !claimed
-                            && let Some(RolloutChanged::Refused(text)) = claim(conn, &change.domain, version).await?
-                        {
-                            return Err(NotTaken::Refused(text));
+                        if !claimed {
+                            let claim = claim(conn, &change.domain, version).await?;
+                            if let Some(text) = claim.refusal(&change.domain) {
+                                return Err(match claim {
+                                    Claim::Outdated => NotTaken::Outdated,
+                                    Claim::Held | Claim::NotVerified => NotTaken::Refused(text),
+                                });
+                            }
                         }
                         match edit {
                             RolloutEdit::Put(rollout) => write(conn, &rollout).await?,
                             RolloutEdit::Remove(id) => super::rollouts::delete(conn, id).await?,
                         }
                     }
-                    audit.append(conn, event).await?;
-                    Ok(())
+                    // Records come last: sign-ins write theirs, too, after the rows that they lock.
+                    let (mut events, mut ended) = (vec![event], CutOff::default());
+                    if let Some((kept, event)) = cut {
+                        ended = cut_in(conn, &change.domain, kept, now).await?;
+                        events.push(told(event, ended));
+                    }
+                    for alert in alerts {
+                        let (moved, event) = match alert {
+                            AlertEdit::Raise(alert, event) => (raise_in(conn, &alert).await?, event),
+                            AlertEdit::Clear(name, event) => {
+                                (clear_in(conn, name, change.domain.as_str(), now).await?, event)
+                            }
+                        };
+                        events.extend(moved.then_some(event));
+                    }
+                    for event in events {
+                        audit.append(conn, event).await?;
+                    }
+                    Ok(ended)
                 })
             })
             .await;
         match taken {
-            Ok(()) => Ok(Stepped::Done),
+            Ok(cut) => Ok(Stepped::Done(cut)),
             Err(NotTaken::Left) => Ok(Stepped::Left),
+            Err(NotTaken::Outdated) => Ok(Stepped::Outdated),
             Err(NotTaken::Refused(text)) => Ok(Stepped::Refused(text)),
             Err(NotTaken::Store(error)) => Err(down(error)),
         }
@@ -134,14 +160,20 @@ async fn write_change(conn: &mut Connection, change: &MethodChange, new: bool) -
         .bind(change.version)
         .execute(conn)
         .await
-        .map_err(StoreError::doing("writing a change of method"))?;
-    match (done.rows_affected(), new) {
-        (0, true) => Err(NotTaken::Refused(format!(
+        .map_err(StoreError::doing("writing a change of method"));
+    let under_way = || {
+        NotTaken::Refused(format!(
             "another change of {} is under way: see domain changes, cancel it or roll it back first",
             change.domain
-        ))),
-        (0, false) => Err(NotTaken::Left),
-        _ => Ok(()),
+        ))
+    };
+    match done {
+        // Another node's change, begun at the same time.
+        Err(error) if error.is_duplicate() => Err(under_way()),
+        Err(error) => Err(error.into()),
+        Ok(done) if done.rows_affected() > 0 => Ok(()),
+        Ok(_) if new => Err(under_way()),
+        Ok(_) => Err(NotTaken::Left),
     }
 }
 

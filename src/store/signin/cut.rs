@@ -6,7 +6,7 @@ use super::{SignInTables, down};
 use crate::audit::Event;
 use crate::identity::{AuthenticationMethod, DomainName, Timestamp};
 use crate::signin::store::{CutOff, MethodCut, StoreDown};
-use crate::store::{StoreError, Urgency};
+use crate::store::{Connection, StoreError, Urgency};
 
 #[async_trait]
 impl MethodCut for SignInTables {
@@ -21,33 +21,49 @@ impl MethodCut for SignInTables {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let transactions = sqlx::query(
-                        "UPDATE signin_transaction SET state = 'cut', detail = '{\"state\":{\"awaits\":\"cut\"}}', \
-                         version = version + 1 WHERE domain = $1 AND method <> $2 \
-                         AND state IN ('await-password', 'await-assertion')",
-                    )
-                    .bind(domain.as_str())
-                    .bind(kept.as_str())
-                    .execute(&mut *conn)
-                    .await
-                    .map_err(StoreError::doing("ending sign-in transactions of the former method"))?
-                    .rows_affected();
-                    let sessions = sqlx::query(
-                        "UPDATE session SET ended_at = $3, end_reason = 'method-cut' \
-                         WHERE domain = $1 AND method <> $2 AND ended_at IS NULL AND expires_at > $3",
-                    )
-                    .bind(domain.as_str())
-                    .bind(kept.as_str())
-                    .bind(at.millis())
-                    .execute(&mut *conn)
-                    .await
-                    .map_err(StoreError::doing("ending sessions of the former method"))?
-                    .rows_affected();
-                    audit.append(conn, event.with("transactions", transactions).with("sessions", sessions)).await?;
-                    Ok(CutOff { transactions, sessions })
+                    let cut = cut_in(conn, &domain, kept, at).await?;
+                    audit.append(conn, told(event, cut)).await?;
+                    Ok(cut)
                 })
             })
             .await
             .map_err(down)
     }
+}
+
+/// The record of a cut.
+pub(super) fn told(event: Event, cut: CutOff) -> Event {
+    event.with("transactions", cut.transactions).with("sessions", cut.sessions)
+}
+
+/// Cuts within a transaction; the record is the caller's to write.
+pub(super) async fn cut_in(
+    conn: &mut Connection,
+    domain: &DomainName,
+    kept: AuthenticationMethod,
+    at: Timestamp,
+) -> Result<CutOff, StoreError> {
+    let transactions = sqlx::query(
+        "UPDATE signin_transaction SET state = 'cut', detail = '{\"state\":{\"awaits\":\"cut\"}}', \
+         version = version + 1 WHERE domain = $1 AND method <> $2 \
+         AND state IN ('await-password', 'await-assertion')",
+    )
+    .bind(domain.as_str())
+    .bind(kept.as_str())
+    .execute(&mut *conn)
+    .await
+    .map_err(StoreError::doing("ending sign-in transactions of the former method"))?
+    .rows_affected();
+    let sessions = sqlx::query(
+        "UPDATE session SET ended_at = $3, end_reason = 'method-cut' \
+         WHERE domain = $1 AND method <> $2 AND ended_at IS NULL AND expires_at > $3",
+    )
+    .bind(domain.as_str())
+    .bind(kept.as_str())
+    .bind(at.millis())
+    .execute(&mut *conn)
+    .await
+    .map_err(StoreError::doing("ending sessions of the former method"))?
+    .rows_affected();
+    Ok(CutOff { transactions, sessions })
 }

@@ -40,8 +40,8 @@ impl Rollouts for SignInTenant {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    if let Some(refused) = claim(conn, &rollout.domain, version).await? {
-                        return Ok(refused);
+                    if let Some(text) = claim(conn, &rollout.domain, version).await?.refusal(&rollout.domain) {
+                        return Ok(RolloutChanged::Refused(text));
                     }
                     write(conn, &rollout).await?;
                     audit.append(conn, event).await?;
@@ -57,8 +57,8 @@ impl Rollouts for SignInTenant {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    if let Some(refused) = claim(conn, &rollout.domain, version).await? {
-                        return Ok(refused);
+                    if let Some(text) = claim(conn, &rollout.domain, version).await?.refusal(&rollout.domain) {
+                        return Ok(RolloutChanged::Refused(text));
                     }
                     delete(conn, rollout.id).await?;
                     audit.append(conn, event).await?;
@@ -111,12 +111,27 @@ impl Rollouts for SignInTenant {
     }
 }
 
+/// What came of locking a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    Held,
+    /// It has another version by now.
+    Outdated,
+    NotVerified,
+}
+
+impl Claim {
+    pub fn refusal(self, domain: &DomainName) -> Option<String> {
+        match self {
+            Self::Held => None,
+            Self::Outdated => Some(format!("{domain} was changed in the meantime: look at it and ask again")),
+            Self::NotVerified => Some(format!("{domain} is not verified")),
+        }
+    }
+}
+
 /// Locks a domain that still has `version`, and makes it a later one: what was decided on the former is decided anew.
-pub(super) async fn claim(
-    conn: &mut Connection,
-    domain: &DomainName,
-    version: i64,
-) -> Result<Option<RolloutChanged>, StoreError> {
+pub(super) async fn claim(conn: &mut Connection, domain: &DomainName, version: i64) -> Result<Claim, StoreError> {
     let done = sqlx::query(
         "UPDATE tenant_domain SET version = version + 1 WHERE name = $1 AND version = $2 AND verification <> 'pending'",
     )
@@ -126,11 +141,16 @@ pub(super) async fn claim(
     .await
     .map_err(StoreError::doing("changing the rollouts of a domain"))?;
     if done.rows_affected() == 0 {
-        let text = format!("{domain} is not verified, or was changed in the meantime: look at it and ask again");
-        return Ok(Some(RolloutChanged::Refused(text)));
+        let verified = sqlx::query("SELECT name FROM tenant_domain WHERE name = $1 AND verification <> 'pending'")
+            .bind(domain.as_str())
+            .fetch_optional(&mut *conn)
+            .await
+            .map_err(StoreError::doing("reading a domain"))?
+            .is_some();
+        return Ok(if verified { Claim::Outdated } else { Claim::NotVerified });
     }
     bump_settings(conn).await?;
-    Ok(None)
+    Ok(Claim::Held)
 }
 
 pub(super) async fn delete(conn: &mut Connection, id: RolloutId) -> Result<(), StoreError> {

@@ -129,8 +129,9 @@ impl TenantStore {
                     }
                     if !domain.verification.is_verified() {
                         domain.verification = verification;
+                        let expected = domain.version;
                         domain.version += 1;
-                        update(conn, &domain).await?;
+                        update(conn, &domain, expected).await?;
                     }
                     mark_recalculation(conn, &domain.name, None).await?;
                     feed.note("domain", domain.name.to_string(), None, ChangeOperation::Update);
@@ -199,7 +200,7 @@ pub(in crate::store) async fn change_in(
         return Err(DomainError::Changed { name: name.clone(), expected, found: domain.version });
     }
     let domain = changed(domain, change, now)?;
-    update(conn, &domain).await?;
+    update(conn, &domain, expected).await?;
     feed.note("domain", domain.name.to_string(), None, ChangeOperation::Update);
     feed.close(conn).await?;
     bump_settings(conn).await?;
@@ -284,14 +285,19 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
     ]
 }
 
-async fn update(conn: &mut Connection, domain: &Domain) -> Result<(), StoreError> {
+/// Writes `domain` over the row that still has the version `expected`: rollouts claim a domain without the feed's lock.
+async fn update(conn: &mut Connection, domain: &Domain, expected: i64) -> Result<(), DomainError> {
     let sql = "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
                failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, \
-               pin_until = $11, partner = $12, version = $13 WHERE name = $14";
+               pin_until = $11, partner = $12, version = $13 WHERE name = $14 AND version = $15 RETURNING name";
     let mut cells = setting_cells(domain);
     cells.push(domain.name.to_string().into());
-    conn.rows("changing a domain", vec![Statement::new(sql, cells)]).await?;
-    Ok(())
+    cells.push(expected.into());
+    if !conn.rows("changing a domain", vec![Statement::new(sql, cells)]).await?.is_empty() {
+        return Ok(());
+    }
+    let found = find(conn, &domain.name).await?.ok_or_else(|| DomainError::Unknown(domain.name.clone()))?.version;
+    Err(DomainError::Changed { name: domain.name.clone(), expected, found })
 }
 
 /// Caches of settings are stale from this commit on (design D3).

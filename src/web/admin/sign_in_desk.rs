@@ -10,7 +10,9 @@ pub(super) fn desk_error(error: DeskError) -> OperationError {
         }
         DeskError::Refused { text, readiness: None } => OperationError::refused(text),
         DeskError::Refused { text, readiness: Some(readiness) } => OperationError::refused(text).with_detail(readiness),
-        moved @ DeskError::Moved(_) => OperationError::refused(moved.to_string()),
+        no @ (DeskError::Moved(_) | DeskError::Outdated(_) | DeskError::StillDown { .. }) => {
+            OperationError::refused(no.to_string())
+        }
         DeskError::Store(down) => OperationError::internal(&down),
     }
 }

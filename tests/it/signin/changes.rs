@@ -6,23 +6,32 @@ use landbridge::identity::{AuthenticationMethod, Backup, FailoverMode, Pin};
 use landbridge::signin::Notice;
 use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange};
 use landbridge::signin::desk::{
-    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_OVERDUE, SetMethod, SignInDesk,
+    AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_FORCED, FAILOVER_OVERDUE, RemoveRollout,
+    SetMethod, SignInDesk,
 };
+use landbridge::store::tenant::DomainChange;
+use landbridge::store::{StoreError, Urgency};
 
 use super::administration::desk;
+use super::federated::PARTNER;
 use super::scripted::Mood;
 use super::world::*;
 
-use AuthenticationMethod::{Phs, Pta};
+use AuthenticationMethod::{Federated, Phs, Pta};
 
 on_both_engines! {
     a_scheduled_change_is_carried_out_once_by_whichever_node,
     a_change_that_would_lock_people_out_when_it_is_due_fails_and_says_so,
     a_canary_whose_refusals_rise_goes_back_by_itself,
     a_canary_that_holds_takes_the_domain_and_can_be_rolled_back,
+    a_canary_that_cannot_be_carried_out_gives_its_share_back,
+    the_share_of_a_canary_is_not_changed_behind_its_back,
+    a_partners_sign_ins_are_not_compared_by_a_canary,
+    of_changes_that_are_asked_for_at_once_one_is_taken,
     two_principals_are_needed_where_four_eyes_are_wanted,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
+    a_forced_backup_that_is_renewed_or_dropped_leaves_no_alert_behind,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -153,6 +162,105 @@ async fn a_canary_that_holds_takes_the_domain_and_can_be_rolled_back(world: Worl
     assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
 }
 
+async fn a_canary_that_cannot_be_carried_out_gives_its_share_back(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    tries(&world, 6, 0).await;
+    world.directory.become_(Mood::Down);
+    world.clock.advance(11 * MINUTE);
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }), "nobody could sign in");
+    assert!(alerted(&world, CHANGE_FAILED).await);
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty(), "the share went back with it");
+    assert_eq!(method(&world).await, Phs);
+    assert_eq!(world.right("p0").await.session().method, Phs);
+}
+
+async fn the_share_of_a_canary_is_not_changed_behind_its_back(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    let removal = RemoveRollout { domain: domain("example.org"), group: None, force: true, dry_run: false };
+    let removed = desk.remove_rollout(removal, "operator").await;
+    assert!(matches!(removed, Err(DeskError::Refused { readiness: None, .. })), "{removed:?}");
+    let larger = AddRollout {
+        domain: domain("example.org"),
+        group: None,
+        percent: Some(50.try_into().expect("a share")),
+        method: Pta,
+        precedence: None,
+        force: true,
+        dry_run: false,
+    };
+    let added = desk.add_rollout(larger, "operator").await;
+    assert!(matches!(added, Err(DeskError::Refused { readiness: None, .. })), "{added:?}");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Canary { .. }));
+    // Should the share be gone all the same, the domain does not follow.
+    tries(&world, 6, 0).await;
+    world.execute("DELETE FROM method_rollout").await;
+    world.clock.advance(11 * MINUTE);
+    desk.upkeep().await.expect("upkeep");
+    assert_eq!(method(&world).await, Phs);
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
+}
+
+async fn a_partners_sign_ins_are_not_compared_by_a_canary(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    let from_managed = desk.set_method(SetMethod { method: Federated, ..canary() }, "operator").await;
+    assert!(matches!(from_managed, Err(DeskError::Refused { readiness: None, .. })), "{from_managed:?}");
+    // A canary that is due when the domain has become the partner's is none either.
+    desk.set_method(SetMethod { at: Some(NOW + HOUR), ..canary() }, "operator").await.expect("a change");
+    let federated = DomainChange {
+        method: Some(Federated),
+        partner: Some(Some(PARTNER.parse().expect("an entity id"))),
+        ..DomainChange::default()
+    };
+    world.policy(federated).await;
+    let from_partner = desk.set_method(SetMethod { dry_run: true, ..canary() }, "operator").await;
+    assert!(matches!(from_partner, Err(DeskError::Refused { readiness: None, .. })), "{from_partner:?}");
+    world.clock.advance(HOUR);
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Failed { .. }));
+    assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
+}
+
+async fn of_changes_that_are_asked_for_at_once_one_is_taken(world: World) {
+    let mut world = world;
+    world.person("ada").await;
+    let first = desk(&world, NOW + HOUR);
+    world.restart();
+    let second = desk(&world, NOW + HOUR);
+    let later = SetMethod { at: Some(NOW + HOUR), ..to(Pta) };
+    let asked = tokio::join!(
+        first.set_method(later.clone(), "operator"),
+        second.set_method(later.clone(), "operator"),
+        first.set_method(later.clone(), "operator"),
+        second.set_method(later, "operator"),
+    );
+    let asked = [asked.0, asked.1, asked.2, asked.3];
+    assert_eq!(asked.iter().filter(|answer| answer.is_ok()).count(), 1, "{asked:?}");
+    let refused = |answer: &&Result<_, _>| matches!(answer, Err(DeskError::Refused { readiness: None, .. }));
+    assert_eq!(asked.iter().filter(refused).count(), 3, "{asked:?}");
+    // Whoever goes round the question is stopped by the store.
+    let changes = "INSERT INTO method_change SELECT 'other', domain, state, body, asked_at, version FROM method_change";
+    let written: Result<(), StoreError> = world
+        .db
+        .write(Urgency::Waited, move |conn| {
+            Box::pin(async move {
+                sqlx::query(changes).execute(conn).await.map_err(StoreError::doing("writing another change"))?;
+                Ok(())
+            })
+        })
+        .await;
+    assert!(written.is_err_and(|error| error.is_duplicate()));
+}
+
 async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
     let desk = SignInDesk { four_eyes: true, ..desk(&world, NOW + HOUR) };
     let ada = world.person("ada").await;
@@ -252,8 +360,36 @@ async fn a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in(world: W
     assert!(world.right("ada").await.session().failover, "the directory is still down: it stays on");
     assert!(alerted(&world, FAILOVER_OVERDUE).await);
     world.directory.become_(Mood::Up);
+    eventually("it is released by itself", async || {
+        desk.upkeep().await.expect("upkeep");
+        world.tenant.read_domain(&name).await.expect("a read").expect("a domain").pin.is_none()
+    })
+    .await;
+    assert!(world.sign_in.outages().status().iter().all(|status| !status.breaker.is_open()), "not before it recovered");
+    assert!(!alerted(&world, FAILOVER_OVERDUE).await && !alerted(&world, FAILOVER_FORCED).await);
+}
+
+async fn a_forced_backup_that_is_renewed_or_dropped_leaves_no_alert_behind(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    let name = domain("example.org");
+    world.pta(FailoverMode::Manual).await;
+    world.person("ada").await;
+    world.directory.become_(Mood::Down);
+    desk.force(&name, Pin::Backup, Some(HOUR), "operator").await.expect("a pin");
+    let record = world.records("failover.force").await.pop().expect("a record");
+    assert_eq!(record.detail["until"], (NOW + HOUR).rfc3339());
+    assert!(world.right("ada").await.session().failover);
+    world.clock.advance(HOUR);
     desk.upkeep().await.expect("upkeep");
-    assert!(!alerted(&world, FAILOVER_OVERDUE).await);
-    let pin = world.tenant.read_domain(&name).await.expect("a read").expect("a domain").pin;
-    assert_eq!(pin, None, "it was released by itself");
+    assert!(alerted(&world, FAILOVER_OVERDUE).await);
+    desk.force(&name, Pin::Backup, Some(HOUR), "operator").await.expect("a pin");
+    assert!(alerted(&world, FAILOVER_FORCED).await && !alerted(&world, FAILOVER_OVERDUE).await, "it is renewed");
+    desk.upkeep().await.expect("upkeep");
+    assert!(world.right("ada").await.session().failover, "and holds");
+    // A change of the method drops the pin, and what was said of it.
+    let dropped = desk.set_method(SetMethod { cut: true, ..to(Phs) }, "operator").await.expect("a change");
+    assert_eq!((dropped.released_pin, dropped.sessions_cut), (Some(Pin::Backup), 2));
+    assert!(!alerted(&world, FAILOVER_FORCED).await && !alerted(&world, FAILOVER_OVERDUE).await);
+    let cut = world.records("domain.set-method").await.pop().expect("a record");
+    assert_eq!((cut.reason.as_deref(), &cut.detail["sessions"]), (Some("cut"), &2.into()));
 }

@@ -10,6 +10,7 @@ CREATE TABLE method_change (
 );
 CREATE INDEX method_change_domain ON method_change (domain, asked_at);
 CREATE INDEX method_change_state ON method_change (state);
+CREATE UNIQUE INDEX method_change_open ON method_change (domain) WHERE state IN ('proposed', 'scheduled', 'canary');
 
 CREATE TABLE sign_in_minute (        -- added up by each node for itself
     node TEXT NOT NULL,
