@@ -203,7 +203,7 @@ impl SignInDesk {
             match method {
                 AuthenticationMethod::Phs => around.stale_before = Some(now - domain.max_hash_age),
                 AuthenticationMethod::Pta => {
-                    around.unreachable = self.unreachable(&domain.name).await?;
+                    around.unreachable = self.unreachable(&domain.name, false).await?;
                     let told = |connector: &ConnectorName| format!("no server of connector {connector} answers");
                     warnings.extend(around.unreachable.iter().map(told));
                 }
