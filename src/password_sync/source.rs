@@ -75,6 +75,17 @@ pub struct SourceAccount {
     pub passwords: Passwords,
     /// Which write the password comes from, where the directory tells it.
     pub written: Option<WriteStamp>,
+    pub password_time: PasswordTime,
+}
+
+/// When the password was set that an account shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordTime {
+    /// As its state says: both were read at once.
+    OfState,
+    /// As was told with the password, which was read before the state. A state that says something else is of another
+    /// password.
+    Told(Option<Timestamp>),
 }
 
 /// What a directory says of an account's password.
