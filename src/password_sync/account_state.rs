@@ -162,6 +162,12 @@ pub(super) fn generalized_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_secs(time.and_utc().timestamp()))
 }
 
+/// Units of 100 ns since 1601; 0 and the largest number mean never (MS-ADA1 accountExpires).
+pub(super) fn file_time(number: i64) -> Option<Timestamp> {
+    let never = number == 0 || number == i64::MAX;
+    (!never).then(|| Timestamp::from_millis(number.saturating_sub(UNIX_EPOCH_FILETIME) / 10_000))
+}
+
 /// The attributes of an entry, read strictly.
 struct Attributes<'a>(&'a Entry);
 
@@ -198,10 +204,8 @@ impl<'a> Attributes<'a> {
         Ok(flag.unwrap_or(false))
     }
 
-    /// Units of 100 ns since 1601; 0 and the largest number mean never (MS-ADA1 accountExpires).
     fn filetime(&self, attribute: &'static str) -> Result<Option<Timestamp>, StateFault> {
-        let number = self.integer(attribute)?.filter(|number| *number != 0 && *number != i64::MAX);
-        Ok(number.map(|number| Timestamp::from_millis(number.saturating_sub(UNIX_EPOCH_FILETIME) / 10_000)))
+        Ok(self.integer(attribute)?.and_then(file_time))
     }
 
     fn seconds(&self, attribute: &'static str) -> Result<Option<Timestamp>, StateFault> {

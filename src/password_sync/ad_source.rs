@@ -12,14 +12,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use drsr::{Account, Client, Continuity, Controller, Cursor, NtHash, ObjectName, Replicated};
+use drsr::{Account, AccountChange, Client, Continuity, Controller, Cursor, NtHash, ObjectName, Replicated};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::account_state::file_time;
 use super::ldap_source::{LdapSource, LdapSourceError};
-use super::source::{AccountSource, PasswordValues, Passwords, SourceError, SourcePage, SourcePosition};
+use super::source::{AccountSource, PasswordTime, PasswordValues, Passwords, SourceError, SourcePage, SourcePosition};
 use super::write_stamp::WriteStamp;
 use crate::config::{ConnectorSettings, ReplicationSettings, ReplicationSignIn};
 use crate::identity::{Clock, SourceAnchor, Timestamp};
@@ -62,9 +63,23 @@ struct Reached {
     whole_at: Timestamp,
 }
 
+/// A password as replication shows it.
+struct Shown {
+    hash: Replicated<NtHash>,
+    /// As was told with it.
+    set_at: Option<Timestamp>,
+}
+
+impl Shown {
+    fn of(change: AccountChange) -> Self {
+        let set_at = change.password_last_set.value().and_then(|time| file_time(time.ticks()));
+        Self { hash: change.password, set_at }
+    }
+}
+
 /// What one replication pass brought.
 struct Changes {
-    passwords: HashMap<SourceAnchor, Replicated<NtHash>>,
+    passwords: HashMap<SourceAnchor, Shown>,
     /// Accounts of which the pass said nothing have no password, instead of an unchanged one.
     is_whole: bool,
     /// The controller's database turned out to be another one than before.
@@ -96,47 +111,60 @@ impl AdSource {
         Ok(Self { directory, controllers, account, naming_context, clock })
     }
 
-    /// A connection to the first controller that takes one.
-    async fn connect(&self) -> Result<(Client, &Controller), SourceError> {
-        let mut last = None;
-        for controller in &self.controllers {
-            match Client::connect(controller, &self.account).await {
-                Ok(client) => return Ok((client, controller)),
-                Err(error) if error.is_passing() => {
-                    tracing::warn!(controller = controller.host, error = %error, "a controller cannot replicate");
-                    last = Some(error);
-                }
-                Err(error) => return Err(replication(error)),
-            }
-        }
-        Err(last.map_or(SourceError::GivenUp, replication))
-    }
-
     /// The passwords of single accounts, whatever was read of them before.
-    async fn each(
-        &self,
-        client: &mut Client,
-        guids: Vec<Uuid>,
-    ) -> Result<Vec<(SourceAnchor, Replicated<NtHash>)>, SourceError> {
+    async fn each(&self, client: &mut Client, guids: Vec<Uuid>) -> Result<Vec<(SourceAnchor, Shown)>, drsr::Error> {
         let mut passwords = Vec::new();
         if guids.is_empty() {
             return Ok(passwords);
         }
         // Windows gives single objects only to those who name a controller's directory agent.
-        client.domain_controllers(&dns_name(&self.naming_context)).await.map_err(replication)?;
+        client.domain_controllers(&dns_name(&self.naming_context)).await?;
         for guid in guids {
-            let account = client.account(&ObjectName::Guid(guid)).await.map_err(replication)?;
+            let account = client.account(&ObjectName::Guid(guid)).await?;
             let Some(account) = account.filter(|account| !account.is_deleted) else { continue };
             let anchor = SourceAnchor::from_binary(&account.guid.to_bytes_le()).ok();
-            passwords.extend(anchor.map(|anchor| (anchor, account.password)));
+            passwords.extend(anchor.map(|anchor| (anchor, Shown::of(account))));
         }
         Ok(passwords)
     }
 
-    /// What changed since an earlier read.
+    /// What changed since an earlier read, from the first controller that tells it to its end.
     async fn changes(&self, since: Option<&SourcePosition>) -> Result<Changes, SourceError> {
+        let mut failures = Failures::default();
+        for controller in &self.controllers {
+            match self.changes_at(controller, since).await {
+                Ok(changes) => return Ok(changes),
+                Err(error) => failures.meet(controller, error)?,
+            }
+        }
+        Err(failures.end())
+    }
+
+    /// The passwords of single accounts, from the first controller that tells them.
+    async fn single(&self, guids: &[Uuid]) -> Result<HashMap<SourceAnchor, Shown>, SourceError> {
+        let mut failures = Failures::default();
+        for controller in &self.controllers {
+            let asked = async {
+                let mut client = Client::connect(controller, &self.account).await?;
+                let passwords = self.each(&mut client, guids.to_vec()).await?;
+                client.close().await;
+                Ok(passwords)
+            };
+            match asked.await {
+                Ok(passwords) => return Ok(passwords.into_iter().collect()),
+                Err(error) => failures.meet(controller, error)?,
+            }
+        }
+        Err(failures.end())
+    }
+
+    async fn changes_at(
+        &self,
+        controller: &Controller,
+        since: Option<&SourcePosition>,
+    ) -> Result<Changes, drsr::Error> {
         let began_at = self.clock.now();
-        let (mut client, controller) = self.connect().await?;
+        let mut client = Client::connect(controller, &self.account).await?;
         let known = since.and_then(|since| self.known(since, began_at));
         let restored = known.is_some();
         let delta = match known {
@@ -151,7 +179,7 @@ impl AdSource {
                 // A delta that was begun and gave nothing met another database.
                 let mut changes = Changes { passwords: HashMap::new(), is_whole: true, restored, began_at, reached };
                 let mut pass = client.pass(changes.reached.cursor.clone());
-                while let Some(page) = pass.next_page().await.map_err(replication)? {
+                while let Some(page) = pass.next_page().await? {
                     // The time of a password without the password is of no use here.
                     changes.take(page);
                 }
@@ -183,13 +211,13 @@ impl AdSource {
         controller: &Controller,
         known: Reached,
         began_at: Timestamp,
-    ) -> Result<Option<Changes>, SourceError> {
+    ) -> Result<Option<Changes>, drsr::Error> {
         let same_controller = known.controller == controller.host;
         let reached = Reached { controller: controller.host.clone(), ..known };
         let mut changes = Changes { passwords: HashMap::new(), is_whole: false, restored: false, began_at, reached };
         let mut touched = Vec::new();
         let mut pass = client.pass(changes.reached.cursor.clone());
-        while let Some(page) = pass.next_page().await.map_err(replication)? {
+        while let Some(page) = pass.next_page().await? {
             if let Continuity::Moved { from, to } = page.continuity
                 && same_controller
             {
@@ -206,15 +234,16 @@ impl AdSource {
 }
 
 impl Changes {
-    /// Takes over a page; answers whose password time changed without the password.
+    /// Takes over a page; answers of whom it tells a password without its time, or the reverse.
     fn take(&mut self, page: drsr::Page) -> Vec<Uuid> {
         let mut touched = Vec::new();
         for change in page.accounts {
             let Ok(anchor) = SourceAnchor::from_binary(&change.guid.to_bytes_le()) else { continue };
-            match change.password {
-                Replicated::NotSent if change.password_last_set.stamp().is_some() => touched.push(change.guid),
-                Replicated::NotSent => {}
-                password => drop(self.passwords.insert(anchor, password)),
+            match (change.password.stamp(), change.password_last_set.stamp()) {
+                (None, None) => {}
+                (None, Some(_)) => touched.push(change.guid),
+                (Some(_), None) if !self.is_whole => touched.push(change.guid),
+                (Some(_), _) => drop(self.passwords.insert(anchor, Shown::of(change))),
             }
         }
         self.reached.cursor = page.cursor;
@@ -238,6 +267,28 @@ pub fn account(settings: &ConnectorSettings, replication: &ReplicationSettings) 
     match replication.sign_in {
         ReplicationSignIn::Ntlm => Account::ntlm(&replication.domain, &replication.account, password),
         ReplicationSignIn::Kerberos => Account::kerberos(&replication.domain, &replication.account, password),
+    }
+}
+
+/// Controllers that could not be read so far.
+#[derive(Default)]
+struct Failures {
+    last: Option<drsr::Error>,
+}
+
+impl Failures {
+    /// Whether the next controller is asked: what the domain says of the account, all of them say.
+    fn meet(&mut self, controller: &Controller, error: drsr::Error) -> Result<(), SourceError> {
+        if matches!(error, drsr::Error::LogonFailure { .. } | drsr::Error::AccessDenied { .. }) {
+            return Err(replication(error));
+        }
+        tracing::warn!(controller = controller.host, error = %error, "a controller cannot replicate");
+        self.last = Some(error);
+        Ok(())
+    }
+
+    fn end(self) -> SourceError {
+        self.last.map_or(SourceError::GivenUp, replication)
     }
 }
 
@@ -300,9 +351,12 @@ impl AccountSource for AdSource {
                 page.restored = restored;
                 for account in &mut page.accounts {
                     let password = passwords.remove(&account.anchor);
-                    account.written = password.as_ref().and_then(written);
+                    account.written = password.as_ref().and_then(|shown| written(&shown.hash));
+                    if let Some(shown) = &password {
+                        account.password_time = PasswordTime::Told(shown.set_at);
+                    }
                     account.passwords = match password {
-                        Some(password) => values(password, &account.anchor),
+                        Some(shown) => values(shown.hash, &account.anchor),
                         None if is_whole => Passwords::Read(Vec::new()),
                         None => Passwords::Unchanged,
                     };
@@ -320,18 +374,19 @@ impl AccountSource for AdSource {
 
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
         let began_at = self.clock.now();
-        let (mut client, _) = self.connect().await?;
-        let passwords = self.each(&mut client, anchors.iter().filter_map(guid_of).collect()).await?;
-        let mut passwords: HashMap<_, _> = passwords.into_iter().collect();
-        client.close().await;
+        let guids: Vec<Uuid> = anchors.iter().filter_map(guid_of).collect();
+        let mut passwords = self.single(&guids).await?;
         let mut page = self.directory.read(anchors).await?;
         page.read_at = began_at;
         for account in &mut page.accounts {
             // What the replication does not show is not believed to be gone: it may have been made this very moment.
             let password = passwords.remove(&account.anchor);
-            account.written = password.as_ref().and_then(written);
+            account.written = password.as_ref().and_then(|shown| written(&shown.hash));
+            if let Some(shown) = &password {
+                account.password_time = PasswordTime::Told(shown.set_at);
+            }
             account.passwords = match password {
-                Some(password) => values(password, &account.anchor),
+                Some(shown) => values(shown.hash, &account.anchor),
                 None => Passwords::Unchanged,
             };
         }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::account_result::AccountResult;
 use super::ad_source::UNICODE_PWD;
-use super::source::{PasswordValues, Passwords, SourceAccount, SourceVersion};
+use super::source::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
 use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, StateChange};
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, Timestamp};
@@ -99,7 +99,10 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
             (AccountState { enabled: false, deleted: false, ..base }, Some(AccountResult::Error(fault.to_string())))
         }
     };
-    let password_set = state.password_set;
+    let password_set = match account.password_time {
+        PasswordTime::OfState => state.password_set,
+        PasswordTime::Told(told) => told.filter(|told| state.password_set == Some(*told)),
+    };
     let changed = known.state.as_ref().is_none_or(|(old, version)| *old != state || *version != account.version);
     let state = changed.then(|| StateChange {
         ends_sessions: ends(before, &state),

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state};
 use super::password_policy::{POLICY_ATTRIBUTES, password_policy};
 use super::source::{
-    AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion,
+    AccountSource, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition,
+    SourceVersion,
 };
 use super::write_stamp::StateStamps;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
@@ -165,7 +166,7 @@ impl LdapSource {
             (!values.is_empty()).then(|| PasswordValues { attribute: attribute.clone(), values })
         });
         let passwords = Passwords::Read(passwords.collect());
-        Some(SourceAccount { anchor, version, state, passwords, written: None })
+        Some(SourceAccount { anchor, version, state, passwords, written: None, password_time: PasswordTime::OfState })
     }
 
     fn anchor_of(&self, entry: &Entry) -> Option<SourceAnchor> {

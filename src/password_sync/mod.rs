@@ -34,7 +34,8 @@ pub use report::PassReport;
 pub use sealer::Sealer;
 pub use service::{EngineEpoch, PasswordSync, PasswordSyncError};
 pub use source::{
-    AccountSource, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion,
+    AccountSource, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition,
+    SourceVersion,
 };
 pub use verifier::StoredHashes;
 pub use wrapping::{Progress, Wrapping};

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::account_state::StateFault;
 use super::decision::{self, Act, Context, Decision, PasswordAct};
 use super::store::{Eligibility, KnownAccount, KnownCredential, OutdatedMark, Stage};
-use super::{AccountResult, PasswordValues, Passwords, SourceAccount, SourceVersion};
+use super::{AccountResult, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue};
 use crate::identity::{AccountState, ConnectorName, SourceAnchor, Timestamp};
 use crate::signin::store::Mark;
@@ -90,7 +90,14 @@ fn account(values: &[&str]) -> SourceAccount {
     let values: Vec<_> = values.iter().map(|value| Zeroizing::new(value.as_bytes().to_vec())).collect();
     let passwords = Passwords::Read(vec![PasswordValues { attribute: "userPassword".to_owned(), values }]);
     let state = Ok(AccountState::unrestricted());
-    SourceAccount { anchor: anchor(), version: version("20261121110000.000000Z#0"), state, passwords, written: None }
+    SourceAccount {
+        anchor: anchor(),
+        version: version("20261121110000.000000Z#0"),
+        state,
+        passwords,
+        written: None,
+        password_time: PasswordTime::OfState,
+    }
 }
 
 fn anchor() -> SourceAnchor {
@@ -128,6 +135,19 @@ fn an_equal_stamp_derives_nothing_and_a_different_one_does() {
     assert!(matches!(changed.password, PasswordAct::Derive { keep_outdated: false, .. }));
     let added = world.act(&known, account(&[SSHA, OTHER]));
     assert!(matches!(added.password, PasswordAct::Derive { .. }));
+}
+
+#[test]
+fn a_password_read_before_its_state_is_of_the_time_that_was_told_with_it() {
+    let set = Some(Timestamp::from_secs(1_795_000_000));
+    for (told, of_state, kept) in [(set, set, set), (set, Some(NOON), None), (None, Some(NOON), None)] {
+        let state = AccountState { password_set: of_state, ..AccountState::unrestricted() };
+        let shown = SourceAccount { state: Ok(state), password_time: PasswordTime::Told(told), ..account(&[SSHA]) };
+        match World::new().act(&linked(), shown).password {
+            PasswordAct::Derive { password_set, .. } => assert_eq!(password_set, kept),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

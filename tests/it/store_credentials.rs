@@ -15,8 +15,8 @@ use landbridge::identity::{
 use landbridge::password_sync::account_state::StateFault;
 use landbridge::password_sync::store::{CredentialReader as _, CredentialStoreError, PassStore as _};
 use landbridge::password_sync::{
-    AccountSource, Channel, ChannelError, Depth, PassReport, PasswordValues, Passwords, Sealer, SourceAccount,
-    SourceError, SourcePage, SourcePosition, SourceVersion, StoredHashes, Wrapping, WriteStamp,
+    AccountSource, Channel, ChannelError, Depth, PassReport, PasswordTime, PasswordValues, Passwords, Sealer,
+    SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion, StoredHashes, Wrapping, WriteStamp,
 };
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::signin::store::{Alert, Alerts, CredentialMarks as _, Mark, Marked, RaisedAlert, StoreDown};
@@ -95,6 +95,7 @@ impl Scripted {
                     }]),
                 },
                 written: shown.written,
+                password_time: PasswordTime::OfState,
             }
         });
         let accounts = accounts.collect();
