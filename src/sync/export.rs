@@ -465,7 +465,7 @@ impl Ledger {
             count: items.len() as i64,
             released,
             at,
-            used: if released && !planted(Fault::ReleaseNeverUsedUp) { items } else { Vec::new() },
+            used: if released { items } else { Vec::new() },
         };
         self.passed.into_iter().map(entry).collect()
     }

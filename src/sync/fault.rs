@@ -44,8 +44,6 @@ faults! {
     NoAdoption,
     /// The guard forgets what earlier runs exported.
     GuardPerRun,
-    /// What was released once is released for good.
-    ReleaseNeverUsedUp,
     /// Staging runs export.
     StagingExports,
     /// A batch leaves before it is recorded.

@@ -77,6 +77,8 @@ pub fn stories() -> Vec<Story> {
     let person = Step::Happen(Place::Hr, Change::Add { kind: Kind::Person, entry: 0, name: 0, into: ROOT });
     let status = Change::Set { kind: Kind::Person, entry: 0, attribute: "status", value: Some("left") };
     let left = Step::Happen(Place::Hr, status);
+    let status = Change::Set { kind: Kind::Person, entry: 0, attribute: "status", value: None };
+    let back = Step::Happen(Place::Hr, status);
     let of_itself = |place| {
         let kind = if place == Place::Hr { Kind::Person } else { Kind::User };
         let to = To { kind, number: 0, container: ROOT };
@@ -94,6 +96,10 @@ pub fn stories() -> Vec<Story> {
         one(
             "an account that others made while the engine's add is refused becomes the user's",
             vec![user(5), Step::Refuse(5), Step::Drift(Drift::Appear(5)), RUN, Step::Refuse(5), RUN],
+        ),
+        one(
+            "a member who comes back, and is made at the target only then, is in the group",
+            vec![person, left, user(0), group, member, RUN, back, RUN],
         ),
         one(
             "an account that others made stays theirs when its person, who left, is adopted and leaves at once",
