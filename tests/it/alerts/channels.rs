@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use landbridge::alerts::SIGNATURE;
+use landbridge::identity::{Clock as _, SystemClock};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -64,7 +65,8 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: String
 fn metadata(days: i64) -> String {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
     let mut params = rcgen::CertificateParams::new(vec!["partner.example.org".to_owned()]).expect("a name");
-    let now = std::time::SystemTime::now();
+    let millis = u64::try_from(SystemClock.now().millis()).expect("after 1970");
+    let now = std::time::UNIX_EPOCH + Duration::from_millis(millis);
     params.not_before = (now - Duration::from_secs(86_400)).into();
     params.not_after = (now + Duration::from_secs(u64::try_from(days * 86_400 + 3600).expect("ahead"))).into();
     let certificate = STANDARD.encode(params.self_signed(&key).expect("a certificate").der());
