@@ -77,15 +77,18 @@ impl Delivery {
             *known = true;
         }
         let Some(notice) = self.outbox.claim(name, self.clock.now(), pause).await? else { return Ok(false) };
-        let sent = send(channel, &notice).await;
-        let now = self.clock.now();
+        // A channel that was away for long, or out of the settings, does not get news of last month.
+        let sent = match self.clock.now().since(notice.at) > GIVE_UP {
+            true => Err(NotTaken::Ever("it waited for too long".to_owned())),
+            false => send(channel, &notice).await,
+        };
         match sent {
             Ok(()) => {
-                self.outbox.delivered(name, notice.number, now).await?;
+                self.outbox.delivered(name, notice.number, self.clock.now()).await?;
                 Ok(true)
             }
             Err(why) => {
-                let give_up = matches!(why, NotTaken::Ever(_)) || now.since(notice.at) > GIVE_UP;
+                let give_up = matches!(why, NotTaken::Ever(_));
                 let (alert, subject) = (&notice.alert, &notice.subject);
                 tracing::warn!(channel = %name, alert, subject, why = %why, give_up, "an alert was not taken");
                 self.outbox.failed(name, notice.number, &why.to_string(), give_up).await?;

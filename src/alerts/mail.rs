@@ -1,7 +1,6 @@
 //! A channel that sends mail by SMTP (RFC 5321), always over TLS: from the start, or after STARTTLS (RFC 3207), which a server
 //! that does not offer it gets no mail for.
 
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +10,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use super::{Channel, ChannelError, Edge, NotTaken, Notice};
+use super::{Channel, ChannelError, Edge, NotTaken, Notice, authorities};
 use crate::config::{ChannelName, MailAddress, MailEncryption, MailSettings};
 use crate::identity::causes;
 
@@ -32,7 +31,7 @@ impl MailChannel {
         if let Some(file) = &settings.ca_file {
             trust = trust.certificate_store(CertificateStore::None);
             for authority in authorities(file)? {
-                trust = trust.add_root_certificate(authority);
+                trust = trust.add_root_certificate(Certificate::from_der(authority.to_vec()).map_err(client)?);
             }
         }
         let trust = trust.build().map_err(client)?;
@@ -56,19 +55,6 @@ impl MailChannel {
         let to = settings.to.iter().map(mailbox).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { name, organisation, from, to, server: server.build() })
     }
-}
-
-fn authorities(file: &Path) -> Result<Vec<Certificate>, ChannelError> {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject as _;
-    let refuse =
-        |error: Box<dyn std::error::Error + Send + Sync>| ChannelError::Authorities(file.display().to_string(), error);
-    let mut authorities = Vec::new();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| refuse(error.into()))? {
-        let certificate = certificate.map_err(|error| refuse(error.into()))?;
-        authorities.push(Certificate::from_der(certificate.to_vec()).map_err(|error| refuse(error.into()))?);
-    }
-    Ok(authorities)
 }
 
 fn subject(organisation: &str, notice: &Notice) -> String {

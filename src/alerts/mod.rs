@@ -9,9 +9,12 @@ mod delivery;
 mod mail;
 mod webhook;
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject as _};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ChannelName;
@@ -88,9 +91,16 @@ pub trait Channel: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     #[error("the CA file {0} cannot be read as PEM certificates")]
-    Authorities(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Authorities(String, #[source] pem::Error),
     #[error("the client of channel {0} cannot be made")]
     Client(ChannelName, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The certification authorities of a PEM file.
+fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, ChannelError> {
+    CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| ChannelError::Authorities(file.display().to_string(), error))
 }
 
 /// How far a channel is.

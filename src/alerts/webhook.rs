@@ -6,12 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::StatusCode;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::{Channel, ChannelError, Edge, NotTaken, Notice};
+use super::{Channel, ChannelError, Edge, NotTaken, Notice, authorities};
 use crate::config::{ChannelName, WebhookSettings};
 use crate::identity::{Clock, PlainPassword, causes};
 
@@ -52,12 +50,8 @@ impl WebhookChannel {
         let mut builder =
             reqwest::Client::builder().https_only(true).redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
         if let Some(file) = &settings.ca_file {
-            let refuse = |error| ChannelError::Authorities(file.display().to_string(), Box::new(error));
-            let mut authorities = Vec::new();
-            for certificate in CertificateDer::pem_file_iter(file).map_err(refuse)? {
-                let certificate = certificate.map_err(refuse)?;
-                authorities.push(reqwest::Certificate::from_der(&certificate).map_err(client)?);
-            }
+            let authorities = authorities(file)?.into_iter().map(|der| reqwest::Certificate::from_der(&der));
+            let authorities = authorities.collect::<Result<Vec<_>, _>>().map_err(client)?;
             builder = builder.tls_certs_only(authorities);
         }
         let http = builder.build().map_err(client)?;

@@ -33,7 +33,11 @@ struct Kept {
 
 impl Kept {
     fn new(down: bool) -> Arc<Self> {
-        let name = "ops".parse().expect("a name");
+        Self::named("ops", down)
+    }
+
+    fn named(name: &str, down: bool) -> Arc<Self> {
+        let name = name.parse().expect("a name");
         Arc::new(Self { name, down: down.into(), tries: Mutex::default(), notices: Mutex::default() })
     }
 
@@ -206,12 +210,23 @@ async fn what_nobody_takes_for_three_days_is_given_up_and_the_next_is_told() {
             (world.progress(&channel).await.given_up == 1).then_some(())
         })
         .await;
+        assert_eq!(channel.told(), [""; 0]);
         channel.down.store(false, Ordering::Release);
         world.clock.advance(Duration::from_secs(3600));
         wait_until_async("the new one", LONG, async || (!channel.told().is_empty()).then_some(())).await;
         assert_eq!(channel.told(), ["raised authority-down new"]);
+        // Nor is it told by a channel that takes everything, but has been out of the settings.
+        let away = Kept::named("away", false);
+        world.outbox.register(away.name()).await.expect("registered");
+        world.raise("while away").await;
+        world.clock.advance(Duration::from_secs(20 * 86_400));
+        world.raise("back").await;
+        let returned = world.node(&away);
+        wait_until_async("what is new", LONG, async || (!away.told().is_empty()).then_some(())).await;
+        assert_eq!(away.told(), ["raised authority-down back"]);
         world.stop.cancel();
         node.await.expect("no panic");
+        returned.await.expect("no panic");
     })
     .await;
 }
