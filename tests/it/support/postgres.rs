@@ -13,6 +13,8 @@ use super::wait::wait_until;
 
 const BINARIES: &str = "/usr/lib/postgresql";
 const START_DEADLINE: Duration = Duration::from_secs(30);
+/// A log of 128 MB instead of a gigabyte: nothing is ever restored from it or replicated.
+const LITTLE_DISK: [&str; 3] = ["wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB"];
 
 /// The shared server. It lives in a static, which is never dropped: the process's watchdog ends it and removes its folder.
 pub struct Postgres {
@@ -116,7 +118,7 @@ impl Postgres {
 fn serve(dir: &Path, port: u16, tls: Option<&ServerCert>) -> Process {
     let mut command = unprivileged(program("postgres"));
     command.arg("-D").arg(dir.join("data")).arg("-k").arg(dir).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-    for setting in ["max_connections=200", "fsync=off", "full_page_writes=off"] {
+    for setting in ["max_connections=200", "fsync=off", "full_page_writes=off"].into_iter().chain(LITTLE_DISK) {
         command.args(["-c", setting]);
     }
     if tls.is_some() {
