@@ -153,10 +153,10 @@ impl SignIn {
             &candidate.realm.domain,
             candidate.method.method(),
             room.clock.now(),
-            match (&decision, &candidate.user) {
-                (Decision::In(_), _) => Ended::Admitted,
-                (_, Some(_)) => Ended::Refused,
-                (_, None) => Ended::Unknown,
+            match &decision {
+                Decision::In(_) if familiar => Ended::Admitted,
+                _ if familiar => Ended::Refused,
+                _ => Ended::Unknown,
             },
         );
         let granted = matches!((&step, decision), (Ok(Step::Complete { .. }), Decision::In(By::Backup)));

@@ -20,6 +20,9 @@ pub struct MethodChange {
     pub id: ChangeId,
     pub domain: DomainName,
     pub plan: Plan,
+    /// The partner who was to answer when the change was asked for: what was approved is not carried out with another.
+    #[serde(default)]
+    pub partner: Option<EntityId>,
     pub state: ChangeState,
     pub asked_by: String,
     pub asked_at: Timestamp,

@@ -13,18 +13,19 @@ use crate::identity::{AuthenticationMethod, DomainName, NodeId, Timestamp};
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
 
-/// How tries ended.
+/// How tries ended. Only those from devices that the user has signed in from before are told apart: from elsewhere anybody
+/// could make a method look bad, or good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     pub admitted: u64,
-    /// Tries of people we know that did not let them in, whatever the reason.
+    /// Tries that did not let the user in, whatever the reason.
     pub refused: u64,
-    /// Tries at names that nobody has: they cost as much and say nothing of the method.
+    /// Tries from unknown devices and at names that nobody has: they cost as much and say nothing of the method.
     pub unknown: u64,
 }
 
 impl Count {
-    /// Tries of people we know.
+    /// Tries that say something of the method.
     pub const fn tries(self) -> u64 {
         self.admitted + self.refused
     }

@@ -6,7 +6,7 @@ use super::methods::comparable;
 use super::survey::{Paths, Whom};
 use super::{DeskError, FAILOVER_FORCED, FAILOVER_OVERDUE, MethodSet, SetMethod, SignInDesk, refused};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{ChangeId, DomainName, Percent, RolloutId, causes};
+use crate::identity::{ChangeId, DomainName, EntityId, Percent, RolloutId, causes};
 use crate::signin::change::{
     AlertEdit, CanaryPlan, CanaryVerdict, ChangeState, ChangeStep, Former, MethodChange, Plan, RolloutEdit, Stepped,
     judge_canary,
@@ -35,9 +35,10 @@ impl SignInDesk {
     /// A wish becomes a change: proposed where two pairs of eyes are wanted, else begun.
     pub(super) async fn order(&self, domain: &Domain, wish: SetMethod, by: &str) -> Result<MethodSet, DeskError> {
         let SetMethod { method, cut, force, at, canary, .. } = wish;
-        let change = self.new_change(domain, Plan::SetMethod { method, cut, force, at, canary }, by);
+        let mut change = self.new_change(domain, Plan::SetMethod { method, cut, force, at, canary }, by);
+        let mut set = self.plan_method(domain, method, cut).await?;
+        change.partner = set.partner.clone();
         if self.four_eyes {
-            let mut set = self.plan_method(domain, method, cut).await?;
             let proposed = self.propose(change, by).await?;
             set.change = Some(proposed.id);
             set.state = Some(proposed.state);
@@ -52,6 +53,7 @@ impl SignInDesk {
             id: ChangeId::random(),
             domain: domain.name.clone(),
             plan,
+            partner: None,
             state: ChangeState::Proposed { until: now + APPROVAL },
             asked_by: by.to_owned(),
             asked_at: now,
@@ -97,8 +99,9 @@ impl SignInDesk {
         prepared: super::rollouts::Prepared,
     ) -> Result<(), DeskError> {
         let by = change.approved_by.clone().unwrap_or_default();
+        same_partner(&change, prepared.set.rollout.partner.as_ref())?;
         prepared.ready_or_forced()?;
-        let event = prepared.event(&change.asked_by).with("approved_by", by);
+        let event = prepared.event(&by).with("asked_by", change.asked_by.as_str()).with("approved_by", by);
         let at = self.sign_in.room.clock.now();
         let change = MethodChange { state: ChangeState::Done { at }, ..change };
         let rollout = Some((prepared.version, prepared.edit()));
@@ -297,6 +300,7 @@ impl SignInDesk {
         let domain = self.domain(&change.domain).await?;
         let now = self.sign_in.room.clock.now();
         let mut set = self.plan_method(&domain, method, cut).await?;
+        same_partner(&change, set.partner.as_ref())?;
         set.change = Some(change.id);
         let id = change.id;
         let (mut step, waits) = match (&change.state, at, canary) {
@@ -442,6 +446,21 @@ impl SignInDesk {
             None => event,
         }
     }
+}
+
+/// Refuses to carry out a change by another partner than the one it was asked for with.
+fn same_partner(change: &MethodChange, now: Option<&EntityId>) -> Result<(), DeskError> {
+    let name = |partner: Option<&EntityId>| partner.map_or("none".to_owned(), ToString::to_string);
+    if change.partner.as_ref() == now {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the partner of {} is {} now and was {} when the change {} was asked for: ask for it anew",
+        change.domain,
+        name(now),
+        name(change.partner.as_ref()),
+        change.id
+    )))
 }
 
 /// What went wrong with earlier changes of a domain is over; so is what an operator had forced, if the pin is released.

@@ -82,7 +82,8 @@ impl SignInDesk {
         if wish.dry_run {
             return Ok(prepared.set);
         }
-        self.finish(prepared, Plan::AddRollout(wish), by).await
+        let group = prepared.group();
+        self.finish(prepared, Plan::AddRollout(AddRollout { group, ..wish }), by).await
     }
 
     /// Removes a rollout: its people sign in as they would without it.
@@ -91,7 +92,8 @@ impl SignInDesk {
         if wish.dry_run {
             return Ok(prepared.set);
         }
-        self.finish(prepared, Plan::RemoveRollout(wish), by).await
+        let group = prepared.group();
+        self.finish(prepared, Plan::RemoveRollout(RemoveRollout { group, ..wish }), by).await
     }
 
     async fn finish(&self, prepared: Prepared, plan: Plan, by: &str) -> Result<RolloutSet, DeskError> {
@@ -99,7 +101,9 @@ impl SignInDesk {
         let event = prepared.event(by);
         let Prepared { mut set, domain, version, ending, .. } = prepared;
         if self.four_eyes {
-            set.proposed = Some(self.propose(self.new_change(&domain, plan, by), by).await?.id);
+            let mut change = self.new_change(&domain, plan, by);
+            change.partner = set.rollout.partner.clone();
+            set.proposed = Some(self.propose(change, by).await?.id);
             return Ok(set);
         }
         let rollout = set.rollout.clone();
@@ -370,6 +374,11 @@ impl Prepared {
             true => RolloutEdit::Remove(self.set.rollout.id),
             false => RolloutEdit::Put(self.set.rollout.clone()),
         }
+    }
+
+    /// The group by its `oid`: names may pass to another group before a proposal is approved.
+    fn group(&self) -> Option<String> {
+        group_of(&self.set.rollout).map(|group| group.to_string())
     }
 
     pub fn event(&self, by: &str) -> Event {

@@ -7,6 +7,7 @@ use super::{SignInTables, down};
 use crate::alerts::Edge;
 use crate::audit::Event;
 use crate::identity::{CredentialSource, Timestamp};
+use crate::signin::change::AlertEdit;
 use crate::signin::store::{Alert, Alerts, CredentialMarks, Marked, RaisedAlert, StoreDown};
 use crate::store::{Connection, StoreError, Urgency, notices};
 
@@ -17,8 +18,9 @@ impl Alerts for SignInTables {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let new = raise_in(conn, &alert).await?;
+                    let new = raise_row(conn, &alert).await?;
                     if new {
+                        tell_raised(conn, &alert).await?;
                         for event in events {
                             audit.append(conn, event).await?;
                         }
@@ -41,8 +43,9 @@ impl Alerts for SignInTables {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    let cleared = clear_in(conn, name, &subject, at).await?;
+                    let cleared = clear_row(conn, name, &subject, at).await?;
                     if cleared {
+                        tell_cleared(conn, name, &subject, at).await?;
                         for event in events {
                             audit.append(conn, event).await?;
                         }
@@ -75,8 +78,54 @@ impl Alerts for SignInTables {
     }
 }
 
-/// Raises an alert within a transaction; whether it was not raised before.
-pub(super) async fn raise_in(conn: &mut Connection, alert: &Alert) -> Result<bool, StoreError> {
+/// Makes several edits of alerts about one subject within a transaction, and returns the records of those that changed
+/// anything. Rows are taken in the order of their names and the counter of notices after all rows, so that no two
+/// transactions wait for each other.
+pub(super) async fn edit_in(
+    conn: &mut Connection,
+    mut edits: Vec<AlertEdit>,
+    subject: &str,
+    at: Timestamp,
+) -> Result<Vec<Event>, StoreError> {
+    edits.sort_by_key(|edit| match edit {
+        AlertEdit::Raise(alert, _) => alert.name,
+        AlertEdit::Clear(name, _) => *name,
+    });
+    let mut moved = Vec::new();
+    for edit in edits {
+        let changed = match &edit {
+            AlertEdit::Raise(alert, _) => raise_row(conn, alert).await?,
+            AlertEdit::Clear(name, _) => clear_row(conn, name, subject, at).await?,
+        };
+        moved.extend(changed.then_some(edit));
+    }
+    let mut events = Vec::new();
+    for edit in moved {
+        events.push(match edit {
+            AlertEdit::Raise(alert, event) => {
+                tell_raised(conn, &alert).await?;
+                event
+            }
+            AlertEdit::Clear(name, event) => {
+                tell_cleared(conn, name, subject, at).await?;
+                event
+            }
+        });
+    }
+    Ok(events)
+}
+
+async fn tell_raised(conn: &mut Connection, alert: &Alert) -> Result<(), StoreError> {
+    let about = (alert.name, alert.subject.as_str(), alert.detail.as_str());
+    notices::add(conn, about, Edge::Raised, alert.at).await
+}
+
+async fn tell_cleared(conn: &mut Connection, name: &str, subject: &str, at: Timestamp) -> Result<(), StoreError> {
+    notices::add(conn, (name, subject, "over"), Edge::Cleared, at).await
+}
+
+/// Raises an alert; whether it was not raised before.
+async fn raise_row(conn: &mut Connection, alert: &Alert) -> Result<bool, StoreError> {
     let row = sqlx::query(
         "INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) \
          VALUES ($1, $2, $3, $4, $4, 1, NULL) ON CONFLICT (name, subject) DO UPDATE SET \
@@ -92,16 +141,11 @@ pub(super) async fn raise_in(conn: &mut Connection, alert: &Alert) -> Result<boo
     .fetch_one(&mut *conn)
     .await
     .map_err(StoreError::doing("raising an alert"))?;
-    let new = row.get::<i64, _>("occurrences") == 1;
-    if new {
-        let about = (alert.name, alert.subject.as_str(), alert.detail.as_str());
-        notices::add(conn, about, Edge::Raised, alert.at).await?;
-    }
-    Ok(new)
+    Ok(row.get::<i64, _>("occurrences") == 1)
 }
 
-/// Clears an alert within a transaction; whether it was raised.
-pub(super) async fn clear_in(
+/// Clears an alert; whether it was raised.
+async fn clear_row(
     conn: &mut Connection,
     name: &'static str,
     subject: &str,
@@ -114,11 +158,7 @@ pub(super) async fn clear_in(
         .execute(&mut *conn)
         .await
         .map_err(StoreError::doing("clearing an alert"))?;
-    let cleared = done.rows_affected() > 0;
-    if cleared {
-        notices::add(conn, (name, subject, "over"), Edge::Cleared, at).await?;
-    }
-    Ok(cleared)
+    Ok(done.rows_affected() > 0)
 }
 
 #[async_trait]

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::alerts::{clear_in, raise_in};
+use super::alerts::edit_in;
 use super::cut::{cut_in, told};
 use super::rollouts::{Claim, claim, write};
 use super::{SignInTenant, down, unreadable};
 use crate::audit::Event;
 use crate::identity::{AuthenticationMethod, ChangeId, DomainName, causes};
-use crate::signin::change::{AlertEdit, ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
+use crate::signin::change::{ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
 use crate::signin::store::{CutOff, StoreDown};
 use crate::store::tenant::{DomainError, change_in};
 use crate::store::{Connection, StoreError, Urgency};
@@ -113,15 +113,7 @@ impl MethodChanges for SignInTenant {
                         ended = cut_in(conn, &change.domain, kept, now).await?;
                         events.push(told(event, ended));
                     }
-                    for alert in alerts {
-                        let (moved, event) = match alert {
-                            AlertEdit::Raise(alert, event) => (raise_in(conn, &alert).await?, event),
-                            AlertEdit::Clear(name, event) => {
-                                (clear_in(conn, name, change.domain.as_str(), now).await?, event)
-                            }
-                        };
-                        events.extend(moved.then_some(event));
-                    }
+                    events.extend(edit_in(conn, alerts, change.domain.as_str(), now).await?);
                     for event in events {
                         audit.append(conn, event).await?;
                     }

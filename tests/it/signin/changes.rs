@@ -1,14 +1,18 @@
 //! A change of method as a procedure: later, tried first, approved, undone; and what a drill says of the backup.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge::identity::{AuthenticationMethod, Backup, FailoverMode, Pin};
+use landbridge::audit::Actor;
+use landbridge::identity::{AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, Pin, Timestamp};
 use landbridge::signin::Notice;
-use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange};
+use landbridge::signin::change::{CanaryPlan, ChangeState, MethodChange, Plan};
 use landbridge::signin::desk::{
     AddRollout, CANARY_ROLLED_BACK, CHANGE_FAILED, DeskError, FAILOVER_FORCED, FAILOVER_OVERDUE, RemoveRollout,
     SetMethod, SignInDesk,
 };
+use landbridge::signin::readiness::PartnerWatch;
+use landbridge::signin::store::{Alert, Alerts as _, StoreDown};
 use landbridge::store::tenant::DomainChange;
 use landbridge::store::{StoreError, Urgency};
 
@@ -24,11 +28,14 @@ on_both_engines! {
     a_change_that_would_lock_people_out_when_it_is_due_fails_and_says_so,
     a_canary_whose_refusals_rise_goes_back_by_itself,
     a_canary_that_holds_takes_the_domain_and_can_be_rolled_back,
+    strangers_neither_end_a_canary_nor_make_it_pass,
     a_canary_that_cannot_be_carried_out_gives_its_share_back,
     the_share_of_a_canary_is_not_changed_behind_its_back,
     a_partners_sign_ins_are_not_compared_by_a_canary,
     of_changes_that_are_asked_for_at_once_one_is_taken,
     two_principals_are_needed_where_four_eyes_are_wanted,
+    what_was_asked_for_with_one_partner_is_not_done_with_another,
+    alerts_that_end_together_wait_for_no_other,
     a_drill_tells_whom_the_backup_would_let_in,
     a_forced_backup_ends_with_its_time_unless_nobody_could_sign_in,
     a_forced_backup_that_is_renewed_or_dropped_leaves_no_alert_behind,
@@ -103,22 +110,30 @@ fn canary() -> SetMethod {
     SetMethod { canary: Some(plan), ..to(Pta) }
 }
 
-/// Signs `right` people in and lets `wrong` be refused.
+/// Eight people, each with a device.
+async fn people(world: &World) {
+    for number in 0..8 {
+        world.person(&format!("p{number}")).await;
+    }
+    tries(world, 8, 0).await;
+}
+
+/// Signs `right` people in on their devices and lets `wrong` be refused there.
 async fn tries(world: &World, right: u32, wrong: u32) {
     for number in 0..right {
-        world.right(&format!("p{number}")).await.session();
+        let name = format!("p{number}");
+        world.sign_in_from(&name, &format!("{name}-password"), &device(&name)).await.session();
     }
     for number in 0..wrong {
-        let refused = world.sign_in(&format!("p{number}"), "not this one").await;
+        let name = format!("p{number}");
+        let refused = world.sign_in_from(&name, "not this one", &device(&name)).await;
         assert_eq!(refused.notice(), Some(Notice::Refused));
     }
 }
 
 async fn a_canary_whose_refusals_rise_goes_back_by_itself(world: World) {
     let desk = desk(&world, NOW + HOUR);
-    for number in 0..8 {
-        world.person(&format!("p{number}")).await;
-    }
+    people(&world).await;
     tries(&world, 8, 0).await;
     desk.upkeep().await.expect("upkeep");
     let set = desk.set_method(canary(), "operator").await.expect("a canary");
@@ -138,9 +153,7 @@ async fn a_canary_whose_refusals_rise_goes_back_by_itself(world: World) {
 
 async fn a_canary_that_holds_takes_the_domain_and_can_be_rolled_back(world: World) {
     let desk = desk(&world, NOW + HOUR);
-    for number in 0..8 {
-        world.person(&format!("p{number}")).await;
-    }
+    people(&world).await;
     desk.set_method(canary(), "operator").await.expect("a canary");
     world.clock.advance(11 * MINUTE);
     desk.upkeep().await.expect("upkeep");
@@ -162,11 +175,28 @@ async fn a_canary_that_holds_takes_the_domain_and_can_be_rolled_back(world: Worl
     assert!(desk.list_rollouts(None).await.expect("a list").is_empty());
 }
 
+async fn strangers_neither_end_a_canary_nor_make_it_pass(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    people(&world).await;
+    desk.set_method(canary(), "operator").await.expect("a canary");
+    for number in 0..8 {
+        let refused = world.sign_in(&format!("p{number}"), "guessed").await;
+        assert_eq!(refused.notice(), Some(Notice::Refused));
+    }
+    for number in 0..6 {
+        world.right(&format!("p{number}")).await.session();
+    }
+    world.clock.advance(11 * MINUTE);
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Canary { .. }), "{:?}", newest(&desk).await.state);
+    tries(&world, 6, 0).await;
+    desk.upkeep().await.expect("upkeep");
+    assert!(matches!(newest(&desk).await.state, ChangeState::Done { .. }), "{:?}", newest(&desk).await.state);
+}
+
 async fn a_canary_that_cannot_be_carried_out_gives_its_share_back(world: World) {
     let desk = desk(&world, NOW + HOUR);
-    for number in 0..8 {
-        world.person(&format!("p{number}")).await;
-    }
+    people(&world).await;
     desk.set_method(canary(), "operator").await.expect("a canary");
     tries(&world, 6, 0).await;
     world.directory.become_(Mood::Down);
@@ -287,8 +317,14 @@ async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
     };
     let proposed = desk.add_rollout(wish.clone(), "first").await.expect("a proposal");
     assert!(!proposed.changed && desk.list_rollouts(None).await.expect("a list").is_empty());
-    desk.approve(proposed.proposed.expect("an id"), "second").await.expect("approved");
+    // Whichever group is called so meanwhile.
+    world.execute("UPDATE tenant_group SET display_name = 'Former' WHERE display_name = 'Pilots'").await;
+    world.execute("UPDATE tenant_group SET display_name = 'Pilots' WHERE display_name = 'Inner'").await;
+    let approved = desk.approve(proposed.proposed.expect("an id"), "second").await.expect("approved");
     assert_eq!(world.right("ada").await.session().method, Phs);
+    assert!(matches!(&approved.plan, Plan::AddRollout(wish) if wish.group.as_deref() != Some("Pilots")));
+    let record = world.records("rollout.add").await.pop().expect("a record");
+    assert_eq!(record.actor, Actor::Admin("second".to_owned()));
     // What nobody approves in time expires.
     world.clock.advance(MINUTE);
     let late = desk.set_method(to(Phs), "first").await.expect("a proposal").change.expect("an id");
@@ -299,6 +335,57 @@ async fn two_principals_are_needed_where_four_eyes_are_wanted(world: World) {
     // Undoing needs one pair: it leads back to what two had approved.
     desk.rollback(&domain("example.org"), true, "first").await.expect("a rollback");
     assert_eq!(method(&world).await, Phs);
+}
+
+/// Another metadata document than the one that was looked at.
+struct AnotherPartner;
+
+#[async_trait::async_trait]
+impl PartnerWatch for AnotherPartner {
+    async fn usable_until(&self, _: &EntityId) -> Result<Option<Timestamp>, StoreDown> {
+        Ok(Some(NOW + 365 * 24 * HOUR))
+    }
+
+    async fn partner_of(&self, _: &DomainName) -> Result<Option<EntityId>, StoreDown> {
+        Ok(Some("https://other.partner.example/metadata".parse().expect("an entity id")))
+    }
+}
+
+async fn what_was_asked_for_with_one_partner_is_not_done_with_another(world: World) {
+    world.person("ada").await;
+    let asked = SignInDesk { four_eyes: true, ..desk(&world, NOW + 30 * 24 * HOUR) };
+    let later = SignInDesk { four_eyes: true, partners: Arc::new(AnotherPartner), ..desk(&world, NOW + HOUR) };
+    let wish = SetMethod { force: true, ..to(Federated) };
+    let id = asked.set_method(wish, "first").await.expect("a proposal").change.expect("an id");
+    let refused = later.approve(id, "second").await;
+    assert!(matches!(&refused, Err(DeskError::Refused { text, .. }) if text.contains("other.partner")), "{refused:?}");
+    assert_eq!(method(&world).await, Phs);
+    asked.approve(id, "second").await.expect("approved");
+    assert_eq!(method(&world).await, Federated);
+}
+
+async fn alerts_that_end_together_wait_for_no_other(world: World) {
+    world.person("ada").await;
+    let desk = desk(&world, NOW + HOUR);
+    let raise = |name: &'static str| Alert {
+        name,
+        subject: "example.org".to_owned(),
+        detail: "of another node".to_owned(),
+        at: NOW,
+    };
+    let other = async {
+        for _ in 0..30 {
+            for name in [FAILOVER_FORCED, CHANGE_FAILED, CANARY_ROLLED_BACK, FAILOVER_OVERDUE] {
+                world.tables.raise(raise(name), Vec::new()).await.expect("raised");
+            }
+        }
+    };
+    let changes = async {
+        for round in 0..30 {
+            desk.set_method(to(if round % 2 == 0 { Pta } else { Phs }), "operator").await.expect("a change");
+        }
+    };
+    tokio::join!(other, changes);
 }
 
 async fn a_drill_tells_whom_the_backup_would_let_in(world: World) {
