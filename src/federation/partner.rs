@@ -1,6 +1,10 @@
 //! A federation partner: an identity provider that answers for domains of the tenant.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::identity::{DomainName, EntityId, Timestamp};
 use crate::saml::SigningCertificate;
@@ -18,6 +22,17 @@ pub struct Partner {
     endpoint: SsoEndpoint,
     certificates: Vec<SigningCertificate>,
     claims: Claims,
+    source: Option<MetadataSource>,
+}
+
+/// Where a partner publishes its metadata, and what proves that it is the partner's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataSource {
+    pub url: Url,
+    /// Who may vouch for the address; the authorities of the system when empty.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Who signs the metadata; when `None`, whoever may sign the partner's assertions.
+    pub signer: Option<SigningCertificate>,
 }
 
 /// How a partner's assertions are read.
@@ -118,6 +133,7 @@ impl Partner {
             endpoint: metadata.endpoint,
             certificates: metadata.certificates,
             claims,
+            source: None,
         };
         partner.check()?;
         if partner.certificates.iter().all(|certificate| certificate.has_expired(now)) {
@@ -125,6 +141,22 @@ impl Partner {
             return Err(PartnerError::CertificatesExpired { entity_id: partner.entity_id, last });
         }
         Ok(partner)
+    }
+
+    /// The same partner, whose metadata is looked at where it is published.
+    pub fn published_at(self, source: MetadataSource) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// The partner as newer metadata of its own describes it. What an operator has settled stays.
+    pub fn renewed(&self, metadata: IdentityProviderMetadata, now: Timestamp) -> Result<Self, PartnerError> {
+        let renewed = Self::from_metadata(metadata, self.domains.clone(), self.claims.clone(), now)?;
+        Ok(Self { source: self.source.clone(), ..renewed })
+    }
+
+    /// Where it publishes its metadata, if the gateway is to look there.
+    pub fn source(&self) -> Option<&MetadataSource> {
+        self.source.as_ref()
     }
 
     /// The domains it answers for; nothing it says about users of others is believed.
@@ -183,6 +215,11 @@ impl Partner {
             },
             certificates: self.certificates.iter().map(SigningCertificate::base64).collect(),
             claims: self.claims.clone(),
+            source: self.source.as_ref().map(|source| StoredSource {
+                url: source.url.to_string(),
+                authorities: source.authorities.iter().map(|der| BASE64_STANDARD.encode(der)).collect(),
+                signer: source.signer.as_ref().map(SigningCertificate::base64),
+            }),
         }
     }
 
@@ -201,7 +238,9 @@ impl Partner {
             StoredBinding::Redirect => Binding::Redirect,
         };
         let endpoint = SsoEndpoint { location, binding };
-        let partner = Self { domains: stored.domains, entity_id, endpoint, certificates, claims: stored.claims };
+        let source = stored.source.map(StoredSource::read).transpose().map_err(malformed)?;
+        let partner =
+            Self { domains: stored.domains, entity_id, endpoint, certificates, claims: stored.claims, source };
         partner.check()?;
         Ok(partner)
     }
@@ -216,6 +255,30 @@ pub struct StoredPartner {
     binding: StoredBinding,
     certificates: Vec<String>,
     claims: Claims,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<StoredSource>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredSource {
+    url: String,
+    authorities: Vec<String>,
+    signer: Option<String>,
+}
+
+impl StoredSource {
+    fn read(self) -> Result<MetadataSource, String> {
+        let authority = |text: &String| BASE64_STANDARD.decode(text).map(CertificateDer::from);
+        Ok(MetadataSource {
+            url: secure_endpoint(&self.url).map_err(|error| error.to_string())?,
+            authorities: self.authorities.iter().map(authority).collect::<Result<_, _>>().map_err(|e| e.to_string())?,
+            signer: match &self.signer {
+                Some(text) => Some(SigningCertificate::from_base64(text).map_err(|error| error.to_string())?),
+                None => None,
+            },
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

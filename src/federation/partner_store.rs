@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::partner::Partner;
+use crate::audit::Event;
 use crate::identity::{DomainName, EntityId, Timestamp};
 
 /// The partners of the tenant.
@@ -12,6 +13,16 @@ use crate::identity::{DomainName, EntityId, Timestamp};
 pub trait PartnerStore: Send + Sync + fmt::Debug {
     /// Adds a partner or replaces the one with its entity id.
     async fn save(&self, partner: &Partner, now: Timestamp) -> Result<(), PartnerStoreError>;
+
+    /// Puts `renewed` in the place of `former` and writes the record, unless the partner is no longer as `former` says; then
+    /// false.
+    async fn renew(
+        &self,
+        former: &Partner,
+        renewed: &Partner,
+        now: Timestamp,
+        event: Event,
+    ) -> Result<bool, PartnerStoreError>;
 
     /// The partner with this entity id.
     async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError>;

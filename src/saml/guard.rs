@@ -98,6 +98,20 @@ pub fn response(xml: String, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRe
     Ok(Guarded { xml, signed, verified_id, algorithms })
 }
 
+/// Checks metadata of one entity that carries its own signature.
+pub(super) fn signed_metadata(xml: &str, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRefusal> {
+    check_bounds(xml)?;
+    let document = tree::parse(xml)?;
+    let root = document.root_element();
+    if !tree::is(root, names::METADATA, "EntityDescriptor") {
+        return Err(SamlRefusal::UnexpectedRoot);
+    }
+    check_ids(root)?;
+    let algorithm = signature_profile::check_metadata(root, policy)?;
+    let verified_id = element_id(root)?.to_owned();
+    Ok(Guarded { xml: xml.to_owned(), signed: SignedPart::Message, verified_id, algorithms: vec![algorithm] })
+}
+
 /// Decodes the `SAMLRequest` field of the POST binding and checks it as a signed authentication request.
 pub fn posted_authn_request(field: &str, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRefusal> {
     let xml = decode_field(field)?;

@@ -1,18 +1,21 @@
 //! Metadata (SAML metadata 2.0): reading a partner's, writing our own.
 //!
-//! A partner's metadata is given by an operator and is trusted for that reason; a signature on it is not checked. Comments are
-//! permitted here, a DTD is not.
+//! A partner's metadata that is given by an operator is trusted for that reason; a signature on it is not checked. Metadata
+//! that the gateway fetches by itself is read only from the octets that a known key has signed. Comments are permitted in the
+//! first, a DTD in neither.
 
 use url::{Host, Url};
 
+use super::algorithm::AlgorithmPolicy;
 use super::certificate::{CertificateError, SigningCertificate};
+use super::engine::{self, XmlSignatureEngine};
 use super::refusal::SamlRefusal;
 use super::request::ServiceProvider;
-use super::{names, tree};
-use crate::identity::EntityId;
+use super::{guard, names, response, tree};
+use crate::identity::{EntityId, Timestamp};
 
 /// Metadata of one entity with its certificates is below 100 KB; federations' aggregates are refused anyway.
-const MAX_METADATA_BYTES: usize = 1024 * 1024;
+pub const MAX_METADATA_BYTES: usize = 1024 * 1024;
 /// Bounds the time a wrong signature costs.
 pub const MAX_CERTIFICATES: usize = 8;
 
@@ -64,6 +67,10 @@ pub enum MetadataError {
     Malformed(#[source] SamlRefusal),
     #[error("metadata is longer than 1 MiB")]
     TooLarge,
+    #[error("metadata is not proved to be its entity's")]
+    Unproven(#[source] SamlRefusal),
+    #[error("metadata was valid until {0}")]
+    Outdated(Timestamp),
     #[error("metadata describes no single entity")]
     NotOneEntity,
     #[error("entity id is missing or too long")]
@@ -85,6 +92,24 @@ fn first_reason(reasons: &[CertificateError]) -> String {
 }
 
 impl IdentityProviderMetadata {
+    /// Reads the metadata of one identity provider from what the owner of one of `certificates` has signed, and from nothing
+    /// else of the document.
+    pub fn parse_signed(
+        xml: &str,
+        engine: &dyn XmlSignatureEngine,
+        certificates: &[SigningCertificate],
+        now: Timestamp,
+    ) -> Result<Self, MetadataError> {
+        let message = guard::signed_metadata(xml, &AlgorithmPolicy::default()).map_err(MetadataError::Unproven)?;
+        let verified = engine::verify(engine, &message, certificates, now).map_err(MetadataError::Unproven)?;
+        let document = tree::parse(verified.xml()).map_err(MetadataError::Malformed)?;
+        let end = response::instant(document.root_element(), "validUntil").map_err(MetadataError::Malformed)?;
+        match end {
+            Some(end) if end <= now => Err(MetadataError::Outdated(end)),
+            _ => Self::parse(verified.xml()),
+        }
+    }
+
     /// Reads the metadata of one identity provider.
     pub fn parse(xml: &str) -> Result<Self, MetadataError> {
         if xml.len() > MAX_METADATA_BYTES {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::OperationError;
-use crate::federation::{Partner, PartnerStore, PartnerStoreError};
+use crate::federation::{Partner, PartnerRenewal, PartnerStore, PartnerStoreError};
 use crate::identity::{Clock, DomainName, EntityId, Timestamp};
 
 /// The partners of the tenant.
 pub struct Partners {
     pub store: Arc<dyn PartnerStore>,
+    pub renewal: Arc<PartnerRenewal>,
     pub clock: Arc<dyn Clock>,
     /// The gateway's own SAML metadata, to be given to partners.
     pub own_metadata: String,
@@ -24,6 +25,9 @@ pub struct PartnerSummary {
     pub sso_url: String,
     /// When its last signing certificate ends.
     pub certificate_expires: Timestamp,
+    /// Where the gateway looks for newer metadata each hour.
+    #[serde(default)]
+    pub metadata_url: Option<String>,
 }
 
 impl From<&Partner> for PartnerSummary {
@@ -33,6 +37,7 @@ impl From<&Partner> for PartnerSummary {
             domains: partner.domains().to_vec(),
             sso_url: partner.endpoint().location.to_string(),
             certificate_expires: partner.last_certificate_expiry(),
+            metadata_url: partner.source().map(|source| source.url.to_string()),
         }
     }
 }
