@@ -286,9 +286,13 @@ impl Gateway {
             clock: clock.clone(),
         };
         let alert_desk = Arc::new(alerts::start(&settings, alert_ground, (&tasks, &stop))?);
-        let engine = Arc::new(XmlSecEngine);
-        let renewal = Arc::new(PartnerRenewal::new(partners.clone(), engine, tables.clone(), clock.clone()));
-        tasks.spawn(renewal.clone().run(epoch.clone(), stop.clone()));
+        let renewal = Arc::new(PartnerRenewal {
+            partners: partners.clone(),
+            engine: Arc::new(XmlSecEngine),
+            alerts: tables.clone(),
+            clock: clock.clone(),
+        });
+        tasks.spawn(renewal.clone().run(stop.clone()));
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
             clock: clock.clone(),

@@ -10,7 +10,7 @@ use super::{Client, Output};
 use crate::federation::partner::{AnchorSource, Claims, MfaBehaviour};
 use crate::federation::renewal::Looked;
 use crate::identity::{DomainName, EntityId};
-use crate::web::admin::partner_add::{self, PartnerAdd};
+use crate::web::admin::partner_add::{self, PartnerAdd, Published};
 use crate::web::admin::partner_list::{self, PartnerList};
 use crate::web::admin::partner_refresh::{self, PartnerRefresh};
 
@@ -24,7 +24,8 @@ pub enum PartnerCommand {
         /// A domain that the partner answers for; may be given several times.
         #[arg(long = "domain", required = true)]
         domains: Vec<DomainName>,
-        /// The attribute that carries the source anchor; the name identifier when absent.
+        /// The attribute that carries the source anchor; the name identifier when absent. A partner that is known keeps how it
+        /// is read when none of these three is given.
         #[arg(long)]
         anchor_attribute: Option<String>,
         /// The attribute that carries the user principal name; the usual ones when absent.
@@ -33,7 +34,7 @@ pub enum PartnerCommand {
         /// Believe the partner when it says that a second factor was used.
         #[arg(long)]
         accept_mfa: bool,
-        /// Where the partner publishes its metadata: the gateway looks there each hour.
+        /// Where the partner publishes its metadata: the gateway looks there each hour. As before when absent.
         #[arg(long)]
         metadata_url: Option<String>,
         /// Authorities for that address (PEM); those of the system when absent.
@@ -42,6 +43,9 @@ pub enum PartnerCommand {
         /// The certificate that signs the published metadata (PEM); one that may sign assertions when absent.
         #[arg(long, requires = "metadata_url")]
         metadata_signer: Option<PathBuf>,
+        /// Look no longer at what the partner publishes.
+        #[arg(long, conflicts_with = "metadata_url")]
+        no_metadata_url: bool,
     },
     /// List the partners.
     List,
@@ -65,8 +69,10 @@ pub(super) async fn run(client: &Client, command: &PartnerCommand, output: &Outp
             metadata_url,
             metadata_ca,
             metadata_signer,
+            no_metadata_url,
         } => {
             let xml = text_of("metadata", metadata)?;
+            let settled = anchor_attribute.is_some() || upn_attribute.is_some() || *accept_mfa;
             let mut claims = Claims::default();
             if let Some(name) = anchor_attribute {
                 claims.anchor = AnchorSource::Attribute(name.clone());
@@ -78,20 +84,25 @@ pub(super) async fn run(client: &Client, command: &PartnerCommand, output: &Outp
                 claims.mfa = MfaBehaviour::Accept;
             }
             let text = |what, file: &Option<PathBuf>| file.as_deref().map(|file| text_of(what, file)).transpose();
-            let source = match metadata_url {
-                Some(url) => Some(partner_add::Source {
+            let published = match metadata_url {
+                Some(url) => Published::At(partner_add::Source {
                     url: url.clone(),
                     authorities: text("authorities", metadata_ca)?,
                     signer: text("signer", metadata_signer)?,
                 }),
-                None => None,
+                None if *no_metadata_url => Published::Nowhere,
+                None => Published::AsBefore,
             };
-            let request = partner_add::Request { metadata: xml, domains: domains.clone(), claims, source };
+            let (domains, claims) = (domains.clone(), settled.then_some(claims));
+            let request = partner_add::Request { metadata: xml, domains, claims, published };
             let partner = client.call::<PartnerAdd>(&request).await?;
             output.show(&partner, |partner| {
                 format!(
-                    "{} answers at {}; its certificate ends {}",
-                    partner.entity_id, partner.sso_url, partner.certificate_expires
+                    "{} answers at {}; its certificate ends {}\nsha256 {}",
+                    partner.entity_id,
+                    partner.sso_url,
+                    partner.certificate_expires,
+                    partner.certificates.join(", ")
                 )
             });
         }
@@ -130,9 +141,7 @@ fn told(looked: &Looked) -> String {
     match looked {
         Looked::Same => "nothing new".to_owned(),
         Looked::Renewed { changes } => format!("taken over: {}", changes.join(", ")),
-        Looked::Unproven { changes, why } => {
-            format!("not taken over, for nobody known has signed it: {} ({why})", changes.join(", "))
-        }
+        Looked::Doubtful { changes, why } => format!("not taken over, for {why}: {}", changes.join(", ")),
         Looked::Failed { why } => format!("cannot be read: {why}"),
         Looked::Outdated => "was changed meanwhile: look again".to_owned(),
     }

@@ -23,7 +23,12 @@ pub struct Partner {
     certificates: Vec<SigningCertificate>,
     claims: Claims,
     source: Option<MetadataSource>,
+    /// Fingerprints of certificates that it had and gave up.
+    given_up: Vec<String>,
 }
+
+/// Certificates that a partner has given up and that are remembered.
+const MOST_GIVEN_UP: usize = 64;
 
 /// Where a partner publishes its metadata, and what proves that it is the partner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +139,7 @@ impl Partner {
             certificates: metadata.certificates,
             claims,
             source: None,
+            given_up: Vec::new(),
         };
         partner.check()?;
         if partner.certificates.iter().all(|certificate| certificate.has_expired(now)) {
@@ -151,7 +157,27 @@ impl Partner {
     /// The partner as newer metadata of its own describes it. What an operator has settled stays.
     pub fn renewed(&self, metadata: IdentityProviderMetadata, now: Timestamp) -> Result<Self, PartnerError> {
         let renewed = Self::from_metadata(metadata, self.domains.clone(), self.claims.clone(), now)?;
-        Ok(Self { source: self.source.clone(), ..renewed })
+        Ok(Self { source: self.source.clone(), ..renewed }.in_place_of(self))
+    }
+
+    /// The same partner, which remembers the certificates that `former` had and it has not.
+    pub fn in_place_of(self, former: &Self) -> Self {
+        let has = |fingerprint: &String| self.certificates.iter().any(|one| one.fingerprint() == *fingerprint);
+        let before = former.certificates.iter().map(SigningCertificate::fingerprint);
+        let mut given_up: Vec<String> = Vec::new();
+        for fingerprint in former.given_up.iter().cloned().chain(before).filter(|fingerprint| !has(fingerprint)) {
+            if !given_up.contains(&fingerprint) {
+                given_up.push(fingerprint);
+            }
+        }
+        let forgotten = given_up.len().saturating_sub(MOST_GIVEN_UP);
+        given_up.drain(..forgotten);
+        Self { given_up, ..self }
+    }
+
+    /// Whether the partner had this certificate once, and gave it up.
+    pub fn has_given_up(&self, certificate: &SigningCertificate) -> bool {
+        self.given_up.contains(&certificate.fingerprint())
     }
 
     /// Where it publishes its metadata, if the gateway is to look there.
@@ -220,6 +246,7 @@ impl Partner {
                 authorities: source.authorities.iter().map(|der| BASE64_STANDARD.encode(der)).collect(),
                 signer: source.signer.as_ref().map(SigningCertificate::base64),
             }),
+            given_up: self.given_up.clone(),
         }
     }
 
@@ -238,9 +265,9 @@ impl Partner {
             StoredBinding::Redirect => Binding::Redirect,
         };
         let endpoint = SsoEndpoint { location, binding };
-        let source = stored.source.map(StoredSource::read).transpose().map_err(malformed)?;
-        let partner =
-            Self { domains: stored.domains, entity_id, endpoint, certificates, claims: stored.claims, source };
+        let source = stored.source.clone().map(StoredSource::read).transpose().map_err(malformed)?;
+        let StoredPartner { domains, claims, given_up, .. } = stored;
+        let partner = Self { domains, entity_id, endpoint, certificates, claims, source, given_up };
         partner.check()?;
         Ok(partner)
     }
@@ -257,6 +284,8 @@ pub struct StoredPartner {
     claims: Claims,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<StoredSource>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,6 +24,18 @@ pub trait PartnerStore: Send + Sync + fmt::Debug {
         event: Event,
     ) -> Result<bool, PartnerStoreError>;
 
+    /// Takes the look at what a partner publishes that is due when the last was at `before` or earlier; false when another
+    /// node has taken it.
+    async fn claim_look(
+        &self,
+        entity_id: &EntityId,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, PartnerStoreError>;
+
+    /// Counts a look that failed, or begins anew after one that did not; how many have failed in a row.
+    async fn count_look(&self, entity_id: &EntityId, failed: bool) -> Result<u32, PartnerStoreError>;
+
     /// The partner with this entity id.
     async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError>;
 

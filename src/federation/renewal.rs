@@ -1,10 +1,10 @@
 //! Partners roll their keys. Who has said where a partner publishes its metadata need not be awake then: the gateway looks
 //! there each hour. What has changed is taken over only when it is signed by the pinned certificate or, where none is
-//! pinned, by one that may sign the partner's assertions at present; whoever holds that key could sign those as well.
-//! Everything else is told, and waits for an operator.
+//! pinned, by one that may sign the partner's assertions at present. Even then no certificate comes back that was given up,
+//! and nobody is sent to another host: old documents keep their signatures. Everything else is told, and waits for an
+//! operator.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,18 +15,22 @@ use super::partner_store::{PartnerStore, PartnerStoreError};
 use super::published::fetch;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{Clock, EntityId, Timestamp, causes};
-use crate::password_sync::EngineEpoch;
 use crate::saml::SigningCertificate;
 use crate::saml::engine::XmlSignatureEngine;
 use crate::saml::metadata::{IdentityProviderMetadata, MetadataError};
-use crate::signin::store::{Alert, Alerts, StoreDown};
+use crate::signin::store::{Alert, Alerts, RaisedAlert, StoreDown};
 
 /// The partner publishes something new that nothing proves to be its own.
 pub const METADATA_CHANGED: &str = "partner-metadata-changed";
 /// The partner's metadata could not be read several times in a row.
 pub const METADATA_UNREADABLE: &str = "partner-metadata-unreadable";
+/// What the partner had signed was taken over. Over with the next look that finds nothing new.
+pub const METADATA_RENEWED: &str = "partner-metadata-renewed";
+const ALERTS: [&str; 3] = [METADATA_CHANGED, METADATA_UNREADABLE, METADATA_RENEWED];
 
-const LOOK: Duration = Duration::from_secs(3600);
+const BETWEEN_LOOKS: Duration = Duration::from_secs(3600);
+/// Between two questions whether a look is due.
+const PAUSE: Duration = Duration::from_secs(60);
 /// Looks in a row that fail before anybody is told.
 const PATIENCE: u32 = 3;
 
@@ -40,12 +44,25 @@ pub enum Finding {
         renewed: Box<Partner>,
         changes: Vec<String>,
     },
-    /// Something has changed, and nobody known has signed it.
-    Unproven {
+    /// Something has changed that an operator has to look at.
+    Doubtful {
         changes: Vec<String>,
-        why: MetadataError,
+        why: Doubt,
     },
     Unusable(Unusable),
+}
+
+/// Why a change is not taken over by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Doubt {
+    #[error("nobody known has signed it")]
+    Unproven(#[source] MetadataError),
+    /// Whoever holds an old document could send everybody to a host that is no longer the partner's.
+    #[error("the sign-in address moves to another host")]
+    Moved,
+    /// Whoever holds an old document could bring back a key that was stolen since.
+    #[error("it brings back the certificate sha256 {0}, which was given up")]
+    GivenUp(String),
 }
 
 /// Why metadata cannot be used, whoever signed it.
@@ -66,7 +83,7 @@ pub fn judge(partner: &Partner, document: &str, engine: &dyn XmlSignatureEngine,
         false => Err(Finding::Unusable(Unusable::Foreign(metadata.entity_id))),
     };
     let unusable = |error| Finding::Unusable(Unusable::Metadata(error));
-    let told = match IdentityProviderMetadata::parse(document).map_err(unusable).and_then(own) {
+    let told = match IdentityProviderMetadata::parse_published(document, now).map_err(unusable).and_then(own) {
         Ok(told) => told,
         Err(finding) => return finding,
     };
@@ -78,7 +95,7 @@ pub fn judge(partner: &Partner, document: &str, engine: &dyn XmlSignatureEngine,
     let trusted = pinned.unwrap_or(partner.certificates());
     let proved = match IdentityProviderMetadata::parse_signed(document, engine, trusted, now) {
         Ok(proved) => own(proved),
-        Err(why @ MetadataError::Unproven(_)) => return Finding::Unproven { changes, why },
+        Err(why @ MetadataError::Unproven(_)) => return Finding::Doubtful { changes, why: Doubt::Unproven(why) },
         Err(error) => return unusable(error),
     };
     let proved = match proved {
@@ -86,6 +103,12 @@ pub fn judge(partner: &Partner, document: &str, engine: &dyn XmlSignatureEngine,
         Err(finding) => return finding,
     };
     let changes = self::changes(partner, &proved);
+    if proved.endpoint.location.origin() != partner.endpoint().location.origin() {
+        return Finding::Doubtful { changes, why: Doubt::Moved };
+    }
+    if let Some(back) = proved.certificates.iter().find(|certificate| partner.has_given_up(certificate)) {
+        return Finding::Doubtful { changes, why: Doubt::GivenUp(back.fingerprint()) };
+    }
     match partner.renewed(proved, now) {
         Ok(renewed) => Finding::Proved { renewed: Box::new(renewed), changes },
         Err(error) => Finding::Unusable(Unusable::Partner(error)),
@@ -111,7 +134,7 @@ pub enum Looked {
     Renewed {
         changes: Vec<String>,
     },
-    Unproven {
+    Doubtful {
         changes: Vec<String>,
         why: String,
     },
@@ -131,82 +154,56 @@ pub enum LookError {
     Alerts(#[from] StoreDown),
 }
 
-/// Looks at what partners publish, on the node that holds the engine lease.
+/// Looks at what partners publish: each once an hour, whichever node comes first.
 pub struct PartnerRenewal {
-    partners: Arc<dyn PartnerStore>,
-    engine: Arc<dyn XmlSignatureEngine>,
-    alerts: Arc<dyn Alerts>,
-    clock: Arc<dyn Clock>,
-    /// Looks in a row that have failed.
-    failures: Mutex<HashMap<EntityId, u32>>,
+    pub partners: Arc<dyn PartnerStore>,
+    pub engine: Arc<dyn XmlSignatureEngine>,
+    pub alerts: Arc<dyn Alerts>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl PartnerRenewal {
-    pub fn new(
-        partners: Arc<dyn PartnerStore>,
-        engine: Arc<dyn XmlSignatureEngine>,
-        alerts: Arc<dyn Alerts>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { partners, engine, alerts, clock, failures: Mutex::default() }
-    }
-
-    pub async fn run(self: Arc<Self>, epoch: Arc<dyn EngineEpoch>, stop: CancellationToken) {
-        // A node that has just started may not hold the lease yet.
-        let mut wait = Duration::from_secs(30);
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(PAUSE) => {}
             }
-            if epoch.current().await.is_none() {
-                wait = Duration::from_secs(60);
-                continue;
-            }
-            wait = LOOK;
-            if let Err(error) = self.look_at_all().await {
-                tracing::warn!(error = causes(&error), "what partners publish could not be looked at");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                looked = self.look_at_due() => if let Err(error) = looked {
+                    tracing::warn!(error = causes(&error), "what partners publish could not be looked at");
+                }
             }
         }
     }
 
-    /// Looks once at every partner that publishes its metadata.
-    pub async fn look_at_all(&self) -> Result<(), LookError> {
+    /// Looks at every partner whose look is due.
+    pub async fn look_at_due(&self) -> Result<(), LookError> {
         let mut partners = self.partners.partners().await?;
         partners.retain(|partner| partner.source().is_some());
         for partner in &partners {
-            let entity_id = partner.entity_id();
+            let (entity_id, now) = (partner.entity_id(), self.clock.now());
+            if !self.partners.claim_look(entity_id, now - BETWEEN_LOOKS, now).await? {
+                continue;
+            }
             let looked = self.look(partner, Actor::System("partner-renewal".to_owned())).await?;
-            let count = self.count(entity_id, matches!(looked, Looked::Failed { .. }));
+            let failures = self.partners.count_look(entity_id, matches!(looked, Looked::Failed { .. })).await?;
             let Looked::Failed { why } = looked else { continue };
             tracing::warn!(partner = %entity_id, why, "a partner's metadata could not be read");
-            if count >= PATIENCE {
+            if failures >= PATIENCE {
                 let remedy = "should the partner roll its key meanwhile, nobody of its domains signs in";
                 self.raise(METADATA_UNREADABLE, entity_id, format!("{why}; {remedy}")).await?;
             }
         }
         for raised in self.alerts.raised().await? {
-            let Some(name) = [METADATA_CHANGED, METADATA_UNREADABLE].into_iter().find(|name| *name == raised.name)
-            else {
-                continue;
-            };
-            if !partners.iter().any(|partner| partner.entity_id().as_str() == raised.subject) {
+            let is_one = |partner: &Partner| partner.entity_id().as_str() == raised.subject;
+            let Some(name) = ALERTS.into_iter().find(|name| *name == raised.name) else { continue };
+            if !partners.iter().any(is_one) {
                 self.clear(name, raised.subject).await?;
             }
         }
         Ok(())
-    }
-
-    /// How many looks at a partner have failed in a row, with this one.
-    fn count(&self, partner: &EntityId, failed: bool) -> u32 {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if !failed {
-            failures.remove(partner);
-            return 0;
-        }
-        let count = failures.entry(partner.clone()).or_default();
-        *count = count.saturating_add(1);
-        *count
     }
 
     /// Looks at one partner that publishes its metadata, and takes over what it has proved.
@@ -214,7 +211,7 @@ impl PartnerRenewal {
         let Some(source) = partner.source() else {
             return Ok(Looked::Failed { why: "it is not known where the partner publishes its metadata".to_owned() });
         };
-        let now = self.clock.now();
+        let (entity_id, now) = (partner.entity_id(), self.clock.now());
         let document = match fetch(source).await {
             Ok(document) => document,
             Err(error) => return Ok(Looked::Failed { why: causes(&error) }),
@@ -223,43 +220,53 @@ impl PartnerRenewal {
             let (known, engine) = (partner.clone(), self.engine.clone());
             tokio::task::spawn_blocking(move || judge(&known, &document, &*engine, now)).await
         };
-        let finding = match finding {
-            Ok(finding) => finding,
-            Err(error) => return Ok(Looked::Failed { why: causes(&error) }),
-        };
-        let looked = match finding {
-            Finding::Same => Looked::Same,
-            Finding::Proved { renewed, changes } => {
-                let event = Event::new(EventKind::PartnerRenewed, Outcome::Success, actor)
-                    .about(partner.entity_id())
-                    .with("changes", changes.join(", "));
-                if !self.partners.renew(partner, &renewed, now, event).await? {
+        match finding {
+            Err(error) => Ok(Looked::Failed { why: causes(&error) }),
+            Ok(Finding::Unusable(why)) => Ok(Looked::Failed { why: causes(&why) }),
+            Ok(Finding::Same) => {
+                self.settle(entity_id).await?;
+                Ok(Looked::Same)
+            }
+            Ok(Finding::Doubtful { changes, why }) => {
+                let why = causes(&why);
+                let remedy = "compare with the partner's administrator, then take it with landbridge partner add";
+                let detail = format!("{} ({why}): {remedy}", changes.join(", "));
+                self.clear(METADATA_UNREADABLE, entity_id.to_string()).await?;
+                self.raise(METADATA_CHANGED, entity_id, detail).await?;
+                Ok(Looked::Doubtful { changes, why })
+            }
+            Ok(Finding::Proved { renewed, changes }) => {
+                let told = changes.join(", ");
+                let event = Event::new(EventKind::PartnerRenewed, Outcome::Success, actor).about(entity_id);
+                if !self.partners.renew(partner, &renewed, now, event.with("changes", told.as_str())).await? {
                     return Ok(Looked::Outdated);
                 }
-                tracing::info!(partner = %partner.entity_id(), changes = changes.join(", "), "a partner's metadata is renewed");
-                Looked::Renewed { changes }
+                tracing::info!(partner = %entity_id, changes = told, "a partner's metadata is renewed");
+                self.settle(entity_id).await?;
+                self.raise(METADATA_RENEWED, entity_id, told).await?;
+                Ok(Looked::Renewed { changes })
             }
-            Finding::Unusable(why) => return Ok(Looked::Failed { why: causes(&why) }),
-            Finding::Unproven { changes, why } => {
-                let detail = format!(
-                    "{} ({}): compare with the partner's administrator, then take it with `landbridge partner add`",
-                    changes.join(", "),
-                    causes(&why)
-                );
-                self.raise(METADATA_CHANGED, partner.entity_id(), detail).await?;
-                self.clear(METADATA_UNREADABLE, partner.entity_id().to_string()).await?;
-                return Ok(Looked::Unproven { changes, why: causes(&why) });
-            }
-        };
-        for name in [METADATA_CHANGED, METADATA_UNREADABLE] {
-            self.clear(name, partner.entity_id().to_string()).await?;
         }
-        Ok(looked)
     }
 
+    /// Nothing is new, or an operator has taken it.
+    pub async fn settle(&self, partner: &EntityId) -> Result<(), LookError> {
+        for name in ALERTS {
+            self.clear(name, partner.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// What an alert tells never changes behind an operator's back: something else is another alert.
     async fn raise(&self, name: &'static str, partner: &EntityId, detail: String) -> Result<(), LookError> {
+        let other =
+            |raised: &RaisedAlert| raised.name == name && raised.subject == partner.as_str() && raised.detail != detail;
+        if name != METADATA_UNREADABLE && self.alerts.raised().await?.iter().any(other) {
+            self.clear(name, partner.to_string()).await?;
+        }
+        let event = event(EventKind::AlertRaised, name, partner.as_str()).with("detail", detail.as_str());
         let alert = Alert { name, subject: partner.to_string(), detail, at: self.clock.now() };
-        self.alerts.raise(alert, vec![event(EventKind::AlertRaised, name, partner.as_str())]).await?;
+        self.alerts.raise(alert, vec![event]).await?;
         Ok(())
     }
 

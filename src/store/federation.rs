@@ -61,7 +61,8 @@ impl PartnerStore for FederationStore {
                     }
                     sqlx::query(
                         "INSERT INTO federation_partner (entity_id, settings, updated_at) VALUES ($1, $2, $3) \
-                         ON CONFLICT (entity_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at",
+                         ON CONFLICT (entity_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at, \
+                         looked_at = 0, failed_looks = 0",
                     )
                     .bind(partner.entity_id().as_str())
                     .bind(settings)
@@ -110,6 +111,53 @@ impl PartnerStore for FederationStore {
             })
             .await;
         done.map_err(unavailable)
+    }
+
+    async fn claim_look(
+        &self,
+        entity_id: &EntityId,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, PartnerStoreError> {
+        let entity_id = entity_id.clone();
+        let claimed: Result<bool, StoreError> = self
+            .db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE federation_partner SET looked_at = $3 WHERE entity_id = $1 AND looked_at <= $2")
+                        .bind(entity_id.as_str())
+                        .bind(before.millis())
+                        .bind(now.millis())
+                        .execute(conn)
+                        .await
+                        .map(|done| done.rows_affected() > 0)
+                        .map_err(StoreError::doing("taking a look at a federation partner"))
+                })
+            })
+            .await;
+        claimed.map_err(unavailable)
+    }
+
+    async fn count_look(&self, entity_id: &EntityId, failed: bool) -> Result<u32, PartnerStoreError> {
+        let entity_id = entity_id.clone();
+        let counted: Result<i64, StoreError> = self
+            .db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    let row = sqlx::query(
+                        "UPDATE federation_partner SET failed_looks = CASE WHEN $2 = 1 THEN failed_looks + 1 ELSE 0 END \
+                         WHERE entity_id = $1 RETURNING failed_looks",
+                    )
+                    .bind(entity_id.as_str())
+                    .bind(i64::from(failed))
+                    .fetch_optional(conn)
+                    .await
+                    .map_err(StoreError::doing("counting looks at a federation partner"))?;
+                    Ok(row.map_or(0, |row| row.get("failed_looks")))
+                })
+            })
+            .await;
+        counted.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).map_err(unavailable)
     }
 
     async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError> {

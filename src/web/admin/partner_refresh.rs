@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::partners::{Partners, store_error};
+use super::partners::{Partners, look_error, store_error};
 use super::{AdminSession, Operation, OperationError, Right};
 use crate::audit::Actor;
-use crate::federation::renewal::{LookError, Looked};
+use crate::federation::renewal::Looked;
 use crate::identity::EntityId;
 
 pub struct PartnerRefresh;
@@ -48,10 +48,7 @@ impl Operation for PartnerRefresh {
         let mut looks = Vec::new();
         for partner in partners {
             let actor = Actor::Admin(session.principal().to_owned());
-            let looked = desk.renewal.look(&partner, actor).await.map_err(|error| match error {
-                LookError::Partners(error) => store_error(error),
-                LookError::Alerts(error) => OperationError::internal(&error),
-            })?;
+            let looked = desk.renewal.look(&partner, actor).await.map_err(|error| look_error(&error))?;
             looks.push((partner.entity_id().clone(), looked));
         }
         Ok(Response { partners: looks })
