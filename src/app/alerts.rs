@@ -14,7 +14,7 @@ use crate::alerts::{
     AlertDesk, CertificateWatch, Channel, Delivery, Ending, Endings, MailChannel, Outbox, WebhookChannel,
 };
 use crate::config::{ChannelSettings, Settings};
-use crate::federation::PartnerStore;
+use crate::federation::{Partner, PartnerStore};
 use crate::identity::{Clock, Timestamp};
 use crate::password_sync::EngineEpoch;
 use crate::signin::store::Alerts;
@@ -73,13 +73,22 @@ struct PartnerEndings(Arc<dyn PartnerStore>);
 impl Endings for PartnerEndings {
     async fn endings(&self) -> Result<Vec<Ending>, Failed> {
         let partners = self.0.partners().await?;
-        let ending = |partner: &crate::federation::Partner| Ending {
+        let ending = |partner: &Partner| Ending {
             subject: partner.entity_id().to_string(),
             not_after: partner.last_certificate_expiry(),
             remedy: "nobody of its domains signs in after that: add its new metadata with `landbridge partner add`"
                 .to_owned(),
         };
-        Ok(partners.iter().map(ending).collect())
+        let signer = |partner: &Partner| {
+            let signer = partner.source()?.signer.as_ref()?;
+            Some(Ending {
+                subject: format!("{} (metadata)", partner.entity_id()),
+                not_after: signer.not_after(),
+                remedy: "no rolled key is taken over after that: pin the next one with `partner add --metadata-signer`"
+                    .to_owned(),
+            })
+        };
+        Ok(partners.iter().map(ending).chain(partners.iter().filter_map(signer)).collect())
     }
 }
 

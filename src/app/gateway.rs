@@ -30,7 +30,7 @@ use crate::config::{self, AdminSettings, ConnectorSettings, Settings, SyncServer
 use crate::connectors::tenant::TenantConnector;
 use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
 use crate::dns::Resolver;
-use crate::federation::{FederatedSignIn, PartnerCertificates, XmlWork};
+use crate::federation::{FederatedSignIn, PartnerCertificates, PartnerRenewal, XmlWork};
 use crate::identity::{Clock, ConnectorName, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::password_sync::{
@@ -85,6 +85,7 @@ use crate::web::admin::keys_rotate::KeysRotate;
 use crate::web::admin::lockout_report::LockoutReport;
 use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
+use crate::web::admin::partner_refresh::PartnerRefresh;
 use crate::web::admin::partners::Partners;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
@@ -213,7 +214,7 @@ impl Gateway {
         let issuer = Arc::new(issuer(&settings, &installation, &audit, &clock).await?);
         tasks.spawn(sweep(sign_in.clone(), issuer.clone(), stop.clone()));
 
-        let partners = Arc::new(FederationStore::new(db.clone()));
+        let partners = Arc::new(FederationStore::new(db.clone(), audit.clone()));
         let federation = FederatedSignIn {
             checker: response_checker(issuer.url(), &clock)?,
             partners: partners.clone(),
@@ -285,6 +286,13 @@ impl Gateway {
             clock: clock.clone(),
         };
         let alert_desk = Arc::new(alerts::start(&settings, alert_ground, (&tasks, &stop))?);
+        let renewal = Arc::new(PartnerRenewal {
+            partners: partners.clone(),
+            engine: Arc::new(XmlSecEngine),
+            alerts: tables.clone(),
+            clock: clock.clone(),
+        });
+        tasks.spawn(renewal.clone().run(stop.clone()));
         let housekeeping = Housekeeping {
             sign_in: tables.clone(),
             clock: clock.clone(),
@@ -308,7 +316,7 @@ impl Gateway {
         });
         tasks.spawn(switching::run(sign_in_desk.clone(), stop.clone()));
         let audit_desk = Arc::new(audit.clone());
-        let partner_desk = Arc::new(Partners { store: partners, clock: clock.clone(), own_metadata });
+        let partner_desk = Arc::new(Partners { store: partners, renewal, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
             channels: passwords,
             overview: credentials.clone(),
@@ -360,6 +368,7 @@ impl Gateway {
             .with::<KeysRollRing>(&ring_desk)
             .with::<PartnerAdd>(&partner_desk)
             .with::<PartnerList>(&partner_desk)
+            .with::<PartnerRefresh>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
             .with::<PasswordSyncStatus>(&password_desk);
         let (routes, staging) = match own_engine {

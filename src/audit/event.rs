@@ -44,6 +44,8 @@ pub enum EventKind {
     DomainsRegistered,
     KeyRingRolled,
     SigningKeyRotated,
+    /// New metadata of a federation partner was taken over because the partner had signed it.
+    PartnerRenewed,
     AgentEnrolled,
     AgentRenewed,
     /// A sync server began a new epoch of the engine lease.
@@ -83,6 +85,7 @@ impl EventKind {
             Self::DomainsRegistered => "domains-registered",
             Self::KeyRingRolled => "key-ring-rolled",
             Self::SigningKeyRotated => "signing-key-rotated",
+            Self::PartnerRenewed => "partner-renewed",
             Self::AgentEnrolled => "agent-enrolled",
             Self::AgentRenewed => "agent-renewed",
             Self::EngineLeaseTaken => "engine-lease-taken",

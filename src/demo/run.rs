@@ -106,7 +106,8 @@ pub async fn run(options: DemoOptions, say: impl Fn(&str)) -> anyhow::Result<()>
     };
     let metadata = start_partner(&partner_url, party, anchor_of_carol, options.partner_port).await?;
     let domains = vec![PARTNER_DOMAIN.parse()?];
-    desk.call::<PartnerAdd>(&partner_add::Request { metadata, domains, claims: Default::default() }).await?;
+    desk.call::<PartnerAdd>(&partner_add::Request { metadata, domains, claims: None, published: Default::default() })
+        .await?;
     set_method(&desk, PARTNER_DOMAIN, AuthenticationMethod::Federated).await?;
     set_method(&desk, LIVE_DOMAIN, AuthenticationMethod::Pta).await?;
     let failover = domain_set_failover::Request {

@@ -9,6 +9,8 @@ pub mod federated_sign_in;
 pub mod identify;
 pub mod partner;
 pub mod partner_store;
+mod published;
+pub mod renewal;
 pub mod xml_work;
 
 pub use certificates::PartnerCertificates;
@@ -16,4 +18,5 @@ pub use federated_sign_in::FederatedSignIn;
 pub use identify::{FederationRefusal, identify};
 pub use partner::Partner;
 pub use partner_store::{PartnerStore, PartnerStoreError};
+pub use renewal::PartnerRenewal;
 pub use xml_work::XmlWork;

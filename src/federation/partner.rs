@@ -1,6 +1,10 @@
 //! A federation partner: an identity provider that answers for domains of the tenant.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::identity::{DomainName, EntityId, Timestamp};
 use crate::saml::SigningCertificate;
@@ -18,6 +22,22 @@ pub struct Partner {
     endpoint: SsoEndpoint,
     certificates: Vec<SigningCertificate>,
     claims: Claims,
+    source: Option<MetadataSource>,
+    /// Fingerprints of certificates that it had and gave up.
+    given_up: Vec<String>,
+}
+
+/// Certificates that a partner has given up and that are remembered.
+const MOST_GIVEN_UP: usize = 64;
+
+/// Where a partner publishes its metadata, and what proves that it is the partner's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataSource {
+    pub url: Url,
+    /// Who may vouch for the address; the authorities of the system when empty.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Who signs the metadata; when `None`, whoever may sign the partner's assertions.
+    pub signer: Option<SigningCertificate>,
 }
 
 /// How a partner's assertions are read.
@@ -118,6 +138,8 @@ impl Partner {
             endpoint: metadata.endpoint,
             certificates: metadata.certificates,
             claims,
+            source: None,
+            given_up: Vec::new(),
         };
         partner.check()?;
         if partner.certificates.iter().all(|certificate| certificate.has_expired(now)) {
@@ -125,6 +147,42 @@ impl Partner {
             return Err(PartnerError::CertificatesExpired { entity_id: partner.entity_id, last });
         }
         Ok(partner)
+    }
+
+    /// The same partner, whose metadata is looked at where it is published.
+    pub fn published_at(self, source: MetadataSource) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// The partner as newer metadata of its own describes it. What an operator has settled stays.
+    pub fn renewed(&self, metadata: IdentityProviderMetadata, now: Timestamp) -> Result<Self, PartnerError> {
+        let renewed = Self::from_metadata(metadata, self.domains.clone(), self.claims.clone(), now)?;
+        Ok(Self { source: self.source.clone(), ..renewed }.in_place_of(self))
+    }
+
+    /// The same partner, which remembers the certificates that `former` had and it has not.
+    pub fn in_place_of(self, former: &Self) -> Self {
+        let has = |fingerprint: &String| self.certificates.iter().any(|one| one.fingerprint() == *fingerprint);
+        let before = former.certificates.iter().map(SigningCertificate::fingerprint);
+        let mut given_up: Vec<String> = Vec::new();
+        for fingerprint in former.given_up.iter().cloned().chain(before).filter(|fingerprint| !has(fingerprint)) {
+            if !given_up.contains(&fingerprint) {
+                given_up.push(fingerprint);
+            }
+        }
+        let forgotten = given_up.len().saturating_sub(MOST_GIVEN_UP);
+        given_up.drain(..forgotten);
+        Self { given_up, ..self }
+    }
+
+    /// Whether the partner had this certificate once, and gave it up.
+    pub fn has_given_up(&self, certificate: &SigningCertificate) -> bool {
+        self.given_up.contains(&certificate.fingerprint())
+    }
+
+    /// Where it publishes its metadata, if the gateway is to look there.
+    pub fn source(&self) -> Option<&MetadataSource> {
+        self.source.as_ref()
     }
 
     /// The domains it answers for; nothing it says about users of others is believed.
@@ -183,6 +241,12 @@ impl Partner {
             },
             certificates: self.certificates.iter().map(SigningCertificate::base64).collect(),
             claims: self.claims.clone(),
+            source: self.source.as_ref().map(|source| StoredSource {
+                url: source.url.to_string(),
+                authorities: source.authorities.iter().map(|der| BASE64_STANDARD.encode(der)).collect(),
+                signer: source.signer.as_ref().map(SigningCertificate::base64),
+            }),
+            given_up: self.given_up.clone(),
         }
     }
 
@@ -201,7 +265,9 @@ impl Partner {
             StoredBinding::Redirect => Binding::Redirect,
         };
         let endpoint = SsoEndpoint { location, binding };
-        let partner = Self { domains: stored.domains, entity_id, endpoint, certificates, claims: stored.claims };
+        let source = stored.source.clone().map(StoredSource::read).transpose().map_err(malformed)?;
+        let StoredPartner { domains, claims, given_up, .. } = stored;
+        let partner = Self { domains, entity_id, endpoint, certificates, claims, source, given_up };
         partner.check()?;
         Ok(partner)
     }
@@ -216,6 +282,32 @@ pub struct StoredPartner {
     binding: StoredBinding,
     certificates: Vec<String>,
     claims: Claims,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<StoredSource>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredSource {
+    url: String,
+    authorities: Vec<String>,
+    signer: Option<String>,
+}
+
+impl StoredSource {
+    fn read(self) -> Result<MetadataSource, String> {
+        let authority = |text: &String| BASE64_STANDARD.decode(text).map(CertificateDer::from);
+        Ok(MetadataSource {
+            url: secure_endpoint(&self.url).map_err(|error| error.to_string())?,
+            authorities: self.authorities.iter().map(authority).collect::<Result<_, _>>().map_err(|e| e.to_string())?,
+            signer: match &self.signer {
+                Some(text) => Some(SigningCertificate::from_base64(text).map_err(|error| error.to_string())?),
+                None => None,
+            },
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,8 @@ use roxmltree::{Document, Node};
 
 use super::algorithm::{AlgorithmPolicy, SignatureAlgorithm};
 use super::refusal::SamlRefusal;
-use super::{names, scan, signature_profile, tree};
+use super::scan::{self, Comments};
+use super::{names, signature_profile, tree};
 
 /// Size of a decoded message. A response with 400 groups is about 60 KB.
 pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
@@ -98,6 +99,20 @@ pub fn response(xml: String, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRe
     Ok(Guarded { xml, signed, verified_id, algorithms })
 }
 
+/// Checks metadata of one entity that carries its own signature.
+pub(super) fn signed_metadata(xml: &str, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRefusal> {
+    check_bounds(xml)?;
+    let document = tree::parse(xml)?;
+    let root = document.root_element();
+    if !tree::is(root, names::METADATA, "EntityDescriptor") {
+        return Err(SamlRefusal::UnexpectedRoot);
+    }
+    let algorithm = signature_profile::check_metadata(root, policy)?;
+    check_ids(root)?;
+    let verified_id = element_id(root)?.to_owned();
+    Ok(Guarded { xml: xml.to_owned(), signed: SignedPart::Message, verified_id, algorithms: vec![algorithm] })
+}
+
 /// Decodes the `SAMLRequest` field of the POST binding and checks it as a signed authentication request.
 pub fn posted_authn_request(field: &str, policy: &AlgorithmPolicy) -> Result<Guarded, SamlRefusal> {
     let xml = decode_field(field)?;
@@ -140,7 +155,15 @@ fn check_bounds(xml: &str) -> Result<(), SamlRefusal> {
     if xml.contains('\0') {
         return Err(SamlRefusal::Malformed);
     }
-    scan::scan(xml)
+    scan::scan(xml, Comments::Refused)
+}
+
+/// Bounds metadata that somebody has published before it is parsed. It need not be signed; nothing about it is authentic.
+pub(super) fn published_metadata(xml: &str) -> Result<(), SamlRefusal> {
+    if xml.len() > MAX_MESSAGE_BYTES {
+        return Err(SamlRefusal::TooLarge);
+    }
+    scan::scan(xml, Comments::Skipped)
 }
 
 fn check_root<'a, 'i>(document: &'a Document<'i>, name: &str) -> Result<Node<'a, 'i>, SamlRefusal> {

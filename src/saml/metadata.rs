@@ -1,18 +1,23 @@
 //! Metadata (SAML metadata 2.0): reading a partner's, writing our own.
 //!
-//! A partner's metadata is given by an operator and is trusted for that reason; a signature on it is not checked. Comments are
-//! permitted here, a DTD is not.
+//! A partner's metadata that is given by an operator is trusted for that reason; a signature on it is not checked. Metadata
+//! that the gateway fetches by itself is read only from the octets that a known key has signed. Comments are permitted in the
+//! first, a DTD in neither.
 
 use url::{Host, Url};
 
+use super::algorithm::AlgorithmPolicy;
 use super::certificate::{CertificateError, SigningCertificate};
+use super::engine::{self, XmlSignatureEngine};
 use super::refusal::SamlRefusal;
 use super::request::ServiceProvider;
-use super::{names, tree};
-use crate::identity::EntityId;
+use super::{guard, names, response, tree};
+use crate::identity::{EntityId, Timestamp};
 
 /// Metadata of one entity with its certificates is below 100 KB; federations' aggregates are refused anyway.
 const MAX_METADATA_BYTES: usize = 1024 * 1024;
+/// What browsers and servers take.
+const MAX_ENDPOINT_BYTES: usize = 2048;
 /// Bounds the time a wrong signature costs.
 pub const MAX_CERTIFICATES: usize = 8;
 
@@ -64,6 +69,10 @@ pub enum MetadataError {
     Malformed(#[source] SamlRefusal),
     #[error("metadata is longer than 1 MiB")]
     TooLarge,
+    #[error("metadata is not proved to be its entity's")]
+    Unproven(#[source] SamlRefusal),
+    #[error("metadata was valid until {0}")]
+    Outdated(Timestamp),
     #[error("metadata describes no single entity")]
     NotOneEntity,
     #[error("entity id is missing or too long")]
@@ -72,7 +81,7 @@ pub enum MetadataError {
     NotAnIdentityProvider,
     #[error("identity provider has no endpoint for the post or redirect binding")]
     EndpointMissing,
-    #[error("endpoint `{0}` is neither https nor on loopback")]
+    #[error("endpoint `{0}` is neither https nor on loopback, is longer than 2048 characters or names a user")]
     EndpointInsecure(String),
     #[error("identity provider has no usable signing certificate{}", first_reason(.0))]
     CertificateMissing(Vec<CertificateError>),
@@ -85,11 +94,35 @@ fn first_reason(reasons: &[CertificateError]) -> String {
 }
 
 impl IdentityProviderMetadata {
-    /// Reads the metadata of one identity provider.
+    /// Reads the metadata of one identity provider from what the owner of one of `certificates` has signed, and from nothing
+    /// else of the document.
+    pub fn parse_signed(
+        xml: &str,
+        engine: &dyn XmlSignatureEngine,
+        certificates: &[SigningCertificate],
+        now: Timestamp,
+    ) -> Result<Self, MetadataError> {
+        let message = guard::signed_metadata(xml, &AlgorithmPolicy::default()).map_err(MetadataError::Unproven)?;
+        let verified = engine::verify(engine, &message, certificates, now).map_err(MetadataError::Unproven)?;
+        Self::read(verified.xml(), Some(now))
+    }
+
+    /// Reads what somebody has published as the metadata of one identity provider. Nothing of it is to be believed.
+    pub fn parse_published(xml: &str, now: Timestamp) -> Result<Self, MetadataError> {
+        guard::published_metadata(xml).map_err(MetadataError::Malformed)?;
+        Self::read(xml, Some(now))
+    }
+
+    /// Reads the metadata of one identity provider, as an operator gives it.
     pub fn parse(xml: &str) -> Result<Self, MetadataError> {
         if xml.len() > MAX_METADATA_BYTES {
             return Err(MetadataError::TooLarge);
         }
+        Self::read(xml, None)
+    }
+
+    /// With `now`, metadata that is over is refused.
+    fn read(xml: &str, now: Option<Timestamp>) -> Result<Self, MetadataError> {
         let document = tree::parse(xml).map_err(MetadataError::Malformed)?;
         let root = document.root_element();
         let entity = if tree::is(root, names::METADATA, "EntitiesDescriptor") {
@@ -106,6 +139,12 @@ impl IdentityProviderMetadata {
                 protocols.split_ascii_whitespace().any(|protocol| protocol == names::PROTOCOL)
             })
             .ok_or(MetadataError::NotAnIdentityProvider)?;
+        for part in [root, entity, role] {
+            let end = response::instant(part, "validUntil").map_err(MetadataError::Malformed)?;
+            if let Some(end) = end.filter(|end| now.is_some_and(|now| *end <= now)) {
+                return Err(MetadataError::Outdated(end));
+            }
+        }
         let endpoint = [Binding::Post, Binding::Redirect].into_iter().find_map(|binding| {
             let service = tree::children(role, names::METADATA, "SingleSignOnService")
                 .find(|service| service.attribute("Binding") == Some(binding.uri()))?;
@@ -126,7 +165,13 @@ impl IdentityProviderMetadata {
 
 /// Reads an endpoint: https, or http to this machine for demonstration and tests.
 pub fn secure_endpoint(location: &str) -> Result<Url, MetadataError> {
-    let insecure = || MetadataError::EndpointInsecure(location.chars().take(200).collect());
+    let insecure = || {
+        let plain = location.chars().filter(|character| !character.is_control());
+        MetadataError::EndpointInsecure(plain.take(200).collect())
+    };
+    if location.len() > MAX_ENDPOINT_BYTES {
+        return Err(insecure());
+    }
     let url = Url::parse(location).map_err(|_| insecure())?;
     let on_loopback = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -134,7 +179,9 @@ pub fn secure_endpoint(location: &str) -> Result<Url, MetadataError> {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     };
-    if url.scheme() == "https" || (url.scheme() == "http" && on_loopback) { Ok(url) } else { Err(insecure()) }
+    let named = !url.username().is_empty() || url.password().is_some();
+    let private = url.scheme() == "https" || (url.scheme() == "http" && on_loopback);
+    if private && !named { Ok(url) } else { Err(insecure()) }
 }
 
 fn signing_certificates(role: roxmltree::Node<'_, '_>) -> (Vec<SigningCertificate>, Vec<CertificateError>) {

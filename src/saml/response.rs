@@ -287,7 +287,7 @@ fn bearer_end(confirmation: Node<'_, '_>) -> Result<Timestamp, SamlRefusal> {
     instant(confirmation_data(confirmation)?, "NotOnOrAfter")?.ok_or(SamlRefusal::ConfirmationMalformed)
 }
 
-fn instant(element: Node<'_, '_>, name: &str) -> Result<Option<Timestamp>, SamlRefusal> {
+pub(super) fn instant(element: Node<'_, '_>, name: &str) -> Result<Option<Timestamp>, SamlRefusal> {
     element.attribute(name).map(|text| Timestamp::parse_rfc3339(text).ok_or(SamlRefusal::InstantMalformed)).transpose()
 }
 

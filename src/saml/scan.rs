@@ -20,8 +20,16 @@ const MAX_ALL_ATTRIBUTES: usize = 6_000;
 /// element that adds one.
 const MAX_NAMESPACES_IN_SCOPE: usize = 48;
 
+/// What becomes of comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comments {
+    Refused,
+    /// In what is not signed and never compared with anything signed.
+    Skipped,
+}
+
 /// Refuses a message that is too rich, or that holds a comment, a processing instruction, CDATA or a DTD.
-pub(super) fn scan(xml: &str) -> Result<(), SamlRefusal> {
+pub(super) fn scan(xml: &str, comments: Comments) -> Result<(), SamlRefusal> {
     let body = after_declaration(xml)?;
     let bytes = body.as_bytes();
     let (mut at, mut elements, mut attributes) = (0, 0, 0);
@@ -31,7 +39,11 @@ pub(super) fn scan(xml: &str) -> Result<(), SamlRefusal> {
         at += offset;
         let rest = &bytes[at..];
         if rest.starts_with(b"<!--") {
-            return Err(SamlRefusal::CommentForbidden);
+            if comments == Comments::Refused {
+                return Err(SamlRefusal::CommentForbidden);
+            }
+            at += 4 + body[at + 4..].find("-->").ok_or(SamlRefusal::Malformed)? + 3;
+            continue;
         } else if rest.starts_with(b"<![CDATA[") {
             return Err(SamlRefusal::CdataForbidden);
         } else if rest.starts_with(b"<!") {

@@ -51,6 +51,29 @@ pub(super) fn check(
     Ok(signatures)
 }
 
+/// Checks the signature of metadata: the only one in the document, and the first element of its entity (SAML metadata 2.3.2
+/// and 3). The keys that metadata lists stand in elements of the signature namespace, too: those belong to key descriptors.
+pub(super) fn check_metadata(
+    entity: Node<'_, '_>,
+    policy: &AlgorithmPolicy,
+) -> Result<SignatureAlgorithm, SamlRefusal> {
+    let first = entity.children().find(Node::is_element);
+    let signature = first.filter(|node| tree::is(*node, names::SIGNATURE, "Signature")).ok_or(SamlRefusal::Unsigned)?;
+    for element in entity.descendants().filter(|node| node.tag_name().namespace() == Some(names::SIGNATURE)) {
+        if tree::is(element, names::SIGNATURE, "Object") {
+            return Err(SamlRefusal::ObjectForbidden);
+        }
+        let another = tree::is(element, names::SIGNATURE, "Signature") && element != signature;
+        let at_home = element
+            .ancestors()
+            .any(|ancestor| ancestor == signature || tree::is(ancestor, names::METADATA, "KeyDescriptor"));
+        if another || !at_home {
+            return Err(SamlRefusal::SignatureMisplaced);
+        }
+    }
+    check_signature(signature, entity, policy)
+}
+
 /// The schema puts the signature right after the issuer (or first, in a message without issuer).
 fn follows_issuer(signature: Node<'_, '_>) -> bool {
     match signature.prev_sibling_element() {

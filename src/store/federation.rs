@@ -2,10 +2,12 @@
 
 use sqlx::Row;
 
+use super::audit::AuditLog;
 use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
 use super::writer::Urgency;
+use crate::audit::Event;
 use crate::federation::partner::StoredPartner;
 use crate::federation::{Partner, PartnerStore, PartnerStoreError};
 use crate::identity::{DomainName, EntityId, Timestamp};
@@ -14,12 +16,23 @@ use crate::identity::{DomainName, EntityId, Timestamp};
 #[derive(Clone, Debug)]
 pub struct FederationStore {
     db: Database,
+    audit: AuditLog,
 }
 
 impl FederationStore {
-    pub fn new(db: Database) -> Self {
-        Self { db }
+    pub fn new(db: Database, audit: AuditLog) -> Self {
+        Self { db, audit }
     }
+}
+
+/// Makes caches of settings stale from this commit on; and holds the row until then, so that of two nodes that save at once
+/// the second sees what the first one saved.
+async fn number_settings(conn: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("numbering the settings"))?;
+    Ok(())
 }
 
 /// What the transaction that saves a partner can end in.
@@ -40,12 +53,7 @@ impl PartnerStore for FederationStore {
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    // Caches of settings are stale from this commit on; and the row is held until then, so that of two
-                    // nodes that save at once the second sees the first one's domains.
-                    sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
-                        .execute(&mut *conn)
-                        .await
-                        .map_err(StoreError::doing("numbering the settings"))?;
+                    number_settings(conn).await?;
                     for other in all(&mut *conn).await?.iter().filter(|other| other.entity_id() != partner.entity_id()) {
                         if let Some(domain) = partner.domains().iter().find(|domain| other.domains().contains(domain)) {
                             return Err(SaveError::Taken { domain: domain.clone(), by: other.entity_id().clone() });
@@ -53,7 +61,8 @@ impl PartnerStore for FederationStore {
                     }
                     sqlx::query(
                         "INSERT INTO federation_partner (entity_id, settings, updated_at) VALUES ($1, $2, $3) \
-                         ON CONFLICT (entity_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at",
+                         ON CONFLICT (entity_id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at, \
+                         looked_at = 0, failed_looks = 0",
                     )
                     .bind(partner.entity_id().as_str())
                     .bind(settings)
@@ -69,6 +78,86 @@ impl PartnerStore for FederationStore {
             SaveError::Taken { domain, by } => PartnerStoreError::DomainTaken { domain, by },
             SaveError::Store(error) => unavailable(error),
         })
+    }
+
+    async fn renew(
+        &self,
+        former: &Partner,
+        renewed: &Partner,
+        now: Timestamp,
+        event: Event,
+    ) -> Result<bool, PartnerStoreError> {
+        let (audit, former, renewed) = (self.audit.clone(), former.clone(), renewed.clone());
+        let settings = serde_json::to_string(&renewed.to_stored()).map_err(unavailable)?;
+        let done: Result<bool, StoreError> = self
+            .db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    number_settings(conn).await?;
+                    let present = all(&mut *conn).await?;
+                    if !present.contains(&former) || renewed.entity_id() != former.entity_id() {
+                        return Ok(false);
+                    }
+                    sqlx::query("UPDATE federation_partner SET settings = $2, updated_at = $3 WHERE entity_id = $1")
+                        .bind(renewed.entity_id().as_str())
+                        .bind(settings)
+                        .bind(now.millis())
+                        .execute(&mut *conn)
+                        .await
+                        .map_err(StoreError::doing("renewing a federation partner"))?;
+                    audit.append(conn, event).await?;
+                    Ok(true)
+                })
+            })
+            .await;
+        done.map_err(unavailable)
+    }
+
+    async fn claim_look(
+        &self,
+        entity_id: &EntityId,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, PartnerStoreError> {
+        let entity_id = entity_id.clone();
+        let claimed: Result<bool, StoreError> = self
+            .db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE federation_partner SET looked_at = $3 WHERE entity_id = $1 AND looked_at <= $2")
+                        .bind(entity_id.as_str())
+                        .bind(before.millis())
+                        .bind(now.millis())
+                        .execute(conn)
+                        .await
+                        .map(|done| done.rows_affected() > 0)
+                        .map_err(StoreError::doing("taking a look at a federation partner"))
+                })
+            })
+            .await;
+        claimed.map_err(unavailable)
+    }
+
+    async fn count_look(&self, entity_id: &EntityId, failed: bool) -> Result<u32, PartnerStoreError> {
+        let entity_id = entity_id.clone();
+        let counted: Result<i64, StoreError> = self
+            .db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    let row = sqlx::query(
+                        "UPDATE federation_partner SET failed_looks = CASE WHEN $2 = 1 THEN failed_looks + 1 ELSE 0 END \
+                         WHERE entity_id = $1 RETURNING failed_looks",
+                    )
+                    .bind(entity_id.as_str())
+                    .bind(i64::from(failed))
+                    .fetch_optional(conn)
+                    .await
+                    .map_err(StoreError::doing("counting looks at a federation partner"))?;
+                    Ok(row.map_or(0, |row| row.get("failed_looks")))
+                })
+            })
+            .await;
+        counted.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).map_err(unavailable)
     }
 
     async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError> {

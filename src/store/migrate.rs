@@ -41,6 +41,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     16 "0016_rollouts",
     17 "0017_method_changes",
     18 "0018_alert_notices",
+    19 "0019_partner_looks",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

@@ -24,7 +24,7 @@ use landbridge::saml::response::{Awaited, ResponseChecker};
 use landbridge::saml::{SamlRefusal, SigningCertificate, SigningKey, VerifiedAssertion, XmlSecEngine, names};
 use landbridge::signin::FederatedIdentity;
 use landbridge::store::federation::FederationStore;
-use landbridge::store::{Database, DatabaseUrl, Room};
+use landbridge::store::{AuditLog, Database, DatabaseUrl, Room};
 use reqwest::header;
 
 use crate::saml::{ACS, NOW, PARTNER, SERVICE, YEAR, checker, generate, parameters, rsa_keys};
@@ -329,7 +329,7 @@ async fn on_every_database(test: impl AsyncFn(FederationStore)) {
     ];
     for url in urls {
         let db = Database::open(&url, Room::Gateway).await.expect("the database opens");
-        test(FederationStore::new(db.clone())).await;
+        test(FederationStore::new(db.clone(), audit_of(&db))).await;
         db.close().await;
     }
 }
@@ -403,7 +403,12 @@ async fn sqlite_store() -> (tempfile::TempDir, FederationStore) {
     let dir = tempfile::tempdir().expect("a folder");
     let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
     let db = Database::open(&url, Room::Gateway).await.expect("the database opens");
-    (dir, FederationStore::new(db))
+    let audit = audit_of(&db);
+    (dir, FederationStore::new(db, audit))
+}
+
+fn audit_of(db: &Database) -> AuditLog {
+    AuditLog::new(db.clone(), "node1".parse().expect("an id"), Arc::new(SettableClock::at(NOW)))
 }
 
 fn sign_in_with(store: FederationStore, clock: Arc<dyn Clock>, key: SigningKey) -> FederatedSignIn {

@@ -17,6 +17,7 @@ mod e2e_sync;
 mod e2e_sync_server;
 mod e2e_web;
 mod federation;
+mod federation_renewal;
 mod issuer_store;
 mod ldap;
 mod listener;

@@ -43,6 +43,7 @@ pub mod lockout_report;
 mod operation;
 pub mod partner_add;
 pub mod partner_list;
+pub mod partner_refresh;
 pub mod partners;
 pub mod password_sync_run;
 pub mod password_sync_status;

@@ -69,12 +69,12 @@ impl Builder {
             std::fs::create_dir(path.join(folder)).expect("folder");
         }
         std::os::unix::fs::symlink(WEB_ROOT, path.join("web/simplesaml")).expect("link to SimpleSAMLphp");
-        write_signing_key(&path.join("cert"));
+        write_signing_key(&path.join("cert"), "idp");
         let base = format!("http://{}:{port}", self.host);
         let write = |file: &str, text: String| std::fs::write(path.join(file), text).expect("configuration file");
-        write("config/config.php", config(path, &base));
+        write("config/config.php", config(path, &base, None));
         write("config/authsources.php", auth_sources(&self.users));
-        write("metadata/saml20-idp-hosted.php", identity_provider(&base));
+        write("metadata/saml20-idp-hosted.php", identity_provider(&base, Rolled::No));
         write("metadata/saml20-sp-remote.php", "<?php\n".to_owned());
         let mut command = Command::new("php");
         command
@@ -129,9 +129,30 @@ impl SimpleSamlPhp {
 
     /// The partner's metadata document as it publishes it.
     pub fn metadata(&self) -> String {
-        let url = format!("{}/simplesaml/saml2/idp/metadata.php", self.base_url());
+        let url = self.metadata_url();
         let resolve = format!("{}:{}:127.0.0.1", self.host, self.port);
         run(Command::new("curl").args(["-fsS", "--noproxy", "*", "--resolve", &resolve, &url]))
+    }
+
+    /// Where it publishes its metadata.
+    pub fn metadata_url(&self) -> String {
+        format!("{}/simplesaml/saml2/idp/metadata.php", self.base_url())
+    }
+
+    /// Rolls its signing key to the one in `next.key` and `next.crt`, made when first asked for.
+    pub fn roll(&self, rolled: Rolled) {
+        let cert = self.dir.path().join("cert");
+        if !cert.join("next.key").exists() {
+            write_signing_key(&cert, "next");
+        }
+        let file = self.dir.path().join("metadata/saml20-idp-hosted.php");
+        std::fs::write(file, identity_provider(&self.base_url(), rolled)).expect("own file");
+    }
+
+    /// Signs the metadata that it publishes, with the key in `cert/NAME.key`, or no longer.
+    pub fn sign_metadata(&self, key: Option<&str>) {
+        let text = config(self.dir.path(), &self.base_url(), key);
+        std::fs::write(self.dir.path().join("config/config.php"), text).expect("own file");
     }
 
     /// Registers a service provider. With a certificate (PEM), only requests signed with its key are answered.
@@ -161,19 +182,36 @@ impl SimpleSamlPhp {
     }
 }
 
-fn write_signing_key(dir: &Path) {
+/// How far a partner is with a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rolled {
+    No,
+    /// The next one is listed beside the present one.
+    Announced,
+    /// The former one is gone.
+    Done,
+}
+
+fn write_signing_key(dir: &Path, name: &str) {
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("RSA key");
     let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
     params.distinguished_name.push(DnType::CommonName, "partner signing");
     params.not_before = rcgen::date_time_ymd(2024, 1, 1);
     params.not_after = rcgen::date_time_ymd(2044, 1, 1);
     let certificate = params.self_signed(&key).expect("certificate");
-    std::fs::write(dir.join("idp.key"), key.serialize_pem()).expect("key file");
-    std::fs::write(dir.join("idp.crt"), certificate.pem()).expect("certificate file");
+    std::fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("key file");
+    std::fs::write(dir.join(format!("{name}.crt")), certificate.pem()).expect("certificate file");
 }
 
-fn config(dir: &Path, base: &str) -> String {
+fn config(dir: &Path, base: &str, metadata_key: Option<&str>) -> String {
     let d = dir.display();
+    let sign = match metadata_key {
+        None => "'metadata.sign.enable' => false".to_owned(),
+        Some(key) => format!(
+            "'metadata.sign.enable' => true, 'metadata.sign.privatekey' => '{key}.key', 'metadata.sign.certificate' => '{key}.crt', \
+             'metadata.sign.algorithm' => 'http://www.w3.org/2001/04/xmldsig-more#rsa-sha256'"
+        ),
+    };
     format!(
         "<?php
 $config = [
@@ -187,7 +225,7 @@ $config = [
   'session.cookie.name' => 'SSPID', 'session.cookie.samesite' => null, 'session.cookie.secure' => false, 'session.duration' => 28800,
   'session.phpsession.cookiename' => 'SSPPHP', 'session.phpsession.savepath' => '{d}/session', 'session.phpsession.httponly' => true,
   'store.type' => 'phpsession', 'language.default' => 'en', 'theme.use' => 'default',
-  'metadata.sources' => [['type' => 'flatfile', 'directory' => '{d}/metadata']], 'metadata.sign.enable' => false,
+  'metadata.sources' => [['type' => 'flatfile', 'directory' => '{d}/metadata']], {sign},
   'authproc.idp' => [], 'authproc.sp' => [],
 ];
 "
@@ -205,10 +243,17 @@ fn auth_sources(users: &[PartnerUser]) -> String {
     text + "]];\n"
 }
 
-fn identity_provider(base: &str) -> String {
+fn identity_provider(base: &str, rolled: Rolled) -> String {
+    let keys = match rolled {
+        Rolled::No => "'privatekey' => 'idp.key', 'certificate' => 'idp.crt'",
+        Rolled::Announced => {
+            "'privatekey' => 'idp.key', 'certificate' => 'idp.crt', 'new_privatekey' => 'next.key', 'new_certificate' => 'next.crt'"
+        }
+        Rolled::Done => "'privatekey' => 'next.key', 'certificate' => 'next.crt'",
+    };
     format!(
         "<?php
-$metadata['{base}/idp'] = ['host' => '__DEFAULT__', 'privatekey' => 'idp.key', 'certificate' => 'idp.crt', 'auth' => 'users',
+$metadata['{base}/idp'] = ['host' => '__DEFAULT__', {keys}, 'auth' => 'users',
   'signature.algorithm' => 'http://www.w3.org/2001/04/xmldsig-more#rsa-sha256', 'saml20.sign.response' => true, 'saml20.sign.assertion' => true,
   'NameIDFormat' => 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent',
   'attributes.NameFormat' => 'urn:oasis:names:tc:SAML:2.0:attrname-format:uri',
