@@ -6,6 +6,7 @@
 //! nothing says so; that is looked at in every import and kept with the position.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +23,8 @@ const MAX_CHANGED: usize = 200_000;
 const MAX_ANSWERS: usize = 100_000;
 const OBJECT_GUID: &str = "objectGUID";
 
+/// Deleted objects are kept for 60 days at the least (MS-ADTS, section 6.1.1.2.4.1.1, tombstoneLifetime).
+const OLDEST: Duration = Duration::from_secs(30 * 86_400);
 /// Names in one filter.
 const NAMES: usize = 20;
 
@@ -209,6 +212,12 @@ impl Reader {
                 "the controller's database is another one than before: it was restored".to_owned(),
             ));
         }
+        let age = incarnation.at.zip(known.at).map(|(now, then)| now.since(then));
+        if age.is_none_or(|age| age > OLDEST) {
+            return Err(Refused::Unfit(
+                "the last read is so long ago that deleted objects may be gone for good".to_owned(),
+            ));
+        }
         if incarnation.tells_deletes && !known.tells_deletes {
             return Err(Refused::Unfit(
                 "deleted objects are seen now, and what was deleted before was never told".to_owned(),
@@ -236,7 +245,7 @@ impl Reader {
                 self.settings.root
             );
         }
-        Ok(Incarnation { invocation_id, tells_deletes })
+        Ok(Incarnation { invocation_id, tells_deletes, at: server.now })
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Timestamp;
 use crate::ldap::Entry;
 use crate::sync::connector::{DeltaReports, Watermark};
 
@@ -38,6 +39,9 @@ pub(super) struct Incarnation {
     pub invocation_id: String,
     /// The account sees deleted objects. Without that, deletes are left out in silence.
     pub tells_deletes: bool,
+    /// When it was, by the controller's clock.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
 }
 
 /// The newest entry that a read met.
@@ -132,7 +136,8 @@ mod tests {
     #[test]
     fn marks_come_back_as_they_were_stored() {
         let witness = Witness { dn: "uid=a,dc=x".into(), anchor: "1".into(), stamp: "20260101000000Z".into() };
-        let incarnation = Incarnation { invocation_id: "0f".into(), tells_deletes: false };
+        let incarnation =
+            Incarnation { invocation_id: "0f".into(), tells_deletes: false, at: Some(Timestamp::from_secs(7)) };
         let cookies = BTreeMap::from([("user".to_owned(), "Y29va2ll".to_owned())]);
         for position in [
             Position::ContentSync { cookies, exits: false },
