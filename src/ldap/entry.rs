@@ -39,6 +39,13 @@ impl Entry {
         self.attributes.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// About how many bytes it has, which says how much somebody sent.
+    pub fn weight(&self) -> usize {
+        let values =
+            self.attributes.iter().map(|(name, values)| name.len() + values.iter().map(Vec::len).sum::<usize>());
+        self.dn.as_str().len() + values.sum::<usize>()
+    }
+
     /// Reads the content of a SearchResultEntry (RFC 4511, section 4.5.2). The inner `Err` is the text of a name that
     /// the server sent and RFC 4514 does not allow: that entry's fault, not the connection's.
     pub(super) fn read(content: &[u8]) -> Result<Result<Self, String>, BerError> {

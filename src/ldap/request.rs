@@ -16,6 +16,8 @@ const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
 const DOMAIN_SCOPE_OID: &str = "1.2.840.113556.1.4.1339";
 /// Shows deleted objects, where the account may see them (MS-ADTS, section 3.1.1.3.4.1.14).
 const SHOW_DELETED_OID: &str = "1.2.840.113556.1.4.417";
+/// MS-ADTS, section 3.1.1.3.4.1.26.
+const SHOW_RECYCLED_OID: &str = "1.2.840.113556.1.4.2064";
 
 const BIND: u8 = 0x60;
 const SEARCH: u8 = 0x63;
@@ -93,6 +95,8 @@ pub fn search(id: u32, search: &Search, size_limit: u32, mode: Mode<'_>) -> Requ
                 control(controls, DOMAIN_SCOPE_OID, false, None);
                 if let Mode::PageWithDeleted(..) = mode {
                     control(controls, SHOW_DELETED_OID, true, None);
+                    // Where a recycle bin is, objects go on to another state that the first control does not show.
+                    control(controls, SHOW_RECYCLED_OID, false, None);
                 }
                 let mut value = Writer::new();
                 value.constructed(SEQUENCE, |page| {

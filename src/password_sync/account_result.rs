@@ -14,6 +14,8 @@ pub enum AccountResult {
     Success,
     /// The value at the source cannot be used; it is set aside, and the user has no stored password.
     Quarantined(Quarantine),
+    /// A former read found so, for this reason, and the value is the same.
+    StillQuarantined(String),
     /// No user of the tenant has this account as credential source.
     NoTargetConnection,
     /// The rules do not enable password sync for this user.
@@ -29,7 +31,7 @@ impl AccountResult {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Success => "success",
-            Self::Quarantined(_) => "quarantined",
+            Self::Quarantined(_) | Self::StillQuarantined(_) => "quarantined",
             Self::NoTargetConnection => "no-target-connection",
             Self::FilteredByTarget => "filtered-by-target",
             Self::SourceObjectMissing => "source-object-missing",
@@ -40,7 +42,7 @@ impl AccountResult {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Quarantined(reason) => Some(reason.to_string()),
-            Self::Error(text) => Some(text.clone()),
+            Self::StillQuarantined(text) | Self::Error(text) => Some(text.clone()),
             Self::Success | Self::NoTargetConnection | Self::FilteredByTarget | Self::SourceObjectMissing => None,
         }
     }

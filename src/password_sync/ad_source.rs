@@ -23,6 +23,7 @@ use super::ldap_source::{LdapSource, LdapSourceError};
 use super::source::{AccountSource, PasswordTime, PasswordValues, Passwords, SourceError, SourcePage, SourcePosition};
 use super::write_stamp::WriteStamp;
 use crate::config::{ConnectorSettings, ReplicationSettings, ReplicationSignIn};
+use crate::credential::Quarantine;
 use crate::identity::{Clock, SourceAnchor, Timestamp};
 use crate::ldap::{ServerUrl, ServerUrlError};
 
@@ -315,11 +316,21 @@ fn values(password: Replicated<NtHash>, anchor: &SourceAnchor) -> Passwords {
         }
         Replicated::NotSent | Replicated::Cleared(_) => Vec::new(),
         Replicated::Unreadable(reason, _) => {
-            tracing::warn!(account = %anchor, %reason, "a replicated hash cannot be read; what is stored stays");
-            return Passwords::Unchanged;
+            tracing::warn!(account = %anchor, %reason, "a replicated hash cannot be read");
+            return Passwords::Unreadable(fault(reason));
         }
     };
     Passwords::Read(values)
+}
+
+fn fault(reason: drsr::Unreadable) -> Quarantine {
+    let fault = match reason {
+        drsr::Unreadable::Truncated => "it is cut off",
+        drsr::Unreadable::Checksum => "it does not decrypt: its checksum is wrong",
+        drsr::Unreadable::Length => "it has another length than a hash",
+        drsr::Unreadable::NoRelativeId => "its account has no security identifier to decrypt it with",
+    };
+    Quarantine::Malformed { scheme: UNICODE_PWD, fault }
 }
 
 /// `DC=corp,DC=example` as `corp.example`.
@@ -391,5 +402,31 @@ impl AccountSource for AdSource {
             };
         }
         Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_that_does_not_decrypt_is_no_unchanged_one() {
+        let anchor = SourceAnchor::from_text("4f0c9f4e").expect("an anchor");
+        let stamp = drsr::Stamp::default();
+        for (reason, told) in [
+            (drsr::Unreadable::Truncated, "the unicodePwd value is malformed: it is cut off"),
+            (
+                drsr::Unreadable::Checksum,
+                "the unicodePwd value is malformed: it does not decrypt: its checksum is wrong",
+            ),
+            (drsr::Unreadable::Length, "the unicodePwd value is malformed: it has another length than a hash"),
+        ] {
+            let shown: Replicated<NtHash> = Replicated::Unreadable(reason, stamp);
+            assert!(written(&shown).is_some(), "the write is known all the same");
+            match values(shown, &anchor) {
+                Passwords::Unreadable(found) => assert_eq!(found.to_string(), told),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -41,6 +42,8 @@ pub enum ChannelError {
     Source(#[from] SourceError),
     #[error("the accounts could not be stored")]
     Store(#[from] CredentialStoreError),
+    #[error("the directory did not come to an end in {} minutes", .0.as_secs() / 60)]
+    TooLong(Duration),
     /// The service account has lost its sight of the directory, as far as one can tell from here.
     #[error("the directory shows none of its accounts")]
     NothingVisible,
@@ -54,6 +57,9 @@ pub enum ChannelError {
 const WRITE: usize = 100;
 /// Accounts asked for by anchor at once.
 const LOOKUP: u32 = 100;
+/// A directory that always has a next answer would keep its channel for ever. The largest are read whole in a fraction of it.
+const PASS_AT_MOST: Duration = Duration::from_secs(4 * 3600);
+const FETCHES_AT_MOST: Duration = Duration::from_secs(600);
 /// Pages that wait between the directory and the store.
 const PAGES: usize = 2;
 /// Single reads tried in one go.
@@ -70,6 +76,21 @@ struct Progress {
     /// Accounts whose queued single read this was not.
     open_fetches: Vec<SourceAnchor>,
     vanished: Vec<(SourceAnchor, Timestamp, SourceStamp, Option<WriteStamp>)>,
+}
+
+/// Whether a read of an account answers a single read that was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Yes,
+    No,
+    /// It is to be queued.
+    AskAgain,
+}
+
+impl Served {
+    const fn of(settled: bool) -> Self {
+        if settled { Self::Yes } else { Self::No }
+    }
 }
 
 /// The anchors met in a pass, in eight bytes each. A collision would overlook one deletion in one pass: the hash is
@@ -96,7 +117,8 @@ impl Channel {
         let started = self.clock.now();
         let since = self.store.begin_pass(epoch, &self.connector, started).await?;
         let since = since.filter(|_| depth == Depth::Changes);
-        let outcome = self.pass(epoch, since.as_ref()).await;
+        let pass = tokio::time::timeout(PASS_AT_MOST, self.pass(epoch, since.as_ref()));
+        let outcome = pass.await.unwrap_or(Err(ChannelError::TooLong(PASS_AT_MOST)));
         let (end, outcome) = match outcome {
             Ok((report, reached)) => (PassEnd::Complete { started, report, reached }, Ok(report)),
             Err(error) => (PassEnd::Failed { error: causes(&error) }, Err(error)),
@@ -112,11 +134,13 @@ impl Channel {
         if due.is_empty() {
             return Ok(0);
         }
-        let page = match self.source.read(&due).await {
+        let read = tokio::time::timeout(FETCHES_AT_MOST, self.source.read(&due)).await;
+        let read = read.map_or(Err(ChannelError::TooLong(FETCHES_AT_MOST)), |read| read.map_err(ChannelError::Source));
+        let page = match read {
             Ok(page) => page,
             Err(error) => {
                 self.store.postpone_fetches(epoch, &self.connector, &due, now).await?;
-                return Err(error.into());
+                return Err(error);
             }
         };
         let found: HashSet<SourceAnchor> = page.accounts.iter().map(|account| account.anchor.clone()).collect();
@@ -221,7 +245,7 @@ impl Channel {
                 }
                 Decision::Act(act) => act,
             };
-            let Act { state, password, result, settled } = *act;
+            let Act { state, password, result, settled, ask_again } = *act;
             let change = match password {
                 PasswordAct::Derive { value, stamp, password_set, keep_outdated } => {
                     values.push(value);
@@ -238,11 +262,12 @@ impl Channel {
                     None
                 }
             };
-            acts.push((known, state, change, result, written, settled));
+            let served = if ask_again { Served::AskAgain } else { Served::of(settled) };
+            acts.push((known, state, change, result, written, served));
         }
         let derived = self.sealer.derive(values).await;
         for (derived, (index, stamp, password_set, keep_outdated)) in derived.into_iter().zip(pending) {
-            let (known, _, change, result, _, settled) = &mut acts[index];
+            let (known, _, change, result, _, served) = &mut acts[index];
             let source = CredentialSource { connector: self.connector.clone(), anchor: known.anchor.clone() };
             let sealed =
                 derived.and_then(|derived| self.sealer.seal(&source, &derived).map_err(|error| error.to_string()));
@@ -253,27 +278,26 @@ impl Channel {
                 }
                 Err(error) => {
                     progress.unsettled += 1;
-                    *settled = false;
+                    *served = Served::No;
                     *result = AccountResult::Error(error);
                 }
             }
         }
         let mut changes = Vec::new();
-        for (known, state, credential, result, written, settled) in acts {
+        for (known, state, credential, result, written, served) in acts {
             progress.report.count(&result);
             progress.report.states_changed += u64::from(state.is_some());
             if result == AccountResult::Success && !matches!(credential, Some(CredentialChange::Store { .. })) {
                 progress.report.unchanged += 1;
             }
             let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
-            let fetched = known.fetch_queued && settled;
-            if known.fetch_queued && !settled {
+            let fetched = known.fetch_queued && served == Served::Yes;
+            if known.fetch_queued && served != Served::Yes {
                 progress.open_fetches.push(known.anchor.clone());
             }
             if credential.is_some() || state.is_some() || result.is_some() || fetched {
-                let anchor = known.anchor;
-                let read_at = page.read_at;
-                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched });
+                let (anchor, read_at, ask_again) = (known.anchor, page.read_at, served == Served::AskAgain);
+                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again });
             }
         }
         self.write(epoch, now, changes).await
@@ -303,8 +327,8 @@ impl Channel {
             let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
             if state.is_some() || result.is_some() {
                 let (anchor, credential) = (known.anchor, None);
-                let (written, fetched) = (None, false);
-                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched });
+                let (written, fetched, ask_again) = (None, false, false);
+                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again });
             }
         }
         self.write(epoch, now, changes).await
@@ -324,7 +348,8 @@ impl Channel {
         let now = self.clock.now();
         let changes = std::mem::take(&mut progress.vanished).into_iter().map(|(anchor, read_at, stamp, written)| {
             let credential = Some(CredentialChange::Quarantine { reason: Quarantine::Absent, stamp });
-            AccountChange { anchor, read_at, written, credential, state: None, result: None, fetched: false }
+            let (state, result, fetched, ask_again) = (None, None, false, false);
+            AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again }
         });
         self.write(epoch, now, changes.collect()).await
     }

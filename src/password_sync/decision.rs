@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::account_result::AccountResult;
 use super::ad_source::UNICODE_PWD;
 use super::source::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
-use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, StateChange};
+use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, Stage, StateChange};
+use super::write_stamp::WriteStamp;
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, Timestamp};
 use crate::signin::store::Mark;
@@ -49,6 +50,8 @@ pub(super) struct Act {
     pub result: AccountResult,
     /// What is done about the password answers a single read that somebody asked for.
     pub settled: bool,
+    /// The account is to be read again by itself: what it showed may be a fault that passes.
+    pub ask_again: bool,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,8 @@ const RENEWED_AFTER: Duration = Duration::from_secs(86_400);
 pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Context<'_>) -> Decision {
     let Some(eligibility) = known.link else {
         let result = AccountResult::NoTargetConnection;
-        return Decision::Act(Box::new(Act { state: None, password: PasswordAct::Leave, result, settled: true }));
+        let (password, settled, ask_again) = (PasswordAct::Leave, true, false);
+        return Decision::Act(Box::new(Act { state: None, password, result, settled, ask_again }));
     };
     // An account that was gone may come back from a backup, in an older version.
     let is_older =
@@ -117,13 +121,15 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
             let source = CredentialSource { connector: context.connector.clone(), anchor: account.anchor.clone() };
             let passwords: &[PasswordValues] = match &account.passwords {
                 Passwords::Read(passwords) => passwords,
-                Passwords::Unchanged => &[],
+                Passwords::Unchanged | Passwords::Unreadable(_) => &[],
             };
             let values = Values { source: &source, passwords, password_set, changed_at };
             let lags = known.credential.as_ref().and_then(|known| known.written).zip(account.written);
-            match account.passwords {
+            match &account.passwords {
                 // The controller that was asked has not heard of the newest password yet.
-                Passwords::Read(_) if !context.restored && lags.is_some_and(|(known, shown)| shown < known) => {
+                Passwords::Read(_) | Passwords::Unreadable(_)
+                    if !context.restored && lags.is_some_and(|(known, shown)| shown < known) =>
+                {
                     (PasswordAct::Leave, AccountResult::Success, false)
                 }
                 Passwords::Read(_) => {
@@ -134,10 +140,17 @@ pub(super) fn decide(known: &KnownAccount, account: SourceAccount, context: &Con
                     let (act, result) = values.unchanged(known.credential.as_ref(), context);
                     (act, result, false)
                 }
+                Passwords::Unreadable(reason) => {
+                    let of_write = (*reason, account.written);
+                    let (act, result) = values.unreadable(known.credential.as_ref(), of_write, context);
+                    (act, result, false)
+                }
             }
         }
     };
-    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result), settled }))
+    let is_new = matches!(password, PasswordAct::Quarantine { .. });
+    let ask_again = is_new && matches!(account.passwords, Passwords::Unreadable(_));
+    Decision::Act(Box::new(Act { state, password, result: fault.unwrap_or(result), settled, ask_again }))
 }
 
 /// The change for an account that is not in its directory any more.
@@ -210,7 +223,9 @@ impl Values<'_> {
     fn unchanged(&self, known: Option<&KnownCredential>, context: &Context<'_>) -> (PasswordAct, AccountResult) {
         let usable = known.filter(|known| known.stage.is_usable());
         let Some((known, stamp)) = usable.and_then(|known| Some((known, known.stamp.clone()?))) else {
-            return (PasswordAct::Leave, AccountResult::Quarantined(Quarantine::Absent));
+            let reason = known.filter(|known| known.stage == Stage::Quarantined).and_then(|known| known.reason.clone());
+            let absent = AccountResult::Quarantined(Quarantine::Absent);
+            return (PasswordAct::Leave, reason.map_or(absent, AccountResult::StillQuarantined));
         };
         let act = if self.password_set == known.password_set {
             self.confirm(known, stamp, false, context)
@@ -218,6 +233,24 @@ impl Values<'_> {
             PasswordAct::Leave
         };
         (act, AccountResult::Success)
+    }
+
+    /// The directory has a hash that cannot be read. If it comes from the write that is stored, nothing has changed; from
+    /// any other, the stored one is no longer the user's and is set aside.
+    fn unreadable(
+        &self,
+        known: Option<&KnownCredential>,
+        (reason, written): (Quarantine, Option<WriteStamp>),
+        context: &Context<'_>,
+    ) -> (PasswordAct, AccountResult) {
+        let is_stored = |known: &KnownCredential| known.written.is_some() && known.written == written;
+        match known {
+            Some(stored) if is_stored(stored) => self.unchanged(known, context),
+            _ => {
+                let stamp = context.ring.stamp(self.source, STAMPED, &[Zeroizing::new(UNREADABLE.to_vec())]);
+                (PasswordAct::Quarantine { reason, stamp }, AccountResult::Quarantined(reason))
+            }
+        }
     }
 
     /// The value is the stored one.
@@ -287,3 +320,5 @@ impl Values<'_> {
 
 /// What the stamp is over.
 const STAMPED: &str = "passwords";
+/// What stands for a value that cannot be read; no attribute has this name.
+const UNREADABLE: &[u8] = b"";

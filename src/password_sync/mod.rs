@@ -18,6 +18,8 @@ mod password_policy;
 pub mod report;
 pub mod sealer;
 pub mod service;
+#[cfg(test)]
+mod service_tests;
 pub mod source;
 pub mod store;
 #[cfg(test)]

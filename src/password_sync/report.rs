@@ -27,7 +27,7 @@ impl PassReport {
     pub(super) fn count(&mut self, result: &AccountResult) {
         match result {
             AccountResult::Success => {}
-            AccountResult::Quarantined(_) => self.quarantined += 1,
+            AccountResult::Quarantined(_) | AccountResult::StillQuarantined(_) => self.quarantined += 1,
             AccountResult::NoTargetConnection => self.no_target_connection += 1,
             AccountResult::FilteredByTarget => self.filtered_by_target += 1,
             AccountResult::SourceObjectMissing => self.missing += 1,

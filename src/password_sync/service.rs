@@ -25,14 +25,14 @@ pub struct PasswordSync {
     epoch: Arc<dyn EngineEpoch>,
     wrapping: Wrapping,
     interval: Duration,
-    /// Asks for a round now.
-    asked: Notify,
 }
 
 struct Running {
     channel: Channel,
     /// A pass and a round of single reads take turns.
     turn: tokio::sync::Mutex<()>,
+    /// Asks for a look at the single reads now.
+    asked: Notify,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +57,12 @@ impl PasswordSync {
         wrapping: Wrapping,
         interval: Duration,
     ) -> Self {
-        let running =
-            |channel: Channel| (channel.connector.clone(), Running { channel, turn: tokio::sync::Mutex::default() });
+        let running = |channel: Channel| {
+            let name = channel.connector.clone();
+            (name, Running { channel, turn: tokio::sync::Mutex::default(), asked: Notify::new() })
+        };
         let channels = channels.into_iter().map(running).collect();
-        Self { channels, epoch, wrapping, interval, asked: Notify::new() }
+        Self { channels, epoch, wrapping, interval }
     }
 
     pub fn connectors(&self) -> impl Iterator<Item = &ConnectorName> {
@@ -78,13 +80,13 @@ impl PasswordSync {
         let epoch = self.epoch.current().await.ok_or(PasswordSyncError::NotHolder)?;
         let _turn = running.turn.lock().await;
         let report = running.channel.run_pass(epoch, depth).await?;
-        self.asked.notify_one();
+        running.asked.notify_one();
         Ok(report)
     }
 
     /// Looks for single reads at once: something was provisioned.
     pub fn wake(&self) {
-        self.asked.notify_one();
+        self.channels.values().for_each(|running| running.asked.notify_one());
     }
 
     /// Runs the channels until `stop`. Errors are logged here; the next round tries again.
@@ -92,7 +94,13 @@ impl PasswordSync {
         tokio::join!(self.run_channels(scheduled, &stop), self.run_wrapping(&stop));
     }
 
+    /// Each at its own pace: a directory that is slow, or hangs, holds up its own channel and no other.
     async fn run_channels(&self, scheduled: bool, stop: &CancellationToken) {
+        let loops = self.channels.iter().map(|(name, running)| self.run_channel(name, running, scheduled, stop));
+        futures::future::join_all(loops).await;
+    }
+
+    async fn run_channel(&self, name: &ConnectorName, running: &Running, scheduled: bool, stop: &CancellationToken) {
         let mut passes = every(self.interval);
         let mut fetches = every(FETCH_INTERVAL);
         loop {
@@ -100,30 +108,28 @@ impl PasswordSync {
                 () = stop.cancelled() => return,
                 _ = passes.tick(), if scheduled => true,
                 _ = fetches.tick() => false,
-                () = self.asked.notified() => false,
+                () = running.asked.notified() => false,
             };
-            let Some(epoch) = self.epoch.current().await else { continue };
+            let round = async {
+                let Some(epoch) = self.epoch.current().await else { return };
+                let _turn = running.turn.lock().await;
+                let outcome = match full {
+                    true => running.channel.run_pass(epoch, Depth::Changes).await.map(|report| report.stored),
+                    false => running.channel.run_fetches(epoch).await,
+                };
+                match outcome {
+                    Ok(0) => {}
+                    Ok(stored) => tracing::info!(connector = %name, stored, "passwords were synchronised"),
+                    Err(error) => {
+                        tracing::warn!(connector = %name, error = causes(&error), "the password channel stopped");
+                    }
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.round(epoch, full) => {}
+                () = round => {}
             }
         }
-    }
-
-    async fn round(&self, epoch: LeaseEpoch, full: bool) {
-        let connectors = self.channels.iter().map(|(name, running)| async move {
-            let _turn = running.turn.lock().await;
-            let outcome = match full {
-                true => running.channel.run_pass(epoch, Depth::Changes).await.map(|report| report.stored),
-                false => running.channel.run_fetches(epoch).await,
-            };
-            match outcome {
-                Ok(0) => {}
-                Ok(stored) => tracing::info!(connector = %name, stored, "passwords were synchronised"),
-                Err(error) => tracing::warn!(connector = %name, error = causes(&error), "the password channel stopped"),
-            }
-        });
-        futures::future::join_all(connectors).await;
     }
 
     /// Apart from the channels: wrapping a first pass takes long, and no new user waits for it.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::account_state::StateFault;
 use super::write_stamp::{StateStamps, WriteStamp};
+use crate::credential::Quarantine;
 use crate::identity::{AccountState, SourceAnchor, Timestamp};
 
 /// A directory that can be read for the password channel.
@@ -95,6 +96,8 @@ pub enum Passwords {
     Read(Vec<PasswordValues>),
     /// As it was in a read that was stored.
     Unchanged,
+    /// There is one that cannot be read, and why.
+    Unreadable(Quarantine),
 }
 
 /// The values of one password attribute.

@@ -121,6 +121,8 @@ pub enum Eligibility {
 #[derive(Clone, Debug)]
 pub struct KnownCredential {
     pub stage: Stage,
+    /// Why it is set aside.
+    pub reason: Option<String>,
     /// `None` after a wipe.
     pub stamp: Option<SourceStamp>,
     pub outdated: Option<OutdatedMark>,
@@ -193,6 +195,8 @@ pub struct AccountChange {
     pub result: Option<AccountResult>,
     /// A single read of the account was queued; this was it, if it was queued before `read_at`.
     pub fetched: bool,
+    /// The account is to be read again by itself.
+    pub ask_again: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -70,8 +70,15 @@ fn linked() -> KnownAccount {
 }
 
 fn with_credential(stage: Stage, stamp: Option<SourceStamp>) -> KnownAccount {
-    let credential =
-        KnownCredential { stage, stamp, outdated: None, password_set: None, confirmed_at: NOON, written: None };
+    let credential = KnownCredential {
+        stage,
+        reason: None,
+        stamp,
+        outdated: None,
+        password_set: None,
+        confirmed_at: NOON,
+        written: None,
+    };
     KnownAccount {
         credential: Some(credential),
         state: Some((AccountState::unrestricted(), version("20261121110000.000000Z#0"))),
@@ -331,4 +338,44 @@ fn an_unchanged_password_is_confirmed_only_with_the_time_of_its_setting() {
     // Nothing is stored, and nothing is known to be gone.
     let act = world.act(&linked(), unchanged(None));
     assert!(matches!(act.password, PasswordAct::Leave));
+}
+
+#[test]
+fn a_hash_that_cannot_be_read_sets_the_former_one_aside_unless_it_is_the_same_write() {
+    const REASON: Quarantine = Quarantine::Malformed { scheme: "unicodePwd", fault: "its checksum is wrong" };
+    let stamp = |version| Some(super::WriteStamp { version, at: 100, writer: uuid::Uuid::nil() });
+    let of_write = |version| {
+        let mut known = World::new().stored(SSHA);
+        known.credential.as_mut().expect("stored").written = version;
+        known
+    };
+    let shown = |written| SourceAccount { passwords: Passwords::Unreadable(REASON), written, ..account(&[]) };
+    let world = World::new();
+    // Of a later write, or where nothing tells which it is.
+    for (known, written) in [(stamp(7), stamp(8)), (None, stamp(8)), (stamp(7), None), (None, None)] {
+        let act = world.act(&of_write(known), shown(written));
+        assert!(matches!(act.password, PasswordAct::Quarantine { reason: REASON, .. }), "{:?}", act.password);
+        assert_eq!((act.result, act.settled, act.ask_again), (AccountResult::Quarantined(REASON), false, true));
+    }
+    // Of the write that is stored: the hash is still the user's.
+    let act = world.act(&of_write(stamp(7)), shown(stamp(7)));
+    assert!(matches!(act.password, PasswordAct::Leave) && !act.settled && !act.ask_again);
+    assert_eq!(act.result, AccountResult::Success);
+    // Of an earlier one: the controller lags behind, or its database was restored.
+    let act = world.act(&of_write(stamp(7)), shown(stamp(6)));
+    assert!(matches!(act.password, PasswordAct::Leave) && !act.settled);
+    let restored = World { restored: true, ..World::new() };
+    let act = restored.act(&of_write(stamp(7)), shown(stamp(6)));
+    assert!(matches!(act.password, PasswordAct::Quarantine { .. }));
+
+    // What was found stays the reason while nothing changes, and a second look at it changes nothing.
+    let mut aside = with_credential(Stage::Quarantined, None);
+    let credential = aside.credential.as_mut().expect("a row");
+    (credential.reason, credential.written) = (Some(REASON.to_string()), stamp(8));
+    let unchanged = SourceAccount { passwords: Passwords::Unchanged, ..account(&[]) };
+    for shown in [unchanged, shown(stamp(8))] {
+        let act = world.act(&aside, shown);
+        assert!(matches!(act.password, PasswordAct::Leave) && !act.ask_again);
+        assert_eq!(act.result, AccountResult::StillQuarantined(REASON.to_string()));
+    }
 }

@@ -14,7 +14,7 @@ use crate::identity::{
     Answer, Clock, CredentialSource, Network, PlainPassword, Refusal, Unavailable, UnavailableCause, Verdict, Wire,
 };
 use crate::signin::authority::{Admission, CredentialFacts, CredentialStoreDown, HashAnswer, HashCheck};
-use crate::signin::store::{Alert, Alerts};
+use crate::signin::store::{Alert, Alerts, Mark};
 
 /// Stored credentials as an authority.
 pub struct StoredHashes {
@@ -79,7 +79,7 @@ impl StoredHashes {
                 }
             },
         };
-        let Some(stored) = stored.filter(is_usable) else {
+        let Some(stored) = stored.filter(|stored| is_usable(stored) && !is_superseded(stored)) else {
             let refusal = if source.is_some() { Refusal::NoCredential } else { Refusal::UnknownUser };
             return self.answer_without(password, admission, refusal).await;
         };
@@ -205,6 +205,15 @@ impl HashCheck for StoredHashes {
 
 fn is_usable(stored: &StoredCredential) -> bool {
     stored.stage.is_usable() && !stored.ineligible
+}
+
+/// The directory has proved to have another password by now, so that this one is nobody's. What it merely refused while
+/// nobody compared is in doubt; that bars from failover alone.
+fn is_superseded(stored: &StoredCredential) -> bool {
+    stored.outdated.as_ref().is_some_and(|mark| match mark.by {
+        Mark::StillMatchesRefused | Mark::NewerPasswordSet => true,
+        Mark::Unchecked => false,
+    })
 }
 
 fn demand(admission: &Admission) -> Demand {

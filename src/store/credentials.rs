@@ -172,7 +172,7 @@ impl PassStore for Credentials {
             let link = if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
             set(&mut known, &row, |account| account.link = Some(link));
         }
-        let columns = "anchor, stage, source_stamp, outdated_at, outdated_by, password_set, confirmed_at, written \
+        let columns = "anchor, stage, reason, source_stamp, outdated_at, outdated_by, password_set, confirmed_at, written \
              FROM credential";
         for row in self.of_anchors(columns, connector, anchors).await? {
             let credential = known_credential(&row)?;
@@ -453,6 +453,7 @@ fn stored_credential(row: &AnyRow) -> Result<StoredCredential, StoreError> {
 fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
     Ok(KnownCredential {
         stage: stage_of(row)?,
+        reason: row.get("reason"),
         // Empty after a wipe; one that cannot be read compares with nothing, so that the hash is taken anew.
         stamp: row.get::<&str, _>("source_stamp").parse().ok(),
         outdated: outdated_of(row),

@@ -70,6 +70,15 @@ pub enum Coverage {
     Selected,
 }
 
+/// Where the reads before were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormerRead {
+    /// The server, where it was one of several.
+    pub server: Option<String>,
+    /// A full read met another server than before, and its replicas are still given time to hear from each other.
+    pub is_settling: bool,
+}
+
 /// The digest of what must be read again: an object whose references may mean others by now, or a container of which the
 /// objects below are not known.
 pub const STALE: &str = "stale";
@@ -86,6 +95,8 @@ pub struct Importer<'a> {
     enumerated: BTreeSet<String>,
     /// Not committed before what was not named is removed.
     watermark: Option<Watermark>,
+    /// What is known of the reads before this.
+    before: FormerRead,
     ids: IdBlock,
     seen: Seen,
     /// Those that were told with what they show.
@@ -118,6 +129,7 @@ impl<'a> Importer<'a> {
             capabilities: None,
             enumerated: BTreeSet::new(),
             watermark: None,
+            before: FormerRead::default(),
             ids: IdBlock::new(0, 0),
             seen: Seen::default(),
             told: Seen::default(),
@@ -133,6 +145,10 @@ impl<'a> Importer<'a> {
     /// For a source that takes updates.
     pub fn confirming(self, capabilities: Capabilities) -> Self {
         Self { capabilities: Some(capabilities), ..self }
+    }
+
+    pub fn after(self, before: FormerRead) -> Self {
+        Self { before, ..self }
     }
 
     /// Stages one page and commits it together with its watermark.

@@ -9,7 +9,7 @@ use super::connector::{Connector, ConnectorError, DeltaReports, ImportMode, Impo
 use super::export::ExportError;
 use super::fault::{Fault, planted};
 use super::guard::{GuardItem, Hold, Releases, Tally, kind};
-use super::import::{Coverage, Importer};
+use super::import::{Coverage, FormerRead, Importer};
 use super::lease::HeldLease;
 use super::profile::StepKind;
 use super::read_ahead::{Counted, ReadAhead};
@@ -24,6 +24,10 @@ pub const FULL_IMPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// How soon a full import that was due and left somebody in doubt is tried again.
 const DOUBTFUL_AGAIN: Duration = Duration::from_secs(3600);
+
+/// How long replicas of a directory are given to hear from each other before a full import repeats one that met another
+/// server than before: the longest usual interval between sites is three hours, within a site it is seconds.
+pub const ELSEWHERE_AGAIN: Duration = Duration::from_secs(3 * 3600);
 
 /// Objects that are read again at a time.
 const STALE_AT_ONCE: usize = 1000;
@@ -99,6 +103,12 @@ fn doubtful_mark(connector: &ConnectorName) -> String {
     format!("doubtful-import:{connector}")
 }
 
+/// The mark of the last full import that met another server than before, by when it began: who was not shown there is to be
+/// looked for once more.
+fn elsewhere_mark(connector: &ConnectorName) -> String {
+    format!("elsewhere-import:{connector}")
+}
+
 /// The mark of how many entries the last full import could not take.
 pub(super) fn refused_mark(connector: &ConnectorName) -> String {
     format!("refused:{connector}")
@@ -123,16 +133,28 @@ impl SourceImport<'_> {
         if !counted.is_empty() && store.mark(&counted_mark(self.source.name())).await? != Some(digest(&counted)) {
             return Ok(Start::Full);
         }
+        let last = store.mark(&full_import_mark(self.source.name())).await?.map(Timestamp::from_millis);
+        let now = self.runner.clock.now();
+        let elsewhere = self.elsewhere().await?;
+        if elsewhere.is_some_and(|read| read + ELSEWHERE_AGAIN <= now) {
+            return Ok(Start::Full);
+        }
         if !reports.complete() {
-            let last = store.mark(&full_import_mark(self.source.name())).await?.map(Timestamp::from_millis);
-            let now = self.runner.clock.now();
             let doubtful = store.mark(&doubtful_mark(self.source.name())).await?.map(Timestamp::from_millis);
-            let tried = doubtful.is_some_and(|tried| tried + DOUBTFUL_AGAIN > now);
+            let tried = elsewhere.is_some() || doubtful.is_some_and(|tried| tried + DOUBTFUL_AGAIN > now);
             if !tried && last.is_none_or(|last| last + FULL_IMPORT_EVERY <= now) {
                 return Ok(Start::Full);
             }
         }
         Ok(Start::Delta(watermark))
+    }
+
+    /// When a full import met another server than before, if none has come to its end since.
+    async fn elsewhere(&self) -> StoreResult<Option<Timestamp>> {
+        let store = &*self.runner.store;
+        let last = store.mark(&full_import_mark(self.source.name())).await?;
+        let elsewhere = store.mark(&elsewhere_mark(self.source.name())).await?;
+        Ok(elsewhere.filter(|read| last.is_none_or(|last| last < *read)).map(Timestamp::from_millis))
     }
 
     pub async fn run(&self, start: Start) -> Result<Imported, ExportError> {
@@ -144,8 +166,11 @@ impl SourceImport<'_> {
             Start::Delta(since) => (ImportMode::Delta { since }, Coverage::Delta),
         };
         let capabilities = self.source.capabilities();
-        let mut importer =
-            Importer::new(store, name.clone(), self.lease.epoch, coverage).confirming(capabilities.clone());
+        let server = store.watermark(name).await?.map(|watermark| watermark.server).filter(|server| !server.is_empty());
+        let is_settling = self.elsewhere().await?.is_some_and(|read| read + ELSEWHERE_AGAIN > began);
+        let mut importer = Importer::new(store, name.clone(), self.lease.epoch, coverage)
+            .confirming(capabilities.clone())
+            .after(FormerRead { server, is_settling });
         let read = self.read(mode, &mut importer).await;
         if !planted(Fault::SweepAfterAbort) {
             read?;
@@ -156,11 +181,15 @@ impl SourceImport<'_> {
         if importer.sweeps() {
             (holds, unseen) = self.sweep(&mut importer).await?;
         }
+        let (may_lag, elsewhere) = (importer.may_lag(), importer.met_another_server());
+        if elsewhere {
+            store.set_mark(self.lease.epoch, &elsewhere_mark(name), began.millis()).await?;
+        }
         if holds.is_empty() {
             importer.settle().await?;
             if coverage == Coverage::Full && importer.is_doubtful() {
                 store.set_mark(self.lease.epoch, &doubtful_mark(name), began.millis()).await?;
-            } else if coverage == Coverage::Full {
+            } else if coverage == Coverage::Full && !may_lag {
                 let refused = importer.counters.refused as i64;
                 store.set_mark(self.lease.epoch, &refused_mark(name), refused).await?;
                 store.set_mark(self.lease.epoch, &full_import_mark(name), began.millis()).await?;
@@ -169,12 +198,20 @@ impl SourceImport<'_> {
             self.read_stale(&mut importer).await?;
         }
         let told = (!importer.refused.is_empty()).then(|| importer.refused.join("; "));
+        if elsewhere {
+            tracing::warn!(connector = %name, "another server of the directory was read than before: nobody is deleted for not being shown there, until it is read again in three hours");
+        }
         let detail = match (holds.is_empty(), importer.is_doubtful()) {
             (false, _) => Some(format!("{unseen} objects are no longer shown; nothing is concluded from it")),
             (true, true) => {
                 let doubt = "entries could not be read that may be anybody: nobody who was not shown is deleted, and this is \
                              no complete read";
                 Some(told.map_or(doubt.to_owned(), |told| format!("{doubt}: {told}")))
+            }
+            (true, false) if may_lag => {
+                let other = "another server is read than before, which may lag behind: nobody is deleted for not being shown \
+                             before three hours have passed";
+                Some(told.map_or(other.to_owned(), |told| format!("{other}; {told}")))
             }
             (true, false) => told,
         };

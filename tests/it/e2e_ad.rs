@@ -2,6 +2,7 @@
 
 mod anchors;
 mod check;
+mod forests;
 mod import;
 mod sign_in;
 mod site;

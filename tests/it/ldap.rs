@@ -1,20 +1,16 @@
 //! The LDAP client against slapd, and against servers that misbehave on purpose.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use landbridge::identity::{PlainPassword, UnavailableCause};
 use landbridge::ldap::pool::{Pool, PoolSettings, Purpose};
 use landbridge::ldap::{Connection, Filter, LdapError, Scope, Search, ServerUrl, ServiceAccount, Trust};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use crate::support::directory;
-use crate::support::pki::Pki;
-use crate::support::process::temp_dir;
+use crate::support::scripted_ldap::{
+    BIND, DONE, Door, EXTENDED, Scripted, element, entry, message, page_control, result,
+};
 use crate::support::slapd::{SUFFIX, Slapd};
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -128,116 +124,6 @@ async fn a_pool_replaces_connections_that_the_server_closed() {
     let mut connection = pool.take(DEADLINE).await.expect("a new one");
     assert!(!connection.search(everything(SUFFIX)).await.expect("found").is_empty());
 }
-
-/// How a misbehaving server meets a client.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Door {
-    Ldaps,
-    StartTls,
-}
-
-/// A server that answers the n-th request of a connection with whatever a function makes of its id and n.
-struct Scripted {
-    url: ServerUrl,
-    trust: Trust,
-    requests: Arc<AtomicUsize>,
-}
-
-type Script = Arc<dyn Fn(u8, usize) -> Vec<u8> + Send + Sync>;
-
-impl Scripted {
-    /// `before_tls` is the answer to StartTLS.
-    async fn start(
-        door: Door,
-        before_tls: Vec<u8>,
-        script: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
-    ) -> Self {
-        let dir = temp_dir("scripted");
-        let pki = Pki::new(dir.path());
-        let cert = pki.server("scripted", &[]);
-        let chain = CertificateDer::pem_file_iter(&cert.cert_file).expect("certificates").collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_file(&cert.key_file).expect("a key");
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(chain.expect("certificates"), key)
-                .expect("a server's configuration");
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        let (script, requests): (Script, _) = (Arc::new(script), Arc::new(AtomicUsize::new(0)));
-        let count = Arc::clone(&requests);
-        tokio::spawn(async move {
-            while let Ok((mut tcp, _)) = listener.accept().await {
-                let (acceptor, script, count, before_tls) =
-                    (acceptor.clone(), Arc::clone(&script), Arc::clone(&count), before_tls.clone());
-                tokio::spawn(async move {
-                    if door == Door::StartTls {
-                        let mut request = [0; 512];
-                        if tcp.read(&mut request).await.is_err() || tcp.write_all(&before_tls).await.is_err() {
-                            return;
-                        }
-                    }
-                    if let Ok(tls) = acceptor.accept(tcp).await {
-                        serve(tls, script, count).await;
-                    }
-                });
-            }
-        });
-        let scheme = if door == Door::Ldaps { "ldaps" } else { "ldap" };
-        let url = format!("{scheme}://localhost:{port}").parse().expect("an address");
-        Self { url, trust: Trust::new(&[pki.ca_file()]).expect("the test CA"), requests }
-    }
-
-    async fn open(&self) -> Result<Connection, LdapError> {
-        Connection::open(&self.url, &self.trust, Duration::from_secs(2)).await
-    }
-}
-
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Script, count: Arc<AtomicUsize>) {
-    let mut request = vec![0; 65536];
-    let mut nth = 0;
-    while let Ok(1..) = stream.read(&mut request).await {
-        // SEQUENCE header, then the id as an INTEGER of one octet.
-        let header = if request[1] < 0x80 { 2 } else { 2 + usize::from(request[1] & 0x7f) };
-        let answer = script(request[header + 2], nth);
-        nth += 1;
-        count.fetch_add(1, Ordering::SeqCst);
-        if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag, 0x84];
-    out.extend(u32::try_from(content.len()).expect("short").to_be_bytes());
-    out.extend(content);
-    out
-}
-
-fn message(id: u8, rest: &[Vec<u8>]) -> Vec<u8> {
-    element(0x30, &[vec![2, 1, id], rest.concat()].concat())
-}
-
-fn result(tag: u8, code: u8) -> Vec<u8> {
-    element(tag, &[0x0a, 1, code, 4, 0, 4, 0])
-}
-
-fn entry(dn: &str) -> Vec<u8> {
-    element(0x64, &[element(4, dn.as_bytes()), element(0x30, &[])].concat())
-}
-
-fn page_control(cookie: &[u8]) -> Vec<u8> {
-    let value = element(0x30, &[vec![2, 1, 0], element(4, cookie)].concat());
-    element(0xa0, &element(0x30, &[element(4, b"1.2.840.113556.1.4.319"), element(4, &value)].concat()))
-}
-
-const BIND: u8 = 0x61;
-const DONE: u8 = 0x65;
-const EXTENDED: u8 = 0x78;
 
 async fn bind_at(server: &Scripted) -> Result<u32, LdapError> {
     let mut connection = server.open().await?;

@@ -248,6 +248,7 @@ async fn told(source: &AdSource, since: &SourcePosition) -> (usize, usize) {
             match account.passwords {
                 Passwords::Read(_) => anew += 1,
                 Passwords::Unchanged => unchanged += 1,
+                Passwords::Unreadable(reason) => panic!("{}: {reason}", account.anchor),
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landbridge::audit::{Actor, Event, EventKind, Outcome};
 use landbridge::credential::pool::PoolSize;
-use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
+use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing, Quarantine};
 use landbridge::identity::{
     AccountState, Answer, Clock as _, ConnectorName, CredentialSource, LeaseEpoch, PlainPassword, Refusal,
     SettableClock, SourceAnchor, Timestamp, UnavailableCause, UserId, Verdict,
@@ -56,6 +56,8 @@ struct Shown {
     written: Option<WriteStamp>,
     /// Its password is told to be as before.
     unchanged: bool,
+    /// Its password cannot be read.
+    unreadable: bool,
 }
 
 impl Scripted {
@@ -68,6 +70,7 @@ impl Scripted {
             in_scope: true,
             written: None,
             unchanged: false,
+            unreadable: false,
         });
         shown.version += 1;
         change(shown);
@@ -87,9 +90,10 @@ impl Scripted {
                 anchor: anchor(name),
                 version: SourceVersion::new(format!("{:06}", shown.version)),
                 state: shown.state.clone(),
-                passwords: match shown.unchanged {
-                    true => Passwords::Unchanged,
-                    false => Passwords::Read(vec![PasswordValues {
+                passwords: match (shown.unreadable, shown.unchanged) {
+                    (true, _) => Passwords::Unreadable(UNREADABLE),
+                    (false, true) => Passwords::Unchanged,
+                    (false, false) => Passwords::Read(vec![PasswordValues {
                         attribute: attribute.to_owned(),
                         values: values.into_iter().map(Zeroizing::new).collect(),
                     }]),
@@ -105,6 +109,7 @@ impl Scripted {
     }
 }
 
+const UNREADABLE: Quarantine = Quarantine::Malformed { scheme: "unicodePwd", fault: "its checksum is wrong" };
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[async_trait]
@@ -360,6 +365,62 @@ on_both! {
         assert_eq!(world.pass().await.stored, 1);
         assert_eq!(world.check("ada", "the newest one").await, VERIFIED);
         assert_eq!(world.pass().await.stored, 0);
+    }
+
+    async fn a_new_hash_that_cannot_be_read_ends_the_former_one_until_it_can(world: &mut World) {
+        let write = |version| Some(WriteStamp { version, at: 100, writer: uuid::Uuid::nil() });
+        world.directory.show("ada", |shown| shown.written = write(7));
+        world.pass().await;
+        assert_eq!(world.check("ada", "Secret-ada").await, VERIFIED);
+        // Of the same write: nothing is new.
+        world.directory.show("ada", |shown| shown.unreadable = true);
+        assert_eq!(world.pass().await.quarantined, 0);
+        assert_eq!(world.check("ada", "Secret-ada").await, VERIFIED);
+
+        world.directory.show("ada", |shown| shown.written = write(8));
+        let report = world.pass().await;
+        assert_eq!((report.quarantined, report.unchanged), (1, 2), "{report:?}");
+        assert_eq!(world.check("ada", "Secret-ada").await, refused(Refusal::NoCredential));
+        assert!(!world.hashes().facts(&source("ada")).await.expect("a store").expect("a row").usable, "nor in failover");
+        assert_eq!(world.hashes().matches_spare(&source("ada"), &password("Secret-ada")).await, None);
+        let detail = || async { world.texts("SELECT detail FROM credential_result WHERE anchor = 'ada'").await };
+        assert_eq!(detail().await, [UNREADABLE.to_string()]);
+        let audited = world.texts("SELECT kind FROM audit WHERE kind = 'credential-quarantined'").await;
+        assert_eq!(audited.len(), 1);
+        // Others' deltas go on, and the reason stays what it is.
+        world.directory.show("ada", |shown| (shown.unreadable, shown.unchanged) = (false, true));
+        assert_eq!(world.pass().await.quarantined, 1);
+        assert_eq!(detail().await, [UNREADABLE.to_string()]);
+
+        // It was queued to be read by itself, and stays so until it is read.
+        let queued = || async { world.texts("SELECT reason FROM credential_fetch WHERE anchor = 'ada'").await };
+        assert_eq!(queued().await, ["unreadable"]);
+        world.directory.show("ada", |shown| (shown.unreadable, shown.unchanged) = (true, false));
+        assert_eq!(world.channel().run_fetches(EPOCH).await.expect("a read"), 0);
+        assert_eq!(queued().await, ["unreadable"]);
+        world.directory.show("ada", |shown| (shown.unreadable, shown.value) = (false, ssha("The new one", b"saltsalt")));
+        world.clock.advance(HOUR);
+        assert_eq!(world.channel().run_fetches(EPOCH).await.expect("a read"), 1);
+        assert!(queued().await.is_empty());
+        assert_eq!(world.check("ada", "The new one").await, VERIFIED);
+        assert_eq!(world.check("ada", "Secret-ada").await, refused(Refusal::WrongPassword));
+    }
+
+    async fn a_hash_that_the_directory_has_moved_on_from_signs_nobody_in(world: &mut World) {
+        world.pass().await;
+        for (name, mark, answer) in [
+            ("ada", Mark::StillMatchesRefused, refused(Refusal::NoCredential)),
+            ("ben", Mark::NewerPasswordSet, refused(Refusal::NoCredential)),
+            // Nothing is proved: this one waits for the channel in failover alone.
+            ("cem", Mark::Unchecked, VERIFIED),
+        ] {
+            world.mark(name, mark).await;
+            assert_eq!(world.check(name, &password_of(name)).await, answer, "{name}");
+            assert!(world.outdated(name).await, "{name}");
+        }
+        // The directory still has it: the doubt is gone.
+        world.pass().await;
+        assert_eq!(world.check("ada", "Secret-ada").await, VERIFIED);
     }
 
     async fn a_pass_stores_hashes_and_a_second_one_derives_nothing(world: &mut World) {

@@ -8,6 +8,8 @@
   bytes ACCOUNT ATTRIBUTE HEX   replaces a value that is no text
   password-time ACCOUNT TIME    says when the password was set, which no client may
   delete ACCOUNT
+  recycle-bin               gives the forest its recycle bin
+  recycle ACCOUNT           deletes it from the recycle bin, too
   guid ACCOUNT              prints its objectGUID
   sid ACCOUNT               prints its objectSid
   attribute ACCOUNT NAME    prints a value in base64, if there is one
@@ -31,6 +33,8 @@ RIGHTS = {
     "get-changes": "1131f6aa-9c07-11d1-f79f-00c04fc2dcd2",
     "get-changes-all": "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2",
 }
+# The optional feature's GUID (MS-ADTS, section 6.1.1.2.4.1.3.1).
+RECYCLE_BIN = "766ddcd8-acd0-445e-f3b9-a7f9b6744f2a"
 BATCH = 200
 # LDB_CHANGETYPE_MODRDN, which the bindings do not name.
 CHANGETYPE_MODRDN = 4
@@ -138,6 +142,16 @@ def main():
         sam.modify(message, controls=controls)
     elif command == "delete":
         sam.delete(find(sam, arguments[0]).dn)
+    elif command == "recycle-bin":
+        message = ldb.Message(ldb.Dn(sam, ""))
+        value = f"CN=Partitions,{sam.get_config_basedn()}:{RECYCLE_BIN}"
+        message["x"] = ldb.MessageElement(value, ldb.FLAG_MOD_ADD, "enableOptionalFeature")
+        sam.modify(message)
+    elif command == "recycle":
+        (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["objectGUID"])
+        guid = uuid.UUID(bytes_le=bytes(entry["objectGUID"][0]))
+        sam.delete(entry.dn)
+        sam.delete(f"<GUID={guid}>", ["show_deleted:1", "show_recycled:1"])
     elif command == "guid":
         (entry,) = sam.search(base, expression=f"(sAMAccountName={arguments[0]})", attrs=["objectGUID"])
         print(uuid.UUID(bytes_le=bytes(entry["objectGUID"][0])))

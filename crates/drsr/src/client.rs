@@ -1,5 +1,7 @@
 //! A bound client: passes over a naming context, single objects, names.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use crate::account::AccountChange;
@@ -10,7 +12,7 @@ use crate::calls::domain_controllers::{self, DomainController};
 use crate::calls::replicate::{self, Request};
 use crate::calls::{self, Call, ContextHandle, replica};
 use crate::controller::{Account, Controller, SignIn};
-use crate::cursor::{Continuity, Cursor};
+use crate::cursor::{Continuity, Cursor, UsnVector};
 use crate::decryption::SessionKey;
 use crate::error::{Error, Port};
 use crate::rpc::security::{SecurityContext, SecurityError};
@@ -26,6 +28,8 @@ pub struct Client {
     account: String,
     /// As whom single objects are asked for: the controller's own directory agent once it is known.
     directory_agent: Option<Uuid>,
+    pass_pages: u32,
+    pass_bytes: u64,
 }
 
 /// A pass over one naming context, page by page.
@@ -34,6 +38,11 @@ pub struct Pass<'c> {
     cursor: Cursor,
     page_objects: u32,
     is_done: bool,
+    /// Pages and bytes so far.
+    pages: u32,
+    bytes: u64,
+    /// Objects that were told since the watermark moved last, while more is announced.
+    told: HashSet<Uuid>,
 }
 
 /// Some changes.
@@ -92,12 +101,15 @@ impl Client {
         if let Some(missing) = extensions.missing() {
             return Err(Error::Unsupported { controller: association.controller(), missing });
         }
-        Ok(Self { association, handle, key, extensions, account: shown, directory_agent: None })
+        let Controller { pass_pages, pass_bytes, .. } = *controller;
+        let account = shown;
+        Ok(Self { association, handle, key, extensions, account, directory_agent: None, pass_pages, pass_bytes })
     }
 
     /// Starts or goes on with a pass.
     pub fn pass(&mut self, cursor: Cursor) -> Pass<'_> {
-        Pass { client: self, cursor, page_objects: replicate::PAGE_OBJECTS, is_done: false }
+        let page_objects = replicate::PAGE_OBJECTS;
+        Pass { client: self, cursor, page_objects, is_done: false, pages: 0, bytes: 0, told: HashSet::new() }
     }
 
     /// One account with everything that is asked for, whatever any cursor covers; `None` when there is no such object, or
@@ -213,13 +225,20 @@ impl Pass<'_> {
         let stub = replicate::request(client.handle, bind::CLIENT, &request, client.extensions.takes_request_v10());
         let call = calls::GET_CHANGES;
         let reply = client.association.call(call, &stub).await?;
+        let length = reply.len();
         let (results, status) = client.split(call, &reply)?;
         client.check(call, status, self.cursor.naming_context())?;
         let reply = replica::reply(results).map_err(|source| client.association.malformed(call, source))?;
         client.check(call, reply.error, self.cursor.naming_context())?;
-        if reply.more && reply.watermark == self.cursor.watermark() && reply.objects.is_empty() {
+        let bounded = judge(&reply, &self.cursor, &mut self.told, self.pages == 0);
+        let unexpected =
+            |what| Error::Unexpected { controller: client.association.controller(), doing: call.name, what };
+        bounded.map_err(unexpected)?;
+        self.pages += 1;
+        self.bytes += u64::try_from(length).unwrap_or(u64::MAX);
+        if self.pages > client.pass_pages || self.bytes > client.pass_bytes {
             let controller = client.association.controller();
-            return Err(Error::Unexpected { controller, doing: call.name, what: "more to come, and no progress" });
+            return Err(Error::Endless { controller, pages: self.pages, bytes: self.bytes });
         }
         let ids = AttributeIds::new(&reply.table);
         let accounts =
@@ -236,6 +255,33 @@ impl Pass<'_> {
             context_objects: (reply.context_objects != 0).then_some(reply.context_objects),
         }))
     }
+}
+
+/// Whether a page may be one of many. Each that is not the last has to move the watermark, or to tell an object that was
+/// not told since it moved: controllers that send the head of the naming context first, which is the newest object there
+/// (Samba), stand still while they go through the rest, and then give the values of links, which are not read here.
+fn judge(
+    reply: &replica::Reply<'_>,
+    cursor: &Cursor,
+    told: &mut HashSet<Uuid>,
+    is_first: bool,
+) -> Result<(), &'static str> {
+    let continued = cursor.continuity(reply.invocation_id) == Continuity::Continued;
+    if !is_first && !continued {
+        return Err("another database than on the page before");
+    }
+    if !reply.more {
+        return Ok(());
+    }
+    let before = if continued { cursor.watermark() } else { UsnVector::default() };
+    let moved = reply.watermark.object_update > before.object_update
+        || reply.watermark.property_update > before.property_update;
+    if moved {
+        told.clear();
+    }
+    let known = told.len();
+    told.extend(reply.objects.iter().map(|object| object.name.guid));
+    if moved || told.len() > known || reply.link_values > 0 { Ok(()) } else { Err("more to come, and no progress") }
 }
 
 /// Asks the endpoint mapper, unauthenticated, as everybody does.

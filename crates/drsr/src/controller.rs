@@ -23,6 +23,9 @@ pub struct Controller {
     /// The most bytes that one answer may have. Servers are asked for 8 MiB a page and keep to it roughly; one object with
     /// large values may be above.
     pub reply_limit: usize,
+    /// The most pages and bytes that one pass may have: a server that lies has always more to tell.
+    pub pass_pages: u32,
+    pub pass_bytes: u64,
 }
 
 impl Controller {
@@ -36,6 +39,9 @@ impl Controller {
             connect_deadline: Duration::from_secs(5),
             call_deadline: Duration::from_secs(60),
             reply_limit: 64 << 20,
+            // Some three million accounts.
+            pass_pages: 100_000,
+            pass_bytes: 4 << 30,
         }
     }
 }

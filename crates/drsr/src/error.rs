@@ -69,6 +69,10 @@ pub enum Error {
     },
     #[error("{controller}: the answer to {call} is larger than {limit} bytes")]
     TooLarge { controller: String, call: &'static str, limit: usize },
+    #[error(
+        "{controller}: there is always more to tell: {pages} pages and {bytes} bytes so far, which is more than any domain has"
+    )]
+    Endless { controller: String, pages: u32, bytes: u64 },
     #[error("{controller}: an attribute of the answer cannot be named")]
     Attribute {
         controller: String,
@@ -175,7 +179,11 @@ impl Error {
             Self::Tampered { .. } => {
                 "find out what stands between here and the server; if nothing does, report it as a fault".to_owned()
             }
-            Self::Unexpected { .. } | Self::Malformed { .. } | Self::TooLarge { .. } | Self::Attribute { .. } => {
+            Self::Unexpected { .. }
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. }
+            | Self::Endless { .. }
+            | Self::Attribute { .. } => {
                 "check that the name leads to a domain controller; if it does, report it as a fault".to_owned()
             }
         }

@@ -264,6 +264,12 @@ async fn each_failure_has_its_own_error_and_remedy() {
 async fn a_restart_in_mid_pass_and_a_new_incarnation_lose_nothing() {
     let mut samba = Samba::start(CORP, &ALL_RIGHTS);
     samba.add_users("user", &passwords(3, 40));
+    // More values of links than an answer has room for, and the head of the domain as the newest object of all.
+    let (base, members) = (samba.base(), (0..40).map(|user| samba.name_of(&format!("user{user}"))));
+    let members: String = members.map(|name| format!("member: {name}\n")).collect();
+    let group = |group| format!("dn: CN=g{group},OU=Staff,{base}\nchangetype: add\nobjectClass: group\n{members}\n");
+    samba.ldif(&(0..45).map(group).collect::<String>());
+    samba.replace_in_domain("lockoutThreshold", "9");
     let mut names = BTreeMap::new();
     let mut client = connect(&samba).await;
     let mut pass = client.pass(Cursor::start(samba.base())).page_objects(40);

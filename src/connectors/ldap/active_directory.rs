@@ -13,15 +13,12 @@ use base64::engine::general_purpose::STANDARD;
 use super::position::{Incarnation, Mark, Newest, Position};
 use super::reader::{Reader, Refused};
 use crate::identity::DistinguishedName;
-use crate::ldap::{Connection, Entry, Filter, RootDse, Scope, Search};
+use crate::ldap::{Connection, DirSyncEnd, Entry, Filter, RootDse, Scope, Search};
 use crate::sync::connector::ImportPage;
 
 /// Changed objects beyond which reading everything is the shorter way.
 const MAX_CHANGED: usize = 200_000;
-/// Answers of a server that always has more.
-const MAX_ANSWERS: usize = 100_000;
 const OBJECT_GUID: &str = "objectGUID";
-
 /// Names in one filter.
 const NAMES: usize = 20;
 
@@ -31,6 +28,52 @@ struct Changed {
     /// Where those stand that are new, or have another name or place than before.
     named: Vec<DistinguishedName>,
     cookie: Vec<u8>,
+}
+
+/// How much more of a pass is listened to: a server that lies has always more to tell. A mark passes over the whole
+/// directory, with little of each object.
+struct Patience {
+    answers: u32,
+    entries: u32,
+    bytes: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { answers: 100_000, entries: 20_000_000, bytes: 16 << 30 }
+    }
+}
+
+impl Patience {
+    fn entry(&mut self, entry: &Result<Entry, String>) -> Result<(), Refused> {
+        let bytes = entry.as_ref().map_or_else(String::len, Entry::weight);
+        let left = self.bytes.checked_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        (self.bytes, self.entries) = left.zip(self.entries.checked_sub(1)).ok_or_else(endless)?;
+        Ok(())
+    }
+
+    /// Names are kept until the end of the pass.
+    fn named(&self, count: usize) -> Result<(), Refused> {
+        if count > MAX_CHANGED { Err(too_many()) } else { Ok(()) }
+    }
+
+    /// Whether there is more to ask for after an answer to the question with the cookie `asked`.
+    fn answer(&mut self, asked: &[u8], end: &DirSyncEnd) -> Result<bool, Refused> {
+        if end.more && end.cookie == asked {
+            let reason = "the server says that it has more to tell, and its cookie stays as it was";
+            return Err(Refused::Unfit(reason.to_owned()));
+        }
+        self.answers = self.answers.checked_sub(1).ok_or_else(endless)?;
+        Ok(end.more)
+    }
+}
+
+fn endless() -> Refused {
+    Refused::Unfit("the server has always more to tell, beyond what any directory holds".to_owned())
+}
+
+fn too_many() -> Refused {
+    Refused::Unfit(format!("more than {MAX_CHANGED} objects changed"))
 }
 
 impl Reader {
@@ -115,17 +158,18 @@ impl Reader {
         let search =
             Search { base: self.settings.root.clone(), scope: Scope::Subtree, filter: Filter::any(), attributes };
         let (mut anchors, mut named) = (BTreeSet::new(), Vec::new());
-        for _ in 0..MAX_ANSWERS {
+        let mut patience = Patience::default();
+        loop {
             let mut answer = connection.dir_sync(&search, &cookie).await.map_err(|error| self.judge(error))?;
-            let mut told = 0_usize;
             while let Some(entry) = answer.next().await.map_err(|error| self.judge(error))? {
-                told += 1;
+                patience.entry(&entry)?;
                 match entry {
                     _ if !remember => {}
                     Ok(entry) => {
                         self.note(&mut anchors, &entry)?;
                         if entry.bytes("name").is_some() && entry.text("isdeleted") != Some("TRUE") {
                             named.push(entry.dn);
+                            patience.named(named.len())?;
                         }
                     }
                     Err(name) => {
@@ -133,17 +177,13 @@ impl Reader {
                     }
                 }
             }
-            let Some(end) = answer.end() else { break };
-            let goes_on = end.more && (told > 0 || end.cookie != cookie);
-            if end.more && !goes_on {
-                break;
-            }
+            let end = answer.end().ok_or_else(|| Refused::Unfit("an answer came to no end".to_owned()))?;
+            let goes_on = patience.answer(&cookie, &end)?;
             cookie = end.cookie;
             if !goes_on {
                 return Ok(Changed { anchors, named, cookie });
             }
         }
-        Err(Refused::Unfit("the server says that it has more to tell, and tells nothing".to_owned()))
     }
 
     /// Who refers to objects that have another name: the directory corrects such references, and marks nobody as changed
@@ -181,7 +221,7 @@ impl Reader {
         let anchor = anchor.ok_or_else(|| Refused::Unfit(format!("{} is told without its {OBJECT_GUID}", entry.dn)))?;
         anchors.insert(anchor);
         if anchors.len() > MAX_CHANGED {
-            return Err(Refused::Unfit(format!("more than {MAX_CHANGED} objects changed")));
+            return Err(too_many());
         }
         Ok(())
     }
@@ -204,16 +244,7 @@ impl Reader {
         known: &Incarnation,
     ) -> Result<Incarnation, Refused> {
         let incarnation = self.incarnation(connection, server).await?;
-        if incarnation.invocation_id != known.invocation_id {
-            return Err(Refused::Unfit(
-                "the controller's database is another one than before: it was restored".to_owned(),
-            ));
-        }
-        if incarnation.tells_deletes && !known.tells_deletes {
-            return Err(Refused::Unfit(
-                "deleted objects are seen now, and what was deleted before was never told".to_owned(),
-            ));
-        }
+        incarnation.go_on_from(known).map_err(|reason| Refused::Unfit(reason.to_owned()))?;
         Ok(incarnation)
     }
 
@@ -236,10 +267,46 @@ impl Reader {
                 self.settings.root
             );
         }
-        Ok(Incarnation { invocation_id, tells_deletes })
+        Ok(Incarnation { invocation_id, tells_deletes, at: server.now })
     }
 }
 
 fn highest_usn(server: &RootDse) -> Result<u64, Refused> {
     server.highest_usn.ok_or_else(|| Refused::Unfit("it does not tell its highestCommittedUSN".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bytes: usize) -> Result<Entry, String> {
+        let attributes = std::collections::BTreeMap::from([("objectclass".to_owned(), vec![vec![b'x'; bytes]])]);
+        Ok(Entry { dn: DistinguishedName::root(), attributes })
+    }
+
+    fn end(cookie: &[u8], more: bool) -> DirSyncEnd {
+        DirSyncEnd { cookie: cookie.to_vec(), more }
+    }
+
+    fn reason(refused: Refused) -> String {
+        match refused {
+            Refused::Unfit(reason) => reason,
+            Refused::Failed(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_server_that_has_always_more_is_not_listened_to_for_ever() {
+        let mut patience = Patience { answers: 2, entries: 2, bytes: 1000 };
+        assert!(patience.answer(b"", &end(b"1", true)).expect("it moves on"));
+        assert!(!patience.answer(b"1", &end(b"1", false)).expect("nothing is new"));
+        assert!(reason(patience.answer(b"1", &end(b"2", true)).expect_err("a third")).contains("always more"));
+        patience.entry(&entry(10)).expect("there is room");
+        patience.entry(&entry(10)).expect("there is room");
+        assert!(reason(patience.entry(&entry(0)).expect_err("a third")).contains("always more"));
+        let mut patience = Patience { answers: 2, entries: 2, bytes: 1000 };
+        assert!(reason(patience.entry(&entry(1001)).expect_err("too large")).contains("always more"));
+        assert!(reason(patience.answer(b"1", &end(b"1", true)).expect_err("it stands")).contains("its cookie stays"));
+        assert!(reason(patience.named(MAX_CHANGED + 1).expect_err("too many")).contains("objects changed"));
+    }
 }

@@ -6,9 +6,11 @@
 //! none, even when later writes have brought its counters past ours.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Timestamp;
 use crate::ldap::Entry;
 use crate::sync::connector::{DeltaReports, Watermark};
 
@@ -38,6 +40,37 @@ pub(super) struct Incarnation {
     pub invocation_id: String,
     /// The account sees deleted objects. Without that, deletes are left out in silence.
     pub tells_deletes: bool,
+    /// When it was, by the controller's clock.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+}
+
+/// After so long a delta is none any more. Deleted objects are told for 60 days where the forest's tombstoneLifetime says
+/// nothing else (MS-ADTS, section 6.1.1.2.4.1.1).
+const OLDEST: Duration = Duration::from_secs(30 * 86_400);
+/// Clocks of controllers are five minutes apart at the most, or Kerberos fails; one that was set right may be further.
+const AHEAD: Duration = Duration::from_secs(86_400);
+
+impl Incarnation {
+    /// Whether what changed since `known` is told now; else why not.
+    pub fn go_on_from(&self, known: &Self) -> Result<(), &'static str> {
+        if self.invocation_id != known.invocation_id {
+            return Err("the controller's database is another one than before: it was restored");
+        }
+        let (Some(now), Some(then)) = (self.at, known.at) else {
+            return Err("nothing tells how old the last read is, and deleted objects may be gone for good");
+        };
+        if now.since(then) > OLDEST {
+            return Err("the last read is so long ago that deleted objects may be gone for good");
+        }
+        if then.since(now) > AHEAD {
+            return Err("the last read lies in the future of the controller's clock: nothing tells how old it is");
+        }
+        if self.tells_deletes && !known.tells_deletes {
+            return Err("deleted objects are seen now, and what was deleted before was never told");
+        }
+        Ok(())
+    }
 }
 
 /// The newest entry that a read met.
@@ -130,9 +163,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_delta_goes_on_from_a_read_of_this_month_in_the_same_database_alone() {
+        const DAY: i64 = 86_400;
+        let seen = |at: Option<i64>, tells_deletes, id: &str| Incarnation {
+            invocation_id: id.to_owned(),
+            tells_deletes,
+            at: at.map(|days| Timestamp::from_secs(1_800_000_000 + days * DAY)),
+        };
+        let rows = [
+            (seen(Some(0), true, "a"), None),
+            (seen(Some(-30), true, "a"), None),
+            (seen(Some(-31), true, "a"), Some("so long ago")),
+            (seen(None, true, "a"), Some("how old")),
+            // The clock was set back by an hour's worth, and by more.
+            (seen(Some(1), true, "a"), None),
+            (seen(Some(2), true, "a"), Some("in the future")),
+            (seen(Some(0), true, "b"), Some("restored")),
+            (seen(Some(0), false, "a"), Some("never told")),
+        ];
+        for (known, refused) in rows {
+            let found = seen(Some(0), true, "a").go_on_from(&known);
+            assert_eq!(
+                found.err().map(|reason| reason.contains(refused.unwrap_or("-"))),
+                refused.map(|_| true),
+                "{known:?}"
+            );
+        }
+        assert_eq!(seen(Some(0), false, "a").go_on_from(&seen(Some(0), true, "a")), Ok(()), "kept with the position");
+    }
+
+    #[test]
     fn marks_come_back_as_they_were_stored() {
         let witness = Witness { dn: "uid=a,dc=x".into(), anchor: "1".into(), stamp: "20260101000000Z".into() };
-        let incarnation = Incarnation { invocation_id: "0f".into(), tells_deletes: false };
+        let incarnation =
+            Incarnation { invocation_id: "0f".into(), tells_deletes: false, at: Some(Timestamp::from_secs(7)) };
         let cookies = BTreeMap::from([("user".to_owned(), "Y29va2ll".to_owned())]);
         for position in [
             Position::ContentSync { cookies, exits: false },

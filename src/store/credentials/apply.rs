@@ -51,7 +51,7 @@ impl Applying {
         let live = self.live_links(conn, &changes).await?;
         let (mut replaced, mut doubted, mut states, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for change in changes {
-            let AccountChange { anchor, read_at, written, credential, state, result, fetched } = change;
+            let AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again } = change;
             match credential {
                 Some(_) if !live.contains(&anchor) => {}
                 Some(CredentialChange::Store { new, stamp, password_set, keep_outdated }) => {
@@ -72,6 +72,9 @@ impl Applying {
             }
             if fetched {
                 self.end_fetch(conn, &anchor, read_at).await?;
+            }
+            if ask_again && live.contains(&anchor) {
+                self.queue_fetch(conn, &anchor).await?;
             }
             if let Some(state) = state {
                 if state.ends_sessions {
@@ -311,6 +314,20 @@ impl Applying {
             .execute(conn)
             .await
             .map_err(StoreError::doing("ending a single read"))?;
+        Ok(())
+    }
+
+    async fn queue_fetch(&self, conn: &mut Connection, anchor: &SourceAnchor) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO credential_fetch (connector, anchor, reason, queued_at, attempts, next_at) \
+             VALUES ($1, $2, 'unreadable', $3, 0, $3) ON CONFLICT (connector, anchor) DO NOTHING",
+        )
+        .bind(self.connector.as_str())
+        .bind(anchor.as_str())
+        .bind(self.at.millis())
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("queueing a single read"))?;
         Ok(())
     }
 

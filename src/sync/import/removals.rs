@@ -14,6 +14,18 @@ impl Importer<'_> {
         self.doubtful
     }
 
+    /// Whether another server of the directory was read than before. Replicas tell different things until they have heard
+    /// from each other: who is not shown here may be somebody of whom this one has not heard yet.
+    pub fn met_another_server(&self) -> bool {
+        let servers = self.before.server.as_ref().zip(self.watermark.as_ref());
+        self.coverage == Coverage::Full && servers.is_some_and(|(former, read)| *former != read.server)
+    }
+
+    /// Whether nothing is concluded from who was not seen, because this server may lag behind another.
+    pub fn may_lag(&self) -> bool {
+        self.coverage == Coverage::Full && (self.before.is_settling || self.met_another_server())
+    }
+
     pub fn coverage(&self) -> Coverage {
         self.coverage
     }
@@ -24,9 +36,9 @@ impl Importer<'_> {
     }
 
     /// After a read to its end: the objects of the space that were not seen, of the types that were named whole. None
-    /// while somebody unknown could not be read.
+    /// while somebody unknown could not be read, or the server may lag behind the one before.
     pub async fn unseen(&self) -> StoreResult<Vec<Obsolete>> {
-        if self.doubtful {
+        if self.doubtful || self.may_lag() {
             return Ok(Vec::new());
         }
         let (mut unseen, mut after) = (Vec::new(), ObjectId(0));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::identity::PlainPassword;
-use landbridge::ldap::{Filter, ServiceAccount, Trust};
+use landbridge::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
 use landbridge::sync::Connector;
 use landbridge::sync::connector::{
     ConnectorError, DisabledTest, ImportMode, ImportPage, ImportRequest, Wanted, Watermark,
@@ -15,6 +15,34 @@ use landbridge::sync::connector::{
 
 use super::conformance::{self, Source, State};
 use crate::support::samba::{CORP, SYNC_PASSWORD, Samba};
+use crate::support::scripted_ldap::{
+    BIND, DONE, Door, Scripted, dir_sync_control, entry_with, message, page_control, result,
+};
+
+fn settings(server: ServerUrl, trust: Trust, delta: DeltaChoice) -> LdapConnectorSettings {
+    LdapConnectorSettings {
+        name: "corp".parse().expect("a name"),
+        kind: "ad".to_owned(),
+        servers: vec![server],
+        trust,
+        account: ServiceAccount {
+            dn: "CN=sync,DC=corp,DC=example".parse().expect("a dn"),
+            password: PlainPassword::new("secret".to_owned()).expect("may be typed"),
+        },
+        deadline: Duration::from_secs(20),
+        page_size: 10,
+        root: "DC=corp,DC=example".parse().expect("a dn"),
+        include: Vec::new(),
+        exclude: Vec::new(),
+        anchor: "objectGUID".to_owned(),
+        anchor_is_binary: true,
+        container_filter: LdapConnectorSettings::usual_containers(),
+        types: LdapConnectorSettings::types(Filter::any(), Filter::any()),
+        disabled_when: DisabledTest::defaults(),
+        delta,
+        writeback: None,
+    }
+}
 
 struct Peer {
     samba: Mutex<Samba>,
@@ -34,27 +62,16 @@ impl Peer {
         // The suite's own, and none of those that every domain has.
         let users = Filter::parse("(&(objectClass=user)(sAMAccountName=p*))").expect("a filter");
         let groups = Filter::parse("(&(objectClass=group)(sAMAccountName=g1))").expect("a filter");
+        let server = format!("ldaps://{}", samba.address).parse().expect("a url");
+        let trust = Trust::new(&[samba.ca_file()]).expect("a CA");
         let connector = LdapConnector::new(LdapConnectorSettings {
-            name: "corp".parse().expect("a name"),
-            kind: "ad".to_owned(),
-            servers: vec![format!("ldaps://{}", samba.address).parse().expect("a url")],
-            trust: Trust::new(&[samba.ca_file()]).expect("a CA"),
             account: ServiceAccount {
                 dn: samba.sync_account_name().parse().expect("a dn"),
                 password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
             },
-            deadline: Duration::from_secs(20),
-            page_size: 10,
             root: base.parse().expect("a dn"),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            anchor: "objectGUID".to_owned(),
-            anchor_is_binary: true,
-            container_filter: LdapConnectorSettings::usual_containers(),
             types: LdapConnectorSettings::types(users, groups),
-            disabled_when: DisabledTest::defaults(),
-            delta,
-            writeback: None,
+            ..settings(server, trust, delta)
         });
         Self { samba: Mutex::new(samba), base, connector, shown: Mutex::default() }
     }
@@ -196,4 +213,72 @@ async fn a_cookie_that_is_refused_leads_to_a_full_import_and_unseen_deletes_are_
     }
     let restored = peer.read(ImportMode::Delta { since }).await.expect_err("a restored database");
     assert!(matches!(restored, ConnectorError::StaleWatermark { .. }), "{restored}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_update_numbers_deletes_are_told_from_the_recycle_bin_and_beyond() {
+    let peer = Peer::start(&["deleted-objects"], DeltaChoice::Usn);
+    peer.samba.lock().expect("lock").enable_recycle_bin();
+    let people = ["p1", "p2", "p3"].map(|key| (key.to_owned(), format!("Person {key}")));
+    peer.show(&State { people: BTreeMap::from(people), ..State::default() }).await;
+    let pages = peer.read(ImportMode::Full).await.expect("a read");
+    let anchor = |key: &str| {
+        let objects = pages.iter().flat_map(|page| &page.objects);
+        let found = objects.into_iter().find(|object| object.dn.as_ref().is_some_and(|dn| dn.rdn() == Some(key)));
+        found.expect("it is shown").anchor.clone()
+    };
+    let (gone, untouched) = (BTreeSet::from([anchor("CN=p1"), anchor("CN=p2")]), anchor("CN=p3"));
+    let since = pages.iter().find_map(|page| page.watermark.clone()).expect("a watermark");
+    {
+        let samba = peer.samba.lock().expect("lock");
+        samba.delete("p1");
+        samba.recycle("p2");
+    }
+    let pages = peer.read(ImportMode::Delta { since }).await.expect("a delta");
+    let told: BTreeSet<String> = pages.iter().flat_map(|page| page.deleted.iter().cloned()).collect();
+    assert!(told.is_superset(&gone), "{told:?} lacks some of {gone:?}");
+    assert!(!told.contains(&untouched), "{told:?}");
+}
+
+/// A controller whose every DirSync answer announces another one.
+async fn always_more(cookie: &'static [u8]) -> ConnectorError {
+    const DSE: &[(&str, &[u8])] = &[
+        ("supportedCapabilities", b"1.2.840.113556.1.4.800"),
+        ("supportedControl", b"1.2.840.113556.1.4.841"),
+        ("dsServiceName", b"CN=NTDS Settings,CN=DC1,DC=corp,DC=example"),
+        ("currentTime", b"20261122120000.0Z"),
+    ];
+    let server = Scripted::start(Door::Ldaps, Vec::new(), move |id, nth| {
+        let one = |name: &str, attributes: &[(&str, &[u8])]| message(id, &[entry_with(name, attributes)]);
+        let done = message(id, &[result(DONE, 0)]);
+        match nth {
+            0 => message(id, &[result(BIND, 0)]),
+            1 => [one("", DSE), done].concat(),
+            2 => [one("CN=NTDS Settings,CN=DC1,DC=corp,DC=example", &[("invocationId", &[7; 16])]), done].concat(),
+            3 => {
+                let end = message(id, &[result(DONE, 0), page_control(b"")]);
+                [one("CN=Deleted Objects,DC=corp,DC=example", &[("isDeleted", b"TRUE")]), end].concat()
+            }
+            _ => {
+                let end = message(id, &[result(DONE, 0), dir_sync_control(true, cookie)]);
+                [one("CN=p1,DC=corp,DC=example", &[("objectGUID", &[1; 16])]), end].concat()
+            }
+        }
+    })
+    .await;
+    let connector = LdapConnector::new(settings(server.url.clone(), server.trust.clone(), DeltaChoice::DirSync));
+    let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: BTreeMap::new() };
+    let mut stream = connector.import(request).await.expect("it begins");
+    loop {
+        match stream.next_page().await {
+            Ok(page) => assert!(page.is_some(), "no end was told"),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_announces_more_and_stands_still_is_refused() {
+    let error = always_more(b"again").await.to_string();
+    assert!(error.contains("it has more to tell, and its cookie stays as it was"), "{error}");
 }

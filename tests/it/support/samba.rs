@@ -30,6 +30,9 @@ pub struct Forest {
 
 pub const CORP: Forest = Forest { realm: "corp.example", netbios: "CORP", host: "dc1" };
 
+/// Another forest, which knows nothing of the first one.
+pub const RES: Forest = Forest { realm: "res.example", netbios: "RES", host: "dc2" };
+
 pub const SYNC_ACCOUNT: &str = "svc-sync";
 pub const SYNC_PASSWORD: &str = "Sync-9-account!";
 
@@ -113,6 +116,12 @@ impl Samba {
         self.directory(&["guid", account], "").trim().to_owned()
     }
 
+    /// The objectSid of an account, as text.
+    #[track_caller]
+    pub fn sid_of(&self, account: &str) -> String {
+        self.directory(&["sid", account], "").trim().to_owned()
+    }
+
     /// The certification authority of the server's certificate.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.path().join("private/tls/ca.pem")
@@ -138,6 +147,18 @@ impl Samba {
     #[track_caller]
     pub fn delete(&self, account: &str) {
         self.directory(&["delete", account], "");
+    }
+
+    /// Gives the forest its recycle bin; what is deleted is kept whole from then on.
+    #[track_caller]
+    pub fn enable_recycle_bin(&self) {
+        self.directory(&["recycle-bin"], "");
+    }
+
+    /// Deletes an account for good: from the recycle bin, too.
+    #[track_caller]
+    pub fn recycle(&self, account: &str) {
+        self.directory(&["recycle", account], "");
     }
 
     /// Replaces one attribute of an account made by [`Self::add_users`].
@@ -187,8 +208,7 @@ impl Samba {
 
     #[track_caller]
     pub fn join_group(&self, group: &str, account: &str) {
-        let (base, sid) = (self.base(), self.directory(&["sid", account], ""));
-        let sid = sid.trim();
+        let (base, sid) = (self.base(), self.sid_of(account));
         self.ldif(&format!("dn: CN={group},CN=Users,{base}\nchangetype: modify\nadd: member\nmember: <SID={sid}>\n"));
     }
 

@@ -1,9 +1,15 @@
 //! Entries that cannot be taken, or not without taking somebody else's place: the run goes on, and nobody is lost.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use landbridge::identity::{SettableClock, Timestamp};
 use landbridge::sync::connector::{Hidden, ImportedObject, Reference, RefusedEntry};
 use landbridge::sync::run::StepRecord;
 use landbridge::sync::store::Runs;
 
+use super::scripted::{Directory, Target};
 use super::*;
 
 fn import(steps: &[StepRecord]) -> &StepRecord {
@@ -121,5 +127,42 @@ async fn a_nul_in_a_text_is_one_objects_fault_on_every_store() {
         assert!(detail.contains("`cn` holds a NUL character") && detail.contains("its anchor"), "{store}: {detail}");
         world.directory.change("bob", |bob| set(bob, "cn", &["bob"]));
         world.run(Profile::Cycle).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_shown_by_another_server_than_before_is_deleted_once_replicas_have_heard_from_each_other() {
+    for (store, url, dir) in stores().await {
+        let directory = Directory::telling("corp", "ldap", false, BTreeMap::new());
+        let mut world = World::with(url, dir, directory, Target::new("tenant")).await;
+        let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000)));
+        world.runner.clock = clock.clone();
+        let serve = |server: &str| server.clone_into(&mut world.directory.state.lock().expect("lock").server);
+        serve("ldaps://one");
+        furnish(&world);
+        world.run(Profile::Cycle).await;
+        assert_eq!(world.target.print(), FURNISHED, "{store}");
+        // What this server tells by deltas is told before, so that its deltas are silent of it.
+        clock.advance(Duration::from_secs(60));
+        world.directory.remove("eve");
+        serve("ldaps://two");
+        for hours in [0, 1] {
+            let (_, steps) = world.run_steps(Profile::Cycle).await;
+            let step = import(&steps);
+            let told = step.detail.clone().unwrap_or_default();
+            assert!(told.contains("another server"), "{store}, {hours} h: {told}");
+            assert_eq!((step.counters["obsolete"], world.target.print()), (0, FURNISHED.to_owned()), "{store}");
+            clock.advance(Duration::from_secs(3600));
+            let (_, steps) = world.run_steps(Profile::Delta).await;
+            assert_eq!(import(&steps).kind, "delta-import", "{store}, {hours} h: nothing is to be read whole yet");
+        }
+        clock.advance(Duration::from_secs(3600));
+        let (_, steps) = world.run_steps(Profile::Delta).await;
+        assert_eq!((import(&steps).kind.as_str(), import(&steps).counters["obsolete"]), ("full-import", 1), "{store}");
+        assert_eq!(world.target.print(), FURNISHED.replace("\nuser eve eve@example.org on", ""), "{store}");
+        // The same server again: nothing is doubted.
+        world.directory.remove("bob");
+        let (_, steps) = world.run_steps(Profile::Cycle).await;
+        assert_eq!(import(&steps).counters["obsolete"], 1, "{store}");
     }
 }

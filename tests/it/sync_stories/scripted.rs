@@ -52,6 +52,8 @@ pub struct DirectoryState {
     pub twins_first: bool,
     /// What full reads cannot take.
     pub refused: Vec<RefusedEntry>,
+    /// Which of its servers is read.
+    pub server: String,
     /// Imports wait for it.
     gate: Option<Arc<tokio::sync::Semaphore>>,
 }
@@ -320,7 +322,7 @@ impl Connector for Directory {
             }
         };
         if self.tells_changes && !matches!(request.mode, ImportMode::Selected { .. }) {
-            let (server, incarnation) = (String::new(), String::new());
+            let (server, incarnation) = (state.server.clone(), String::new());
             end.watermark = Some(Watermark { server, incarnation, value: state.log.len().to_string() });
         }
         let page = if objects.len() > MANY { MANY } else { state.page };

@@ -18,6 +18,8 @@ pub(crate) struct Reply<'a> {
     pub(crate) table: PrefixTable,
     pub(crate) objects: Vec<ReplicatedObject<'a>>,
     pub(crate) more: bool,
+    /// How many values of links come with the page; they are not read.
+    pub(crate) link_values: u32,
     /// About how many objects the naming context has, when the server says.
     pub(crate) context_objects: u32,
     /// The Windows error that stopped the server in mid-page; zero for none.
@@ -90,11 +92,11 @@ pub(crate) fn reply(results: &[u8]) -> Result<Reply<'_>, MalformedReply> {
     let has_objects = reader.pointer()?;
     let more = reader.u32()? != 0;
     let mut context_objects = 0;
-    let mut error = 0;
+    let (mut link_values, mut error) = (0, 0);
     if version != 1 {
         context_objects = reader.u32()?;
         let _context_values = reader.u32()?;
-        let _value_count = reader.u32()?;
+        link_values = reader.u32()?;
         // The values of links come after the objects, and are left there.
         let _values = reader.pointer()?;
         error = reader.u32()?;
@@ -106,7 +108,7 @@ pub(crate) fn reply(results: &[u8]) -> Result<Reply<'_>, MalformedReply> {
     let table =
         if has_prefixes { PrefixTable::read_entries(&mut reader, prefix_count)? } else { PrefixTable::default() };
     let objects = if has_objects { read_objects(&mut reader)? } else { Vec::new() };
-    Ok(Reply { invocation_id, watermark, seen, table, objects, more, context_objects, error })
+    Ok(Reply { invocation_id, watermark, seen, table, objects, more, link_values, context_objects, error })
 }
 
 fn usn_vector(reader: &mut Reader<'_>) -> Result<UsnVector, MalformedReply> {

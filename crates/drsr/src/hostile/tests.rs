@@ -195,6 +195,60 @@ async fn an_answer_that_grows_beyond_the_limit_is_given_up() {
     assert!(matches!(error, Error::Unusable { .. }), "{error}");
 }
 
+/// A server that has always more: what it answers to the question of a number.
+struct More<F>(F, std::sync::atomic::AtomicI64);
+
+impl<F: Fn(i64) -> TestPage + Send + Sync + 'static> Script for More<F> {
+    fn page(&self, _key: &[u8]) -> Vec<u8> {
+        reply(&TestPage { more: true, ..(self.0)(self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) })
+    }
+}
+
+/// The error in which a pass over these pages ends, and after how many of them.
+async fn ends(pages: impl Fn(i64) -> TestPage + Send + Sync + 'static) -> (Error, usize) {
+    let (mut controller, account) = server::start(More(pages, std::sync::atomic::AtomicI64::new(0))).await;
+    (controller.pass_pages, controller.pass_bytes) = (40, 100_000);
+    let mut client = Client::connect(&controller, &account).await.unwrap();
+    let mut pass = client.pass(Cursor::start("DC=corp,DC=example"));
+    let mut taken = 0;
+    loop {
+        match pass.next_page().await {
+            Ok(page) => assert!(page.is_some() && taken < 100, "it has always more"),
+            Err(error) => return (error, taken),
+        }
+        taken += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_always_more_is_given_up() {
+    let bare = |number: i64| object(u32::try_from(number).unwrap(), None);
+    // The same again and again; two pages in turn; a watermark that goes back.
+    let (error, taken) = ends(move |_| page(vec![bare(7)])).await;
+    assert!(matches!(error, Error::Unexpected { .. }) && taken == 1, "{taken}: {error}");
+    let (error, taken) = ends(move |question| page(vec![bare(question % 2)])).await;
+    assert!(matches!(error, Error::Unexpected { .. }) && taken == 2, "{taken}: {error}");
+    let (error, taken) = ends(move |question| TestPage { usn: 500 - question, ..page(vec![bare(7)]) }).await;
+    assert!(matches!(error, Error::Unexpected { .. }) && taken == 1, "{taken}: {error}");
+    // Progress without an end.
+    let (error, taken) = ends(|question| TestPage { usn: 500 + question, ..page(Vec::new()) }).await;
+    assert!(matches!(error, Error::Endless { pages: 41, .. }) && taken == 40, "{taken}: {error}");
+    let many = move |question| (0..100).map(|number| bare(question * 100 + number)).collect();
+    let (error, taken) = ends(move |question| page(many(question))).await;
+    assert!(matches!(error, Error::Endless { bytes: 100_001.., .. }) && (1..40).contains(&taken), "{taken}: {error}");
+}
+
+#[tokio::test]
+async fn a_server_may_tell_new_objects_without_moving_on() {
+    let last = |question: i64| TestPage { usn: 500, ..page(vec![object(u32::try_from(question).unwrap(), None)]) };
+    let (controller, account) = server::start(More(last, std::sync::atomic::AtomicI64::new(0))).await;
+    let mut client = Client::connect(&controller, &account).await.unwrap();
+    let mut pass = client.pass(Cursor::start("DC=corp,DC=example"));
+    for _ in 0..20 {
+        assert_eq!(pass.next_page().await.unwrap().expect("there is more").accounts.len(), 1);
+    }
+}
+
 struct WeakChallenge<F>(F);
 
 impl<F: Fn(&mut Vec<u8>) + Send + Sync + 'static> Script for WeakChallenge<F> {
