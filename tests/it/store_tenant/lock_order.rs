@@ -96,7 +96,12 @@ fn ended(anchor: &str) -> AccountChange {
         read_at: NOW,
         written: None,
         credential: None,
-        state: Some(StateChange { state, version: SourceVersion::new("1".to_owned()), as_of: NOW, ends_sessions: true }),
+        state: Some(StateChange {
+            state,
+            version: SourceVersion::new("1".to_owned()),
+            as_of: NOW,
+            ends_sessions: true,
+        }),
         result: None,
         fetched: false,
         ask_again: false,
