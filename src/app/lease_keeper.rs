@@ -102,3 +102,28 @@ impl crate::sync::lease::EngineLease for LeaseKeeper {
         self.lease().map(|lease| lease.epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{DatabaseUrl, Room};
+    use crate::sync::lease::{EngineLease as _, HeldLease, LeaseError};
+
+    #[tokio::test]
+    async fn a_run_ends_when_its_lease_was_not_renewed_for_half_its_length() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+        let db = Database::open(&url, Room::Gateway).await.expect("it opens");
+        let length = Duration::from_secs(4);
+        let keeper = LeaseKeeper::new(db, "node1".parse().expect("a node"), length);
+        keeper.renew().await;
+        let run = HeldLease::begin(keeper.clone()).expect("it is held");
+        keeper.renew().await;
+        assert_eq!(run.check(), Ok(()), "a renewal keeps the epoch");
+        tokio::time::sleep(length / 2).await;
+        assert_eq!(keeper.held(), None);
+        assert_eq!(run.check(), Err(LeaseError::Lost { epoch: run.epoch }));
+        keeper.renew().await;
+        assert!(keeper.held().is_some(), "nobody else took it");
+    }
+}

@@ -1,7 +1,7 @@
 //! Activated rules (design D6): files are the source, the store holds the immutable version that every run uses.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -130,11 +130,21 @@ pub async fn activate(
     }
 }
 
-/// The rules of the activated version.
-pub async fn activated(store: &dyn Activations) -> Result<(Activation, RuleSet), ActivationError> {
-    let activation = store.current().await?.ok_or(ActivationError::None)?;
-    let rules = parse(&activation.sources).map_err(ActivationError::Faults)?;
-    Ok((activation, rules))
+/// The rules of the activated version, read from their text only when it is another than before.
+#[derive(Default)]
+pub struct ActivatedRules(Mutex<Option<(Vec<RuleSource>, RuleSet)>>);
+
+impl ActivatedRules {
+    pub async fn current(&self, store: &dyn Activations) -> Result<(Activation, RuleSet), ActivationError> {
+        let activation = store.current().await?.ok_or(ActivationError::None)?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rules)) = known.as_ref().filter(|(sources, _)| *sources == activation.sources) {
+            return Ok((activation, rules.clone()));
+        }
+        let rules = parse(&activation.sources).map_err(ActivationError::Faults)?;
+        *known = Some((activation.sources.clone(), rules.clone()));
+        Ok((activation, rules))
+    }
 }
 
 /// Files that differ from the activated version: changed, new or gone.

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 pub use preview::{Preview, PreviewChange, TargetPreview};
 pub use record::{NewRun, RunEvents, RunOutcome, RunRecord, StepRecord};
 
-use super::activation::{self, ActivationError, Activations};
+use super::activation::{ActivatedRules, ActivationError, Activations};
 use super::connector::{Capabilities, Connector};
 use super::guard::{GuardItem, GuardSettings, Hold, MEMORY, Releases};
 use super::lease::{Cancellation, EngineLease, HeldLease, LeaseError};
@@ -90,6 +90,7 @@ pub struct Runner {
     pub retention: Duration,
     /// One run or preview at a time on this node; the lease sees to the others.
     pub(super) gate: Mutex<()>,
+    rules: ActivatedRules,
 }
 
 /// How long runs are remembered where nothing else is said.
@@ -139,6 +140,7 @@ impl Runner {
             staging: false,
             retention: RETENTION,
             gate: Mutex::new(()),
+            rules: ActivatedRules::default(),
         }
     }
 
@@ -280,7 +282,7 @@ impl Runner {
 
     /// The activated rules, bound to the connectors, with their version.
     pub async fn rules(&self) -> Result<(i64, RuleSet), RunError> {
-        let (activation, rules) = activation::activated(&*self.activations).await?;
+        let (activation, rules) = self.rules.current(&*self.activations).await?;
         Ok((activation.number, self.bind(rules).await?))
     }
 

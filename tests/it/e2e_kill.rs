@@ -100,10 +100,22 @@ async fn sign_in_over_and_over(people: Vec<Person>, round: usize, visitor: Visit
 }
 
 fn synchronise(operator: &Operator, log: &Log) {
-    let ran = operator.run(&["sync", "run", "--profile", "full"]).is_some();
+    let ran = operator.run(&["sync", "run", "--profile", "full"]);
+    if ran.as_ref().is_some_and(|answer| answer["run"]["outcome"] == "held") {
+        release_what_is_held(operator);
+    }
     let passed = operator.run(&["password-sync", "run"]).is_some();
-    if ran && passed {
+    if ran.is_some() && passed {
         log.lock().expect("the log").runs += 1;
+    }
+}
+
+/// Lets pass what the guard holds; a gateway that is gone, or a hold that was replaced, is left to the next try.
+fn release_what_is_held(operator: &Operator) {
+    let held = operator.run(&["guard", "show"]);
+    for hold in held.iter().flat_map(|held| held.as_array().expect("holds")) {
+        let text = |key: &str| hold[key].as_str().expect("a text");
+        operator.run(&["guard", "release", text("target"), "--digest", text("digest")]);
     }
 }
 
@@ -155,10 +167,14 @@ fn latest_kill(run: impl FnOnce()) -> Duration {
     begun.elapsed().max(LATEST_KILL)
 }
 
-/// Whether the newest run began and did not come to its end.
-fn newest_run_was_cut_short(gateway: &Gateway) -> bool {
+/// The last step that had ended in the newest run, when that did not come to its end; empty when none had.
+fn cut_short_after(gateway: &Gateway) -> Option<String> {
     let status = gateway.cli(&["sync", "status", "--runs", "1"]);
-    status["runs"][0]["run"]["outcome"] == "running"
+    let newest = &status["runs"][0];
+    let text = |step: &Value, key: &str| step[key].as_str().expect("a text").to_owned();
+    let last = newest["steps"].as_array().and_then(|steps| steps.last());
+    let told = || last.map(|step| format!("{} {}", text(step, "kind"), text(step, "connector"))).unwrap_or_default();
+    (newest["run"]["outcome"] == "running").then(told)
 }
 
 /// Gives some people another name at the directory.
@@ -232,7 +248,7 @@ impl Site {
             self.gateway.start_again();
             slowest = slowest.max(starting.elapsed());
             runs += log.lock().expect("the log").runs;
-            cut_short += usize::from(newest_run_was_cut_short(&self.gateway));
+            cut_short += usize::from(cut_short_after(&self.gateway).is_some());
             let found = find_again(&self.gateway, &self.visitor, &log).await;
             (sessions, told) = (sessions + found.0, told + found.1);
         }

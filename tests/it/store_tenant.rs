@@ -4,6 +4,7 @@ mod administration;
 mod domains;
 mod exports;
 mod leases;
+mod lock_order;
 mod matching;
 mod people;
 mod purge;

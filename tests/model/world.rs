@@ -1,5 +1,6 @@
 //! The world of one history: sources, target and an engine on a real store, and what must be true of them.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -145,6 +146,8 @@ struct World {
     guard: GuardSettings,
     /// In which order the sources are imported.
     order: [Place; 3],
+    /// From one start of the engine to the next.
+    runner: OnceCell<Runner>,
 }
 
 /// Plays a history on `bench` and judges it; `other` is for a second engine that sees nothing but the end.
@@ -179,6 +182,7 @@ impl World {
             rules: Rules::FIRST,
             guard: setup.guard(),
             order: PLACES,
+            runner: OnceCell::new(),
         }
     }
 
@@ -187,19 +191,21 @@ impl World {
         &self.sources[index]
     }
 
-    fn runner(&self) -> Runner {
-        let sources = self.order.iter().map(|place| {
-            let source: Arc<dyn Connector> = Arc::new(Source(self.source(*place).clone()));
-            source
-        });
-        Runner::new(RunnerParts {
-            store: Arc::new(self.engine.clone()),
-            lease: Arc::new(Lease),
-            activations: self.activated.clone(),
-            connectors: sources.chain([self.target.clone() as Arc<dyn Connector>]).collect(),
-            guard: self.guard.clone(),
-            clock: self.clock.clone(),
-            events: Arc::new(Silence),
+    fn runner(&self) -> &Runner {
+        self.runner.get_or_init(|| {
+            let sources = self.order.iter().map(|place| {
+                let source: Arc<dyn Connector> = Arc::new(Source(self.source(*place).clone()));
+                source
+            });
+            Runner::new(RunnerParts {
+                store: Arc::new(self.engine.clone()),
+                lease: Arc::new(Lease),
+                activations: self.activated.clone(),
+                connectors: sources.chain([self.target.clone() as Arc<dyn Connector>]).collect(),
+                guard: self.guard.clone(),
+                clock: self.clock.clone(),
+                events: Arc::new(Silence),
+            })
         })
     }
 
@@ -236,7 +242,7 @@ impl World {
         Ok(())
     }
 
-    async fn run_with(&self, profile: Profile, hiccup: Option<Hiccup>) -> Result<(), Fault> {
+    async fn run_with(&mut self, profile: Profile, hiccup: Option<Hiccup>) -> Result<(), Fault> {
         match hiccup {
             None => {}
             Some(Hiccup::Source(place, how)) => self.source(place).state().next = Some(how),
@@ -248,6 +254,9 @@ impl World {
         }
         let ended = self.run(profile).await;
         let crashed = fault::reopen();
+        if crashed {
+            self.runner.take();
+        }
         self.sources.iter().for_each(|source| source.calm());
         self.target.state().next = None;
         match ended {
@@ -403,6 +412,7 @@ impl World {
             rules: self.rules,
             guard: GuardSettings { count: none, at_least: none, emptied_at_least: none, ..self.guard.clone() },
             order: [Place::Hr, Place::Lab, Place::Corp],
+            runner: OnceCell::new(),
         };
         let found = fresh.settle(Some(settled)).await.map_err(|fault| format!("a new engine: {fault}"))?;
         differ("a new engine comes to something else", settled, &found)?;

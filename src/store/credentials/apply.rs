@@ -50,6 +50,7 @@ impl Applying {
         }
         let live = self.live_links(conn, &changes).await?;
         let (mut replaced, mut doubted, mut states, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut records = Vec::new();
         for change in changes {
             let AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again } = change;
             match credential {
@@ -59,7 +60,7 @@ impl Applying {
                     if keep_outdated { doubted.push(row) } else { replaced.push(row) }
                 }
                 Some(CredentialChange::Quarantine { reason, stamp }) => {
-                    self.record_quarantine(conn, &anchor, reason).await?;
+                    records.push(self.quarantine_record(&anchor, reason));
                     replaced.push(CredentialRow { written, ..quarantined(anchor.clone(), reason, stamp) });
                 }
                 Some(CredentialChange::Confirm { clear, stamp, password_set }) => {
@@ -78,7 +79,7 @@ impl Applying {
             }
             if let Some(state) = state {
                 if state.ends_sessions {
-                    self.end_sessions(conn, &anchor, &state).await?;
+                    records.push(self.end_sessions(conn, &anchor, &state).await?);
                 }
                 states.push((anchor.clone(), state));
             }
@@ -89,7 +90,12 @@ impl Applying {
         self.put_credentials(conn, replaced, true).await?;
         self.put_credentials(conn, doubted, false).await?;
         self.put_states(conn, states).await?;
-        self.put_results(conn, results).await
+        self.put_results(conn, results).await?;
+        // Records come last: sign-ins write theirs, too, after the rows that they lock.
+        for event in records {
+            self.audit.append(conn, event).await?;
+        }
+        Ok(())
     }
 
     /// Accounts that still are a user's eligible credential source, locked until the commit: a user who is deleted
@@ -262,13 +268,14 @@ impl Applying {
         Ok(())
     }
 
-    /// The account was disabled or deleted in its directory: sessions and grants that compare the stamp end.
+    /// The account was disabled or deleted in its directory: sessions and grants that compare the stamp end. Returns the
+    /// record of it.
     async fn end_sessions(
         &self,
         conn: &mut Connection,
         anchor: &SourceAnchor,
         change: &StateChange,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Event, StoreError> {
         sqlx::query(
             "UPDATE tenant_user SET security_stamp = $3 WHERE oid = \
              (SELECT oid FROM credential_source WHERE connector = $1 AND anchor = $2)",
@@ -280,25 +287,15 @@ impl Applying {
         .await
         .map_err(StoreError::doing("moving a security stamp"))?;
         let reason = if change.state.deleted { "deleted" } else { "disabled" };
-        let event = Event::new(EventKind::AccountStateChanged, Outcome::Success, channel())
-            .about(self.source(anchor))
-            .because(reason);
-        self.audit.append(conn, event).await?;
-        Ok(())
+        let event = Event::new(EventKind::AccountStateChanged, Outcome::Success, channel());
+        Ok(event.about(self.source(anchor)).because(reason))
     }
 
-    async fn record_quarantine(
-        &self,
-        conn: &mut Connection,
-        anchor: &SourceAnchor,
-        reason: Quarantine,
-    ) -> Result<(), StoreError> {
-        let event = Event::new(EventKind::CredentialQuarantined, Outcome::Success, channel())
+    fn quarantine_record(&self, anchor: &SourceAnchor, reason: Quarantine) -> Event {
+        Event::new(EventKind::CredentialQuarantined, Outcome::Success, channel())
             .about(self.source(anchor))
             .because(reason.code())
-            .with("text", reason.to_string());
-        self.audit.append(conn, event).await?;
-        Ok(())
+            .with("text", reason.to_string())
     }
 
     async fn end_fetch(

@@ -165,8 +165,9 @@ async fn write_late(conn: &mut Connection, audit: &AuditLog, late: Late) -> Resu
     lockout::settle(conn, late.attempt, &late.settlement, &late.limits, late.at).await?;
     learn(conn, late.learned, late.at).await?;
     if let Some(oid) = late.revoke {
-        sessions::end_attempt(conn, late.attempt, late.at).await?;
+        // As exports do: the user before the sessions.
         sessions::move_stamp(conn, oid).await?;
+        sessions::end_attempt(conn, late.attempt, late.at).await?;
     }
     audit.append(conn, late.event).await?;
     Ok(())

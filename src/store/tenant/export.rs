@@ -209,9 +209,14 @@ async fn write_whole(
     plan: &Plan,
     (now, options, audit): (Timestamp, TenantOptions, Option<&AuditLog>),
 ) -> Result<(), StoreError> {
-    write_plan(conn, &mut feed, plan, now, options.alternate_login_id, audit).await?;
+    let wiped = write_plan(conn, &mut feed, plan, now, options.alternate_login_id).await?;
     links::join_waiting(conn, plan).await?;
-    feed.close(conn).await
+    feed.close(conn).await?;
+    // Records come last: sign-ins write theirs, too, after the rows that they lock.
+    if let (Some(audit), Some(event)) = (audit, wiped) {
+        audit.append(conn, event).await?;
+    }
+    Ok(())
 }
 
 /// Writes down whom a directory took over, in the transaction in which it does.

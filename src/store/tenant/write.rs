@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::super::audit::AuditLog;
 use super::super::error::StoreError;
 use super::super::statement::Statement;
 use super::feed::Feed;
@@ -22,14 +21,14 @@ use crate::tenant::unique::UniqueKind;
 /// How long federation still matches a former UPN (design D9).
 const FORMER_UPN: Duration = Duration::from_secs(24 * 3600);
 
+/// Returns the record of the credentials that it wiped.
 pub(super) async fn write_plan(
     conn: &mut Connection,
     feed: &mut Feed,
     plan: &Plan,
     now: Timestamp,
     alternate_login_id: bool,
-    audit: Option<&AuditLog>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Event>, StoreError> {
     let rows: Vec<_> = plan.users.iter().map(|user| user_cells(&user.after)).collect();
     insert(conn, USER_INTO, USER_UPSERT, rows, "writing users").await?;
     let rows: Vec<_> = plan.groups.iter().map(|group| group_cells(&group.after)).collect();
@@ -40,7 +39,7 @@ pub(super) async fn write_plan(
     write_quarantine(conn, plan).await?;
     write_sign_in_names(conn, &plan.users, alternate_login_id).await?;
     write_credential_sources(conn, &plan.users, now).await?;
-    wipe_credentials(conn, &plan.users, audit).await?;
+    let wiped = wipe_credentials(conn, &plan.users).await?;
     queue_fetches(conn, &plan.users, now).await?;
     write_former_upns(conn, &plan.users, now).await?;
     end_sessions(conn, &plan.users, now).await?;
@@ -54,7 +53,7 @@ pub(super) async fn write_plan(
     for plain in &plan.plains {
         feed.note(plain.after.kind.as_str(), plain.after.oid.to_string(), None, plain.operation);
     }
-    Ok(())
+    Ok(wiped)
 }
 
 async fn count_objects(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
@@ -212,11 +211,7 @@ fn source_cells(source: &CredentialSource) -> Vec<Cell> {
 }
 
 /// The row stays, so that its version goes on growing; its secret, chain and stamp do not.
-async fn wipe_credentials(
-    conn: &mut Connection,
-    users: &[Written<UserRecord>],
-    audit: Option<&AuditLog>,
-) -> Result<(), StoreError> {
+async fn wipe_credentials(conn: &mut Connection, users: &[Written<UserRecord>]) -> Result<Option<Event>, StoreError> {
     let sources: Vec<_> = users.iter().filter_map(Written::wipes).map(source_cells).collect();
     let wipe = "UPDATE credential SET stage = 'wiped', chain = '', sealed = '', source_stamp = '', reason = NULL, \
                 password_set = NULL, outdated_at = NULL, outdated_by = NULL \
@@ -226,15 +221,10 @@ async fn wipe_credentials(
         .iter()
         .map(|row| format!("{}/{}", row.get::<String, _>("connector"), row.get::<String, _>("anchor")))
         .collect();
-    if let Some(audit) = audit.filter(|_| !wiped.is_empty()) {
-        let event = Event::new(EventKind::CredentialWiped, Outcome::Success, Actor::System("export".to_owned()))
-            .because("exported")
-            .with("sources", wiped);
-        audit.append(conn, event).await?;
-    }
     let forget = "DELETE FROM credential_fetch WHERE (connector, anchor)";
     where_in(conn, forget, "", &sources, "forgetting password reads").await?;
-    Ok(())
+    let record = || Event::new(EventKind::CredentialWiped, Outcome::Success, Actor::System("export".to_owned()));
+    Ok((!wiped.is_empty()).then(|| record().because("exported").with("sources", wiped)))
 }
 
 async fn queue_fetches(conn: &mut Connection, users: &[Written<UserRecord>], now: Timestamp) -> Result<(), StoreError> {

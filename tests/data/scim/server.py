@@ -5,8 +5,10 @@ Before each request the file CONTROL is read; when it holds a word and a number,
   throttle N   the next N requests are answered 429 with Retry-After: 0
   lose N       the next N requests that change something are carried out, and their answer is lost
   fail N       the next N requests are answered 503
+  flood N      the next N requests are answered with JSON that does not end
 """
 
+import itertools
 import ssl
 import sys
 import threading
@@ -53,6 +55,9 @@ def misbehaving(application):
         if word == "fail":
             start_response("503 Service Unavailable", [])
             return [b""]
+        if word == "flood":
+            start_response("200 OK", [("Content-Type", "application/scim+json")])
+            return itertools.chain([b'{"Resources": ['], itertools.repeat(b" " * (1 << 20)))
         if word == "lose":
             for _ in application(environ, lambda *_: None):
                 pass

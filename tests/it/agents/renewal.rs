@@ -1,8 +1,13 @@
 //! Certificates are renewed in time, also by a machine that slept past the date.
 
+use std::path::Path;
 use std::time::Duration;
 
+use agent_proto::enrolment::{MEDIA_TYPE, RENEW_PATH, Renew};
+use landbridge::agents::process::Dialler;
 use landbridge::identity::{Answer, Clock as _, Verdict};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::false_agent::FalseAgent;
 use super::world::{CORP, LIFETIME, World};
@@ -58,4 +63,35 @@ async fn a_machine_that_slept_past_the_date_renews_and_serves_again() {
     .await;
     assert!(World::identity(&folder).ends > world.clock.now());
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_not_renewed_in_the_first_quarter_of_its_life() {
+    let world = World::open().await;
+    let folder = world.enrol("one", CORP).await;
+    assert_eq!(ask_for_renewal(&world, &folder).await, "403", "made just now");
+    world.clock.advance(LIFETIME / 4 - Duration::from_secs(60));
+    assert_eq!(ask_for_renewal(&world, &folder).await, "403");
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(ask_for_renewal(&world, &folder).await, "200");
+}
+
+/// The status of the answer to a machine that asks for a new certificate.
+async fn ask_for_renewal(world: &World, folder: &Path) -> String {
+    let identity = World::identity(folder);
+    let dialler = Dialler::of(&identity).expect("TLS");
+    let mut stream = dialler.connect(&world.url.parse().expect("an address")).await.expect("connected");
+    let keys = identity.keys.request().expect("a request");
+    let body = Renew { keys, software: "test".to_owned() }.encode().expect("a request");
+    let head = format!(
+        "POST {RENEW_PATH} HTTP/1.1\r\nhost: gateway\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("sent");
+    let mut answer = Vec::new();
+    // A peer that closes without the end of TLS has closed all the same.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it answers");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    answer.split(' ').nth(1).unwrap_or_else(|| panic!("no HTTP: {answer}")).to_owned()
 }

@@ -127,6 +127,20 @@ async fn refusals_are_of_one_object_and_outages_of_the_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_an_end_is_given_up_at_its_limit() {
+    let scim = Scim::start();
+    let target = connect(&ScimTargetSettings { deadline: Duration::from_secs(120), ..settings(&scim) });
+    target.export(vec![person("1", "ada")], &turn()).await.expect("answers");
+    scim.tell("flood 1");
+    let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted: Default::default() };
+    let mut stream = target.import(request.clone()).await.expect("a stream");
+    let flooded = stream.next_page().await.expect_err("it is too long");
+    assert!(flooded.to_string().contains("larger than 64 MiB"), "{flooded}");
+    let mut stream = target.import(request).await.expect("a stream");
+    assert_eq!(stream.next_page().await.expect("answers").expect("a page").objects.len(), 1, "the next one is read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_and_an_unknown_authority_are_refused() {
     let scim = Scim::start();
     let token = PlainPassword::new("another".to_owned()).expect("may be typed");

@@ -67,7 +67,7 @@ impl Scim {
         )
     }
 
-    /// What becomes of the next requests: `throttle N`, `fail N`, `lose N`; see the server.
+    /// What becomes of the next requests: `throttle N`, `fail N`, `lose N`, `flood N`; see the server.
     pub fn tell(&self, what: &str) {
         std::fs::write(self.dir.path().join("control"), what).expect("a control file");
     }
