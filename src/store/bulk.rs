@@ -1,7 +1,5 @@
 //! Multi-row statements of a few fixed sizes, so that prepared statements are reused (design D16).
 
-use std::fmt::Write as _;
-
 /// Rows per statement, largest first. A remainder is cut into the next smaller sizes. A connection keeps statements
 /// prepared, and a prepared statement is as large as its rows.
 const SIZES: [usize; 4] = [100, 20, 4, 1];
@@ -22,13 +20,30 @@ pub fn values_clause(rows: usize, columns: usize, first: usize) -> String {
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ",(" });
         for column in 0..columns {
-            let comma = if column == 0 { "" } else { "," };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{comma}${}", first + row * columns + column);
+            text.push_str(if column == 0 { "$" } else { ",$" });
+            push_number(&mut text, first + row * columns + column);
         }
         text.push(')');
     }
     text
+}
+
+/// `$4,$5` for `count` values, numbered from `first`.
+pub fn list_clause(count: usize, first: usize) -> String {
+    let mut text = String::with_capacity(count * 5);
+    for place in 0..count {
+        text.push_str(if place == 0 { "$" } else { ",$" });
+        push_number(&mut text, first + place);
+    }
+    text
+}
+
+/// A statement has hundreds of these: the formatter would take longer than the database takes for the row.
+fn push_number(text: &mut String, number: usize) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 #[cfg(test)]
@@ -45,5 +60,7 @@ mod tests {
     fn placeholders_are_numbered_through() {
         assert_eq!(values_clause(2, 3, 1), "($1,$2,$3),($4,$5,$6)");
         assert_eq!(values_clause(1, 1, 4), "($4)");
+        assert_eq!(list_clause(3, 9), "$9,$10,$11");
+        assert_eq!(list_clause(1, 1_230), "$1230");
     }
 }

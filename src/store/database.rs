@@ -248,8 +248,9 @@ impl Database {
 
     /// The door for writing: runs `work` in a transaction and answers after the commit is durable.
     ///
-    /// An `Err` of `work` rolls back what it wrote and is returned as it is. On SQLite, works that wait together share
-    /// one commit (group commit), each in a savepoint of its own; [`Urgency::Bulk`] waits while anything urgent does.
+    /// An `Err` of `work` rolls back what it wrote and is returned as it is. On SQLite, urgent works that wait
+    /// together share one commit (group commit), each in a savepoint of its own; [`Urgency::Bulk`] waits while anything
+    /// urgent does, and each of its works has a commit of its own.
     /// `work` must not wait for anything but its own statements.
     pub async fn write<T, E, F>(&self, urgency: Urgency, work: F) -> Result<T, E>
     where

@@ -4,7 +4,7 @@ use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
-use super::bulk::{chunk_sizes, values_clause};
+use super::bulk::{chunk_sizes, list_clause, values_clause};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arg {
@@ -122,8 +122,8 @@ pub fn in_rows(sql: &str, fixed: &[Arg], mut rows: Vec<RowArgs>) -> Vec<Statemen
             rows.resize(size, last);
         }
         let columns = rows.first().map_or(1, Vec::len);
-        let list = values_clause(size, columns, fixed.len() + 1);
-        let list = if columns == 1 { list.replace(['(', ')'], "") } else { list };
+        let first = fixed.len() + 1;
+        let list = if columns == 1 { list_clause(size, first) } else { values_clause(size, columns, first) };
         let mut args = fixed.to_vec();
         args.extend(rows.into_iter().flatten());
         statements.push(Statement::new(sql.replace("{}", &list), args));

@@ -20,8 +20,18 @@ async fn open() -> (tempfile::TempDir, Database) {
 }
 
 async fn put(db: &Database, name: &str, value: Option<i64>, fail: bool) -> Result<(), TestError> {
+    put_when(Urgency::Waited, db, name, value, fail).await
+}
+
+async fn put_when(
+    urgency: Urgency,
+    db: &Database,
+    name: &str,
+    value: Option<i64>,
+    fail: bool,
+) -> Result<(), TestError> {
     let name = name.to_owned();
-    db.write(Urgency::Waited, move |conn| {
+    db.write(urgency, move |conn| {
         Box::pin(async move {
             sqlx::query("INSERT INTO alert (name, subject, detail, raised_at, last_at, occurrences, cleared_at) VALUES ($1, '', '', 0, 0, 1, $2)")
                 .bind(name)
@@ -47,6 +57,19 @@ async fn a_refused_work_leaves_nothing_and_does_not_disturb_its_group() {
         sqlx::query("SELECT name, cleared_at FROM alert ORDER BY name").fetch_all(db.read()).await.expect("rows");
     let seen: Vec<(String, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(seen, [("a".to_owned(), None), ("c".to_owned(), Some(8))]);
+}
+
+#[tokio::test]
+async fn a_refused_work_in_bulk_leaves_nothing_and_the_next_one_is_kept() {
+    let (_dir, db) = open().await;
+    let put = |name, fail| put_when(Urgency::Bulk, &db, name, None, fail);
+    let (a, b, c) = tokio::join!(put("a", false), put("b", true), put("c", false));
+    assert!(a.is_ok() && c.is_ok());
+    assert!(matches!(b, Err(TestError::Refused)));
+    assert!(matches!(put("a", false).await, Err(TestError::Store(error)) if error.is_duplicate()));
+    put("d", false).await.expect("the writer goes on");
+    let rows = sqlx::query("SELECT name FROM alert ORDER BY name").fetch_all(db.read()).await.expect("rows");
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["a", "c", "d"]);
 }
 
 #[tokio::test]

@@ -198,7 +198,40 @@ async fn serve(
 async fn commit_group(
     conn: &mut Connection,
     first: Work,
-    mut more: Option<&mut mpsc::Receiver<Work>>,
+    more: Option<&mut mpsc::Receiver<Work>>,
+) -> Result<usize, StoreError> {
+    match more {
+        Some(more) => commit_together(conn, first, more).await,
+        None => commit_alone(conn, first).await,
+    }
+}
+
+/// Without a savepoint: while one is open, SQLite keeps a copy of each page that the work changes, and walks through all of
+/// them at the end of each statement.
+async fn commit_alone(conn: &mut Connection, work: Work) -> Result<usize, StoreError> {
+    control(conn, "BEGIN IMMEDIATE")?;
+    match work(conn).await {
+        Done::Keep(answer) => {
+            let committed = control(conn, "COMMIT");
+            if committed.is_err() {
+                // SQLite may have rolled back already; whichever, nothing of the work stays.
+                let _ = control(conn, "ROLLBACK");
+            }
+            answer(if committed.is_err() { Err(StoreError::Stopped) } else { Ok(()) });
+            committed.map(|()| 1)
+        }
+        Done::Undo => {
+            let _ = control(conn, "ROLLBACK");
+            Ok(0)
+        }
+    }
+}
+
+/// Runs what waits, each work in a savepoint of its own, and commits all of them at once.
+async fn commit_together(
+    conn: &mut Connection,
+    first: Work,
+    more: &mut mpsc::Receiver<Work>,
 ) -> Result<usize, StoreError> {
     control(conn, "BEGIN IMMEDIATE")?;
     let opened = Instant::now();
@@ -215,7 +248,7 @@ async fn commit_group(
             }
         }
         if kept.len() < GROUP && opened.elapsed() < GROUP_TIME {
-            next = more.as_mut().and_then(|queue| queue.try_recv().ok());
+            next = more.try_recv().ok();
         }
     }
     let committed = match broken {

@@ -28,6 +28,8 @@ pub struct ConfirmCounters {
 
 /// Owners whose links are compared at a time.
 const OWNERS: usize = 500;
+/// Ends of links that are remembered from one page to the next.
+const ENDS: usize = 100_000;
 
 pub struct Confirmer<'a> {
     store: &'a dyn EngineStore,
@@ -37,6 +39,8 @@ pub struct Confirmer<'a> {
     seen: HashSet<ObjectId>,
     /// Of a full read of a target that tells links one by one: digests of those that it told.
     seen_links: HashSet<u64>,
+    /// Ends of links by the value that tells them, of such a read: each object is an end of many.
+    ends: HashMap<String, ObjectId>,
     /// Owners, without their attributes, of references that are followed when all ends are known: those of objects that the
     /// space did not know, and those to objects that it did not know.
     found: Vec<(ObjectId, ImportedObject)>,
@@ -64,6 +68,7 @@ impl<'a> Confirmer<'a> {
             epoch,
             seen: HashSet::new(),
             seen_links: HashSet::new(),
+            ends: HashMap::new(),
             found: Vec::new(),
             digest: RandomState::new(),
             counters: ConfirmCounters::default(),
@@ -76,6 +81,9 @@ impl<'a> Confirmer<'a> {
         // No object of ours has such an anchor: not every store can hold it.
         page.objects.retain(|object| !object.anchor.contains('\0'));
         self.counters.read += page.objects.len() as i64;
+        if !self.full || !page.objects.is_empty() || self.ends.len() > ENDS {
+            self.ends.clear();
+        }
         let references = page.objects.iter().flat_map(|object| object.references.values().flatten());
         let anchors: BTreeSet<String> = references
             .filter_map(|reference| match reference {
@@ -200,22 +208,24 @@ impl<'a> Confirmer<'a> {
         let Some(add_key) = self.rules.capabilities(&self.connector).and_then(|c| c.add_key.clone()) else {
             return Ok(());
         };
-        let ends: BTreeSet<&str> =
-            reports.iter().flat_map(|link| [link.owner.as_str(), link.target.as_str()]).collect();
+        let unknown: BTreeSet<&str> = reports
+            .iter()
+            .flat_map(|link| [link.owner.as_str(), link.target.as_str()])
+            .filter(|value| !self.ends.contains_key(*value))
+            .collect();
         let mut value_of = HashMap::new();
-        for value in ends {
+        for value in unknown {
             for key in self.rules.match_keys(&self.connector, &add_key, value) {
                 value_of.insert(key, value);
             }
         }
         let keys: Vec<_> = value_of.keys().cloned().collect();
         let ids = self.store.ids_by_match_key(&self.connector, &keys).await?;
-        let ids: HashMap<&str, ObjectId> =
-            ids.iter().filter_map(|(key, id)| Some((*value_of.get(key)?, *id))).collect();
+        self.ends.extend(ids.iter().filter_map(|(key, id)| Some(((*value_of.get(key)?).to_owned(), *id))));
         let told: Vec<(LinkKey, bool)> = reports
             .iter()
             .filter_map(|link| {
-                let (owner, target) = (*ids.get(link.owner.as_str())?, *ids.get(link.target.as_str())?);
+                let (owner, target) = (*self.ends.get(&link.owner)?, *self.ends.get(&link.target)?);
                 Some((LinkKey { owner, attribute: link.attribute.clone(), target }, link.present))
             })
             .collect();
@@ -307,7 +317,11 @@ impl<'a> Confirmer<'a> {
 
     async fn gone(&mut self, ids: &[ObjectId]) -> StoreResult<()> {
         self.counters.gone += ids.len() as i64;
-        if ids.is_empty() { Ok(()) } else { self.store.confirm_gone(self.epoch, ids).await }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.ends.clear();
+        self.store.confirm_gone(self.epoch, ids).await
     }
 
     fn compare(

@@ -103,7 +103,9 @@ impl Phase {
 impl Exporter<'_> {
     pub async fn run(&mut self) -> Result<(), ExportError> {
         let claimed = self.claimed().await?;
-        self.phase(Phase::Freeing, &claimed).await?;
+        if !claimed.is_empty() {
+            self.phase(Phase::Freeing, &claimed).await?;
+        }
         self.phase(Phase::AddsAndUpdates, &claimed).await?;
         self.links().await?;
         self.phase(Phase::Deletes, &claimed).await
@@ -160,8 +162,11 @@ impl Exporter<'_> {
         }
     }
 
-    /// Unique values that pending adds and updates want.
+    /// Unique values that pending adds and updates want; none where nothing may free one.
     async fn claimed(&self) -> Result<BTreeSet<String>, ExportError> {
+        if self.store.pending(self.name(), Phase::Freeing.kinds(), ObjectId(0), 1).await?.is_empty() {
+            return Ok(BTreeSet::new());
+        }
         let unique = self.connector.capabilities().unique;
         let (mut claimed, mut after) = (BTreeSet::new(), ObjectId(0));
         loop {

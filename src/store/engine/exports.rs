@@ -242,7 +242,7 @@ impl Exports for SqlEngine {
         statements.extend(in_list(old, &[], ids(&all)));
         statements.extend(problem_statements(&[], &problems));
         statements.extend(in_list(
-            "UPDATE mv_object SET due = 1 WHERE id IN ({})",
+            "UPDATE mv_object SET due = 1 WHERE due = 0 AND id IN ({})",
             &[],
             super::synchronisation::mv_ids(&due),
         ));
@@ -299,15 +299,19 @@ impl Exports for SqlEngine {
 
 /// Records what became of exports.
 fn exported_statements(results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) -> StoreResult<Vec<Statement>> {
-    let (mut accepted, mut failed, mut anchors, mut all) = (vec![], vec![], vec![], vec![]);
+    let (mut accepted, mut failed, mut anchored, mut all) = (vec![], vec![], vec![], vec![]);
     let (mut unanswered, mut problems) = (vec![], vec![]);
     for Exported { object, outcome } in results {
         all.push(object);
         match outcome {
             ExportOutcome::Accepted { anchor, unconfirmed, problem } => {
-                accepted.push(vec![object.0.into(), Some(to_json(&unconfirmed)?).into()]);
-                if let Some(anchor) = anchor {
-                    anchors.push(vec![object.0.into(), Some(anchor).into()]);
+                let mut row = vec![object.0.into(), Some(to_json(&unconfirmed)?).into()];
+                match anchor {
+                    Some(anchor) => {
+                        row.push(Some(anchor).into());
+                        anchored.push(row);
+                    }
+                    None => accepted.push(row),
                 }
                 problems.extend(problem.map(|problem| (object, problem)));
             }
@@ -321,9 +325,9 @@ fn exported_statements(results: Vec<Exported>, ledger: Vec<GuardLedgerEntry>) ->
             }
         }
     }
-    let done: Vec<_> = accepted.iter().filter_map(|row| row.first().cloned()).collect();
+    let done: Vec<_> = accepted.iter().chain(&anchored).filter_map(|row: &RowArgs| row.first().cloned()).collect();
     let mut statements = update("space_object", &["id"], &["unconfirmed"], accepted);
-    statements.extend(update("space_object", &["id"], &["anchor"], anchors));
+    statements.extend(update("space_object", &["id"], &["unconfirmed", "anchor"], anchored));
     // What was written back flows inbound from now on. Rows of targets have no digest.
     let due = "UPDATE space_object SET due = 1 WHERE digest <> '' AND id IN ({})";
     statements.extend(in_list(due, &[], done.clone()));

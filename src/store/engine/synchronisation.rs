@@ -288,29 +288,30 @@ pub(super) fn problem_statements(of: &[ObjectId], problems: &[(ObjectId, Problem
     statements
 }
 
-/// Follows what the batch changed to what must look at it again (design, section 4 "Delta sync misses nothing").
+/// Follows what the batch changed to what must look at it again (design, section 4 "Delta sync misses nothing"). What is due
+/// already stays unwritten: of a first import that is every link.
 fn edges(batch: &SyncBatch, statements: &mut Vec<Statement>) {
     // A join key came or went: those who wait for it.
     let moved = batch.keys_added.iter().chain(&batch.keys_removed).map(|(key, _)| Arg::from(key.as_str())).collect();
     statements.extend(in_list(
-        "UPDATE space_object SET due = 1 WHERE id IN (SELECT object FROM join_wait WHERE key IN ({}))",
+        "UPDATE space_object SET due = 1 WHERE due = 0 AND id IN (SELECT object FROM join_wait WHERE key IN ({}))",
         &[],
         moved,
     ));
     // An end of a link was joined, filtered or gone: its links.
     for column in ["owner", "target"] {
         statements.extend(in_list(
-            &format!("UPDATE space_link SET due = 1 WHERE {column} IN ({{}})"),
+            &format!("UPDATE space_link SET due = 1 WHERE due = 0 AND {column} IN ({{}})"),
             &[],
             if column == "target" && planted(Fault::NoReverseReference) { vec![] } else { ids(&batch.moved_sources) },
         ));
         statements.extend(in_list(
-            &format!("UPDATE space_link SET due = 1 WHERE {column} IN ({{}})"),
+            &format!("UPDATE space_link SET due = 1 WHERE due = 0 AND {column} IN ({{}})"),
             &[],
             ids(&batch.moved_target_objects),
         ));
         statements.extend(in_list(
-            &format!("UPDATE mv_link SET due = 1 WHERE {column} IN ({{}})"),
+            &format!("UPDATE mv_link SET due = 1 WHERE due = 0 AND {column} IN ({{}})"),
             &[],
             if planted(Fault::TargetComingUnnoticed) { Vec::new() } else { mv_ids(&batch.moved_targets) },
         ));
