@@ -244,7 +244,7 @@ async fn of_two_who_change_a_partner_at_once_the_operator_is_right() {
         let Desk { store, audit, .. } = Desk::open(&url).await;
         let event = || {
             use landbridge::audit::{Event, EventKind, Outcome};
-            Event::new(EventKind::PartnerRenewed, Outcome::Success, Actor::Anonymous).about(&entity(PARTNER))
+            Event::new(EventKind::PartnerRenewed, Outcome::Success, Actor::Anonymous).about(entity(PARTNER))
         };
         let former = known(None);
         store.save(&former, NOW).await.expect("saved");
