@@ -89,7 +89,8 @@ impl Directory {
 impl State {
     fn watermark(&self, value: u64) -> Watermark {
         let Content { incarnation, settings, .. } = &self.content;
-        Watermark { server: settings.to_string(), incarnation: incarnation.to_string(), value: value.to_string() }
+        // There is one server: other data or other settings are no other server's.
+        Watermark { server: String::new(), incarnation: format!("{incarnation} {settings}"), value: value.to_string() }
     }
 
     fn show(&self, entry: &Entry) -> ImportedObject {
@@ -256,7 +257,7 @@ impl Connector for Source {
             }
             ImportMode::Delta { since } => {
                 let now = state.watermark(0);
-                if (&since.server, &since.incarnation) != (&now.server, &now.incarnation) {
+                if since.incarnation != now.incarnation {
                     let reason = "other data or other settings".to_owned();
                     return Err(ConnectorError::StaleWatermark { connector: self.0.name.clone(), reason });
                 }
