@@ -52,6 +52,7 @@ const ENGINE: &[Migration] = migrations!("engine":
     5 "0005_run_history",
     6 "0006_known_connectors",
     7 "0007_group_and_time_edges",
+    8 "0008_ends_of_links",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

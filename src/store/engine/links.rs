@@ -40,11 +40,12 @@ impl Links for SqlEngine {
              (SELECT 1 FROM space_object o JOIN mv_link m ON m.owner = o.mv JOIN space_object t ON t.mv = m.target \
              WHERE o.id = space_link.owner AND t.id = space_link.target)"
         );
+        // By the index over `mv`, which tells the id: the plus keeps the rows, with all that they show, unread.
         let stale = "UPDATE space_link SET due = 1 WHERE due = 0 AND EXISTS (SELECT 1 FROM mv_link m \
                      WHERE m.contributor = space_link.owner AND m.source_attribute = space_link.attribute \
                      AND m.source_target = space_link.target AND (NOT EXISTS (SELECT 1 FROM space_object o \
-                     WHERE o.id = space_link.owner AND o.mv = m.owner) OR NOT EXISTS (SELECT 1 FROM space_object t \
-                     WHERE t.id = space_link.target AND t.mv = m.target)))";
+                     WHERE +o.id = space_link.owner AND o.mv = m.owner) OR NOT EXISTS (SELECT 1 FROM space_object t \
+                     WHERE +t.id = space_link.target AND t.mv = m.target)))";
         let statements = [sources, pairs, links, stale.to_owned()];
         self.write(epoch, statements.into_iter().map(|sql| Statement::new(sql, Vec::new())).collect()).await.map(drop)
     }
