@@ -15,6 +15,7 @@ use super::checkpoint::{self, Checkpoints};
 use super::connection::{Connection, Kind, Lent, Lookups};
 use super::error::StoreError;
 use super::migrate;
+use super::rest;
 use super::rows::Rows;
 use super::sqlite::SqliteConnection;
 use super::statement::Statement;
@@ -46,6 +47,11 @@ const POSTGRES_WRITERS: u32 = 16;
 const WRITER_SILENT: &str = "8s";
 /// The same for previews, which think between their statements.
 const READER_SILENT: &str = "60s";
+/// KiB of pages that a connection of SQLite keeps between statements: one that looks up what a sign-in needs, one that reads
+/// for the engine, and the one that writes, which a first import leads all over its indices. Given back by [`rest`].
+const LOOKUP_CACHE: u32 = 2_000;
+const ENGINE_CACHE: u32 = 16_000;
+const WRITER_CACHE: u32 = 64_000;
 /// How long a statement may wait for a connection before it is an error.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
@@ -104,18 +110,25 @@ impl Database {
         };
         make_private(&path).map_err(|error| StoreError::doing("making the database file")(error.into()))?;
         let options = connect_options(&format!("sqlite://{}?mode=rwc", path.display()))?;
+        let cache = match room {
+            Room::Gateway => LOOKUP_CACHE,
+            Room::Engine => ENGINE_CACHE,
+        };
         let pragmas = format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
-             PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000"
+             PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000; \
+             PRAGMA cache_size = -{cache}"
         );
         let open = SqliteConnection::open(&path, &pragmas);
         let open = open.map_err(StoreError::doing("opening the database file for writing"))?;
         let mut conn = Connection(Kind::Embedded(open));
         migrate::run(&mut conn, room).await?;
-        sqlx::raw_sql(checkpoint::WRITERS_OWN)
-            .execute(&mut conn)
-            .await
-            .map_err(StoreError::doing("opening the database file for writing"))?;
+        for own in [checkpoint::WRITERS_OWN.to_owned(), format!("PRAGMA cache_size = -{WRITER_CACHE}")] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(own))
+                .execute(&mut conn)
+                .await
+                .map_err(StoreError::doing("opening the database file for writing"))?;
+        }
         let Kind::Embedded(open) = conn.0 else { return Err(StoreError::Stopped) };
         let checkpoints = Checkpoints::start(&path, &pragmas)?;
         let lookups = Lookups::embedded(path, pragmas.clone());
@@ -132,14 +145,11 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(StoreError::doing("opening the database file for reading"))?;
-        Ok(Self {
-            engine: Engine::Sqlite,
-            readers,
-            lookups,
-            writer: writer::queued(open, checkpoints)?,
-            statements: Arc::default(),
-            _statistics: None,
-        })
+        let writer = writer::queued(open, checkpoints, room == Room::Gateway)?;
+        if let Some(watch) = writer.watch() {
+            rest::keep(watch, (room == Room::Engine).then(|| lookups.clone()));
+        }
+        Ok(Self { engine: Engine::Sqlite, readers, lookups, writer, statements: Arc::default(), _statistics: None })
     }
 
     async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
@@ -237,6 +247,11 @@ impl Database {
         self.write(Urgency::Bulk, move |conn| Box::pin(conn.guarded(doing, guard, statements))).await
     }
 
+    #[cfg(test)]
+    pub(super) fn writer_watch(&self) -> Option<writer::BulkWatch> {
+        self.writer.watch()
+    }
+
     /// Statements of lists that were carried out since the start.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
@@ -246,7 +261,8 @@ impl Database {
         self.statements.fetch_add(statements.len() as u64, Ordering::Relaxed);
     }
 
-    /// The door for writing: runs `work` in a transaction and answers after the commit is durable.
+    /// The door for writing: runs `work` in a transaction and answers after the commit is durable (but for [`Urgency::Part`],
+    /// and for `engine.db`, which can be made again).
     ///
     /// An `Err` of `work` rolls back what it wrote and is returned as it is. On SQLite, urgent works that wait
     /// together share one commit (group commit), each in a savepoint of its own; [`Urgency::Bulk`] waits while anything

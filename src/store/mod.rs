@@ -18,6 +18,7 @@ pub mod issuer;
 pub mod lease;
 mod migrate;
 pub mod notices;
+mod rest;
 mod rows;
 pub mod sealed_values;
 pub mod signin;

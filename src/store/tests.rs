@@ -116,6 +116,48 @@ async fn acknowledged_gateway_commits_are_flushed_and_the_tables_migrate_once() 
     assert_eq!(row.get::<i64, _>(0), 1);
 }
 
+async fn synchronous(db: &Database, urgency: Urgency) -> i64 {
+    let read = db.write(urgency, |conn| {
+        Box::pin(async move {
+            let row = sqlx::query("PRAGMA synchronous").fetch_one(conn).await;
+            Ok::<i64, StoreError>(row.map_err(StoreError::doing("reading a pragma"))?.get(0))
+        })
+    });
+    read.await.expect("a pragma")
+}
+
+#[tokio::test]
+async fn parts_alone_do_not_wait_for_the_disk() {
+    let (_dir, db) = open().await;
+    let (full, normal) = (2, 1);
+    for urgency in [Urgency::Waited, Urgency::Bulk] {
+        assert_eq!(synchronous(&db, Urgency::Part).await, normal);
+        assert_eq!(synchronous(&db, urgency).await, full, "{urgency:?}");
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    let engine = Database::open(&url, Room::Engine).await.expect("a new database opens");
+    for urgency in [Urgency::Part, Urgency::Bulk, Urgency::Waited] {
+        assert_eq!(synchronous(&engine, urgency).await, normal, "{urgency:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_writer_is_watched_until_it_is_gone() {
+    let (_dir, db) = open().await;
+    let watch = db.writer_watch().expect("an embedded database has a writer of its own");
+    let before = watch.works.load(std::sync::atomic::Ordering::Relaxed);
+    put_when(Urgency::Part, &db, "a", None, false).await.expect("a part");
+    put_when(Urgency::Bulk, &db, "b", None, false).await.expect("a work in bulk");
+    put(&db, "c", None, false).await.expect("an urgent work");
+    assert_eq!(watch.works.load(std::sync::atomic::Ordering::Relaxed), before + 2);
+    assert!(watch.shrink().await.is_some() && !watch.is_gone());
+    put(&db, "d", None, false).await.expect("the writer goes on");
+    drop(db);
+    assert!(watch.is_gone());
+    assert!(watch.shrink().await.is_none());
+}
+
 #[tokio::test]
 async fn what_waits_is_written_before_the_close() {
     let (dir, db) = open().await;

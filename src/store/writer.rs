@@ -4,6 +4,8 @@
 //! runs each work in a savepoint and commits them together, so that one disk flush serves many sign-ins.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -24,6 +26,9 @@ pub enum Urgency {
     Waited,
     /// Sync and password sync: runs only while nothing urgent waits.
     Bulk,
+    /// A part of something in bulk. It may be lost in a power failure, with all that was written after it, until a later work
+    /// of another urgency is answered: whoever writes in parts ends with one of these before he tells anybody.
+    Part,
 }
 
 /// Waiting works per queue; beyond it callers wait for a place.
@@ -42,7 +47,9 @@ pub(super) enum Writer {
 #[derive(Clone)]
 pub(super) struct Queue {
     urgent: mpsc::Sender<Work>,
-    bulk: mpsc::Sender<Work>,
+    bulk: mpsc::Sender<BulkWork>,
+    /// Bulk works that were asked for.
+    bulk_works: Arc<AtomicU64>,
     /// Asks the thread to end once what waits is done.
     closing: CancellationToken,
     closed: CancellationToken,
@@ -50,6 +57,9 @@ pub(super) struct Queue {
 
 /// A work whose result type is erased: it ends in a call that answers its caller.
 pub(super) type Work = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Done> + Send>;
+
+/// A work, and whether its commit is to be on disk before it is answered.
+type BulkWork = (Work, bool);
 
 pub(super) enum Done {
     /// To be committed; the call answers once the commit's fate is known.
@@ -66,16 +76,30 @@ impl Writer {
         F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     {
         match self {
-            Self::Pool(pool) => run_alone(pool, work).await,
+            Self::Pool(pool) => run_alone(pool, urgency, work).await,
             Self::Queue(queue) => {
                 let (answer, answered) = oneshot::channel();
-                let queue = match urgency {
-                    Urgency::Waited => &queue.urgent,
-                    Urgency::Bulk => &queue.bulk,
+                let work = erase(work, answer);
+                let asked = match urgency {
+                    Urgency::Waited => queue.urgent.send(work).await.is_ok(),
+                    Urgency::Bulk | Urgency::Part => {
+                        queue.bulk_works.fetch_add(1, Ordering::Relaxed);
+                        queue.bulk.send((work, urgency == Urgency::Bulk)).await.is_ok()
+                    }
                 };
-                queue.send(erase(work, answer)).await.map_err(|_| StoreError::Stopped)?;
+                if !asked {
+                    return Err(StoreError::Stopped.into());
+                }
                 answered.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
             }
+        }
+    }
+
+    /// What bulk works are watched by; PostgreSQL looks after its memory itself.
+    pub(super) fn watch(&self) -> Option<BulkWatch> {
+        match self {
+            Self::Pool(_) => None,
+            Self::Queue(queue) => Some(BulkWatch { works: queue.bulk_works.clone(), queue: queue.bulk.downgrade() }),
         }
     }
 
@@ -90,13 +114,43 @@ impl Writer {
     }
 }
 
-async fn run_alone<T, E, F>(pool: &AnyPool, work: F) -> Result<T, E>
+/// Looks at a writer without keeping it.
+pub(super) struct BulkWatch {
+    /// How many bulk works were asked for.
+    pub works: Arc<AtomicU64>,
+    queue: mpsc::WeakSender<BulkWork>,
+}
+
+impl BulkWatch {
+    /// Has the writing connection give back the pages that it keeps; `None`: the writer is gone.
+    pub(super) async fn shrink(&self) -> Option<()> {
+        let work: Work = Box::new(|conn| {
+            Box::pin(async move {
+                if let Err(error) = control(conn, "PRAGMA shrink_memory") {
+                    tracing::debug!(%error, "the writing connection keeps its pages");
+                }
+                Done::Keep(Box::new(|_| ()))
+            })
+        });
+        self.queue.upgrade()?.send((work, false)).await.ok()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.queue.strong_count() == 0
+    }
+}
+
+async fn run_alone<T, E, F>(pool: &AnyPool, urgency: Urgency, work: F) -> Result<T, E>
 where
     E: From<StoreError>,
     F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>>,
 {
     let begun = pool.begin().await.map_err(StoreError::doing("beginning a transaction"))?;
     let mut conn = Connection(Kind::Transaction(begun));
+    if urgency == Urgency::Part {
+        let later = sqlx::raw_sql("SET LOCAL synchronous_commit = off").execute(&mut conn).await;
+        later.map_err(StoreError::doing("beginning a transaction"))?;
+    }
     let worked = AssertUnwindSafe(work(&mut conn)).catch_unwind().await;
     if matches!(worked, Ok(Ok(_))) {
         // PostgreSQL answers the COMMIT of a failed transaction with a rollback and no error: a work that passed over
@@ -138,7 +192,12 @@ where
 }
 
 /// Starts the thread that owns the writing connection. It ends when it is asked to, or when every handle is gone.
-pub(super) fn queued(connection: SqliteConnection, checkpoints: Checkpoints) -> Result<Writer, StoreError> {
+/// `durable`: what is answered survives a power failure.
+pub(super) fn queued(
+    connection: SqliteConnection,
+    checkpoints: Checkpoints,
+    durable: bool,
+) -> Result<Writer, StoreError> {
     let (urgent, urgent_works) = mpsc::channel(QUEUE);
     let (bulk, bulk_works) = mpsc::channel(QUEUE);
     let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
@@ -146,7 +205,8 @@ pub(super) fn queued(connection: SqliteConnection, checkpoints: Checkpoints) -> 
         let (closing, closed) = (closing.clone(), closed.clone().drop_guard());
         move || {
             // Works wait for their own statements alone, and those are done when they are asked for.
-            futures::executor::block_on(serve(connection, checkpoints, urgent_works, bulk_works, closing));
+            let conn = Flushing { conn: Connection(Kind::Embedded(connection)), durable, flushes: durable };
+            futures::executor::block_on(serve(conn, checkpoints, urgent_works, bulk_works, closing));
             drop(closed);
         }
     };
@@ -154,29 +214,48 @@ pub(super) fn queued(connection: SqliteConnection, checkpoints: Checkpoints) -> 
         .name("store-writer".to_owned())
         .spawn(thread)
         .map_err(|error| StoreError::doing("starting the writing thread")(error.into()))?;
-    Ok(Writer::Queue(Queue { urgent, bulk, closing, closed }))
+    Ok(Writer::Queue(Queue { urgent, bulk, bulk_works: Arc::default(), closing, closed }))
+}
+
+/// The writing connection, and whether its commits wait for the disk.
+struct Flushing {
+    conn: Connection,
+    /// Whether they ever do.
+    durable: bool,
+    flushes: bool,
+}
+
+impl Flushing {
+    /// Has commits from now on wait for the disk, or not. The journal is one file, written in the order of commits: one that
+    /// waits takes with it all before it.
+    fn set(&mut self, flushes: bool) -> Result<&mut Connection, StoreError> {
+        if self.durable && self.flushes != flushes {
+            control(&self.conn, if flushes { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+            self.flushes = flushes;
+        }
+        Ok(&mut self.conn)
+    }
 }
 
 async fn serve(
-    connection: SqliteConnection,
+    mut conn: Flushing,
     mut checkpoints: Checkpoints,
     mut urgent: mpsc::Receiver<Work>,
-    mut bulk: mpsc::Receiver<Work>,
+    mut bulk: mpsc::Receiver<BulkWork>,
     closing: CancellationToken,
 ) {
-    let mut conn = Connection(Kind::Embedded(connection));
     loop {
-        let (first, urgency) = tokio::select! {
+        let next = tokio::select! {
             biased;
             work = urgent.recv() => match work {
-                Some(work) => (work, Urgency::Waited),
+                Some(work) => Next::Urgent(work),
                 // Nobody can ask any more; what waits is still done.
                 None => match bulk.try_recv() {
-                    Ok(work) => (work, Urgency::Bulk),
+                    Ok(work) => Next::Bulk(work),
                     Err(_) => return,
                 },
             },
-            Some(work) = bulk.recv() => (work, Urgency::Bulk),
+            Some(work) = bulk.recv() => Next::Bulk(work),
             () = closing.cancelled(), if !urgent.is_closed() => {
                 urgent.close();
                 bulk.close();
@@ -184,31 +263,26 @@ async fn serve(
             }
         };
         // Bulk works commit one by one, so that an urgent one never waits for more than the one that runs.
-        let more = match urgency {
-            Urgency::Waited => Some(&mut urgent),
-            Urgency::Bulk => None,
+        let (committed, urgency) = match next {
+            Next::Urgent(work) => (commit_together(&mut conn, work, &mut urgent).await, Urgency::Waited),
+            Next::Bulk(work) => (commit_alone(&mut conn, work).await, Urgency::Bulk),
         };
-        match commit_group(&mut conn, first, more).await {
+        match committed {
             Ok(works) => checkpoints.committed(urgency, works),
             Err(error) => tracing::error!(error = %error, "the database writer could not commit"),
         }
     }
 }
 
-async fn commit_group(
-    conn: &mut Connection,
-    first: Work,
-    more: Option<&mut mpsc::Receiver<Work>>,
-) -> Result<usize, StoreError> {
-    match more {
-        Some(more) => commit_together(conn, first, more).await,
-        None => commit_alone(conn, first).await,
-    }
+enum Next {
+    Urgent(Work),
+    Bulk(BulkWork),
 }
 
 /// Without a savepoint: while one is open, SQLite keeps a copy of each page that the work changes, and walks through all of
 /// them at the end of each statement.
-async fn commit_alone(conn: &mut Connection, work: Work) -> Result<usize, StoreError> {
+async fn commit_alone(conn: &mut Flushing, (work, flushes): BulkWork) -> Result<usize, StoreError> {
+    let conn = conn.set(flushes)?;
     control(conn, "BEGIN IMMEDIATE")?;
     match work(conn).await {
         Done::Keep(answer) => {
@@ -229,10 +303,11 @@ async fn commit_alone(conn: &mut Connection, work: Work) -> Result<usize, StoreE
 
 /// Runs what waits, each work in a savepoint of its own, and commits all of them at once.
 async fn commit_together(
-    conn: &mut Connection,
+    conn: &mut Flushing,
     first: Work,
     more: &mut mpsc::Receiver<Work>,
 ) -> Result<usize, StoreError> {
+    let conn = conn.set(true)?;
     control(conn, "BEGIN IMMEDIATE")?;
     let opened = Instant::now();
     let mut kept = Vec::new();

@@ -240,7 +240,7 @@ impl<'a> Side<'a> {
         let mut side = Self { store, target, rules, ends: Vec::new(), names: HashMap::new() };
         let mut after = ObjectId(0);
         loop {
-            let objects = store.walk(target, Walk::All { after }, BATCH).await?;
+            let objects = store.walk(target, Walk::all(after), BATCH).await?;
             let Some(last) = objects.last() else { break };
             after = last.id;
             let (kept, _) = side.kept(objects).await?;
@@ -248,7 +248,7 @@ impl<'a> Side<'a> {
         }
         after = ObjectId(0);
         loop {
-            let objects = store.walk(target, Walk::All { after }, BATCH).await?;
+            let objects = store.walk(target, Walk::all(after), BATCH).await?;
             let Some(last) = objects.last() else { return Ok(side) };
             after = last.id;
             for (object, end) in side.ends_of(objects).await? {

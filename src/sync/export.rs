@@ -15,9 +15,9 @@ use super::profile::StepKind;
 use super::run::{Progress, ProgressSink};
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, PendingExport, SpaceLink, SpaceObject, Unconfirmed};
 use super::store::{EngineStore, EngineStoreError, ExportOutcome, Exported, LinkEnd};
-use crate::identity::{Clock, ConnectorName, Timestamp};
+use crate::identity::{Clock, ConnectorName, LeaseEpoch, Timestamp};
 
-/// Changes per batch: what a crash leaves in doubt at most.
+/// Changes per batch. A crash leaves two of them in doubt at most: one on its way, and one whose results are being written.
 pub(super) const BATCH: usize = 500;
 /// Batches in a row without any answer, after which a target is taken to be down.
 const SILENCE: u32 = 3;
@@ -79,6 +79,29 @@ pub struct Exporter<'a> {
     pub counters: ExportCounters,
     /// Batches in a row of which nothing was told.
     pub silence: u32,
+    /// What was answered last.
+    pub answered: Answered,
+}
+
+/// Answers of a target that are not recorded yet: that is done while the next batch is on its way.
+#[derive(Default)]
+pub struct Answered {
+    exported: Vec<Exported>,
+    links: Vec<(LinkKey, LinkState)>,
+    entries: Vec<GuardLedgerEntry>,
+}
+
+impl Answered {
+    async fn record(self, store: &dyn EngineStore, epoch: LeaseEpoch) -> Result<(), EngineStoreError> {
+        let mut entries = self.entries;
+        if !self.links.is_empty() {
+            store.record_links(epoch, self.links, std::mem::take(&mut entries)).await?;
+        }
+        if !self.exported.is_empty() || !entries.is_empty() {
+            store.record_exported(epoch, self.exported, entries).await?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +125,18 @@ impl Phase {
 
 impl Exporter<'_> {
     pub async fn run(&mut self) -> Result<(), ExportError> {
+        let sent = self.send_all().await;
+        self.settled(sent).await
+    }
+
+    /// Records what was answered, whatever the export came to.
+    async fn settled(&mut self, sent: Result<(), ExportError>) -> Result<(), ExportError> {
+        let recorded = std::mem::take(&mut self.answered).record(self.store, self.lease.epoch).await;
+        sent?;
+        Ok(recorded?)
+    }
+
+    async fn send_all(&mut self) -> Result<(), ExportError> {
         let claimed = self.claimed().await?;
         if !claimed.is_empty() {
             self.phase(Phase::Freeing, &claimed).await?;
@@ -135,6 +170,14 @@ impl Exporter<'_> {
     /// Sends a batch. What is not told of a change leaves it in doubt alone; a target that tells nothing at all is down. One
     /// change without an answer does not show which of both it is: the next batches do.
     async fn carry(&mut self, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, ExportError> {
+        let before = std::mem::take(&mut self.answered);
+        let (store, epoch) = (self.store, self.lease.epoch);
+        let (carried, recorded) = tokio::join!(self.carry_alone(changes), before.record(store, epoch));
+        recorded?;
+        carried
+    }
+
+    async fn carry_alone(&mut self, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, ExportError> {
         let count = changes.len();
         let results = match self.connector.export(changes, &Turn::of(self.lease)).await {
             Ok(results) if results.len() == count => results,
@@ -182,36 +225,45 @@ impl Exporter<'_> {
     }
 
     async fn phase(&mut self, phase: Phase, claimed: &BTreeSet<String>) -> Result<(), ExportError> {
-        let mut after = ObjectId(0);
-        loop {
-            let pending = self.store.pending(self.name(), phase.kinds(), after, BATCH).await?;
-            let Some(last) = pending.last() else { return Ok(()) };
-            after = last.object;
-            let ids: Vec<ObjectId> = pending.iter().map(|export| export.object).collect();
-            let objects: HashMap<ObjectId, SpaceObject> =
-                self.store.objects(&ids).await?.into_iter().map(|object| (object.id, object)).collect();
-            let mut batch = Vec::new();
-            for export in pending {
-                let Some(object) = objects.get(&export.object) else { continue };
-                if self.part.admits(&export)
-                    && self.phase_of(&export, object, claimed) == phase
-                    && let Some(change) = self.change(&export, object)
-                {
-                    batch.push((export, object.clone(), change));
-                }
-            }
-            // What was not answered before goes last, and in ever smaller company: one change that a target chokes on must
-            // not keep the others from leaving.
-            batch.sort_by_key(|(export, ..)| export.attempts);
-            let mut batch = batch.into_iter().peekable();
-            while let Some((first, ..)) = batch.peek() {
-                let (attempts, size) = (first.attempts, self.company(first.attempts));
-                let next: Vec<_> = std::iter::from_fn(|| batch.next_if(|(export, ..)| export.attempts == attempts))
-                    .take(size)
-                    .collect();
-                self.send(next).await?;
+        let (store, name) = (self.store, self.name().clone());
+        let mut next = pending(store, &name, phase, ObjectId(0)).await?;
+        while let Some(last) = next.last().map(|(export, _)| export.object) {
+            // No change of the next batch is one of this.
+            let (sent, read) =
+                tokio::join!(self.send_in_company(phase, claimed, next), pending(store, &name, phase, last));
+            sent?;
+            next = read?;
+        }
+        // Whatever comes next may ask what is at the target by now.
+        self.settled(Ok(())).await
+    }
+
+    async fn send_in_company(
+        &mut self,
+        phase: Phase,
+        claimed: &BTreeSet<String>,
+        pending: Vec<(PendingExport, SpaceObject)>,
+    ) -> Result<(), ExportError> {
+        let mut batch = Vec::new();
+        for (export, object) in pending {
+            if self.part.admits(&export)
+                && self.phase_of(&export, &object, claimed) == phase
+                && let Some(change) = self.change(&export, &object)
+            {
+                batch.push((export, object, change));
             }
         }
+        // What was not answered before goes last, and in ever smaller company: one change that a target chokes on must
+        // not keep the others from leaving.
+        batch.sort_by_key(|(export, ..)| export.attempts);
+        let mut batch = batch.into_iter().peekable();
+        while let Some((first, ..)) = batch.peek() {
+            let (attempts, size) = (first.attempts, self.company(first.attempts));
+            let next: Vec<_> =
+                std::iter::from_fn(|| batch.next_if(|(export, ..)| export.attempts == attempts)).take(size).collect();
+            self.send(next).await?;
+        }
+        Ok(())
     }
 
     fn phase_of(&self, export: &PendingExport, object: &SpaceObject, claimed: &BTreeSet<String>) -> Phase {
@@ -268,8 +320,8 @@ impl Exporter<'_> {
             };
             exported.push(Exported { object: export.object, outcome });
         }
-        let entries = ledger.entries(self.name(), self.clock.now());
-        self.store.record_exported(self.lease.epoch, exported, entries).await?;
+        self.answered.exported.extend(exported);
+        self.answered.entries.extend(ledger.entries(self.name(), self.clock.now()));
         self.tell_progress();
         Ok(())
     }
@@ -295,13 +347,14 @@ impl Exporter<'_> {
     }
 
     async fn links(&mut self) -> Result<(), ExportError> {
-        let mut after: Option<LinkKey> = None;
-        loop {
-            let links = self.store.pending_links(self.name(), after.as_ref(), LINKS).await?;
-            let Some(last) = links.last() else { return Ok(()) };
-            after = Some(last.key.clone());
-            self.send_ready(links).await?;
+        let (store, name) = (self.store, self.name().clone());
+        let mut next = store.pending_links(&name, None, LINKS).await?;
+        while let Some(last) = next.last().map(|link| link.key.clone()) {
+            let (sent, read) = tokio::join!(self.send_ready(next), store.pending_links(&name, Some(&last), LINKS));
+            sent?;
+            next = read?;
         }
+        self.settled(Ok(())).await
     }
 
     /// Sends those of `links` of which both ends are at the target.
@@ -409,14 +462,30 @@ impl Exporter<'_> {
                 }
             }
         }
-        let entries = ledger.entries(self.name(), self.clock.now());
-        self.store.record_links(self.lease.epoch, sent, entries).await?;
-        if !failed.is_empty() {
-            self.store.record_exported(self.lease.epoch, failed, Vec::new()).await?;
-        }
+        self.answered.links.extend(sent);
+        self.answered.exported.extend(failed);
+        self.answered.entries.extend(ledger.entries(self.name(), self.clock.now()));
         self.tell_progress();
         Ok(())
     }
+}
+
+/// The next batch of pending exports of a phase's kinds, with their objects.
+async fn pending(
+    store: &dyn EngineStore,
+    name: &ConnectorName,
+    phase: Phase,
+    after: ObjectId,
+) -> Result<Vec<(PendingExport, SpaceObject)>, EngineStoreError> {
+    let pending = store.pending(name, phase.kinds(), after, BATCH).await?;
+    let ids: Vec<ObjectId> = pending.iter().map(|export| export.object).collect();
+    let mut objects: HashMap<ObjectId, SpaceObject> =
+        store.objects(&ids).await?.into_iter().map(|object| (object.id, object)).collect();
+    Ok(pending
+        .into_iter()
+        .filter_map(|export| Some((objects.remove(&export.object)?, export)))
+        .map(|(o, e)| (e, o))
+        .collect())
 }
 
 /// The name of a target object that survives a rebuild of the engine; the store's count uses the same.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::confirm::Confirmer;
 use super::connector::{Connector, ImportPage, ReadBack, SingleRead, SingleRequest, Sought};
 use super::explain::{FindError, Found, InspectError, Named, Names, ObjectName, find};
-use super::export::{ExportCounters, ExportError, Exporter, Part};
+use super::export::{Answered, ExportCounters, ExportError, Exporter, Part};
 use super::guard::Hold;
 use super::import::{Coverage, Importer};
 use super::lease::HeldLease;
@@ -244,6 +244,7 @@ impl Runner {
             progress: &progress,
             silence: 0,
             counters: ExportCounters::default(),
+            answered: Answered::default(),
         };
         let exported = exporter.run_only(&ids).await;
         let counters = exporter.counters.clone();

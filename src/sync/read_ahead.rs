@@ -80,24 +80,29 @@ fn nul(object: &ImportedObject) -> Option<String> {
     found.map(|(name, _)| format!("`{name}`"))
 }
 
-/// A read that goes on while the engine stages what came before.
-pub struct ReadAhead {
+/// A read that goes on while the engine works on what came before. `P`: a page as the engine takes it.
+pub struct ReadAhead<P> {
     connector: ConnectorName,
-    pages: mpsc::Receiver<Result<ReadPage, ConnectorError>>,
+    pages: mpsc::Receiver<Result<P, ConnectorError>>,
     reader: JoinHandle<()>,
 }
 
 /// Pages that may wait for the engine.
 const AHEAD: usize = 1;
 
-impl ReadAhead {
-    pub fn start(connector: ConnectorName, mut stream: Box<dyn ImportStream>, counted: Counted) -> Self {
+impl<P: Send + 'static> ReadAhead<P> {
+    /// `prepare` makes of a page what the engine takes.
+    pub fn start(
+        connector: ConnectorName,
+        mut stream: Box<dyn ImportStream>,
+        prepare: impl Fn(ImportPage) -> P + Send + 'static,
+    ) -> Self {
         let (sender, pages) = mpsc::channel(AHEAD);
         let reader = tokio::spawn(async move {
             while let Some(page) = stream.next_page().await.transpose() {
                 let ended = page.is_err();
-                // The engine may have given the import up: then nobody takes pages any more.
-                if sender.send(page.map(|page| ReadPage::of(page, &counted))).await.is_err() || ended {
+                // The engine may have given the read up: then nobody takes pages any more.
+                if sender.send(page.map(&prepare)).await.is_err() || ended {
                     return;
                 }
             }
@@ -106,7 +111,7 @@ impl ReadAhead {
     }
 
     /// The next page; `None` after a read to its end.
-    pub async fn next(&mut self) -> Result<Option<ReadPage>, ConnectorError> {
+    pub async fn next(&mut self) -> Result<Option<P>, ConnectorError> {
         match self.pages.recv().await {
             Some(page) => page.map(Some),
             // INVARIANT: a reader that broke is no read to its end.
@@ -121,7 +126,7 @@ impl ReadAhead {
     }
 }
 
-impl Drop for ReadAhead {
+impl<P> Drop for ReadAhead<P> {
     fn drop(&mut self) {
         self.reader.abort();
     }

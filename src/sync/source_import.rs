@@ -12,7 +12,7 @@ use super::guard::{GuardItem, Hold, Releases, Tally, kind};
 use super::import::{Coverage, FormerRead, Importer};
 use super::lease::HeldLease;
 use super::profile::StepKind;
-use super::read_ahead::{Counted, ReadAhead};
+use super::read_ahead::{Counted, ReadAhead, ReadPage};
 use super::rule::RuleSet;
 use super::run::{Progress, ProgressSink, Runner};
 use super::space::{ObjectId, ObjectKind};
@@ -236,7 +236,9 @@ impl SourceImport<'_> {
         };
         let bases = self.runner.store.bases(name).await?;
         let request = ImportRequest { mode, bases, wanted: self.rules.wanted(name) };
-        let mut pages = ReadAhead::start(name.clone(), self.source.import(request).await?, self.rules.counted(name));
+        let counted = self.rules.counted(name);
+        let stream = self.source.import(request).await?;
+        let mut pages = ReadAhead::start(name.clone(), stream, move |page| ReadPage::of(page, &counted));
         while let Some(page) = pages.next().await? {
             importer.page(page).await?;
             self.lease.check()?;

@@ -1,6 +1,6 @@
 //! What the engine needs of its tables. `store::engine` implements it on SQL.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::change_set::{ImportBatch, LinkBatch, MvPair, SyncBatch};
@@ -32,11 +32,23 @@ pub type StoreResult<T> = Result<T, EngineStoreError>;
 
 /// Which objects a synchronisation walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Walk {
+pub enum Which {
     /// Those that are due.
     Due,
-    /// All, behind the last one seen.
-    All { after: ObjectId },
+    All,
+}
+
+/// A walk from behind the last object seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walk {
+    pub which: Which,
+    pub after: ObjectId,
+}
+
+impl Walk {
+    pub fn all(after: ObjectId) -> Self {
+        Self { which: Which::All, after }
+    }
 }
 
 /// The result of one exported change, to be recorded.
@@ -191,7 +203,12 @@ pub trait Spaces: Send + Sync {
 pub trait Synchronisation: Send + Sync {
     async fn walk(&self, connector: &ConnectorName, walk: Walk, limit: usize) -> StoreResult<Vec<SpaceObject>>;
     async fn objects(&self, ids: &[ObjectId]) -> StoreResult<Vec<SpaceObject>>;
-    async fn members(&self, mvs: &[MvId]) -> StoreResult<Vec<SpaceObject>>;
+    /// The objects of these metaverse objects.
+    async fn members(&self, mvs: &[MvId]) -> StoreResult<Vec<SpaceObject>> {
+        self.further_members(mvs, &HashSet::new()).await
+    }
+    /// The same but for those that are `known`.
+    async fn further_members(&self, mvs: &[MvId], known: &HashSet<ObjectId>) -> StoreResult<Vec<SpaceObject>>;
     async fn metaverse(&self, ids: &[MvId]) -> StoreResult<Vec<MvObject>>;
     async fn due_metaverse(&self, limit: usize) -> StoreResult<Vec<MvId>>;
     /// Makes due whose rules may say something else by now; without a time, all whose rules ask for the time.

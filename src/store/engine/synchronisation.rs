@@ -1,6 +1,8 @@
 //! Read sets of synchronise and its commit: metaverse, links that become due, staged exports, cleared imports, in one
 //! transaction per batch.
 
+use std::collections::HashSet;
+
 use super::decode::{self, EXPORT, METAVERSE, OBJECT, to_json};
 use super::session::SqlEngine;
 use super::spaces::ids;
@@ -14,18 +16,18 @@ use crate::sync::metaverse::{MvId, MvObject};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::MEMBER;
 use crate::sync::space::{ObjectId, PendingExport, SpaceObject};
-use crate::sync::store::{KeptGroup, StoreResult, Synchronisation, Walk};
+use crate::sync::store::{KeptGroup, StoreResult, Synchronisation, Walk, Which};
 
 #[async_trait::async_trait]
 impl Synchronisation for SqlEngine {
     async fn walk(&self, connector: &ConnectorName, walk: Walk, limit: usize) -> StoreResult<Vec<SpaceObject>> {
-        let (due, after) = match walk {
-            Walk::Due => ("due = 1 AND", ObjectId(0)),
-            Walk::All { after } => ("kind = 'object' AND", after),
+        let which = match walk.which {
+            Which::Due => "due = 1 AND",
+            Which::All => "kind = 'object' AND",
         };
         let sql =
-            format!("SELECT {OBJECT} FROM space_object WHERE {due} connector = $1 AND id > $2 ORDER BY id LIMIT $3");
-        let args = vec![connector.as_str().into(), after.0.into(), (limit as i64).into()];
+            format!("SELECT {OBJECT} FROM space_object WHERE {which} connector = $1 AND id > $2 ORDER BY id LIMIT $3");
+        let args = vec![connector.as_str().into(), walk.after.0.into(), (limit as i64).into()];
         self.rows("reading a connector space", Statement::new(sql, args)).await?.iter().map(decode::object).collect()
     }
 
@@ -35,10 +37,10 @@ impl Synchronisation for SqlEngine {
         rows.iter().map(decode::object).collect()
     }
 
-    async fn members(&self, mvs: &[MvId]) -> StoreResult<Vec<SpaceObject>> {
+    async fn further_members(&self, mvs: &[MvId], known: &HashSet<ObjectId>) -> StoreResult<Vec<SpaceObject>> {
         let sql = format!("SELECT {OBJECT} FROM space_object WHERE mv IN ({{}})");
         let rows = self.all_rows("reading linked objects", in_list(&sql, &[], mv_ids(mvs))).await?;
-        rows.iter().map(decode::object).collect()
+        rows.iter().filter(|row| !known.contains(&ObjectId(row.get("id")))).map(decode::object).collect()
     }
 
     async fn metaverse(&self, wanted: &[MvId]) -> StoreResult<Vec<MvObject>> {

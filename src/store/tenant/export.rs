@@ -60,9 +60,10 @@ impl TenantStore {
         let mut deltas: Vec<Vec<(String, bool)>> = changes.iter().map(link_deltas).collect();
         let mut slots: Vec<Option<ExportChange>> = changes.into_iter().map(Some).collect();
         let mut results: Vec<Option<ExportResult>> = slots.iter().map(|_| None).collect();
-        for piece in order {
+        let last = order.len().saturating_sub(1);
+        for (place, piece) in order.into_iter().enumerate() {
             let part: Vec<ExportChange> = piece.iter().filter_map(|index| slots[*index].take()).collect();
-            let (judged, _) = self.apply_piece(Some(epoch), part, Vec::new()).await?;
+            let (judged, _) = self.apply_piece(urgency(place, last), Some(epoch), part, Vec::new()).await?;
             for (index, result) in piece.into_iter().zip(judged) {
                 results[index] = Some(result);
             }
@@ -75,20 +76,21 @@ impl TenantStore {
 
     /// Calculates objects anew, in a transaction of its own.
     pub(super) async fn recalculate_piece(&self, touched: Vec<ObjectId>) -> Result<Vec<ExportWarning>, StoreError> {
-        let (_, warnings) = self.apply_piece(None, Vec::new(), touched).await?;
+        let (_, warnings) = self.apply_piece(Urgency::Bulk, None, Vec::new(), touched).await?;
         Ok(warnings)
     }
 
     /// Judges and writes one piece in a transaction of its own; recalculates `touched` too.
     async fn apply_piece(
         &self,
+        urgency: Urgency,
         epoch: Option<LeaseEpoch>,
         changes: Vec<ExportChange>,
         touched: Vec<ObjectId>,
     ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
         let (now, options, audit) = (self.clock.now(), self.options, self.audit.clone());
         self.db
-            .write(Urgency::Bulk, move |conn| {
+            .write(urgency, move |conn| {
                 Box::pin(async move {
                     let judged =
                         judge_and_write(conn, epoch, &changes, &touched, (now, options, audit.as_ref())).await?;
@@ -117,12 +119,13 @@ impl TenantStore {
                 links.extend(of_group.map(|(member, adds)| (index, LinkDelta { group, member, adds })));
             }
         }
-        for piece in links.chunks(LINK_PIECE) {
+        let last = links.len().div_ceil(LINK_PIECE).saturating_sub(1);
+        for (place, piece) in links.chunks(LINK_PIECE).enumerate() {
             let now = self.clock.now();
             let part: Vec<LinkDelta> = piece.iter().map(|(_, delta)| delta.clone()).collect();
             let waiting = self
                 .db
-                .write(Urgency::Bulk, move |conn| {
+                .write(urgency(place, last), move |conn| {
                     Box::pin(async move {
                         lease::check_epoch(conn, epoch).await?;
                         let mut feed = Feed::lock(conn, now).await?;
@@ -141,6 +144,11 @@ impl TenantStore {
         }
         Ok(())
     }
+}
+
+/// A batch is answered as a whole: its last piece waits for the disk, and takes those before it along.
+fn urgency(place: usize, last: usize) -> Urgency {
+    if place == last { Urgency::Bulk } else { Urgency::Part }
 }
 
 /// Removals first, so that a member that is in both lists stays.

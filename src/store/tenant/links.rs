@@ -1,6 +1,6 @@
 //! Memberships: link deltas, members that wait for their object, and the counter of members.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::bulk::{chunk_sizes, values_clause};
 use super::super::error::StoreError;
@@ -110,18 +110,21 @@ pub(super) async fn join_waiting(conn: &mut Connection, plan: &Plan) -> Result<(
     add_to_counts(conn, counts).await
 }
 
-/// The objects of the deltas' members, deleted ones included: they are back with their memberships when restored.
+/// The objects of the deltas' members, deleted ones included: they are back with their memberships when restored. Most are
+/// users, and an anchor is one object's: what is found is looked for no further.
 async fn resolve(conn: &mut Connection, deltas: &[LinkDelta]) -> Result<HashMap<String, ObjectId>, StoreError> {
-    let anchors: HashSet<&String> = deltas.iter().map(|delta| &delta.member).collect();
-    let anchors = keys(anchors.into_iter().cloned());
-    let mut members = HashMap::new();
+    let mut unknown: BTreeSet<&str> = deltas.iter().map(|delta| delta.member.as_str()).collect();
+    let mut members = HashMap::with_capacity(unknown.len());
     for head in [
         "SELECT 'user' AS kind, oid, source_anchor FROM tenant_user WHERE source_anchor",
         "SELECT 'group' AS kind, oid, source_anchor FROM tenant_group WHERE source_anchor",
         "SELECT kind, oid, source_anchor FROM tenant_plain WHERE source_anchor",
     ] {
+        let anchors = keys(unknown.iter().copied());
         for row in &where_in(conn, head, "", &anchors, "resolving members").await? {
-            members.insert(row.get("source_anchor"), object_id(row.get("kind"), row.get("oid"))?);
+            let anchor: &str = row.get("source_anchor");
+            unknown.remove(anchor);
+            members.insert(anchor.to_owned(), object_id(row.get("kind"), row.get("oid"))?);
         }
     }
     Ok(members)

@@ -6,9 +6,10 @@ use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::confirm::{ConfirmCounters, Confirmer};
 use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
 use crate::sync::doubt::settle_doubt;
-use crate::sync::export::{ExportCounters, ExportError, Exporter, Part};
+use crate::sync::export::{Answered, ExportCounters, ExportError, Exporter, Part};
 use crate::sync::fault::{Fault, planted};
 use crate::sync::profile::StepKind;
+use crate::sync::read_ahead::ReadAhead;
 use crate::sync::removal::{Removal, mark_gone};
 use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
 use crate::sync::synchronise::{self, DELTA_MISSED, Extent};
@@ -139,6 +140,7 @@ impl Cycle<'_> {
             progress: &self.progress,
             counters: ExportCounters::default(),
             silence: 0,
+            answered: Answered::default(),
         };
         let exported = exporter.run().await;
         let c = exporter.counters;
@@ -188,8 +190,9 @@ impl Cycle<'_> {
         let full = mode == ImportMode::Full;
         let mut confirmer = Confirmer::new(&*self.runner.store, self.rules, name.clone(), self.lease.epoch, full);
         let wanted = self.rules.wanted(name);
-        let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted }).await?;
-        while let Some(page) = stream.next_page().await? {
+        let stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted }).await?;
+        let mut pages = ReadAhead::start(name.clone(), stream, std::convert::identity);
+        while let Some(page) = pages.next().await? {
             confirmer.page(page).await?;
             self.lease.check()?;
             let (connector, done) = (name.to_string(), confirmer.counters.read.unsigned_abs());

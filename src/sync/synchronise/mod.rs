@@ -22,12 +22,12 @@ pub use links::{DueLink, FlowInUse, TargetEnds};
 use membership::NamedGroups;
 pub use missed::{DELTA_MISSED, Edge, Missed};
 
-use super::change_set::{LinkBatch, MvPair};
+use super::change_set::{LinkBatch, MvPair, SyncBatch};
 use super::join_key::JoinKey;
 use super::metaverse::MvId;
 use super::rule::{Direction, FlowKind, RuleSet};
 use super::space::{LinkKey, ObjectId, SpaceObject};
-use super::store::{EngineStore, StoreResult, Walk};
+use super::store::{EngineStore, StoreResult, Walk, Which};
 use super::trace::Trace;
 use super::workspace::{IdBlock, Workspace};
 use crate::identity::ConnectorName;
@@ -83,11 +83,7 @@ where
     }
     if extent != Extent::Delta {
         for connector in &sources {
-            let mut after = ObjectId(0);
-            while let Some(last) = engine.batch_of(connector, Walk::All { after }).await? {
-                after = last;
-                tick.tick(&engine.counters).await?;
-            }
+            engine.walk(connector, Which::All, tick).await?;
         }
         store.compare_links(epoch, &engine.targets).await?;
     }
@@ -153,9 +149,8 @@ impl<'a> Engine<'a> {
         loop {
             let before = self.counters.objects + self.counters.links;
             for connector in sources {
-                while self.batch_of(connector, Walk::Due).await?.is_some() {
-                    tick.tick(&self.counters).await?;
-                }
+                // What a batch makes due behind it is found by another walk.
+                while self.walk(connector, Which::Due, tick).await? > 0 {}
             }
             while self.due_metaverse().await? {
                 tick.tick(&self.counters).await?;
@@ -185,16 +180,46 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// One batch of space objects; the id of its last one, `None` when there was none.
-    async fn batch_of(&mut self, connector: &ConnectorName, walk: Walk) -> StoreResult<Option<ObjectId>> {
-        let objects = self.groups.tell(self.store, self.store.walk(connector, walk, BATCH).await?).await?;
-        let Some(last) = objects.last().map(|object| object.id) else { return Ok(None) };
-        self.batch(objects).await?;
-        Ok(Some(last))
+    /// Batch after batch of a connector's objects; returns how many there were.
+    async fn walk<E>(
+        &mut self,
+        connector: &ConnectorName,
+        which: Which,
+        tick: &mut (dyn AsyncTick<E> + Send),
+    ) -> Result<u64, E>
+    where
+        E: From<super::store::EngineStoreError>,
+    {
+        let store = self.store;
+        let mut walked = 0;
+        let mut objects = store.walk(connector, Walk { which, after: ObjectId(0) }, BATCH).await?;
+        while let Some(after) = objects.last().map(|object| object.id) {
+            walked += objects.len() as u64;
+            let told = self.groups.tell(store, objects).await?;
+            let (_, batch) = self.evaluate(told).await?;
+            let touched = batch.touched();
+            let next = Walk { which, after };
+            // The next batch is read while this one is written. The write comes first: reads may block the thread.
+            let (written, read) = tokio::join!(self.commit(batch), store.walk(connector, next, BATCH));
+            written?;
+            objects = read?;
+            if objects.iter().any(|object| touched.contains(&object.id)) {
+                objects = store.walk(connector, next, BATCH).await?;
+            }
+            tick.tick(&self.counters).await?;
+        }
+        Ok(walked)
     }
 
-    /// Joins and flows `objects`; returns the metaverse objects that this concerned.
+    /// Joins and flows `objects`, and commits; returns the metaverse objects that this concerned.
     async fn batch(&mut self, objects: Vec<SpaceObject>) -> StoreResult<BTreeSet<MvId>> {
+        let (affected, batch) = self.evaluate(objects).await?;
+        self.commit(batch).await?;
+        Ok(affected)
+    }
+
+    /// Joins and flows `objects`; returns the metaverse objects that this concerns, and what is to be committed.
+    async fn evaluate(&mut self, objects: Vec<SpaceObject>) -> StoreResult<(BTreeSet<MvId>, SyncBatch)> {
         let ids: Vec<ObjectId> = objects.iter().map(|object| object.id).collect();
         let mut ws = self.workspace(ids.len()).await?;
         let keys: BTreeSet<_> = objects.iter().flat_map(|object| join::keys_wanted(self.rules, object)).collect();
@@ -211,8 +236,9 @@ impl<'a> Engine<'a> {
         self.read_metaverse(&mut ws, &mvs).await?;
         let affected = join::join(&mut ws, self.rules, &mut candidates, &ids);
         self.counters.objects += ids.len() as u64;
-        self.finish(ws, &affected).await?;
-        Ok(affected)
+        self.flow(&mut ws, &affected).await?;
+        let batch = self.changes(ws);
+        Ok((affected, batch))
     }
 
     /// One batch of metaverse objects that targets made due.
@@ -224,38 +250,39 @@ impl<'a> Engine<'a> {
         let mut ws = self.workspace(due.len()).await?;
         self.read_metaverse(&mut ws, &due).await?;
         // An object that stays due waits for an answer that only an export can bring: it is left to the next run.
-        let stuck = |ws: &Workspace| due.iter().filter(|id| ws.mv(**id).is_some_and(|mv| mv.due)).count();
         let affected = due.iter().copied().collect();
-        let left = self.finish_counting(ws, &affected, stuck).await?;
+        self.flow(&mut ws, &affected).await?;
+        let left = due.iter().filter(|id| ws.mv(**id).is_some_and(|mv| mv.due)).count();
+        let batch = self.changes(ws);
+        self.commit(batch).await?;
         self.counters.objects += (due.len() - left) as u64;
         Ok(left < due.len())
     }
 
-    async fn finish(&mut self, ws: Workspace, affected: &BTreeSet<MvId>) -> StoreResult<()> {
-        self.finish_counting(ws, affected, |_| 0).await.map(|_| ())
+    /// Inbound flow and outbound of the affected metaverse objects, and the commit.
+    async fn finish(&mut self, mut ws: Workspace, affected: &BTreeSet<MvId>) -> StoreResult<()> {
+        self.flow(&mut ws, affected).await?;
+        let batch = self.changes(ws);
+        self.commit(batch).await
     }
 
-    /// Inbound flow and outbound of the affected metaverse objects, and the commit.
-    async fn finish_counting(
-        &mut self,
-        mut ws: Workspace,
-        affected: &BTreeSet<MvId>,
-        count: impl Fn(&Workspace) -> usize,
-    ) -> StoreResult<usize> {
-        self.flow(&mut ws, affected).await?;
-        let counted = count(&ws);
+    /// What an evaluated batch comes to.
+    fn changes(&mut self, mut ws: Workspace) -> SyncBatch {
         self.trace = std::mem::take(&mut ws.trace);
         self.ids = ws.ids.clone();
+        ws.into_batch(self.rules)
+    }
+
+    async fn commit(&mut self, batch: SyncBatch) -> StoreResult<()> {
         self.counters.batches += 1;
-        let batch = ws.into_batch(self.rules);
-        if !batch.is_empty() {
-            if self.repairing {
-                self.counters.missed.batch(&batch);
-            }
-            self.counters.committed += 1;
-            self.store.commit_sync(self.epoch, batch, &self.targets).await?;
+        if batch.is_empty() {
+            return Ok(());
         }
-        Ok(counted)
+        if self.repairing {
+            self.counters.missed.batch(&batch);
+        }
+        self.counters.committed += 1;
+        self.store.commit_sync(self.epoch, batch, &self.targets).await
     }
 
     /// Inbound flow and outbound of the affected metaverse objects; commits nothing.
@@ -294,8 +321,9 @@ impl<'a> Engine<'a> {
     /// Metaverse objects with all their members and what is staged and known of those.
     async fn read_metaverse(&self, ws: &mut Workspace, mvs: &[MvId]) -> StoreResult<()> {
         ws.read_metaverse(self.store.metaverse(mvs).await?);
-        let members = self.groups.tell(self.store, self.store.members(mvs).await?).await?;
-        let ids: Vec<ObjectId> = members.iter().map(|object| object.id).collect();
+        let known = ws.object_ids().collect();
+        let members = self.groups.tell(self.store, self.store.further_members(mvs, &known).await?).await?;
+        let ids: Vec<ObjectId> = known.into_iter().chain(members.iter().map(|object| object.id)).collect();
         ws.read_objects(members);
         ws.read_staged(self.store.staged(&ids).await?);
         ws.read_problems(self.store.problems(&ids).await?);

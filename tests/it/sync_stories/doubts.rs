@@ -183,7 +183,7 @@ async fn the_guard_counts_disables_and_moved_credentials_however_they_are_spelle
         let world = World::open(url, dir).await;
         furnish(&world);
         world.run(Profile::Cycle).await;
-        let objects = world.engine.walk(&tenant, Walk::All { after: ObjectId(0) }, 100).await.expect("objects");
+        let objects = world.engine.walk(&tenant, Walk::all(ObjectId(0)), 100).await.expect("objects");
         let users: Vec<SpaceObject> = objects.into_iter().filter(|object| object.object_type == "user").collect();
         let known = users.iter().map(|user| Exported {
             object: user.id,

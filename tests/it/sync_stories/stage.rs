@@ -244,7 +244,7 @@ impl Stage {
         let mut lines = Vec::new();
         for name in self.directories.keys() {
             let connector: ConnectorName = name.parse().expect("a name");
-            let walk = Walk::All { after: ObjectId(0) };
+            let walk = Walk::all(ObjectId(0));
             for object in self.engine.walk(&connector, walk, 10_000).await.expect("a space") {
                 let told = format!("{name}/{}", object.rdn);
                 match object.mv {
