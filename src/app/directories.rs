@@ -88,6 +88,7 @@ pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnect
             DeltaMethod::Auto => DeltaChoice::Auto,
             DeltaMethod::ContentSync => DeltaChoice::ContentSync,
             DeltaMethod::Changelog => DeltaChoice::Changelog,
+            DeltaMethod::AccessLog => DeltaChoice::AccessLog,
             DeltaMethod::Timestamp => DeltaChoice::Timestamp,
             DeltaMethod::DirSync => DeltaChoice::DirSync,
             DeltaMethod::Usn => DeltaChoice::Usn,

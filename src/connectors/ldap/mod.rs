@@ -4,6 +4,7 @@
 //! people whose names are up to date. A read that does not come to its end is an error, never a shorter result; whatever
 //! casts doubt on a watermark leads to a full import, never to a delete.
 
+mod access_log;
 mod active_directory;
 pub(super) mod anchor;
 mod changelog;
@@ -69,6 +70,7 @@ impl Connector for LdapConnector {
             DeltaChoice::Auto
             | DeltaChoice::ContentSync
             | DeltaChoice::Changelog
+            | DeltaChoice::AccessLog
             | DeltaChoice::DirSync
             | DeltaChoice::Usn => Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
         };
@@ -208,6 +210,7 @@ impl Reader {
                 self.delta_by_content_sync(&mut connection, &server, mark, &cookies).await
             }
             Position::Changelog { number } => self.delta_by_changelog(&mut connection, &server, mark, number).await,
+            Position::AccessLog { log } => self.delta_by_access_log(&mut connection, &server, mark, log).await,
             Position::Timestamp { after } => self.delta_by_timestamp(&mut connection, clocks, mark, &after).await,
             Position::DirSync { cookie, incarnation } => {
                 self.delta_by_dir_sync(&mut connection, &server, mark, &cookie, &incarnation).await
@@ -260,6 +263,7 @@ impl Reader {
                 let mark = self.changelog_mark(connection, server).await?;
                 self.full_behind(connection, mark).await
             }
+            Method::AccessLog => self.full_by_access_log(connection, server).await.map(Some),
             Method::DirSync => {
                 let mark = self.dir_sync_mark(connection, server).await?;
                 self.full_behind(connection, mark).await
