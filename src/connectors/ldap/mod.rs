@@ -55,6 +55,19 @@ impl LdapConnector {
     pub fn new(settings: LdapConnectorSettings) -> Self {
         Self { settings, clocks: Arc::default() }
     }
+
+    /// Whether changes of entries that are known by `anchor` can be learned in a way that tells everything: servers name
+    /// them by their own ids.
+    pub(super) fn follows(anchor: &str) -> bool {
+        methods::SyncId::of(anchor).is_some()
+    }
+
+    /// Whether a watermark was taken under the same settings, and under rules that wanted nothing else.
+    pub(super) fn fits(&self, since: &Watermark) -> Result<(), ConnectorError> {
+        let (pages, _) = mpsc::channel(1);
+        let reader = Reader { settings: self.settings.clone(), pages, known: Vec::new() };
+        reader.fitting(since).map(|_| ()).map_err(|refused| reader.stale(refused))
+    }
 }
 
 #[async_trait::async_trait]
