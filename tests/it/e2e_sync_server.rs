@@ -138,3 +138,43 @@ fn a_frozen_sync_server_is_replaced_and_writes_nothing_when_it_comes_back() {
     assert_eq!(users(&gateway).len(), PEOPLE);
     assert!(here(&second));
 }
+
+/// Each with a store of its own: what one added, and the source lost before the other read it, is known to the other by the
+/// tenant directory alone.
+#[test]
+fn a_sync_server_with_its_own_store_deletes_whom_the_other_added_and_the_source_lost() {
+    let (slapd, directory) = people();
+    let gateway = open("lease = \"20s\"");
+    let mut servers = [(); 2].map(|()| SyncServer::enrol(&gateway, "corp", &slapd, &[ALPHA]));
+    let at_work = |server: &mut SyncServer| {
+        server.start();
+        let here = |server: &SyncServer| server.cli(&["sync", "status"])["schedule"]["engine_here"] == true;
+        wait_until("a server to take over", TAKEN_OVER, || here(server).then_some(()));
+    };
+    for server in &mut servers {
+        at_work(server);
+        server.cli(&["rules", "activate"]);
+        cycle(server, &["--profile", "full"]);
+        server.end(Signal::Terminate);
+    }
+    let [mut first, mut second] = servers;
+    assert_eq!(users(&gateway).len(), PEOPLE);
+
+    at_work(&mut first);
+    let late = directory.people[0].dn.replace(&directory.people[0].uid, "late");
+    slapd.ldapmodify(&format!(
+        "dn: {late}\nchangetype: add\nobjectClass: inetOrgPerson\nobjectClass: testPerson\nuid: late\ncn: Late\nsn: Late\n\
+         userPrincipalName: late@{ALPHA}\nmail: late@{ALPHA}\n"
+    ));
+    cycle(&first, &[]);
+    assert_eq!(users(&gateway).len(), PEOPLE + 1);
+    first.end(Signal::Terminate);
+
+    slapd.ldapmodify(&format!("dn: {late}\nchangetype: delete\n"));
+    at_work(&mut second);
+    cycle(&second, &[]);
+    cycle(&second, &[]);
+    assert_eq!(users(&gateway).len(), PEOPLE, "{}", second.log());
+    assert_eq!(cycle(&second, &["--profile", "full"]), 0);
+    assert_eq!(users(&gateway).len(), PEOPLE);
+}
