@@ -5,6 +5,7 @@ mod crashes;
 mod empty;
 mod scope;
 mod site;
+mod two_engines;
 
 use landbridge::connectors::ldap::DeltaChoice;
 use landbridge::sync::run::{Profile, RunOutcome};

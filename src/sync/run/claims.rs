@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 
 use super::cycle::Cycle;
 use super::{RunError, RunOutcome, Runner};
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::change_set::SyncBatch;
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::names;
-use crate::sync::source_import::{full_import_mark, refused_mark};
+use crate::sync::source_import::{ELSEWHERE_AGAIN, full_import_mark, refused_mark};
 use crate::sync::space::{ExportKind, ObjectId, PendingExport};
 use crate::sync::store::StoreResult;
 
@@ -29,7 +29,8 @@ fn found_mark(target: &ConnectorName) -> String {
     format!("found:{target}")
 }
 
-/// The mark of a target of which a delta told what the space did not know: another engine has written there.
+/// The mark of a target of which a delta told what the space did not know: when that was last. Another engine has written
+/// there.
 fn met_mark(target: &ConnectorName) -> String {
     format!("met:{target}")
 }
@@ -66,8 +67,11 @@ impl Runner {
         Ok(self.store.mark(&found_mark(target)).await?.is_some_and(|found| found > 0))
     }
 
+    /// Another engine has written there, and the replicas of the sources have heard from each other since.
     async fn has_met(&self, target: &ConnectorName) -> StoreResult<bool> {
-        Ok(self.store.mark(&met_mark(target)).await?.is_some_and(|met| met > 0))
+        let met = self.store.mark(&met_mark(target)).await?.filter(|met| *met > 0).map(Timestamp::from_millis);
+        // The other engine may have read another replica than this one does.
+        Ok(met.is_some_and(|met| met + ELSEWHERE_AGAIN <= self.clock.now()))
     }
 
     /// The sources of which no full import came to its end.
@@ -95,7 +99,8 @@ impl Cycle<'_> {
     /// whose source lost them before this one read it, are claimed by nobody.
     pub(super) async fn remember_met(&self, target: &ConnectorName, found: i64) -> Result<(), RunError> {
         if found > 0 {
-            self.runner.store.set_mark(self.lease.epoch, &met_mark(target), found).await?;
+            let now = self.runner.clock.now().millis();
+            self.runner.store.set_mark(self.lease.epoch, &met_mark(target), now).await?;
         }
         Ok(())
     }
