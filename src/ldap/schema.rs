@@ -117,7 +117,8 @@ impl Schema {
         let mut content = Content::default();
         let mut open: Vec<&str> = classes.collect();
         let mut seen = BTreeSet::new();
-        while let Some(class) = open.pop().and_then(|name| self.class(name)) {
+        while let Some(name) = open.pop() {
+            let Some(class) = self.class(name) else { continue };
             if !seen.insert(&class.oid) {
                 continue;
             }

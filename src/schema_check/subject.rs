@@ -7,6 +7,9 @@ use crate::config::{ConnectorSettings, Dialect, DisabledTest, LdapTargetSettings
 use crate::identity::ConnectorName;
 use crate::ldap::{Filter, ServiceAccount};
 
+/// Nobody signs in meanwhile: a slow server is no fault of what is named.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A name, and the key of the settings that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -80,7 +83,7 @@ impl From<&ConnectorSettings> for Subject {
             servers: settings.servers.clone(),
             ca_file: settings.ca_file.clone(),
             account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
-            deadline: settings.connect_deadline,
+            deadline: settings.connect_deadline.max(PATIENCE),
             anchor: settings.anchor_attribute.clone(),
             classes,
             attributes,

@@ -271,10 +271,16 @@ impl Reader {
     /// How far the log was purged, of a log that the service account reads.
     async fn purged(&self, connection: &mut Connection, log: &DistinguishedName) -> Result<Vec<String>, Refused> {
         let unreadable = || Refused::Unfit(format!("the service account cannot read the access log {log}"));
-        let attributes = vec!["minCSN".to_owned(), "hasSubordinates".to_owned()];
-        let head = connection.read(log, attributes).await.map_err(|error| self.judge(error))?;
-        let head = head.ok_or_else(unreadable)?;
-        if head.text("hassubordinates").is_some_and(|text| text.eq_ignore_ascii_case("TRUE")) {
+        let attributes = || vec!["minCSN".to_owned(), "hasSubordinates".to_owned()];
+        // The last record may be purged between the two looks.
+        for _ in 0..TRIES {
+            let head = connection.read(log, attributes()).await.map_err(|error| self.judge(error))?;
+            let head = head.ok_or_else(unreadable)?;
+            let mut purged: Vec<String> = head.texts("mincsn").map(str::to_owned).collect();
+            purged.sort_unstable();
+            if !head.text("hassubordinates").is_some_and(|text| text.eq_ignore_ascii_case("TRUE")) {
+                return Ok(purged);
+            }
             // Records that are hidden would look like a quiet directory.
             let search = Search {
                 base: log.clone(),
@@ -283,14 +289,15 @@ impl Reader {
                 attributes: ["reqStart", "reqType"].map(str::to_owned).to_vec(),
             };
             let page = connection.search_paged(search, 1).next_page().await.map_err(|error| self.judge(error))?;
-            let first = page.and_then(|page| page.entries.into_iter().next()).ok_or_else(unreadable)?;
-            if first.text("reqstart").is_none() || first.text("reqtype").is_none() {
-                return Err(unreadable());
+            match page.and_then(|page| page.entries.into_iter().next()) {
+                Some(first) if first.text("reqstart").is_some() && first.text("reqtype").is_some() => {
+                    return Ok(purged);
+                }
+                Some(_) => return Err(unreadable()),
+                None => {}
             }
         }
-        let mut purged: Vec<String> = head.texts("mincsn").map(str::to_owned).collect();
-        purged.sort_unstable();
-        Ok(purged)
+        Err(unreadable())
     }
 
     /// The second of the newest record. No search tells it at once, since servers need not sort.
