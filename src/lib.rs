@@ -42,6 +42,8 @@ pub mod password_sync;
 #[cfg(feature = "gateway")]
 pub mod saml;
 #[cfg(feature = "gateway")]
+pub mod schema_check;
+#[cfg(feature = "gateway")]
 pub mod signin;
 #[cfg(feature = "gateway")]
 pub mod store;

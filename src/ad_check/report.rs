@@ -11,6 +11,8 @@ pub enum Area {
     Connection,
     Clock,
     Import,
+    /// What the server knows of what is named.
+    Schema,
     Hashes,
     Writeback,
     /// More than is needed.
@@ -46,19 +48,19 @@ impl Finding {
         Self { area, standing, text: text.into(), remedy: None, commands: Vec::new() }
     }
 
-    pub(super) fn good(area: Area, text: impl Into<String>) -> Self {
+    pub fn good(area: Area, text: impl Into<String>) -> Self {
         Self::new(area, Standing::Good, text)
     }
 
-    pub(super) fn warning(area: Area, text: impl Into<String>) -> Self {
+    pub fn warning(area: Area, text: impl Into<String>) -> Self {
         Self::new(area, Standing::Warning, text)
     }
 
-    pub(super) fn missing(area: Area, text: impl Into<String>) -> Self {
+    pub fn missing(area: Area, text: impl Into<String>) -> Self {
         Self::new(area, Standing::Missing, text)
     }
 
-    pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
+    pub fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
 

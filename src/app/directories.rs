@@ -55,6 +55,19 @@ fn entries(filter: &Option<String>, class: &str) -> Result<Filter, StartError> {
     }
 }
 
+fn choice(method: DeltaMethod) -> DeltaChoice {
+    match method {
+        DeltaMethod::Auto => DeltaChoice::Auto,
+        DeltaMethod::ContentSync => DeltaChoice::ContentSync,
+        DeltaMethod::Changelog => DeltaChoice::Changelog,
+        DeltaMethod::AccessLog => DeltaChoice::AccessLog,
+        DeltaMethod::Timestamp => DeltaChoice::Timestamp,
+        DeltaMethod::DirSync => DeltaChoice::DirSync,
+        DeltaMethod::Usn => DeltaChoice::Usn,
+        DeltaMethod::Off => DeltaChoice::Off,
+    }
+}
+
 pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnectorSettings, StartError> {
     let users = entries(&settings.user_filter, &settings.classes.user)?;
     let groups = entries(&settings.group_filter, &settings.classes.group)?;
@@ -84,15 +97,7 @@ pub(super) fn ldap_connector(settings: &ConnectorSettings) -> Result<LdapConnect
             LdapConnectorSettings::usual_containers(),
             Filter::equal("objectClass", &settings.classes.container),
         ]),
-        delta: match settings.delta {
-            DeltaMethod::Auto => DeltaChoice::Auto,
-            DeltaMethod::ContentSync => DeltaChoice::ContentSync,
-            DeltaMethod::Changelog => DeltaChoice::Changelog,
-            DeltaMethod::Timestamp => DeltaChoice::Timestamp,
-            DeltaMethod::DirSync => DeltaChoice::DirSync,
-            DeltaMethod::Usn => DeltaChoice::Usn,
-            DeltaMethod::Off => DeltaChoice::Off,
-        },
+        delta: choice(settings.delta),
         types,
         disabled_when: vec![disabled_test(&settings.disabled)?],
         writeback: settings.export.as_ref().map(writable),
@@ -125,6 +130,7 @@ pub(super) fn ldap_target(settings: &LdapTargetSettings) -> Result<ldap_target::
             object_type("group", &settings.group_filter, &settings.group_classes, &settings.group_references)?,
         ],
         writable: writable(&settings.writable),
+        delta: choice(settings.delta),
         placeholder_member: settings.placeholder_member.clone(),
     })
 }

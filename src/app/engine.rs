@@ -45,8 +45,8 @@ pub struct Ground<'a> {
 
 /// What the settings say of the engine.
 pub struct EngineSettings {
-    connectors: Vec<ConnectorSettings>,
-    systems: Vec<SystemSettings>,
+    pub(super) connectors: Vec<ConnectorSettings>,
+    pub(super) systems: Vec<SystemSettings>,
     order: Vec<ConnectorName>,
     sync: SyncSettings,
     file: SettingsFile,
@@ -179,7 +179,7 @@ impl ProposedConnectors for Proposed {
 }
 
 /// The connectors of the settings, in their order.
-fn connectors(settings: &EngineSettings) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+pub(super) fn connectors(settings: &EngineSettings) -> Result<Vec<Arc<dyn Connector>>, StartError> {
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
         connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));

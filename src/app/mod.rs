@@ -5,6 +5,7 @@ mod alerts;
 mod background;
 mod connector_api;
 mod directories;
+mod directory_settings;
 mod engine;
 mod federation_gate;
 mod gateway;
@@ -28,5 +29,6 @@ mod sync_server;
 pub mod tls;
 mod upkeep;
 
+pub use directory_settings::DirectorySettings;
 pub use gateway::{Gateway, StartError};
 pub use sync_server::SyncServer;

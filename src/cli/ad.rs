@@ -45,7 +45,7 @@ pub(super) async fn run(config: &Path, command: &AdCommand, output: &Output) -> 
     Ok(())
 }
 
-fn describe(report: &Report) -> String {
+pub(super) fn describe(report: &Report) -> String {
     let mut text = format!("{}:", report.connector);
     for finding in &report.findings {
         text.push('\n');

@@ -1,10 +1,15 @@
-//! `landbridge connector remove`.
+//! `landbridge connector check|remove`.
 
 use clap::Subcommand;
 
+use std::path::Path;
+
+use super::ad::describe;
+use super::args::Args;
 use super::output::table;
 use super::sync::{show_preview, show_run};
 use super::{Client, Output};
+use crate::app::DirectorySettings;
 use crate::identity::ConnectorName;
 use crate::sync::removal::{Removal, RemovalPreview};
 use crate::sync::run::RunOutcome;
@@ -12,6 +17,13 @@ use crate::web::admin::connector_remove::{self, ConnectorPreviewRemoval, Connect
 
 #[derive(Debug, Subcommand)]
 pub enum ConnectorCommand {
+    /// Tell what of that which the settings and the rules name the LDAP servers know: object classes, attributes, and
+    /// whether their values are what the rules take them for. Reads the settings file, its secrets and the rule files;
+    /// changes nothing.
+    Check {
+        /// All connectors to LDAP directories when absent.
+        name: Option<ConnectorName>,
+    },
     /// Take a connector that the settings no longer name out of the metaverse, and drop its space. What follows from it
     /// leaves with the next run, if the guard agrees.
     Remove {
@@ -31,11 +43,42 @@ pub enum ConnectorCommand {
     },
 }
 
-pub(super) async fn run(client: &Client, command: &ConnectorCommand, output: &Output) -> anyhow::Result<()> {
-    let ConnectorCommand::Remove { name, object_type, yes, even_if_held, preview: _ } = command;
-    let removal = Removal { connector: name.clone(), object_type: object_type.clone() };
-    if *yes {
-        let request = connector_remove::Request { removal, even_if_held: *even_if_held };
+pub(super) async fn run(args: &Args, command: &ConnectorCommand, output: &Output) -> anyhow::Result<()> {
+    match command {
+        ConnectorCommand::Check { name } => check(&args.config, name.as_ref(), output).await,
+        ConnectorCommand::Remove { name, object_type, yes, even_if_held, preview: _ } => {
+            let removal = Removal { connector: name.clone(), object_type: object_type.clone() };
+            remove(&super::connect(args)?, removal, yes.then_some(*even_if_held), output).await
+        }
+    }
+}
+
+async fn check(config: &Path, name: Option<&ConnectorName>, output: &Output) -> anyhow::Result<()> {
+    crate::app::tls::install_provider();
+    let settings = DirectorySettings::load(config)?;
+    let rules = super::rules::of_settings(config)?.for_connectors(settings.capabilities()?);
+    let mut subjects = settings.subjects();
+    subjects.retain(|subject| name.is_none_or(|wanted| subject.name == *wanted));
+    match name {
+        Some(name) => anyhow::ensure!(!subjects.is_empty(), "there is no connector {name} to an LDAP directory"),
+        None => anyhow::ensure!(!subjects.is_empty(), "no connector is to an LDAP directory"),
+    }
+    let mut reports = Vec::new();
+    for subject in &subjects {
+        output.note(&format!("reading the schema of {} ...", subject.name));
+        reports.push(crate::schema_check::examine(subject, &rules).await);
+    }
+    output.show(&reports, |reports| reports.iter().map(describe).collect::<Vec<_>>().join("\n\n"));
+    let unsound = reports.iter().filter(|report| !report.is_sound()).map(|report| report.connector.as_str());
+    let unsound: Vec<_> = unsound.collect();
+    anyhow::ensure!(unsound.is_empty(), "what is configured does not fit the directory: {}", unsound.join(", "));
+    Ok(())
+}
+
+/// Removes when `sure`, which says whether also if the guard will hold; else shows what removing would do.
+async fn remove(client: &Client, removal: Removal, sure: Option<bool>, output: &Output) -> anyhow::Result<()> {
+    if let Some(even_if_held) = sure {
+        let request = connector_remove::Request { removal, even_if_held };
         let answer = client.call::<ConnectorRemove>(&request).await?;
         output.show(&answer, |answer| show_run(&answer.run, &answer.steps));
         anyhow::ensure!(answer.run.outcome == RunOutcome::Completed, "run {} did not complete", answer.run.number);

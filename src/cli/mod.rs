@@ -65,7 +65,7 @@ async fn dispatch(args: &Args, output: &Output) -> anyhow::Result<()> {
         Command::Alerts { command } => alerts::run(&connect(args)?, command, output).await,
         Command::Rollout { command } => rollout::run(&connect(args)?, command, output).await,
         Command::Lockout { command } => lockout::run(&connect(args)?, command, output).await,
-        Command::Connector { command } => connector::run(&connect(args)?, command, output).await,
+        Command::Connector { command } => connector::run(args, command, output).await,
         Command::Sync { instance, command } => sync::run(&connect(args)?.at(instance.clone()), command, output).await,
         Command::Rules { command } => rules::run(args, command, output).await,
         Command::Guard { command } => sync::guard(&connect(args)?, command, output).await,

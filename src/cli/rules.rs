@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 
+pub(super) use check::of_settings;
 pub(super) use eval::ExpressionFault;
 
 use super::args::Args;

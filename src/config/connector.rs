@@ -26,11 +26,12 @@ setting_words! {
         Auto = "auto",
         ContentSync = "content-sync",
         Changelog = "changelog",
+        AccessLog = "accesslog",
         Timestamp = "timestamp",
         DirSync = "dirsync",
         Usn = "usn",
         Off = "off",
-    } "auto, content-sync, changelog, timestamp, dirsync, usn, off"
+    } "auto, content-sync, changelog, accesslog, timestamp, dirsync, usn, off"
 }
 
 impl Dialect {
@@ -217,7 +218,7 @@ impl ConnectorSettings {
             attributes: table.list("attributes", "give attribute names"),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
             delta: table
-                .parsed("delta", "write auto, content-sync, changelog, timestamp, dirsync, usn or off")
+                .parsed("delta", "write auto, content-sync, changelog, accesslog, timestamp, dirsync, usn or off")
                 .unwrap_or(DeltaMethod::Auto),
             disabled: table
                 .parsed("disabled", "write attribute=VALUE or attribute&BIT")

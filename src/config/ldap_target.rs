@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::identity::{ConnectorName, DistinguishedName, PlainPassword};
 
-use super::connector::Dialect;
+use super::connector::{DeltaMethod, Dialect};
 use super::reader::Table;
 use super::scim::ca_file;
 use super::secret::secret;
@@ -63,11 +63,28 @@ pub struct LdapTargetSettings {
     pub group_references: Vec<String>,
     pub anchor_attribute: String,
     pub writable: WritableAttributes,
+    /// How changes are learned; off: every import is full.
+    pub delta: DeltaMethod,
     /// A member that every group gets, where the schema wants at least one.
     pub placeholder_member: Option<DistinguishedName>,
     pub page_size: u32,
     /// How long one request may take.
     pub deadline: Duration,
+}
+
+/// Only ways that tell everything: what others change or delete is put right by what is seen of it.
+fn delta(table: &Table<'_>, ad: bool) -> DeltaMethod {
+    const REMEDY: &str = "write auto, content-sync, changelog, accesslog or off";
+    let method = table.parsed("delta", REMEDY).unwrap_or(DeltaMethod::Off);
+    let complete = match method {
+        DeltaMethod::Auto | DeltaMethod::ContentSync | DeltaMethod::Changelog | DeltaMethod::AccessLog => !ad,
+        DeltaMethod::Off => true,
+        DeltaMethod::Timestamp | DeltaMethod::DirSync | DeltaMethod::Usn => false,
+    };
+    if !complete {
+        table.complain("delta", "changes of this target cannot be learned so", REMEDY);
+    }
+    method
 }
 
 impl LdapTargetSettings {
@@ -112,6 +129,7 @@ impl LdapTargetSettings {
                 .text("anchor_attribute")
                 .map_or_else(|| dialect.map_or("", Dialect::anchor).to_owned(), |text| text.into_owned()),
             writable: WritableAttributes::read(&table),
+            delta: delta(&table, ad),
             placeholder_member: table.parsed("placeholder_member", "give the DN of the placeholder"),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
             deadline: table.duration("deadline", second..=600 * second).unwrap_or(30 * second),

@@ -88,6 +88,12 @@ pub fn rules_folder(path: &Path) -> Result<PathBuf, Problems> {
     if problems.is_empty() { Ok(named.unwrap_or(beside)) } else { Err(Problems(problems)) }
 }
 
+/// Whether a settings file is a sync server's, by the section that only those have.
+pub fn is_of_sync_server(path: &Path) -> Result<bool, Problems> {
+    let source = read_file(path)?;
+    Ok(DeTable::parse(source.text()).is_ok_and(|table| table.get_ref().contains_key("sync_server")))
+}
+
 fn read_file(path: &Path) -> Result<Source, Problems> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Problems(vec![Problem {

@@ -1,11 +1,12 @@
 //! Search filters, made by constructors so that no value can change their structure (RFC 4515, RFC 4511 section 4.5.1.7).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use ldap3::asn1::ASNTag as _;
 
-use super::ber::Writer;
+use super::ber::{BerError, Reader, Writer};
 
 /// A search filter. Its text form is for people and settings; what is sent is built from the values themselves.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +34,7 @@ const EQUALITY: u8 = 0xa3;
 const SUBSTRINGS: u8 = 0xa4;
 const GREATER_OR_EQUAL: u8 = 0xa5;
 const LESS_OR_EQUAL: u8 = 0xa6;
+const APPROX: u8 = 0xa8;
 const PRESENT: u8 = 0x87;
 const EXTENSIBLE: u8 = 0xa9;
 const OCTET_STRING: u8 = super::ber::OCTET_STRING;
@@ -136,6 +138,14 @@ impl Filter {
         Self { text: format!("(!{})", filter.text), encoded: writer.finish().to_vec() }
     }
 
+    /// What it speaks of.
+    pub fn names(&self) -> FilterNames {
+        let mut names = FilterNames::default();
+        // What was built or parsed here can be read here; a part that could not would be told by no name.
+        let _unread = names.collect(Reader::new(&self.encoded));
+        names
+    }
+
     pub(super) fn encoded(&self) -> &[u8] {
         &self.encoded
     }
@@ -159,6 +169,46 @@ impl Filter {
         let mut writer = Writer::new();
         writer.element(tag, &content);
         Self { text, encoded: writer.finish().to_vec() }
+    }
+}
+
+/// The names in a filter, as they are written there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterNames {
+    pub attributes: BTreeSet<String>,
+    pub object_classes: BTreeSet<String>,
+}
+
+impl FilterNames {
+    fn collect(&mut self, mut filters: Reader<'_>) -> Result<(), BerError> {
+        const MATCHING_RULE_TYPE: u8 = 0x82;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        while !filters.is_empty() {
+            let (tag, content) = filters.element()?;
+            let mut parts = Reader::new(content);
+            match tag {
+                AND | OR | NOT => self.collect(parts)?,
+                PRESENT => {
+                    self.attributes.insert(text(content));
+                }
+                EXTENSIBLE => {
+                    while !parts.is_empty() {
+                        if let (MATCHING_RULE_TYPE, name) = parts.element()? {
+                            self.attributes.insert(text(name));
+                        }
+                    }
+                }
+                EQUALITY | SUBSTRINGS | GREATER_OR_EQUAL | LESS_OR_EQUAL | APPROX => {
+                    let name = text(parts.expect(OCTET_STRING)?);
+                    if tag == EQUALITY && name.eq_ignore_ascii_case("objectClass") {
+                        self.object_classes.insert(text(parts.expect(OCTET_STRING)?));
+                    }
+                    self.attributes.insert(name);
+                }
+                _ => return Err(BerError("a filter of another kind")),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -225,6 +275,16 @@ mod tests {
             let parsed = Filter::parse(text).expect(text);
             assert_eq!(hex::encode(parsed.encoded()), hex::encode(built.encoded()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_filter_tells_what_it_speaks_of() {
+        let text =
+            "(&(objectClass=person)(!(employeeType=robot))(|(mail=*)(sn~=x)(cn=a*b)(uidNumber>=5))(uac:1.2.3:=2))";
+        let names = Filter::parse(text).expect(text).names();
+        assert_eq!(names.object_classes, ["person".to_owned()].into());
+        let attributes = ["cn", "employeeType", "mail", "objectClass", "sn", "uac", "uidNumber"];
+        assert_eq!(names.attributes, attributes.map(str::to_owned).into());
     }
 
     #[test]

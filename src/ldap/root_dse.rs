@@ -94,6 +94,10 @@ impl RootDse {
         self.capabilities.iter().any(|oid| ACTIVE_DIRECTORY_OIDS.contains(&oid.as_str()))
     }
 
+    pub fn is_openldap(&self) -> bool {
+        self.vendor.contains("OpenLDAP")
+    }
+
     /// The 389 Directory Server under any of its names.
     pub fn is_389(&self) -> bool {
         self.vendor.contains("389") || self.vendor.contains("Red Hat-Directory")
@@ -123,7 +127,12 @@ mod tests {
     #[test]
     fn servers_are_told_apart() {
         let openldap = dse(&[("objectclass", &["top", "OpenLDAProotDSE"]), ("supportedcontrol", &[SYNC_REQUEST_OID])]);
-        assert!(openldap.offers_content_sync() && !openldap.is_389() && !openldap.is_active_directory());
+        assert!(
+            openldap.offers_content_sync()
+                && openldap.is_openldap()
+                && !openldap.is_389()
+                && !openldap.is_active_directory()
+        );
         assert_eq!(openldap.vendor, "OpenLDAP");
         let ds = dse(&[
             ("vendorname", &["389 Project"]),

@@ -28,6 +28,7 @@ mod password_sync_ad;
 mod rules_commands;
 mod saml;
 mod saml_table;
+mod schema_check;
 mod serve;
 mod servers;
 mod signin;

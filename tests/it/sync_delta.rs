@@ -1,18 +1,24 @@
 //! Delta import from real servers: what happens in the directory arrives, and a full run after it finds nothing.
 
+mod access_log;
 mod crashes;
 mod empty;
 mod scope;
 mod site;
+mod two_engines;
 
 use landbridge::connectors::ldap::DeltaChoice;
 use landbridge::sync::run::{Profile, RunOutcome};
 use site::{Peer, Site};
 
+/// Records of an access log are kept for a week.
+const DAYS: &str = "07+00:00 01+00:00";
+
 /// The servers and methods that tell everything.
 fn peers() -> Vec<(&'static str, Peer, DeltaChoice)> {
     vec![
         ("slapd, content synchronisation", Peer::slapd(), DeltaChoice::Auto),
+        ("slapd, access log", Peer::slapd_with_access_log(DAYS), DeltaChoice::AccessLog),
         ("389, content synchronisation", Peer::ds389(), DeltaChoice::ContentSync),
         ("389, change log", Peer::ds389_with_changelog_alone(), DeltaChoice::Auto),
     ]

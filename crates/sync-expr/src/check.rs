@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::function::{self, Body, Form, Function, Parameter, Shape, Special};
 use crate::kinds::Kinds;
 use crate::limits;
+use crate::near::nearest;
 use crate::node::{Node, Op};
 use crate::operator::Operator;
 use crate::value::Value;
@@ -428,11 +429,8 @@ fn attribute_name<'t>(function: &Function, argument: &'t Ast) -> Result<&'t str,
 }
 
 fn unknown_function(name: &str) -> Fault {
-    let near = function::functions().map(|function| function.name).min_by_key(|known| distance(known, name));
-    let hint = match near {
-        Some(near) if distance(near, name) <= 2 => format!(": did you mean `{near}`?"),
-        _ => String::new(),
-    };
+    let near = nearest(function::functions().map(|function| function.name), name);
+    let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
     Fault::new(ErrorKind::Name, format!("there is no function `{name}`{hint}"))
 }
 
@@ -444,23 +442,4 @@ fn unknown_word(word: &str) -> Fault {
         None => format!("`{word}` means nothing here: a text stands in quotes, an attribute in `[ ]`"),
     };
     Fault::new(ErrorKind::Name, cause)
-}
-
-/// Levenshtein's distance without regard to ASCII case, of short names; long ones are never near.
-fn distance(a: &str, b: &str) -> usize {
-    if b.len() > 40 {
-        return usize::MAX;
-    }
-    let (a, b): (Vec<char>, Vec<char>) =
-        (a.to_ascii_lowercase().chars().collect(), b.to_ascii_lowercase().chars().collect());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Output;
 use crate::sync::activation::{self, ActivationError};
-use crate::sync::rule::{RuleSource, parse};
+use crate::sync::rule::{RuleSet, RuleSource, parse};
 
 #[derive(Serialize)]
 struct Answer {
@@ -16,13 +16,22 @@ struct Answer {
 
 pub(super) fn run(config: &Path, paths: &[PathBuf], output: &Output) -> anyhow::Result<()> {
     let sources = read(config, paths)?;
-    let rules = parse(&sources).map_err(|faults| {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", lines.join("\n"))
-    })?;
+    let rules = parsed(&sources)?;
     let answer = Answer { files: sources.len(), rules: rules.rules().len() };
     output.show(&answer, |answer| format!("{} rules in {} files are valid", answer.rules, answer.files));
     Ok(())
+}
+
+/// The rules in the folder that a settings file names.
+pub(in crate::cli) fn of_settings(config: &Path) -> anyhow::Result<RuleSet> {
+    parsed(&read(config, &[])?)
+}
+
+fn parsed(sources: &[RuleSource]) -> anyhow::Result<RuleSet> {
+    parse(sources).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
 }
 
 fn read(config: &Path, paths: &[PathBuf]) -> anyhow::Result<Vec<RuleSource>> {

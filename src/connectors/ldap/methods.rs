@@ -7,6 +7,7 @@ use crate::ldap::{RootDse, SyncUuid};
 pub(super) enum Method {
     ContentSync,
     Changelog,
+    AccessLog,
     Timestamp,
     DirSync,
     Usn,
@@ -17,6 +18,7 @@ impl Method {
         match self {
             Self::ContentSync => "content synchronisation",
             Self::Changelog => "change log",
+            Self::AccessLog => "access log",
             Self::Timestamp => "modifyTimestamp",
             Self::DirSync => "DirSync control",
             Self::Usn => "uSNChanged",
@@ -30,6 +32,7 @@ pub(super) fn methods(settings: &LdapConnectorSettings, server: &RootDse) -> Vec
         DeltaChoice::Off => Vec::new(),
         DeltaChoice::ContentSync => vec![Method::ContentSync],
         DeltaChoice::Changelog => vec![Method::Changelog],
+        DeltaChoice::AccessLog => vec![Method::AccessLog],
         DeltaChoice::Timestamp => vec![Method::Timestamp],
         DeltaChoice::DirSync => vec![Method::DirSync],
         DeltaChoice::Usn => vec![Method::Usn],
@@ -42,7 +45,14 @@ pub(super) fn methods(settings: &LdapConnectorSettings, server: &RootDse) -> Vec
         DeltaChoice::Auto => {
             let sync = server.offers_content_sync() && SyncId::of(&settings.anchor).is_some();
             let log = server.changelog.is_some() && SyncId::of(&settings.anchor) == Some(SyncId::NsUniqueId);
-            let mut offered = [(sync, Method::ContentSync), (log, Method::Changelog), (true, Method::Timestamp)];
+            // Which of its databases are logged, each of them tells itself.
+            let access_log = server.is_openldap() && SyncId::of(&settings.anchor) == Some(SyncId::EntryUuid);
+            let mut offered = [
+                (sync, Method::ContentSync),
+                (log, Method::Changelog),
+                (access_log, Method::AccessLog),
+                (true, Method::Timestamp),
+            ];
             if server.is_389() {
                 // Its content synchronisation rests on the same log, and tells less of an entry than a search does.
                 offered.swap(0, 1);

@@ -4,6 +4,7 @@
 //! people whose names are up to date. A read that does not come to its end is an error, never a shorter result; whatever
 //! casts doubt on a watermark leads to a full import, never to a delete.
 
+mod access_log;
 mod active_directory;
 pub(super) mod anchor;
 mod changelog;
@@ -54,6 +55,19 @@ impl LdapConnector {
     pub fn new(settings: LdapConnectorSettings) -> Self {
         Self { settings, clocks: Arc::default() }
     }
+
+    /// Whether changes of entries that are known by `anchor` can be learned in a way that tells everything: servers name
+    /// them by their own ids.
+    pub(super) fn follows(anchor: &str) -> bool {
+        methods::SyncId::of(anchor).is_some()
+    }
+
+    /// Whether a watermark was taken under the same settings, and under rules that wanted nothing else.
+    pub(super) fn fits(&self, since: &Watermark) -> Result<(), ConnectorError> {
+        let (pages, _) = mpsc::channel(1);
+        let reader = Reader { settings: self.settings.clone(), pages, known: Vec::new() };
+        reader.fitting(since).map(|_| ()).map_err(|refused| reader.stale(refused))
+    }
 }
 
 #[async_trait::async_trait]
@@ -69,6 +83,7 @@ impl Connector for LdapConnector {
             DeltaChoice::Auto
             | DeltaChoice::ContentSync
             | DeltaChoice::Changelog
+            | DeltaChoice::AccessLog
             | DeltaChoice::DirSync
             | DeltaChoice::Usn => Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
         };
@@ -208,6 +223,7 @@ impl Reader {
                 self.delta_by_content_sync(&mut connection, &server, mark, &cookies).await
             }
             Position::Changelog { number } => self.delta_by_changelog(&mut connection, &server, mark, number).await,
+            Position::AccessLog { log } => self.delta_by_access_log(&mut connection, &server, mark, log).await,
             Position::Timestamp { after } => self.delta_by_timestamp(&mut connection, clocks, mark, &after).await,
             Position::DirSync { cookie, incarnation } => {
                 self.delta_by_dir_sync(&mut connection, &server, mark, &cookie, &incarnation).await
@@ -260,6 +276,7 @@ impl Reader {
                 let mark = self.changelog_mark(connection, server).await?;
                 self.full_behind(connection, mark).await
             }
+            Method::AccessLog => self.full_by_access_log(connection, server).await.map(Some),
             Method::DirSync => {
                 let mark = self.dir_sync_mark(connection, server).await?;
                 self.full_behind(connection, mark).await

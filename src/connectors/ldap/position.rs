@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::access_log::LogPosition;
 use crate::identity::Timestamp;
 use crate::ldap::Entry;
 use crate::sync::connector::{DeltaReports, Watermark};
@@ -25,6 +26,8 @@ pub(super) enum Position {
     },
     /// The last change read.
     Changelog { number: u64 },
+    /// How far the access log of OpenLDAP was read.
+    AccessLog { log: LogPosition },
     /// Every change with an older stamp was read.
     Timestamp { after: String },
     /// The cookie of the naming context, as base64.
@@ -104,7 +107,9 @@ impl Position {
     pub fn reports(&self) -> DeltaReports {
         match self {
             Self::ContentSync { exits, .. } => DeltaReports { deletes: true, moves: true, filter_exits: *exits },
-            Self::Changelog { .. } => DeltaReports { deletes: true, moves: true, filter_exits: true },
+            Self::Changelog { .. } | Self::AccessLog { .. } => {
+                DeltaReports { deletes: true, moves: true, filter_exits: true }
+            }
             Self::Timestamp { .. } => DeltaReports { deletes: false, moves: false, filter_exits: false },
             Self::DirSync { incarnation, .. } => {
                 DeltaReports { deletes: incarnation.tells_deletes, moves: true, filter_exits: true }
@@ -201,6 +206,7 @@ mod tests {
         for position in [
             Position::ContentSync { cookies, exits: false },
             Position::Changelog { number: 7 },
+            Position::AccessLog { log: LogPosition::default() },
             Position::Timestamp { after: "20260101000000Z".into() },
             Position::DirSync { cookie: "TVNEUw==".into(), incarnation: incarnation.clone() },
             Position::Usn { number: 7, incarnation },

@@ -56,6 +56,8 @@ pub enum DeltaChoice {
     ContentSync,
     /// The retro change log of the 389 Directory Server and its relatives.
     Changelog,
+    /// The log of OpenLDAP's overlay accesslog.
+    AccessLog,
     /// Entries by `modifyTimestamp`: tells no deletes and no moves.
     Timestamp,
     /// The DirSync control of Active Directory.

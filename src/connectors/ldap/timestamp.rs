@@ -75,7 +75,7 @@ impl<'a> Reading<'a> {
 }
 
 /// GeneralizedTime, to the second.
-fn written(time: Timestamp) -> String {
+pub(super) fn written(time: Timestamp) -> String {
     let digits: String = time.rfc3339().chars().filter(char::is_ascii_digit).take(14).collect();
     digits + "Z"
 }

@@ -4,6 +4,7 @@
 //! found again by its name: an entry that has it already is taken for the same only if it holds everything that was sent.
 //! Any other is somebody's, and is joined by a rule or left alone.
 
+mod delta;
 mod entries;
 mod reading;
 mod settings;
@@ -15,23 +16,31 @@ use tokio::sync::mpsc;
 use self::reading::read_everything;
 pub use self::settings::{LdapTargetSettings, TargetType};
 use super::ldap::writable::{result, told};
+use super::ldap::{DeltaChoice, LdapConnector};
 use super::page_stream::{PAGES_AHEAD, PageStream};
 use crate::identity::{ConnectorName, DistinguishedName, causes};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
 use crate::sync::connector::{
-    Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest,
-    ImportStream, ImportedObject, ReadBack,
+    Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportOperation, ExportResult, ImportMode,
+    ImportRequest, ImportStream, ImportedObject, ReadBack, Watermark,
 };
 use crate::sync::lease::Turn;
 
 /// The attribute by which rules name an entry.
 pub(super) const DN: &str = "dn";
 
+/// What deltas tell, where there are any.
+const DELTAS: DeltaReports = DeltaReports { deletes: true, moves: false, filter_exits: true };
+
 /// Changes per batch: what leaves within seconds of a check of the engine's lease.
 const BATCH: usize = 100;
 /// Anchors in one filter.
 const CHUNK: usize = 50;
 
+/// The word by which rules address such connectors.
+const KIND: &str = "ldap-target";
+
+#[derive(Clone)]
 pub struct LdapTarget {
     settings: LdapTargetSettings,
 }
@@ -39,6 +48,11 @@ pub struct LdapTarget {
 impl LdapTarget {
     pub fn new(settings: LdapTargetSettings) -> Self {
         Self { settings }
+    }
+
+    /// Whether deltas are read where the server offers them.
+    fn reads_changes(&self) -> bool {
+        self.settings.delta != DeltaChoice::Off && LdapConnector::follows(&self.settings.anchor)
     }
 
     fn unreachable(&self, reason: String) -> ConnectorError {
@@ -172,18 +186,39 @@ impl Connector for LdapTarget {
             largest_batch: BATCH,
             unique: vec![DN.into()],
             names: vec![DN.into()],
-            ..Capabilities::target("ldap-target", DN)
+            delta: self.reads_changes().then_some(DELTAS),
+            server_incarnation: self.reads_changes(),
+            ..Capabilities::target(KIND, DN)
         }
     }
 
+    fn delta_since(&self, since: &Watermark) -> Option<DeltaReports> {
+        self.delta_from(since).filter(|_| self.reads_changes())
+    }
+
     async fn import(&self, request: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {
-        if request.mode != ImportMode::Full {
-            return Err(ConnectorError::Unsupported { connector: self.settings.name.clone(), what: "delta import" });
+        let since = match request.mode {
+            ImportMode::Full => None,
+            ImportMode::Delta { since } if self.reads_changes() => Some(since),
+            ImportMode::Delta { .. } | ImportMode::Selected { .. } => {
+                return Err(ConnectorError::Unsupported {
+                    connector: self.settings.name.clone(),
+                    what: "delta import",
+                });
+            }
+        };
+        if let Some(since) = &since {
+            self.fitting(since)?;
         }
         let (pages, received) = mpsc::channel(PAGES_AHEAD);
-        let settings = self.settings.clone();
+        let target = self.clone();
         let task = tokio::spawn(async move {
-            let end = read_everything(&settings, &pages).await.map(|()| None);
+            let end = match since {
+                Some(since) => target.read_changes(&since, &pages).await,
+                None if target.reads_changes() => target.read_all(&pages).await,
+                None => read_everything(&target.settings, &pages).await,
+            };
+            let end = end.map(|()| None);
             // The engine may have given up the import; then nobody is left to be told.
             let _ = pages.send(end).await;
         });

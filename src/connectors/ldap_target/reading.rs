@@ -12,7 +12,7 @@ use crate::sync::attribute::Attribute;
 use crate::sync::connector::{ConnectorError, ImportPage, ImportedObject, Reference};
 
 /// Anchors by folded name, of everything that may be referred to. Memory grows with the entries, by some 150 bytes each.
-type Anchors = HashMap<String, String>;
+pub(super) type Anchors = HashMap<String, String>;
 
 /// Reads all types; those that refer to others come last, when everybody's anchor is known.
 pub(super) async fn read_everything(
@@ -44,7 +44,7 @@ fn search(settings: &LdapTargetSettings, object_type: &TargetType, base: &Distin
 }
 
 /// Remembers the anchors of a type.
-async fn know(
+pub(super) async fn know(
     settings: &LdapTargetSettings,
     connection: &mut Connection,
     object_type: &TargetType,

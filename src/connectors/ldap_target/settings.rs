@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::DN;
-use crate::connectors::ldap::Writable;
 use crate::connectors::ldap::anchor::{AnchorAttribute, value};
 use crate::connectors::ldap::servers::Servers;
+use crate::connectors::ldap::{DeltaChoice, Writable};
 use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Entry, Filter, ServerUrl, ServiceAccount, Trust};
 use crate::sync::attribute::{Attribute, Attributes, Value};
@@ -28,6 +28,8 @@ pub struct LdapTargetSettings {
     pub anchor_is_binary: bool,
     pub types: Vec<TargetType>,
     pub writable: Writable,
+    /// How changes are learned; `Off`: every import is full.
+    pub delta: DeltaChoice,
     /// The member of groups that have no other, where the schema wants one.
     pub placeholder_member: Option<DistinguishedName>,
 }

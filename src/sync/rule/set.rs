@@ -7,13 +7,13 @@ use serde::Deserialize;
 use sync_expr::NextChange;
 
 use super::flow::{Flow, FlowError, FlowKind};
-use super::formula::{RDN, RunFacts, Surroundings, Yield};
+use super::formula::{RunFacts, Surroundings, Yield};
 use super::parameters::{CONNECTOR_ID, Parameters};
 use super::scope::{Scope, ScopeVerdict};
 use super::source::Source;
 use crate::identity::{ConnectorName, DistinguishedName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes, Value, single};
-use crate::sync::connector::{Capabilities, Wanted};
+use crate::sync::connector::Capabilities;
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::MvObject;
 
@@ -221,7 +221,7 @@ impl RuleSet {
         read.filter(|name| written.contains(name)).cloned().collect()
     }
 
-    fn is_for(&self, rule: &Rule, connector: &ConnectorName) -> bool {
+    pub(super) fn is_for(&self, rule: &Rule, connector: &ConnectorName) -> bool {
         match &rule.connector {
             ConnectorKind::Named(name) => name == connector,
             ConnectorKind::Kind(kind) => self.connectors.get(connector).is_some_and(|c| c.kind == *kind),
@@ -319,39 +319,6 @@ impl RuleSet {
     ) -> impl Iterator<Item = (&'a Rule, ScopeVerdict)> {
         self.outbound_of(connector, object)
             .map(move |rule| (rule, rule.scope.judge(self.parameters_of(connector), |name| object.values(name))))
-    }
-
-    /// What inbound rules read of a connector's objects, and what outbound rules compare there, by object type.
-    pub fn wanted(&self, connector: &ConnectorName) -> BTreeMap<String, Wanted> {
-        let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
-        for rule in self.rules.iter().filter(|r| r.direction == Direction::Inbound && self.is_for(r, connector)) {
-            let of_type = wanted.entry(rule.space_type.clone()).or_default();
-            of_type.attributes.extend(rule.scope.attributes().cloned());
-            of_type.attributes.extend(rule.joins.iter().flat_map(|join| &join.clauses).map(|c| c.space.clone()));
-            for flow in &rule.flows {
-                of_type.attributes.extend(flow.reads().into_iter().filter(|name| name.as_str() != RDN).cloned());
-                of_type.references.extend(flow.counts().iter().cloned());
-                if let FlowKind::Reference { source } = &flow.kind {
-                    of_type.references.insert(source.clone());
-                }
-            }
-        }
-        let written = self.connectors.get(connector).is_some_and(|c| c.exports || c.writes_back);
-        let outbound = self.rules.iter().filter(|r| r.direction == Direction::Outbound && self.is_for(r, connector));
-        for rule in outbound.filter(|_| written) {
-            let of_type = wanted.entry(rule.space_type.clone()).or_default();
-            of_type.attributes.extend(rule.joins.iter().flat_map(|join| &join.clauses).map(|c| c.space.clone()));
-            for flow in &rule.flows {
-                match flow.kind {
-                    FlowKind::Reference { .. } => of_type.references.insert(flow.target.clone()),
-                    _ => of_type.attributes.insert(flow.target.clone()),
-                };
-            }
-        }
-        if self.named_groups(connector).next().is_some() {
-            wanted.entry(GROUP.to_owned()).or_default().references.insert(MEMBER.into());
-        }
-        wanted
     }
 
     /// The reference attributes of a connector's objects that inbound rules count, by object type.

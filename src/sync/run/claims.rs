@@ -1,5 +1,5 @@
-//! After the engine's own state was lost, or a target's: a target holds objects that the engine did not know, and each of
-//! them is somebody's.
+//! After the engine's own state was lost, or a target's, or after another engine was at work for a while: a target holds
+//! objects that the engine did not know, and each of them is somebody's.
 //!
 //! Until every source was read in full, an object that nobody claims may be claimed by the source that is still to be read,
 //! and a value that nobody contributes may be contributed by it: nothing is exported. From then on what bears the name of
@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 
 use super::cycle::Cycle;
 use super::{RunError, RunOutcome, Runner};
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::change_set::SyncBatch;
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::names;
-use crate::sync::source_import::{full_import_mark, refused_mark};
+use crate::sync::source_import::{ELSEWHERE_AGAIN, full_import_mark, refused_mark};
 use crate::sync::space::{ExportKind, ObjectId, PendingExport};
 use crate::sync::store::StoreResult;
 
@@ -27,6 +27,12 @@ const AT_ONCE: usize = 500;
 /// The mark of a target in which a full confirming import found what the space did not know: how many objects.
 fn found_mark(target: &ConnectorName) -> String {
     format!("found:{target}")
+}
+
+/// The mark of a target of which a delta told what the space did not know: when that was last. Another engine has written
+/// there.
+fn met_mark(target: &ConnectorName) -> String {
+    format!("met:{target}")
 }
 
 impl Runner {
@@ -61,6 +67,13 @@ impl Runner {
         Ok(self.store.mark(&found_mark(target)).await?.is_some_and(|found| found > 0))
     }
 
+    /// Another engine has written there, and the replicas of the sources have heard from each other since.
+    async fn has_met(&self, target: &ConnectorName) -> StoreResult<bool> {
+        let met = self.store.mark(&met_mark(target)).await?.filter(|met| *met > 0).map(Timestamp::from_millis);
+        // The other engine may have read another replica than this one does.
+        Ok(met.is_some_and(|met| met + ELSEWHERE_AGAIN <= self.clock.now()))
+    }
+
     /// The sources of which no full import came to its end.
     async fn unread(&self) -> StoreResult<Vec<String>> {
         let mut unread = Vec::new();
@@ -82,14 +95,31 @@ impl Cycle<'_> {
         Ok(())
     }
 
+    /// Remembers that a delta of `target` told objects that the space did not know. Ours that another engine added, and
+    /// whose source lost them before this one read it, are claimed by nobody.
+    pub(super) async fn remember_met(&self, target: &ConnectorName, found: i64) -> Result<(), RunError> {
+        if found > 0 {
+            let now = self.runner.clock.now().millis();
+            self.runner.store.set_mark(self.lease.epoch, &met_mark(target), now).await?;
+        }
+        Ok(())
+    }
+
     /// After a synchronisation: stages the end of what was found in a target and is claimed by nobody, or reports it.
     pub(super) async fn claim(&mut self) -> Result<(), RunError> {
         for target in self.targets(None) {
-            if self.runner.has_found(target.name()).await? && self.runner.unread().await?.is_empty() {
+            let found = self.runner.has_found(target.name()).await?;
+            // What another engine added its source may still have: it was asked in this very run.
+            let met = self.runner.has_met(target.name()).await? && self.has_imported_all();
+            if (found || met) && self.runner.unread().await?.is_empty() {
                 self.claim_in(target.name()).await?;
             }
         }
         Ok(())
+    }
+
+    fn has_imported_all(&self) -> bool {
+        self.sources(None).iter().all(|source| self.imported.contains(source.name()))
     }
 
     async fn claim_in(&mut self, target: &ConnectorName) -> Result<(), RunError> {
@@ -129,6 +159,7 @@ impl Cycle<'_> {
             self.lease.check()?;
         }
         store.set_mark(self.lease.epoch, &found_mark(target), 0).await?;
+        store.set_mark(self.lease.epoch, &met_mark(target), 0).await?;
         if staged + reported == 0 {
             self.forget_step();
             return Ok(());

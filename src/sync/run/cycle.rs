@@ -35,6 +35,8 @@ pub(super) struct Cycle<'a> {
     outcome: RunOutcome,
     /// An import lost too much.
     import_held: bool,
+    /// Sources that were read to their end.
+    pub(super) imported: BTreeSet<ConnectorName>,
     /// Targets that could not be exported to: what is in doubt there is read back first, by the next run.
     failed_exports: BTreeSet<ConnectorName>,
     /// Updates that were accepted so far.
@@ -76,6 +78,7 @@ impl<'a> Cycle<'a> {
             anyway: false,
             outcome: RunOutcome::Completed,
             import_held: false,
+            imported: BTreeSet::new(),
             failed_exports: BTreeSet::new(),
             exported: 0,
             doing: None,
@@ -133,6 +136,9 @@ impl<'a> Cycle<'a> {
                 for source in self.sources(named) {
                     let imported = self.import(&*source, step.kind == StepKind::DeltaImport).await?;
                     self.import_held |= imported == RunOutcome::Held;
+                    if imported == RunOutcome::Completed {
+                        self.imported.insert(source.name().clone());
+                    }
                     self.worsen(imported);
                 }
             }
@@ -214,6 +220,9 @@ impl<'a> Cycle<'a> {
             return Ok(self.runner.store.mark(&looked_at(target.name())).await?.is_none());
         }
         let Some(since) = self.runner.store.watermark(target.name()).await? else { return Ok(true) };
+        if target.delta_since(&since).is_none() {
+            return Ok(self.runner.store.mark(&looked_at(target.name())).await?.is_none());
+        }
         let request =
             ImportRequest { mode: ImportMode::Delta { since }, bases: Vec::new(), wanted: Default::default() };
         // One that cannot be reached is no other one for it.

@@ -4,14 +4,14 @@ use super::cycle::{Cycle, READ_BACK, looked_at};
 use super::{Progress, RunError, RunOutcome, Tick};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::confirm::{ConfirmCounters, Confirmer};
-use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest};
+use crate::sync::connector::{Connector, ConnectorError, ImportMode, ImportRequest, Watermark};
 use crate::sync::doubt::settle_doubt;
 use crate::sync::export::{Answered, ExportCounters, ExportError, Exporter, Part};
 use crate::sync::fault::{Fault, planted};
 use crate::sync::profile::StepKind;
 use crate::sync::read_ahead::ReadAhead;
 use crate::sync::removal::{Removal, mark_gone};
-use crate::sync::source_import::{Imported, SourceImport, Start, import_target};
+use crate::sync::source_import::{FULL_IMPORT_EVERY, Imported, SourceImport, Start, import_target};
 use crate::sync::synchronise::{self, DELTA_MISSED, Extent};
 
 /// The mark that keeps the version of the rules by which every object was synchronised.
@@ -165,15 +165,19 @@ impl Cycle<'_> {
     /// Learns what a target holds: what changed there, or everything when its changes cannot be followed.
     pub(super) async fn confirm(&mut self, target: &dyn Connector) -> Result<RunOutcome, RunError> {
         let (name, kind) = (target.name(), StepKind::Confirm.code());
-        let since = self.runner.store.watermark(name).await?.filter(|_| target.capabilities().delta.is_some());
-        if let Some(since) = since {
+        if let Some(since) = self.goes_on(target).await? {
             let started = self.begin(name.as_str(), kind);
             match self.look(target, ImportMode::Delta { since }).await {
                 Err(ExportError::Connector(ConnectorError::StaleWatermark { reason, .. })) => {
                     let detail = Some(format!("{reason}; everything is read"));
                     self.record(name.as_str(), kind, started, RunOutcome::Completed, &[], detail).await?;
                 }
-                looked => return self.looked(name, started, looked).await,
+                looked => {
+                    if let Ok(counters) = &looked {
+                        self.remember_met(name, counters.found).await?;
+                    }
+                    return self.looked(name, started, looked).await;
+                }
             }
         }
         let started = self.begin(name.as_str(), kind);
@@ -183,6 +187,19 @@ impl Cycle<'_> {
             self.runner.store.set_mark(self.lease.epoch, &looked_at(name), started.millis()).await?;
         }
         self.looked(name, started, looked).await
+    }
+
+    /// From where a delta tells what is enough for now. Targets whose deltas do not tell everything are read in full once a
+    /// day.
+    async fn goes_on(&self, target: &dyn Connector) -> Result<Option<Watermark>, RunError> {
+        let store = &self.runner.store;
+        let Some(since) = store.watermark(target.name()).await? else { return Ok(None) };
+        let Some(reports) = target.delta_since(&since) else { return Ok(None) };
+        if reports.complete() {
+            return Ok(Some(since));
+        }
+        let last = store.mark(&looked_at(target.name())).await?.map(Timestamp::from_millis);
+        Ok(last.filter(|last| *last + FULL_IMPORT_EVERY > self.runner.clock.now()).map(|_| since))
     }
 
     async fn look(&self, target: &dyn Connector, mode: ImportMode) -> Result<ConfirmCounters, ExportError> {

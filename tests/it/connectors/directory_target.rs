@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use landbridge::connectors::ldap::Writable;
+use landbridge::connectors::ldap::{DeltaChoice, Writable};
 use landbridge::connectors::ldap_target::{LdapTarget, LdapTargetSettings, TargetType};
 use landbridge::identity::PlainPassword;
 use landbridge::ldap::{Filter, ServiceAccount, Trust};
 use landbridge::sync::Connector;
 use landbridge::sync::attribute::{Attributes, Value};
 use landbridge::sync::connector::{
-    ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest, LinkTarget, ReadBack,
+    ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage, ImportRequest, LinkTarget,
+    ReadBack, Reference, Watermark,
 };
 use landbridge::sync::space::ObjectId;
 
@@ -51,6 +52,7 @@ fn settings(slapd: &Slapd) -> LdapTargetSettings {
             attributes: list(&["uid", "cn", "sn", "mail", "description", "mS-DS-ConsistencyGuid"]),
             binary: list(&["mS-DS-ConsistencyGuid"]),
         },
+        delta: DeltaChoice::Off,
         placeholder_member: Some(format!("cn=nobody,{SUFFIX}").parse().expect("a dn")),
     }
 }
@@ -103,6 +105,14 @@ async fn a_directory_as_target_conforms() {
     conformance::target(&Peer(LdapTarget::new(settings(&slapd)))).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_as_target_conforms_with_deltas() {
+    for delta in [DeltaChoice::Auto, DeltaChoice::AccessLog] {
+        let slapd = Slapd::builder().access_log("07+00:00 01+00:00").start();
+        conformance::target(&Peer(LdapTarget::new(LdapTargetSettings { delta, ..settings(&slapd) }))).await;
+    }
+}
+
 /// The same on a server of another make: another anchor, no placeholder, a binary attribute of its own schema.
 fn ds389_settings(server: &Ds389) -> LdapTargetSettings {
     let object_type = |name: &str, class: &str, references: &[&str]| TargetType {
@@ -137,6 +147,7 @@ fn ds389_settings(server: &Ds389) -> LdapTargetSettings {
             attributes: list(&["uid", "cn", "sn", "mail", "description", "jpegPhoto"]),
             binary: list(&["jpegPhoto"]),
         },
+        delta: DeltaChoice::Off,
         placeholder_member: None,
     }
 }
@@ -176,6 +187,73 @@ async fn a_389_directory_server_as_target_conforms() {
     let unit = |name: &str| format!("dn: ou={name},{}\nobjectClass: organizationalUnit\nou: {name}\n", ds389::SUFFIX);
     let server = Ds389::builder().referential_integrity().ldif(&unit("people")).ldif(&unit("groups")).start();
     conformance::target(&Ds389Peer(LdapTarget::new(ds389_settings(&server)))).await;
+    let with_deltas = LdapTargetSettings { delta: DeltaChoice::Changelog, ..ds389_settings(&server) };
+    let server = LdapTarget::new(with_deltas);
+    let told = imported(&server, ImportMode::Full).await.expect("a read");
+    let since = told.iter().find_map(|page| page.watermark.clone()).expect("a watermark");
+    assert!(server.delta_since(&since).is_some_and(|reports| reports.deletes));
+}
+
+/// The pages of an import.
+async fn imported(target: &LdapTarget, mode: ImportMode) -> Result<Vec<ImportPage>, ConnectorError> {
+    let mut stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted: Default::default() }).await?;
+    let mut pages = Vec::new();
+    while let Some(page) = stream.next_page().await? {
+        pages.push(page);
+    }
+    Ok(pages)
+}
+
+fn watermark(pages: &[ImportPage]) -> Watermark {
+    pages.iter().find_map(|page| page.watermark.clone()).expect("a watermark")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_of_a_target_tells_what_changed_and_a_renamed_container_is_read_in_full() {
+    let within = format!("dn: ou=left,ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: left\n");
+    let slapd = Slapd::builder().ldif(&within).start();
+    let target = LdapTarget::new(LdapTargetSettings { delta: DeltaChoice::Auto, ..settings(&slapd) });
+    let mut anchors = Vec::new();
+    for key in ["ada", "bob", "cyd"] {
+        anchors.push(anchor(one(&target, add("user", key)).await));
+    }
+    let team = anchor(one(&target, add("group", "team")).await);
+    let since = watermark(&imported(&target, ImportMode::Full).await.expect("a read"));
+    let quiet = imported(&target, ImportMode::Delta { since: since.clone() }).await.expect("a read");
+    assert!(quiet.iter().all(|page| page.objects.is_empty() && page.deleted.is_empty()), "{quiet:?}");
+
+    // Somebody else changes, renames and deletes, and fills a group.
+    slapd.ldapmodify(&format!(
+        "dn: uid=ada,ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: uid=byron\ndeleteoldrdn: 1\n\n\
+         dn: uid=bob,ou=people,{SUFFIX}\nchangetype: delete\n\n\
+         dn: cn=team,ou=groups,{SUFFIX}\nchangetype: modify\nadd: member\nmember: uid=cyd,ou=people,{SUFFIX}\n"
+    ));
+    let told = imported(&target, ImportMode::Delta { since: watermark(&quiet) }).await.expect("a read");
+    let objects: Vec<_> = told.iter().flat_map(|page| &page.objects).collect();
+    let ada = objects.iter().find(|object| object.anchor == anchors[0]).expect("she changed");
+    assert_eq!(ada.attributes[&"dn".into()], [Value::text(format!("uid=byron,ou=people,{SUFFIX}"))]);
+    let group = objects.iter().find(|object| object.anchor == team).expect("it changed");
+    assert_eq!(group.references[&"member".into()], [Reference::Anchor(anchors[2].clone())]);
+    assert_eq!(objects.len(), 2, "{objects:?}");
+    assert_eq!(told.iter().flat_map(|page| &page.deleted).collect::<Vec<_>>(), [&anchors[1]]);
+
+    // Who lies below it is not told, and has another name.
+    slapd.ldapmodify(&format!(
+        "dn: ou=left,ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=right\ndeleteoldrdn: 1\n"
+    ));
+    let stale = imported(&target, ImportMode::Delta { since: watermark(&told) }).await;
+    assert!(matches!(stale, Err(ConnectorError::StaleWatermark { .. })), "{stale:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_anchored_by_an_attribute_of_its_own_is_read_in_full() {
+    let slapd = Slapd::builder().start();
+    // Logs and cookies name entries by the server's own id alone.
+    let choice = LdapTargetSettings { delta: DeltaChoice::Auto, anchor: "uid".to_owned(), ..settings(&slapd) };
+    let target = LdapTarget::new(choice);
+    assert_eq!(target.capabilities().delta, None);
+    let told = imported(&target, ImportMode::Full).await.expect("a read");
+    assert!(told.iter().all(|page| page.watermark.is_none()));
 }
 
 fn change(object_type: &str, operation: ExportOperation) -> ExportChange {

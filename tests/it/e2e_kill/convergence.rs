@@ -198,6 +198,44 @@ pub(super) fn directory() -> Directory {
     directory
 }
 
+/// A container and a group that have another name in each round, the container with people of the group.
+fn moving_container(round: usize) -> String {
+    format!("ou=moving {round},ou=people,{SUFFIX}")
+}
+
+fn renamed_group(round: usize) -> String {
+    format!("renamed {round}")
+}
+
+fn moving() -> String {
+    let mut ldif = format!("dn: {}\nobjectClass: organizationalUnit\nou: moving 0\n\n", moving_container(0));
+    let mut members = String::new();
+    for name in ["m0", "m1", "m2"] {
+        let dn = format!("uid={name},{}", moving_container(0));
+        write!(
+            ldif,
+            "dn: {dn}\nobjectClass: inetOrgPerson\nuid: {name}\ncn: Mover {name}\nsn: Mover\ndisplayName: Mover {name}\n\
+             mail: {name}@{ALPHA}\n\n"
+        )
+        .expect("text");
+        writeln!(members, "member: {dn}").expect("text");
+    }
+    let group = renamed_group(0);
+    write!(ldif, "dn: cn={group},ou=groups,{SUFFIX}\nobjectClass: groupOfNames\ncn: {group}\n{members}\n")
+        .expect("text");
+    ldif
+}
+
+/// The other names of a round, the group before or after its members.
+fn rename_containers(slapd: &Slapd, round: usize) {
+    let change = |dn: &str, rdn: &str| format!("dn: {dn}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\n\n");
+    let container = change(&moving_container(round), &format!("ou=moving {}", round + 1));
+    let group =
+        change(&format!("cn={},ou=groups,{SUFFIX}", renamed_group(round)), &format!("cn={}", renamed_group(round + 1)));
+    let changes = if round.is_multiple_of(2) { [container, group] } else { [group, container] };
+    slapd.ldapmodify(&changes.concat());
+}
+
 /// What a round changes besides names: somebody comes, into one group and out of it again; sometimes somebody goes.
 fn churn(slapd: &Slapd, directory: &Directory, round: usize) {
     let people = format!("ou=people,{}", SUFFIX);
@@ -231,7 +269,7 @@ fn churn(slapd: &Slapd, directory: &Directory, round: usize) {
 
 async fn survives_kills(store: &str, url: Option<String>) {
     let directory = directory();
-    let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
+    let slapd = Slapd::builder().directory(&directory).ldif(&moving()).lockout_after(0).start();
     let mut site = Site::open(&slapd, url.as_deref(), "");
     let visitor = Visitor::register(&site.gateway);
     let (operator, log) = (site.gateway.operator(), Log::default());
@@ -245,6 +283,7 @@ async fn survives_kills(store: &str, url: Option<String>) {
         tokio::task::block_in_place(|| {
             rename_people(&slapd, staying, round);
             churn(&slapd, &directory, round);
+            rename_containers(&slapd, round);
         });
         let working = Round::start(staying, &visitor, &operator, &log, round);
         // Under sign-ins a run takes longer than by itself, and its exports come last.
@@ -271,6 +310,8 @@ async fn survives_kills(store: &str, url: Option<String>) {
             (expected, expected),
             "{store}, round {round}: changes have arrived: {state:#?}"
         );
+        let named: Vec<&String> = state.groups.keys().filter(|name| name.starts_with("renamed ")).collect();
+        assert_eq!(named, [&renamed_group(round + 1)], "{store}, round {round}: the group has one name");
         let newcomer = state.groups.get(&directory.groups[round % GROUPS].cn).expect("the group").len();
         assert!(newcomer > 0, "{store}, round {round}");
     }

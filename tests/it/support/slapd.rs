@@ -44,6 +44,7 @@ pub struct Builder {
     lockout_after: u32,
     extra_conf: String,
     scripted: bool,
+    access_log: Option<String>,
     cert_names: Option<Vec<String>>,
 }
 
@@ -97,6 +98,12 @@ impl Builder {
         self.conf(&format!("overlay retcode\nretcode-parent ou=retcodes,{SUFFIX}\nretcode-indir"))
     }
 
+    /// Logs every write in `cn=accesslog` and keeps the records as `logpurge` says: an age and an interval.
+    pub fn access_log(mut self, purge: &str) -> Self {
+        self.access_log = Some(purge.to_owned());
+        self
+    }
+
     /// Serves a certificate for exactly these names, to test refusal of a wrong one.
     pub fn certificate_for(mut self, names: &[&str]) -> Self {
         self.cert_names = Some(names.iter().map(|name| (*name).to_owned()).collect());
@@ -105,7 +112,8 @@ impl Builder {
 
     pub fn start(mut self) -> Slapd {
         let dir = temp_dir("slapd");
-        std::fs::create_dir(dir.path().join("db")).expect("database folder");
+        // The log lies within, so that it is saved and restored with the data.
+        std::fs::create_dir_all(dir.path().join("db/log")).expect("database folders");
         let pki = Pki::new(&dir.path().join("tls"));
         let cert = match &self.cert_names {
             Some(names) => pki.server_exactly("slapd", &names.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -139,8 +147,18 @@ impl Builder {
         for schema in ["core", "cosine", "inetorgperson", "nis"] {
             writeln!(conf, "include /etc/ldap/schema/{schema}.schema").expect("text");
         }
-        let modules =
-            ["back_mdb", "memberof", "refint", "ppolicy", "syncprov", "retcode", "pw-sha2", "pw-pbkdf2", "argon2"];
+        let modules = [
+            "back_mdb",
+            "accesslog",
+            "memberof",
+            "refint",
+            "ppolicy",
+            "syncprov",
+            "retcode",
+            "pw-sha2",
+            "pw-pbkdf2",
+            "argon2",
+        ];
         writeln!(conf, "include {d}/test.schema\npidfile {d}/slapd.pid\nargsfile {d}/slapd.args").expect("text");
         writeln!(conf, "modulepath /usr/lib/ldap").expect("text");
         for module in modules {
@@ -177,10 +195,11 @@ ppolicy_hash_cleartext
 overlay syncprov
 syncprov-checkpoint 100 10
 syncprov-sessionlog 10000
-{extra}",
+{extra}{access_log}",
             ca = pki.ca_file().display(),
             scripted_access = if self.scripted { SCRIPTED_ACCESS } else { "" },
             extra = self.extra_conf,
+            access_log = self.access_log.as_ref().map(|purge| access_log(purge, &d)).unwrap_or_default(),
         )
     }
 }
@@ -193,6 +212,7 @@ impl Slapd {
             lockout_after: 10,
             extra_conf: String::new(),
             scripted: false,
+            access_log: None,
             cert_names: None,
         }
     }
@@ -282,6 +302,15 @@ impl Slapd {
         let db = self.dir.path().join("db");
         std::fs::remove_dir_all(&db).expect("own folder");
         run(Command::new("cp").arg("-a").arg(self.dir.path().join("saved")).arg(db));
+    }
+
+    /// Puts the data of [`Self::save`] back into a stopped server, and leaves its access log as it is.
+    pub fn restore_data_alone(&self) {
+        assert!(self.process.is_none(), "slapd is running");
+        for file in ["data.mdb", "lock.mdb"] {
+            let saved = self.dir.path().join("saved").join(file);
+            run(Command::new("cp").arg(saved).arg(self.dir.path().join("db").join(file)));
+        }
     }
 
     /// Adds to the schema of a stopped server.
@@ -446,6 +475,27 @@ impl Slapd {
     fn connection<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("LDAPNOINIT", "1").args(["-x", "-H", &format!("ldap://127.0.0.1:{}", self.port)])
     }
+}
+
+/// The overlay of the database before it, and the database of the log.
+fn access_log(purge: &str, dir: &std::path::Display<'_>) -> String {
+    format!(
+        "overlay accesslog
+logdb cn=accesslog
+logops writes
+logsuccess TRUE
+logpurge {purge}
+
+database mdb
+suffix cn=accesslog
+rootdn cn=admin,{SUFFIX}
+directory {dir}/db/log
+dbnosync
+index reqStart,reqResult,reqType eq
+access to * by dn.exact=cn=sync,{SUFFIX} read by * none
+limits dn.exact=cn=sync,{SUFFIX} time=unlimited size=unlimited
+"
+    )
 }
 
 /// Fills the database of the folder's slapd.conf.

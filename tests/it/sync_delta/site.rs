@@ -74,6 +74,14 @@ impl Peer {
         Self::Slapd(slapd)
     }
 
+    pub fn slapd_with_access_log(purge: &str) -> Self {
+        let mut slapd = Slapd::builder().access_log(purge).ldif(&entries(slapd::SUFFIX)).start();
+        slapd.shut_down();
+        slapd.save();
+        slapd.start();
+        Self::Slapd(slapd)
+    }
+
     pub fn ds389() -> Self {
         let builder = Ds389::builder().ldif(&(bases(ds389::SUFFIX) + &entries(ds389::SUFFIX)));
         Self::saved(builder.start())

@@ -1,0 +1,37 @@
+//! What the settings say of LDAP directories, for commands that look at them without a running gateway.
+
+use std::path::Path;
+
+use super::engine::{EngineSettings, connectors};
+use super::gateway::StartError;
+use crate::config::{self, Problems, SystemSettings};
+use crate::identity::ConnectorName;
+use crate::schema_check::Subject;
+use crate::sync::connector::Capabilities;
+
+/// The settings of a gateway or of a sync server, as far as they speak of connected systems.
+pub struct DirectorySettings(EngineSettings);
+
+impl DirectorySettings {
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        Ok(Self(match config::is_of_sync_server(path)? {
+            true => EngineSettings::of_sync_server(&config::load_sync_server(path)?),
+            false => EngineSettings::of_gateway(&config::load(path)?),
+        }))
+    }
+
+    /// What rules are bound to.
+    pub fn capabilities(&self) -> Result<Vec<(ConnectorName, Capabilities)>, StartError> {
+        let connectors = connectors(&self.0)?;
+        Ok(connectors.iter().map(|connector| (connector.name().clone(), connector.capabilities())).collect())
+    }
+
+    /// Every LDAP directory that is read or written.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let targets = self.0.systems.iter().filter_map(|system| match system {
+            SystemSettings::LdapTarget(target) => Some(Subject::from(target)),
+            SystemSettings::File(_) | SystemSettings::Sql(_) | SystemSettings::Scim(_) => None,
+        });
+        self.0.connectors.iter().map(Subject::from).chain(targets).collect()
+    }
+}
