@@ -2,7 +2,9 @@
 
 mod anchors;
 mod check;
+mod estate;
 mod forests;
 mod import;
+mod scale;
 mod sign_in;
 mod site;
