@@ -8,8 +8,9 @@ use landbridge::ldap::{Connection, ServerUrl, ServiceAccount, Trust};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::estate::{APART, Estate, GROUPS, OUTSIDE, exported, members, sent};
+use super::estate::{Estate, exported, sent};
 use crate::support::samba::{CORP, SYNC_PASSWORD};
+use crate::support::thousands::{APART, GROUPS, OUTSIDE, members};
 use crate::support::wait::wait_until;
 
 /// Passwords that are changed at random.
