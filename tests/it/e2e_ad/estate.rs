@@ -1,4 +1,4 @@
-//! A domain of thousands before a gateway: 2,000 people, or as many as `LANDBRIDGE_AD_PEOPLE` says.
+//! A gateway before a domain with as many people as wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +25,6 @@ use crate::support::samba::{CORP, Samba};
 use crate::support::store::NoAlerts;
 use crate::support::thousands;
 
-const PEOPLE: usize = 2_000;
 const NODE: &str = "node1";
 
 pub struct Estate {
@@ -40,9 +39,8 @@ pub struct Estate {
 
 impl Estate {
     /// Everything is there, and nothing was imported.
-    pub fn open() -> Self {
+    pub fn open(people: usize) -> Self {
         let started = Instant::now();
-        let people = std::env::var("LANDBRIDGE_AD_PEOPLE").map_or(PEOPLE, |text| text.parse().expect("a number"));
         let samba = Samba::start(CORP, &RIGHTS);
         let base = samba.base();
         let passwords = thousands::fill(&samba, people);
@@ -51,7 +49,7 @@ impl Estate {
         gateway.cli(&["domain", "verify", CORP.realm, "--vouch"]);
         gateway.cli(&["rules", "activate"]);
         let estate = Self { samba, gateway, base, people, passwords, started };
-        estate.step("the forest stands");
+        estate.step("the domain stands");
         estate
     }
 
