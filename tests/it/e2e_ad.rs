@@ -2,7 +2,10 @@
 
 mod anchors;
 mod check;
+mod controllers;
+mod estate;
 mod forests;
 mod import;
+mod scale;
 mod sign_in;
 mod site;

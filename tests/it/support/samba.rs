@@ -18,6 +18,11 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/");
 const TEMPLATES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../samba");
 const IMPACKET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../impacket/bin/python");
 
+/// As in the settings that `tests/samba/dc` writes.
+const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 49_152..=49_252;
+/// TCP_ESTABLISHED of `/proc/net/tcp`.
+const ESTABLISHED: &str = "01";
+
 static NEXT: AtomicU8 = AtomicU8::new(1);
 
 /// A forest with one domain and one controller.
@@ -68,6 +73,19 @@ impl Samba {
         samba
     }
 
+    /// A further controller of the same domain, which has what this one has now. Nothing that happens later is replicated
+    /// between them.
+    pub fn another(&self, host: &'static str) -> Self {
+        let forest = Forest { host, ..self.forest };
+        let mut another = Self { forest, address: free_address(), process: None, dir: temp_dir("samba") };
+        let (own, address) = (another.address.to_string(), self.address.to_string());
+        let mut command = Command::new(script("dc"));
+        command.arg("join").arg(another.dir.path()).args([own.as_str(), forest.realm, forest.netbios, forest.host]);
+        run(command.arg(self.dir.path()).arg(address));
+        another.start_again();
+        another
+    }
+
     /// Starts the server that was stopped.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "samba runs already");
@@ -95,6 +113,20 @@ impl Samba {
         }
     }
 
+    /// Whether somebody is connected to a port at which the server replicates.
+    pub fn is_replicating(&self) -> bool {
+        let address = u32::from_le_bytes(self.address.octets());
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("proc(5)");
+        let remote = |line: &str| {
+            let mut fields = line.split_ascii_whitespace().skip(2);
+            let (remote, state) = (fields.next()?, fields.next()?);
+            let (host, port) = remote.split_once(':')?;
+            let (host, port) = (u32::from_str_radix(host, 16).ok()?, u16::from_str_radix(port, 16).ok()?);
+            Some(host == address && DYNAMIC_PORTS.contains(&port) && state == ESTABLISHED)
+        };
+        table.lines().skip(1).any(|line| remote(line) == Some(true))
+    }
+
     /// The distinguished name of the domain.
     pub fn base(&self) -> String {
         self.forest.realm.split('.').map(|part| format!("DC={part}")).collect::<Vec<_>>().join(",")
@@ -116,6 +148,12 @@ impl Samba {
         self.directory(&["guid", account], "").trim().to_owned()
     }
 
+    /// The objectGUID of every account.
+    #[track_caller]
+    pub fn guids(&self) -> BTreeMap<String, String> {
+        pairs(&self.directory(&["guids"], ""))
+    }
+
     /// The objectSid of an account, as text.
     #[track_caller]
     pub fn sid_of(&self, account: &str) -> String {
@@ -133,10 +171,25 @@ impl Samba {
         self.directory(&["users", &passwords.len().to_string(), prefix], &(passwords.join("\n") + "\n"));
     }
 
+    /// Accounts by name, container (relative to the domain) and password. They come as from another directory, by their
+    /// hash and without Kerberos keys, which makes thousands of them a matter of seconds.
+    #[track_caller]
+    pub fn add_people<'a>(&self, people: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) {
+        let line = |(account, container, password)| format!("{account}\t{container}\t{password}\n");
+        self.directory(&["people"], &people.into_iter().map(line).collect::<String>());
+    }
+
     #[track_caller]
     pub fn set_passwords<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let lines = changes.into_iter().map(|(account, password)| format!("{account}\t{password}\n"));
         self.directory(&["passwords"], &lines.collect::<String>());
+    }
+
+    /// The same as [`Self::add_people`] does it: quick, and without Kerberos keys.
+    #[track_caller]
+    pub fn set_hashes<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let lines = changes.into_iter().map(|(account, password)| format!("{account}\t{password}\n"));
+        self.directory(&["passwords", "hashes"], &lines.collect::<String>());
     }
 
     #[track_caller]
@@ -263,6 +316,11 @@ impl Samba {
         let output = child.wait_with_output().expect("own child can be awaited");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("the script writes UTF-8")
+    }
+
+    /// Whether there is another implementation of the protocol to compare with; in tests there must be.
+    pub fn has_impacket(&self) -> bool {
+        Path::new(IMPACKET).exists()
     }
 
     /// Account and NT hash as another implementation of the protocol reads them.
