@@ -100,3 +100,32 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Vec<u8>>
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_code_of_an_error_is_found_among_its_fields() {
+        let error = [0x7e, 12, 0x30, 10, 0xa5, 3, 2, 1, 0, 0xa6, 3, 2, 1, 37];
+        assert_eq!(error_code(&error), Some(37));
+        assert!(matches!(refusal(37), Some(SecurityError::ClockSkew)));
+        // No error; without the field; a code that is none of those.
+        assert_eq!(error_code(&[0x6b, 2, 0x30, 0]), None);
+        assert_eq!(error_code(&[0x7e, 2, 0x30, 0]), None);
+        assert!(refusal(25).is_none());
+        for length in 0..error.len() {
+            let _ = error_code(&error[..length]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_have_a_code_or_none(bytes in prop::collection::vec(any::<u8>(), 0..100), is_error in any::<bool>()) {
+            let bytes = if is_error { [&[0x7e, 0x40, 0x30, 0x3e][..], &bytes].concat() } else { bytes };
+            let _ = error_code(&bytes);
+        }
+    }
+}
