@@ -4,5 +4,6 @@ mod anchors;
 mod check;
 mod forests;
 mod import;
+mod leaked;
 mod sign_in;
 mod site;
