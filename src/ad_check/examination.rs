@@ -11,7 +11,7 @@ use super::token::Token;
 use super::{hashes, writeback};
 use crate::config::{ConnectorSettings, ReplicationSignIn};
 use crate::identity::{Clock, DistinguishedName, causes};
-use crate::ldap::{AdSubCode, Connection, LdapError, RootDse, ServerUrl, ServiceAccount, Trust};
+use crate::ldap::{Connection, LdapError, RootDse, ServerUrl, ServiceAccount, Trust};
 
 /// The most that Kerberos admits (RFC 4120, section 10.3, and its default in Active Directory).
 const MOST_SKEW: Duration = Duration::from_secs(300);
@@ -24,7 +24,7 @@ pub async fn examine(settings: &ConnectorSettings, clock: &dyn Clock) -> Report 
     if let Some((mut connection, server)) = connect(settings, clock, &mut findings).await
         && let Err(error) = look(&mut connection, &server, settings, &mut findings).await
     {
-        findings.push(Finding::missing(Area::Connection, causes(&error)).remedy(remedy(&error)));
+        findings.push(Finding::missing(Area::Connection, causes(&error)).remedy(error.remedy()));
     }
     Report { connector: settings.name.clone(), findings }
 }
@@ -68,7 +68,7 @@ async fn connect(
                 findings.extend(skew(&url, &dse, settings, clock));
                 first.get_or_insert((connection, dse));
             }
-            Err(error) => findings.push(Finding::missing(Area::Connection, causes(&error)).remedy(remedy(&error))),
+            Err(error) => findings.push(Finding::missing(Area::Connection, causes(&error)).remedy(error.remedy())),
         }
     }
     first
@@ -140,7 +140,7 @@ async fn look(
         )),
     }
     if let Some(replication) = &settings.replication {
-        findings.extend(hashes::trial(settings, replication, &token).await);
+        findings.extend(hashes::trial(settings, replication, server, (&token, &grantee)).await);
     }
     findings.extend(writeback::writeback(connection, settings, server.schema_context.as_ref(), means).await?);
     findings.extend(token.mighty().into_iter().map(|group| {
@@ -164,49 +164,4 @@ async fn token(
     let parts = domain.as_str().split(',').filter_map(|part| part.split_once('=')).map(|(_, label)| label.trim());
     let name = format!("{name}@{}", parts.collect::<Vec<_>>().join("."));
     Ok(Some((Token::new(sid.clone(), groups), Grantee { name, sid })))
-}
-
-/// What to do about a connection that failed.
-fn remedy(error: &LdapError) -> String {
-    match error {
-        LdapError::NameResolution { .. } => "check the name in servers, and the resolver of this machine".to_owned(),
-        LdapError::Connect { server, .. } => {
-            format!("check that the controller runs, and open TCP {} to it", server.port())
-        }
-        LdapError::Tls { .. } => {
-            "check that ca_file holds the authority of the controller's certificate, and that the certificate bears the \
-             name in servers"
-                .to_owned()
-        }
-        LdapError::StartTlsRefused { .. } => "give the controller a certificate, or use ldaps".to_owned(),
-        LdapError::ServiceBind { diagnostic, .. } => match AdSubCode::parse(diagnostic) {
-            Some(AdSubCode::LogonFailure | AdSubCode::NoSuchUser) => {
-                "the name or the password is wrong: check bind_dn and bind_password_file".to_owned()
-            }
-            Some(AdSubCode::PasswordExpired | AdSubCode::PasswordMustChange) => {
-                "the password is right and has expired: set a new one, and let it not expire".to_owned()
-            }
-            Some(AdSubCode::AccountDisabled) => "the account is disabled: enable it".to_owned(),
-            Some(AdSubCode::AccountExpired) => "the account has expired: give it another end, or none".to_owned(),
-            Some(AdSubCode::AccountLockedOut) => {
-                "the account is locked: unlock it, and find out who tries its password".to_owned()
-            }
-            Some(AdSubCode::InvalidLogonHours | AdSubCode::InvalidWorkstation) => {
-                "lift the account's logon hours and workstations".to_owned()
-            }
-            Some(AdSubCode::AccountRestriction | AdSubCode::TooManyContextIds | AdSubCode::Unknown(_)) | None => {
-                "read the controller's security log for the reason".to_owned()
-            }
-        },
-        LdapError::Deadline { .. }
-        | LdapError::NoFreeConnection { .. }
-        | LdapError::ConnectionLost { .. }
-        | LdapError::Closed { .. } => "check the load of the controller and the network to it".to_owned(),
-        LdapError::Malformed { .. } | LdapError::TooMuch { .. } | LdapError::ControlIgnored { .. } => {
-            "check that the name leads to a domain controller; if it does, report it as a fault".to_owned()
-        }
-        LdapError::SearchRefused { .. } | LdapError::Aborted { .. } => {
-            "check what the account may read there".to_owned()
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Whether hashes can be read: the rights, and one hash by trying.
 
-use drsr::{Client, NtHash, ObjectName, Password, Replicated, ReplicationRight};
+use drsr::{Account, Client, Controller, NtHash, ObjectName, Password, Replicated, ReplicationRight};
 use uuid::Uuid;
 
 use super::commands::{Grantee, Make};
@@ -9,7 +9,8 @@ use super::report::{Area, Finding};
 use super::token::Token;
 use crate::config::{ConnectorSettings, ReplicationSettings, ReplicationSignIn};
 use crate::identity::{DistinguishedName, causes};
-use crate::password_sync::{replicating_controllers, replication_account};
+use crate::ldap::RootDse;
+use crate::password_sync::{replicating_controllers, replication_account, replication_remedy};
 
 const RIGHTS: [ReplicationRight; 2] = [ReplicationRight::GetChanges, ReplicationRight::GetChangesAll];
 
@@ -62,11 +63,12 @@ fn id(right: ReplicationRight) -> Uuid {
     right.guid().parse().expect("the protocol's own ids are ids")
 }
 
-/// Connects to each controller as the channel does, and reads the account's own hash at the first that lets it.
+/// Connects to each controller as the channel does, and reads the account's own hash.
 pub(super) async fn trial(
     settings: &ConnectorSettings,
     replication: &ReplicationSettings,
-    token: &Token,
+    server: &RootDse,
+    (token, grantee): (&Token, &Grantee),
 ) -> Vec<Finding> {
     let controllers = match replicating_controllers(settings) {
         Ok(controllers) => controllers,
@@ -75,28 +77,63 @@ pub(super) async fn trial(
     let account = replication_account(settings, replication);
     let mut findings = Vec::new();
     for controller in &controllers {
-        let tried = async {
-            let mut client = Client::connect(controller, &account).await?;
-            let own = client.account(&ObjectName::Sid(token.account().clone())).await;
-            client.close().await;
-            own
-        };
-        findings.push(match tried.await {
+        findings.push(match own(controller, &account, token).await {
             Ok(Some(own)) => own_hash(&controller.host, &own.password, settings),
             Ok(None) => {
                 let text = format!("{}: the account itself is not found by replication", controller.host);
                 Finding::missing(Area::Hashes, text).remedy("check replication_account and replication_context")
             }
-            Err(error @ drsr::Error::LogonFailure { .. }) if replication.sign_in == ReplicationSignIn::Ntlm => {
-                Finding::missing(Area::Hashes, causes(&error)).remedy(
-                    "the same password may be good over LDAP: then check replication_domain and replication_account, and \
-                     whether the domain admits NTLM. A Samba with `nt hash store = never` does not, and keeps no hashes to read",
-                )
+            Err(error) => {
+                let by_kerberos = match error {
+                    drsr::Error::LogonFailure { .. } if replication.sign_in == ReplicationSignIn::Ntlm => {
+                        without_ntlm(settings, controller, server, (token, grantee)).await
+                    }
+                    _ => None,
+                };
+                by_kerberos.unwrap_or_else(|| {
+                    Finding::missing(Area::Hashes, causes(&error))
+                        .remedy(replication_remedy(&error, replication.sign_in))
+                })
             }
-            Err(error) => Finding::missing(Area::Hashes, causes(&error)).remedy(error.remedy()),
         });
     }
     findings
+}
+
+/// The account as it is replicated to itself.
+async fn own(
+    controller: &Controller,
+    account: &Account,
+    token: &Token,
+) -> Result<Option<drsr::AccountChange>, drsr::Error> {
+    let mut client = Client::connect(controller, account).await?;
+    let own = client.account(&ObjectName::Sid(token.account().clone())).await;
+    client.close().await;
+    own
+}
+
+/// LDAP admits the account and NTLM does not: whether the domain has put NTLM away, and keeps hashes at all. `None` when
+/// Kerberos refuses it too.
+async fn without_ntlm(
+    settings: &ConnectorSettings,
+    controller: &Controller,
+    server: &RootDse,
+    (token, grantee): (&Token, &Grantee),
+) -> Option<Finding> {
+    let (name, realm) = grantee.name.split_once('@')?;
+    let host = server.host.clone()?;
+    let address = tokio::net::lookup_host((controller.host.as_str(), controller.kerberos_port)).await.ok()?.next()?;
+    let named = Controller { host: host.clone(), address: Some(address.ip()), ..controller.clone() };
+    let password = Password::new(settings.bind_password.expose().to_owned());
+    let shown = own(&named, &Account::kerberos(realm, name, password), token).await.ok()??;
+    if !matches!(shown.password, Replicated::Set(..)) {
+        return Some(own_hash(&controller.host, &shown.password, settings));
+    }
+    let text = format!("{} refuses NTLM, and admits {name} by Kerberos", controller.host);
+    Some(Finding::missing(Area::Hashes, text).remedy(format!(
+        "set replication_sign_in = \"kerberos\" and replication_domain = \"{realm}\", and name the controllers in servers \
+         by their full names: {host}"
+    )))
 }
 
 fn own_hash(controller: &str, password: &Replicated<NtHash>, settings: &ConnectorSettings) -> Finding {

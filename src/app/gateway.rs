@@ -1,5 +1,6 @@
 //! A running gateway: builds every room from the settings, spawns its tasks, and stops them in order.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,15 +27,17 @@ use super::switching;
 use super::upkeep::{FeedReaders, OwnEngine, PresentEpoch, SyncServers};
 use super::{metrics, public_listener, saml_key, tls};
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::config::{self, AdminSettings, ConnectorSettings, Settings, SyncServersSettings};
+use crate::config::{
+    self, AdminSettings, ConnectorSettings, LeakPolicy, LeakedPasswordSettings, Settings, SyncServersSettings,
+};
 use crate::connectors::tenant::TenantConnector;
-use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, pool::PoolSize};
+use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, LeakedList, pool::PoolSize};
 use crate::dns::Resolver;
 use crate::federation::{FederatedSignIn, PartnerCertificates, PartnerRenewal, XmlWork};
 use crate::identity::{Clock, ConnectorName, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::password_sync::{
-    AccountSource, AdSource, Channel, EngineEpoch, LdapSource, PasswordSync, Sealer, StoredHashes, Wrapping,
+    AccountSource, AdSource, Channel, EngineEpoch, LdapSource, LeakCheck, PasswordSync, Sealer, StoredHashes, Wrapping,
 };
 use crate::saml::request::ServiceProvider;
 use crate::saml::response::ResponseChecker;
@@ -87,6 +90,7 @@ use crate::web::admin::partner_add::PartnerAdd;
 use crate::web::admin::partner_list::PartnerList;
 use crate::web::admin::partner_refresh::PartnerRefresh;
 use crate::web::admin::partners::Partners;
+use crate::web::admin::password_sync_leaked::PasswordSyncLeaked;
 use crate::web::admin::password_sync_run::PasswordSyncRun;
 use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
 use crate::web::admin::ring_desk::RingDesk;
@@ -181,7 +185,7 @@ impl Gateway {
         // Hashes come with the engine, from wherever it runs.
         let directories = if keeper.is_some() { settings.connectors.as_slice() } else { &[] };
         let passwords = Arc::new(PasswordSync::new(
-            channels(directories, &credentials, &sealer, &clock)?,
+            channels(directories, settings.leaked_passwords.list.as_ref(), &credentials, &sealer, &clock)?,
             epoch.clone(),
             Wrapping::new(credentials.clone(), sealer),
             settings.sync.password_interval,
@@ -370,7 +374,8 @@ impl Gateway {
             .with::<PartnerList>(&partner_desk)
             .with::<PartnerRefresh>(&partner_desk)
             .with::<PasswordSyncRun>(&password_desk)
-            .with::<PasswordSyncStatus>(&password_desk);
+            .with::<PasswordSyncStatus>(&password_desk)
+            .with::<PasswordSyncLeaked>(&password_desk);
         let (routes, staging) = match own_engine {
             Some((sync, staging)) => {
                 let target = engine::tenant_name()?;
@@ -486,6 +491,7 @@ fn sealer(installation: &Installation, settings: &Settings) -> Sealer {
 
 fn channels(
     connectors: &[ConnectorSettings],
+    leaked_passwords: Option<&PathBuf>,
     store: &Arc<Credentials>,
     sealer: &Sealer,
     clock: &Arc<dyn Clock>,
@@ -511,9 +517,20 @@ fn channels(
                 false => ClearText::Refused,
             },
             clock: clock.clone(),
+            leaks: settings
+                .leaked_passwords
+                .as_ref()
+                .or(leaked_passwords)
+                .map(|list| Arc::new(LeakCheck::new(LeakedList::new(list.clone())))),
         })
     };
     connectors.iter().map(channel).collect()
+}
+
+fn leaked_passwords(settings: &LeakedPasswordSettings) -> signin::LeakedPasswords {
+    let refused = settings.policy == LeakPolicy::Refuse;
+    let except = if refused { &settings.report_in } else { &settings.refuse_in };
+    signin::LeakedPasswords { refused, except: except.iter().cloned().collect() }
 }
 
 fn sign_in_settings(settings: &Settings) -> signin::Settings {
@@ -535,6 +552,7 @@ fn sign_in_settings(settings: &Settings) -> signin::Settings {
             spray_pause: lockout.spray_pause,
             ..signin::LockoutSettings::default()
         },
+        leaked: leaked_passwords(&settings.leaked_passwords),
         ..signin::Settings::default()
     }
 }

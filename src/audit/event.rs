@@ -35,6 +35,9 @@ pub enum EventKind {
     CredentialQuarantined,
     CredentialWiped,
     CredentialOutdated,
+    /// A stored password is on the list of leaked ones.
+    LeakedPasswordFound,
+    LeakedPasswordCleared,
     AccountStateChanged,
     /// A directory took an object over that was made in the cloud.
     ObjectMatched,
@@ -79,6 +82,8 @@ impl EventKind {
             Self::CredentialQuarantined => "credential-quarantined",
             Self::CredentialWiped => "credential-wiped",
             Self::CredentialOutdated => "credential-outdated",
+            Self::LeakedPasswordFound => "leaked-password-found",
+            Self::LeakedPasswordCleared => "leaked-password-cleared",
             Self::AccountStateChanged => "account-state-changed",
             Self::ObjectMatched => "object-matched",
             Self::DirectoryPurged => "directory-purged",

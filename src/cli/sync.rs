@@ -392,13 +392,10 @@ fn show_outlook(outlook: &ImportOutlook) -> String {
     let Some(reports) = outlook.delta else { return "full".to_owned() };
     let told = [("deletes", reports.deletes), ("moves", reports.moves), ("filter exits", reports.filter_exits)];
     let untold: Vec<&str> = told.iter().filter(|(_, told)| !told).map(|(what, _)| *what).collect();
-    match (untold.as_slice(), outlook.full_due) {
-        ([], _) => "delta".to_owned(),
-        (untold, due) => {
-            let due = due.map(|due| format!(", full from {due}")).unwrap_or_default();
-            format!("delta without {}{due}", untold.join(", "))
-        }
-    }
+    let without = if untold.is_empty() { String::new() } else { format!(" without {}", untold.join(", ")) };
+    let due = outlook.full_due.map(|due| format!(", full from {due}")).unwrap_or_default();
+    let why = if outlook.another_server { ", because another server is read than before" } else { "" };
+    format!("delta{without}{due}{why}")
 }
 
 fn show_status(status: &sync_status::Response) -> String {

@@ -151,6 +151,8 @@ pub struct ConnectorSettings {
     /// The password policy of entries that name none, where the directory keeps it as an entry (slapd's
     /// `ppolicy_default`): its password age and lockout duration count for them.
     pub password_policy: Option<DistinguishedName>,
+    /// The list of leaked passwords that hashes of this connector are looked for in, instead of that of all.
+    pub leaked_passwords: Option<PathBuf>,
 }
 
 impl ConnectorSettings {
@@ -235,6 +237,7 @@ impl ConnectorSettings {
                 .duration("lockout_duration", millis(1000)..=millis(7 * 86_400_000))
                 .unwrap_or(millis(1_800_000)),
             password_policy: table.parsed("password_policy", "give the DN of the default policy's entry"),
+            leaked_passwords: table.path("leaked_passwords"),
         };
         table.finish();
         Some(settings)

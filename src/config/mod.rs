@@ -12,6 +12,7 @@ mod files;
 mod gateway;
 mod instance;
 mod ldap_target;
+mod leaked_passwords;
 mod limits;
 mod problem;
 mod reader;
@@ -35,6 +36,7 @@ pub use files::{CsvSet, CsvType, FileNames, FilePattern, FileSourceSettings, Fil
 pub use gateway::{AdminPrincipal, AdminSettings, GatewaySettings, Hardening, StoreSettings};
 pub use instance::{InstanceName, InstanceNameError, InstanceSettings, InstanceTable};
 pub use ldap_target::{LdapTargetSettings, WritableAttributes};
+pub use leaked_passwords::{LeakPolicy, LeakedPasswordSettings};
 pub use limits::{LimitsSettings, PerNetwork};
 pub use problem::{Problem, Problems};
 pub use replication::{ReplicationSettings, ReplicationSignIn};

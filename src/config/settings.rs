@@ -12,6 +12,7 @@ use super::connector::{ConnectorSettings, Reach};
 use super::directory::{DirectorySettings, MatchingSettings};
 use super::gateway::{AdminSettings, GatewaySettings, StoreSettings};
 use super::instance::{self, InstanceSettings};
+use super::leaked_passwords::LeakedPasswordSettings;
 use super::limits::LimitsSettings;
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
@@ -32,6 +33,7 @@ pub struct Settings {
     pub lockout: LockoutSettings,
     pub limits: LimitsSettings,
     pub failover: FailoverSettings,
+    pub leaked_passwords: LeakedPasswordSettings,
     pub tokens: TokenSettings,
     pub sync: SyncSettings,
     pub matching: MatchingSettings,
@@ -150,6 +152,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let lockout = LockoutSettings::read(root.table("lockout"));
     let limits = LimitsSettings::read(root.table("limits"));
     let failover = FailoverSettings::read(root.table("failover"));
+    let leaked_passwords = LeakedPasswordSettings::read(root.table("leaked_passwords"));
     let tokens = TokenSettings::read(root.table("tokens"));
     let sync = SyncSettings::read(root.table("sync"));
     let matching = MatchingSettings::read(root.table("matching"));
@@ -196,6 +199,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         lockout,
         limits,
         failover,
+        leaked_passwords,
         tokens,
         sync,
         matching,

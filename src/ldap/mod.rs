@@ -20,6 +20,7 @@ mod paged;
 mod password_policy;
 pub mod pool;
 mod range;
+mod remedy;
 mod request;
 mod response;
 mod root_dse;

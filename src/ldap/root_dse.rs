@@ -31,11 +31,13 @@ pub struct RootDse {
     /// The head of the controller's domain, and of the forest's schema.
     pub domain: Option<DistinguishedName>,
     pub schema_context: Option<DistinguishedName>,
+    /// The full name of Active Directory's controller.
+    pub host: Option<String>,
     /// What time it is there.
     pub now: Option<Timestamp>,
 }
 
-const ATTRIBUTES: [&str; 16] = [
+const ATTRIBUTES: [&str; 17] = [
     "supportedControl",
     "supportedExtension",
     "supportedCapabilities",
@@ -52,6 +54,7 @@ const ATTRIBUTES: [&str; 16] = [
     "defaultNamingContext",
     "schemaNamingContext",
     "currentTime",
+    "dnsHostName",
 ];
 
 impl RootDse {
@@ -78,6 +81,7 @@ impl RootDse {
             highest_usn: number("highestcommittedusn"),
             domain: dn("defaultnamingcontext"),
             schema_context: dn("schemanamingcontext"),
+            host: entry.text("dnshostname").map(str::to_owned),
             now: entry.text("currenttime").and_then(time::generalized),
         }
     }

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::account_state::file_time;
 use super::ldap_source::{LdapSource, LdapSourceError};
+use super::replication_error::replication;
 use super::source::{AccountSource, PasswordTime, PasswordValues, Passwords, SourceError, SourcePage, SourcePosition};
 use super::write_stamp::WriteStamp;
 use crate::config::{ConnectorSettings, ReplicationSettings, ReplicationSignIn};
@@ -32,6 +33,7 @@ pub struct AdSource {
     directory: LdapSource,
     controllers: Vec<Controller>,
     account: Account,
+    sign_in: ReplicationSignIn,
     naming_context: String,
     clock: Arc<dyn Clock>,
 }
@@ -43,14 +45,6 @@ pub enum AdSourceError {
     Directory(#[from] LdapSourceError),
     #[error("hashes by replication need objectGUID as the anchor")]
     Anchor,
-}
-
-/// Hashes could not be replicated.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}; {remedy}", remedy = error.remedy())]
-struct ReplicationError {
-    #[from]
-    error: drsr::Error,
 }
 
 /// How far hashes have been read.
@@ -109,7 +103,8 @@ impl AdSource {
         let controllers = controllers(settings).map_err(LdapSourceError::Server)?;
         let account = account(settings, replication);
         let naming_context = replication.naming_context.as_str().to_owned();
-        Ok(Self { directory, controllers, account, naming_context, clock })
+        let sign_in = replication.sign_in;
+        Ok(Self { directory, controllers, account, sign_in, naming_context, clock })
     }
 
     /// The passwords of single accounts, whatever was read of them before.
@@ -131,7 +126,7 @@ impl AdSource {
 
     /// What changed since an earlier read, from the first controller that tells it to its end.
     async fn changes(&self, since: Option<&SourcePosition>) -> Result<Changes, SourceError> {
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(self.sign_in);
         for controller in &self.controllers {
             match self.changes_at(controller, since).await {
                 Ok(changes) => return Ok(changes),
@@ -143,7 +138,7 @@ impl AdSource {
 
     /// The passwords of single accounts, from the first controller that tells them.
     async fn single(&self, guids: &[Uuid]) -> Result<HashMap<SourceAnchor, Shown>, SourceError> {
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(self.sign_in);
         for controller in &self.controllers {
             let asked = async {
                 let mut client = Client::connect(controller, &self.account).await?;
@@ -272,16 +267,20 @@ pub fn account(settings: &ConnectorSettings, replication: &ReplicationSettings) 
 }
 
 /// Controllers that could not be read so far.
-#[derive(Default)]
 struct Failures {
+    sign_in: ReplicationSignIn,
     last: Option<drsr::Error>,
 }
 
 impl Failures {
+    fn new(sign_in: ReplicationSignIn) -> Self {
+        Self { sign_in, last: None }
+    }
+
     /// Whether the next controller is asked: what the domain says of the account, all of them say.
     fn meet(&mut self, controller: &Controller, error: drsr::Error) -> Result<(), SourceError> {
         if matches!(error, drsr::Error::LogonFailure { .. } | drsr::Error::AccessDenied { .. }) {
-            return Err(replication(error));
+            return Err(replication(error, self.sign_in));
         }
         tracing::warn!(controller = controller.host, error = %error, "a controller cannot replicate");
         self.last = Some(error);
@@ -289,12 +288,8 @@ impl Failures {
     }
 
     fn end(self) -> SourceError {
-        self.last.map_or(SourceError::GivenUp, replication)
+        self.last.map_or(SourceError::GivenUp, |error| replication(error, self.sign_in))
     }
-}
-
-fn replication(error: drsr::Error) -> SourceError {
-    SourceError::Directory(Box::new(ReplicationError { error }))
 }
 
 /// Which write a password comes from.
@@ -351,6 +346,8 @@ impl AccountSource for AdSource {
         since: Option<&SourcePosition>,
         pages: mpsc::Sender<SourcePage>,
     ) -> Result<Option<SourcePosition>, SourceError> {
+        // A wrong password is tried once, where the directory says what is wrong with it.
+        self.directory.admits().await?;
         let Changes { mut passwords, is_whole, restored, began_at, reached } = self.changes(since).await?;
         let (sender, states) = mpsc::channel::<SourcePage>(PAGES);
         let forward = async {
@@ -384,6 +381,7 @@ impl AccountSource for AdSource {
     }
 
     async fn read(&self, anchors: &[SourceAnchor]) -> Result<SourcePage, SourceError> {
+        self.directory.admits().await?;
         let began_at = self.clock.now();
         let guids: Vec<Uuid> = anchors.iter().filter_map(guid_of).collect();
         let mut passwords = self.single(&guids).await?;

@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 
 use super::account_result::AccountResult;
 use super::decision::{self, Act, Context, Decision, PasswordAct};
+use super::leaks::{Leak, LeakCheck, Looking, nt_hash};
 use super::report::PassReport;
 use super::sealer::Sealer;
 use super::source::{AccountSource, SourceError, SourcePage, SourcePosition};
 use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
 use super::write_stamp::WriteStamp;
-use crate::credential::{ClearText, Quarantine, SourceStamp};
+use crate::credential::{ClearText, NtHash, Quarantine, SourceStamp};
 use crate::identity::{Clock, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp, causes};
 
 /// The password channel of one connector.
@@ -25,6 +26,8 @@ pub struct Channel {
     pub sealer: Sealer,
     pub clear_text: ClearText,
     pub clock: Arc<dyn Clock>,
+    /// Where passwords are looked for that are known from leaks.
+    pub leaks: Option<Arc<LeakCheck>>,
 }
 
 /// How much of the passwords a pass reads, where a directory can tell what changed. Account states are always read whole.
@@ -75,6 +78,9 @@ struct Progress {
     unsettled: u64,
     /// Accounts whose queued single read this was not.
     open_fetches: Vec<SourceAnchor>,
+    /// Hashes that are looked for in the list of leaked ones, and why that failed.
+    looking: Option<Looking>,
+    leaked_error: Option<String>,
     vanished: Vec<(SourceAnchor, Timestamp, SourceStamp, Option<WriteStamp>)>,
 }
 
@@ -117,10 +123,19 @@ impl Channel {
         let started = self.clock.now();
         let since = self.store.begin_pass(epoch, &self.connector, started).await?;
         let since = since.filter(|_| depth == Depth::Changes);
-        let pass = tokio::time::timeout(PASS_AT_MOST, self.pass(epoch, since.as_ref()));
+        let looking = self.leaks.as_ref().map(|leaks| {
+            let everything = depth == Depth::Everything;
+            leaks.looking(everything, since.is_some(), started)
+        });
+        let pass = tokio::time::timeout(PASS_AT_MOST, self.pass(epoch, since.as_ref(), looking));
         let outcome = pass.await.unwrap_or(Err(ChannelError::TooLong(PASS_AT_MOST)));
         let (end, outcome) = match outcome {
-            Ok((report, reached)) => (PassEnd::Complete { started, report, reached }, Ok(report)),
+            Ok((report, reached, leaked_error)) => {
+                if let (Some(leaks), Some(Looking::AtAll), None) = (&self.leaks, looking, &leaked_error) {
+                    leaks.swept(started);
+                }
+                (PassEnd::Complete { started, report, reached, leaked_error }, Ok(report))
+            }
             Err(error) => (PassEnd::Failed { error: causes(&error) }, Err(error)),
         };
         self.store.end_pass(epoch, &self.connector, end).await?;
@@ -145,7 +160,8 @@ impl Channel {
         };
         let found: HashSet<SourceAnchor> = page.accounts.iter().map(|account| account.anchor.clone()).collect();
         let absent: Vec<SourceAnchor> = due.into_iter().filter(|anchor| !found.contains(anchor)).collect();
-        let mut progress = Progress::default();
+        let looking = self.leaks.is_some().then_some(Looking::AtNew);
+        let mut progress = Progress { looking, ..Progress::default() };
         self.take(epoch, page, &mut progress).await?;
         self.settle_vanished(epoch, &mut progress).await?;
         let served = found.len().saturating_sub(progress.open_fetches.len()) as u64;
@@ -161,16 +177,20 @@ impl Channel {
         &self,
         epoch: LeaseEpoch,
         since: Option<&SourcePosition>,
-    ) -> Result<(PassReport, Option<SourcePosition>), ChannelError> {
+        looking: Option<Looking>,
+    ) -> Result<(PassReport, Option<SourcePosition>, Option<String>), ChannelError> {
         let (sender, pages) = mpsc::channel(PAGES);
-        let (mut progress, mut seen) = (Progress::default(), Seen::default());
+        let (mut progress, mut seen) = (Progress { looking, ..Progress::default() }, Seen::default());
         let (read, consumed) =
             tokio::join!(self.source.read_all(since, sender), self.take_all(epoch, pages, &mut progress, &mut seen));
         consumed?;
         let reached = read?;
         self.look_for_unseen(epoch, &mut progress, &seen).await?;
         self.settle_vanished(epoch, &mut progress).await?;
-        Ok((progress.report, reached.filter(|_| progress.unsettled == 0)))
+        if let Some(error) = &progress.leaked_error {
+            tracing::warn!(connector = %self.connector, error, "leaked passwords could not be looked for");
+        }
+        Ok((progress.report, reached.filter(|_| progress.unsettled == 0), progress.leaked_error))
     }
 
     /// Owns the receiving end: when storing fails, the reader finds nobody to send to and stops.
@@ -231,11 +251,12 @@ impl Channel {
             read_at: page.read_at,
         };
         progress.report.read += page.accounts.len() as u64;
-        let (mut acts, mut values, mut pending) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut acts, mut values, mut pending, mut sought) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for account in page.accounts {
             // An anchor that occurs twice on a page is met once.
             let Some(known) = known.remove(&account.anchor) else { continue };
             let written = account.written;
+            let hash = progress.looking.and_then(|_| nt_hash(&account.passwords));
             let act = match decision::decide(&known, account, &context) {
                 Decision::Stale => {
                     progress.report.stale += 1;
@@ -246,6 +267,12 @@ impl Channel {
                 Decision::Act(act) => act,
             };
             let Act { state, password, result, settled, ask_again } = *act;
+            let is_new = matches!(password, PasswordAct::Derive { .. });
+            // What a controller shows that lags behind is not what is stored.
+            let is_stored = settled && result == AccountResult::Success;
+            if is_new || (is_stored && progress.looking == Some(Looking::AtAll)) {
+                sought.extend(hash.map(|hash| (acts.len(), hash)));
+            }
             let change = match password {
                 PasswordAct::Derive { value, stamp, password_set, keep_outdated } => {
                     values.push(value);
@@ -265,6 +292,7 @@ impl Channel {
             let served = if ask_again { Served::AskAgain } else { Served::of(settled) };
             acts.push((known, state, change, result, written, served));
         }
+        let mut leaks = self.look(acts.len(), sought, progress).await;
         let derived = self.sealer.derive(values).await;
         for (derived, (index, stamp, password_set, keep_outdated)) in derived.into_iter().zip(pending) {
             let (known, _, change, result, _, served) = &mut acts[index];
@@ -278,13 +306,15 @@ impl Channel {
                 }
                 Err(error) => {
                     progress.unsettled += 1;
+                    // It is not the password that is stored.
+                    leaks[index] = Leak::NotLookedFor;
                     *served = Served::No;
                     *result = AccountResult::Error(error);
                 }
             }
         }
         let mut changes = Vec::new();
-        for (known, state, credential, result, written, served) in acts {
+        for ((known, state, credential, result, written, served), leak) in acts.into_iter().zip(leaks) {
             progress.report.count(&result);
             progress.report.states_changed += u64::from(state.is_some());
             if result == AccountResult::Success && !matches!(credential, Some(CredentialChange::Store { .. })) {
@@ -295,12 +325,38 @@ impl Channel {
             if known.fetch_queued && served != Served::Yes {
                 progress.open_fetches.push(known.anchor.clone());
             }
-            if credential.is_some() || state.is_some() || result.is_some() || fetched {
+            let leak = leak_news(&known, credential.as_ref(), leak);
+            progress.report.leaked += u64::from(matches!(leak, Leak::Listed(_)));
+            if credential.is_some() || state.is_some() || result.is_some() || fetched || leak != Leak::NotLookedFor {
                 let (anchor, read_at, ask_again) = (known.anchor, page.read_at, served == Served::AskAgain);
-                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again });
+                let of_account = AccountChange::of(anchor, read_at);
+                changes.push(AccountChange {
+                    written,
+                    credential,
+                    leak,
+                    state,
+                    result,
+                    fetched,
+                    ask_again,
+                    ..of_account
+                });
             }
         }
         self.write(epoch, now, changes).await
+    }
+
+    /// What the list of leaked passwords says of some of `count` accounts.
+    async fn look(&self, count: usize, sought: Vec<(usize, NtHash)>, progress: &mut Progress) -> Vec<Leak> {
+        let mut leaks = vec![Leak::NotLookedFor; count];
+        let Some(check) = self.leaks.as_ref().filter(|_| !sought.is_empty() && progress.leaked_error.is_none()) else {
+            return leaks;
+        };
+        let (accounts, hashes): (Vec<usize>, Vec<NtHash>) = sought.into_iter().unzip();
+        match check.look(hashes).await {
+            Ok(found) => accounts.into_iter().zip(found).for_each(|(account, leak)| leaks[account] = leak),
+            Err(error) => progress.leaked_error = Some(error),
+        }
+        leaks
     }
 
     async fn take_missing(
@@ -326,9 +382,7 @@ impl Channel {
             progress.report.states_changed += u64::from(state.is_some());
             let result = decision::is_news(known.result.as_ref(), &result, now).then_some(result);
             if state.is_some() || result.is_some() {
-                let (anchor, credential) = (known.anchor, None);
-                let (written, fetched, ask_again) = (None, false, false);
-                changes.push(AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again });
+                changes.push(AccountChange { state, result, ..AccountChange::of(known.anchor, read_at) });
             }
         }
         self.write(epoch, now, changes).await
@@ -348,8 +402,7 @@ impl Channel {
         let now = self.clock.now();
         let changes = std::mem::take(&mut progress.vanished).into_iter().map(|(anchor, read_at, stamp, written)| {
             let credential = Some(CredentialChange::Quarantine { reason: Quarantine::Absent, stamp });
-            let (state, result, fetched, ask_again) = (None, None, false, false);
-            AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again }
+            AccountChange { written, credential, ..AccountChange::of(anchor, read_at) }
         });
         self.write(epoch, now, changes.collect()).await
     }
@@ -366,5 +419,16 @@ impl Channel {
             changes = rest;
         }
         Ok(())
+    }
+}
+
+/// What is to be written of what was found: a new password takes the finding of the former one away by itself.
+fn leak_news(known: &KnownAccount, change: Option<&CredentialChange>, found: Leak) -> Leak {
+    let is_new = matches!(change, Some(CredentialChange::Store { .. }));
+    let before = known.credential.as_ref().and_then(|credential| credential.leaked);
+    match (found, before) {
+        (Leak::Listed(class), Some(before)) if !is_new && class == before => Leak::NotLookedFor,
+        (Leak::NotListed, None) => Leak::NotLookedFor,
+        (found, _) => found,
     }
 }

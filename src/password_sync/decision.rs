@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::account_result::AccountResult;
-use super::ad_source::UNICODE_PWD;
+use super::leaks::is_nt_hash;
 use super::source::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
 use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, Stage, StateChange};
 use super::write_stamp::WriteStamp;
@@ -286,8 +286,7 @@ impl Values<'_> {
         let mut fault = None;
         for PasswordValues { attribute, values } in self.passwords {
             let Some(first) = values.first() else { continue };
-            let is_nt = [UNICODE_PWD, "sambaNTPassword"].iter().any(|name| attribute.eq_ignore_ascii_case(name));
-            let parsed = if is_nt {
+            let parsed = if is_nt_hash(attribute) {
                 parse_nt_hash(first).map(SourceValue::Nt)
             } else {
                 SourceValue::strongest(values, clear_text)

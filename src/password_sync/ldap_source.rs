@@ -89,6 +89,11 @@ impl LdapSource {
         Ok(Self { servers, trust, account, settings, user_filter, attributes, default_policy, clock })
     }
 
+    /// Whether a server admits the account.
+    pub(super) async fn admits(&self) -> Result<(), SourceError> {
+        self.connect().await.map(drop)
+    }
+
     /// A connection to the first server that takes one.
     async fn connect(&self) -> Result<Connection, SourceError> {
         let mut last = None;
@@ -301,6 +306,11 @@ fn domain_of(base: &DistinguishedName) -> Option<DistinguishedName> {
     if parts.is_empty() { None } else { parts.join(",").parse().ok() }
 }
 
+/// A directory that cannot be read, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.told())]
+struct Unread(LdapError);
+
 fn directory(error: LdapError) -> SourceError {
-    SourceError::Directory(Box::new(error))
+    SourceError::Directory(Box::new(Unread(error)))
 }

@@ -15,6 +15,9 @@ pub trait ChannelOverview: Send + Sync {
 
     /// Accounts whose last result is not a success and concerns a user, at most `limit`.
     async fn problems(&self, limit: u32) -> Result<Vec<AccountProblem>, CredentialStoreError>;
+
+    /// Users whose stored password is on the list of leaked ones, those found last first, at most `limit`.
+    async fn leaked(&self, limit: u32) -> Result<Vec<LeakedUser>, CredentialStoreError>;
 }
 
 /// The channel of one connector.
@@ -25,6 +28,8 @@ pub struct ConnectorOverview {
     /// Start of the last pass that read the connector to its end.
     pub last_completed: Option<Timestamp>,
     pub error: Option<String>,
+    /// Why the last pass could not look into the list of leaked passwords.
+    pub leaked_error: Option<String>,
     /// Stored credentials by stage: sealed, wrapped, quarantined, wiped.
     pub credentials: BTreeMap<String, i64>,
 }
@@ -38,4 +43,14 @@ pub struct AccountProblem {
     pub result: String,
     pub detail: Option<String>,
     pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeakedUser {
+    pub connector: ConnectorName,
+    pub oid: UserId,
+    pub upn: String,
+    pub found_at: Timestamp,
+    /// How often the password was met in leaks: `1`, `2-9`, `10-99`, `100-999`, `1000+`.
+    pub met: String,
 }

@@ -21,6 +21,8 @@ pub struct PassReport {
     pub stale: u64,
     pub errors: u64,
     pub states_changed: u64,
+    /// Users whose password was found in the list of leaked ones, and was not known to be there.
+    pub leaked: u64,
 }
 
 impl PassReport {

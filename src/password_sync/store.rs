@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::account_result::AccountResult;
+use super::leaks::Leak;
 use super::report::PassReport;
 use super::source::{SourcePosition, SourceVersion};
 use super::write_stamp::WriteStamp;
-use crate::credential::{Chain, KeyName, Quarantine, Sealed, SourceStamp};
+use crate::credential::{Chain, KeyName, LeakClass, Quarantine, Sealed, SourceStamp};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
 use crate::signin::store::Mark;
 
@@ -93,6 +94,8 @@ pub enum PassEnd {
         report: PassReport,
         /// How far the directory's passwords are stored now; `None` leaves it as it was.
         reached: Option<SourcePosition>,
+        /// Why the list of leaked passwords could not be looked into.
+        leaked_error: Option<String>,
     },
     Failed {
         error: String,
@@ -130,6 +133,8 @@ pub struct KnownCredential {
     pub confirmed_at: Timestamp,
     /// Which write of its directory the password comes from.
     pub written: Option<WriteStamp>,
+    /// The password is on the list of leaked ones.
+    pub leaked: Option<LeakClass>,
 }
 
 /// The directory has moved on from the stored hash, as somebody found.
@@ -191,12 +196,22 @@ pub struct AccountChange {
     /// Which write the password comes from.
     pub written: Option<WriteStamp>,
     pub credential: Option<CredentialChange>,
+    /// What the list of leaked passwords says of it, where that is news.
+    pub leak: Leak,
     pub state: Option<StateChange>,
     pub result: Option<AccountResult>,
     /// A single read of the account was queued; this was it, if it was queued before `read_at`.
     pub fetched: bool,
     /// The account is to be read again by itself.
     pub ask_again: bool,
+}
+
+impl AccountChange {
+    /// Nothing to be written of an account yet.
+    pub fn of(anchor: SourceAnchor, read_at: Timestamp) -> Self {
+        let (written, credential, leak, state, result) = (None, None, Leak::NotLookedFor, None, None);
+        Self { anchor, read_at, written, credential, leak, state, result, fetched: false, ask_again: false }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -241,6 +256,8 @@ pub struct StoredCredential {
     pub confirmed_at: Timestamp,
     /// The rules in scope do not enable password sync for the user.
     pub ineligible: bool,
+    /// The password is on the list of leaked ones.
+    pub leaked: bool,
 }
 
 /// What sign-in reads.

@@ -78,6 +78,7 @@ fn with_credential(stage: Stage, stamp: Option<SourceStamp>) -> KnownAccount {
         password_set: None,
         confirmed_at: NOON,
         written: None,
+        leaked: None,
     };
     KnownAccount {
         credential: Some(credential),

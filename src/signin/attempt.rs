@@ -119,6 +119,7 @@ impl SignIn {
         let admission = Admission { familiar, network: browser.network, patience: room.settings.permit_patience };
         let mut run = Run::new(self, &candidate, &password, admission);
         let decision = run.decide().await?;
+        let decision = self.demand_change(decision, &candidate, run.password_set).await?;
         let settlement =
             settle(&run.situation, &decision, run.wire, fingerprint(&candidate.subject, &password, &room.key));
         let learned = run.learned();

@@ -121,4 +121,6 @@ pub struct CredentialFacts {
     pub password_set: Option<Timestamp>,
     pub stored_at: Timestamp,
     pub confirmed_at: Timestamp,
+    /// The password is on the list of leaked ones.
+    pub leaked: bool,
 }

@@ -143,6 +143,8 @@ pub enum Bar {
     PassTooOld,
     RefusedBefore(Refusal),
     BarredGroup,
+    /// It is on the list of leaked passwords, and has to be changed.
+    LeakedPassword,
 }
 
 /// Why nobody could be asked.
@@ -358,6 +360,7 @@ impl Bar {
             Self::PassTooOld => "hash-too-old".to_owned(),
             Self::RefusedBefore(refusal) => format!("refused-before-{}", refusal.code()),
             Self::BarredGroup => "barred-group".to_owned(),
+            Self::LeakedPassword => "leaked-password".to_owned(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod directory;
 pub mod failover;
 pub mod fault;
 mod floor;
+mod leaked;
 pub mod lockout;
 pub mod lockout_report;
 pub mod outage;
@@ -43,4 +44,4 @@ pub use outcome::{
     TransactionHandle, TransactionLost,
 };
 pub use service::{EVIDENCE, Parts, SignIn};
-pub use settings::{LockoutSettings, Settings, SignInKey};
+pub use settings::{LeakedPasswords, LockoutSettings, Settings, SignInKey};

@@ -1,8 +1,11 @@
 //! The numbers of sign-in, as `config` validated them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+use crate::identity::DomainName;
 
 /// What an operator may set about sign-in.
 #[derive(Clone, Debug)]
@@ -24,6 +27,21 @@ pub struct Settings {
     /// How long a key derivation may wait for a permit.
     pub permit_patience: Duration,
     pub lockout: LockoutSettings,
+    pub leaked: LeakedPasswords,
+}
+
+/// Where a password that is on the list of leaked ones signs nobody in.
+#[derive(Clone, Debug, Default)]
+pub struct LeakedPasswords {
+    pub refused: bool,
+    /// Domains where it is the other way round.
+    pub except: BTreeSet<DomainName>,
+}
+
+impl LeakedPasswords {
+    pub(super) fn are_refused_in(&self, domain: &DomainName) -> bool {
+        self.refused != self.except.contains(domain)
+    }
 }
 
 /// Smart lockout (design section 3).
@@ -59,6 +77,7 @@ impl Default for Settings {
             refusal_quantum: Duration::from_millis(250),
             permit_patience: Duration::from_secs(5),
             lockout: LockoutSettings::default(),
+            leaked: LeakedPasswords::default(),
         }
     }
 }

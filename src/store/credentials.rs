@@ -14,7 +14,7 @@ use super::error::StoreError;
 use super::lease;
 use super::writer::Urgency;
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::credential::KeyName;
+use crate::credential::{KeyName, LeakClass};
 use crate::identity::{ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};
 use crate::password_sync::store::{
     AccountChange, CredentialReader, CredentialStoreError, Eligibility, KnownAccount, KnownCredential, KnownResult,
@@ -107,8 +107,10 @@ impl PassStore for Credentials {
         let (connector, audit) = (connector.clone(), self.audit.clone());
         self.write(epoch, move |conn| {
             Box::pin(async move {
-                let (started, report, reached) = match end {
-                    PassEnd::Complete { started, report, reached } => (started, report, reached),
+                let (started, report, reached, leaked_error) = match end {
+                    PassEnd::Complete { started, report, reached, leaked_error } => {
+                        (started, report, reached, leaked_error)
+                    }
                     PassEnd::Failed { error } => {
                         sqlx::query("UPDATE connector_pass SET error = $2 WHERE connector = $1")
                             .bind(connector.as_str())
@@ -120,11 +122,12 @@ impl PassStore for Credentials {
                     }
                 };
                 let ended = "UPDATE connector_pass SET completed_at = $2, error = NULL, \
-                             watermark = COALESCE($3, watermark) WHERE connector = $1";
+                             watermark = COALESCE($3, watermark), leaked_error = $4 WHERE connector = $1";
                 sqlx::query(ended)
                     .bind(connector.as_str())
                     .bind(started.millis())
                     .bind(reached.map(|position| position.as_str().to_owned()))
+                    .bind(leaked_error)
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("recording the end of a password pass"))?;
@@ -172,7 +175,7 @@ impl PassStore for Credentials {
             let link = if row.get::<i64, _>("eligible") == 1 { Eligibility::Eligible } else { Eligibility::Ineligible };
             set(&mut known, &row, |account| account.link = Some(link));
         }
-        let columns = "anchor, stage, reason, source_stamp, outdated_at, outdated_by, password_set, confirmed_at, written \
+        let columns = "anchor, stage, reason, source_stamp, outdated_at, outdated_by, password_set, confirmed_at, written, leaked_class \
              FROM credential";
         for row in self.of_anchors(columns, connector, anchors).await? {
             let credential = known_credential(&row)?;
@@ -433,7 +436,8 @@ fn channel() -> Actor {
 
 const STORED: &str = "c.connector AS connector, c.anchor AS anchor, c.stage AS stage, c.chain AS chain, \
     c.sealed AS sealed, c.version AS version, c.outdated_at AS outdated_at, c.outdated_by AS outdated_by, \
-    c.password_set AS password_set, c.stored_at AS stored_at, c.confirmed_at AS confirmed_at, s.eligible AS eligible";
+    c.password_set AS password_set, c.stored_at AS stored_at, c.confirmed_at AS confirmed_at, c.leaked_at AS leaked_at, \
+    s.eligible AS eligible";
 
 fn stored_credential(row: &AnyRow) -> Result<StoredCredential, StoreError> {
     Ok(StoredCredential {
@@ -447,6 +451,7 @@ fn stored_credential(row: &AnyRow) -> Result<StoredCredential, StoreError> {
         stored_at: Timestamp::from_millis(row.get("stored_at")),
         confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
         ineligible: row.get::<Option<i64>, _>("eligible") == Some(0),
+        leaked: row.get::<Option<i64>, _>("leaked_at").is_some(),
     })
 }
 
@@ -460,6 +465,7 @@ fn known_credential(row: &AnyRow) -> Result<KnownCredential, StoreError> {
         password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
         confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
         written: row.get::<Option<String>, _>("written").and_then(|text| text.parse().ok()),
+        leaked: row.get::<Option<String>, _>("leaked_class").as_deref().and_then(LeakClass::from_code),
     })
 }
 

@@ -42,6 +42,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     17 "0017_method_changes",
     18 "0018_alert_notices",
     19 "0019_partner_looks",
+    20 "0020_leaked_passwords",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

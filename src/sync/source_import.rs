@@ -55,8 +55,12 @@ pub struct ImportOutlook {
     /// What the next delta would tell; `None`: the next import is full.
     pub delta: Option<DeltaReports>,
     pub last_full: Option<Timestamp>,
-    /// When the next cycle imports everything, because deltas do not tell everything.
+    /// When the next cycle imports everything, because deltas do not tell everything, or because the last full import met
+    /// another server than before.
     pub full_due: Option<Timestamp>,
+    /// The last full import met another server than before: who was not shown there is looked for once more, by the full
+    /// import that is due.
+    pub another_server: bool,
 }
 
 impl DeltaReports {
@@ -70,11 +74,21 @@ pub async fn outlook(store: &dyn EngineStore, source: &dyn Connector) -> StoreRe
     let last_full = store.mark(&full_import_mark(source.name())).await?.map(Timestamp::from_millis);
     let watermark = store.watermark(source.name()).await?;
     let delta = watermark.and_then(|watermark| source.delta_since(&watermark));
-    let full_due = match (delta, last_full) {
-        (Some(reports), Some(last)) if !reports.complete() => Some(last + FULL_IMPORT_EVERY),
+    let elsewhere = elsewhere(store, source.name()).await?;
+    let full_due = match (delta, elsewhere, last_full) {
+        (Some(_), Some(read), _) => Some(read + ELSEWHERE_AGAIN),
+        (Some(reports), None, Some(last)) if !reports.complete() => Some(last + FULL_IMPORT_EVERY),
         _ => None,
     };
-    Ok(ImportOutlook { delta, last_full, full_due })
+    Ok(ImportOutlook { delta, last_full, full_due, another_server: elsewhere.is_some() })
+}
+
+/// When a full import met another server than before, if none has come to its end since.
+async fn elsewhere(store: &dyn EngineStore, connector: &ConnectorName) -> StoreResult<Option<Timestamp>> {
+    let last = store.mark(&full_import_mark(connector)).await?;
+    let elsewhere = store.mark(&elsewhere_mark(connector)).await?;
+    // In one instant the one that met another server is the later one: it is none that comes to its end.
+    Ok(elsewhere.filter(|read| last.is_none_or(|last| last <= *read)).map(Timestamp::from_millis))
 }
 
 /// The mark of what was counted when everything was read last: what is to be counted else is known by a full import.
@@ -135,7 +149,7 @@ impl SourceImport<'_> {
         }
         let last = store.mark(&full_import_mark(self.source.name())).await?.map(Timestamp::from_millis);
         let now = self.runner.clock.now();
-        let elsewhere = self.elsewhere().await?;
+        let elsewhere = elsewhere(store, self.source.name()).await?;
         if elsewhere.is_some_and(|read| read + ELSEWHERE_AGAIN <= now) {
             return Ok(Start::Full);
         }
@@ -149,14 +163,6 @@ impl SourceImport<'_> {
         Ok(Start::Delta(watermark))
     }
 
-    /// When a full import met another server than before, if none has come to its end since.
-    async fn elsewhere(&self) -> StoreResult<Option<Timestamp>> {
-        let store = &*self.runner.store;
-        let last = store.mark(&full_import_mark(self.source.name())).await?;
-        let elsewhere = store.mark(&elsewhere_mark(self.source.name())).await?;
-        Ok(elsewhere.filter(|read| last.is_none_or(|last| last < *read)).map(Timestamp::from_millis))
-    }
-
     pub async fn run(&self, start: Start) -> Result<Imported, ExportError> {
         let store = &*self.runner.store;
         let name = self.source.name();
@@ -167,7 +173,7 @@ impl SourceImport<'_> {
         };
         let capabilities = self.source.capabilities();
         let server = store.watermark(name).await?.map(|watermark| watermark.server).filter(|server| !server.is_empty());
-        let is_settling = self.elsewhere().await?.is_some_and(|read| read + ELSEWHERE_AGAIN > began);
+        let is_settling = elsewhere(store, name).await?.is_some_and(|read| read + ELSEWHERE_AGAIN > began);
         let mut importer = Importer::new(store, name.clone(), self.lease.epoch, coverage)
             .confirming(capabilities.clone())
             .after(FormerRead { server, is_settling });

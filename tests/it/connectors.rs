@@ -11,6 +11,7 @@ mod directory_target;
 pub mod directory_writeback;
 mod files;
 mod scim;
+mod scripted_domain;
 mod sql;
 pub mod tenant;
 mod whole;

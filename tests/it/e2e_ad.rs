@@ -6,6 +6,7 @@ mod controllers;
 mod estate;
 mod forests;
 mod import;
+mod leaked;
 mod scale;
 mod sign_in;
 mod site;

@@ -114,6 +114,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         read("sync.explain", json!({ "attribute": "displayName", "object": user })),
         read("sync.diff", json!({})),
         read("password-sync.status", json!({})),
+        audit("password-sync.leaked", json!({})),
         audit("audit.tail", json!({ "limit": 1, "after": null })),
         audit("audit.verify", json!({})),
         sign_in("user.unlock", json!({ "user": user })),

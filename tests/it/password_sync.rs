@@ -90,6 +90,7 @@ impl World {
             sealer: self.sealer.clone(),
             clear_text: ClearText::Refused,
             clock: Arc::new(SystemClock),
+            leaks: None,
         }
     }
 
@@ -151,6 +152,7 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
         bind_deadline: Duration::from_secs(5),
         lockout_duration: Duration::from_secs(600),
         password_policy: None,
+        leaked_passwords: None,
     }
 }
 

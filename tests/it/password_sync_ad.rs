@@ -62,6 +62,7 @@ impl World {
             sealer: sealer.clone(),
             clear_text: ClearText::Refused,
             clock: Arc::new(SystemClock),
+            leaks: None,
         };
         let mut users = Vec::new();
         for account in accounts {
@@ -149,6 +150,7 @@ fn settings(samba: &Samba, sign_in: ReplicationSignIn) -> ConnectorSettings {
         bind_deadline: Duration::from_secs(5),
         lockout_duration: Duration::from_secs(600),
         password_policy: None,
+        leaked_passwords: None,
     }
 }
 

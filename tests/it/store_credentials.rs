@@ -254,6 +254,7 @@ impl World {
             sealer: self.sealer(),
             clear_text: ClearText::Refused,
             clock: self.clock.clone(),
+            leaks: None,
         }
     }
 

@@ -33,6 +33,11 @@ pub enum Error {
     NotAController { controller: String },
     #[error("{controller}: the sign-in of {account} was refused")]
     LogonFailure { controller: String, account: String },
+    /// Kerberos alone: the directory has no AES key of the account, or is told not to use it.
+    #[error("{controller}: {account} has no Kerberos key of a type that is used here (AES)")]
+    NoCommonEncryption { controller: String, account: String },
+    #[error("{controller}: the password of {account} has expired or must be changed")]
+    PasswordExpired { controller: String, account: String },
     #[error("{controller}: the clock differs too much from the one here")]
     ClockSkew { controller: String },
     #[error("{controller}: the sign-in of {account} could not be completed: {reason}")]
@@ -156,6 +161,13 @@ impl Error {
                 "check the domain, name and password of {account}, and that it is not disabled, locked, expired or kept from \
                  signing in over the network; check that the domain admits NTLM"
             ),
+            Self::NoCommonEncryption { account, .. } => format!(
+                "set a new password for {account}, which makes its AES keys, and let its msDS-SupportedEncryptionTypes be empty \
+                 or hold AES (24); RC4 is not used here"
+            ),
+            Self::PasswordExpired { account, .. } => {
+                format!("set a new password for {account}, and let it not expire")
+            }
             Self::ClockSkew { .. } => "set the clocks by one time source; five minutes are the most Kerberos admits".to_owned(),
             Self::SignInFailed { .. } => {
                 "check that domain, server name and account are written as the directory has them".to_owned()

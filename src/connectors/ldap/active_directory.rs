@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::position::{Incarnation, Mark, Newest, Position};
 use super::reader::{Reader, Refused};
 use crate::identity::DistinguishedName;
-use crate::ldap::{Connection, DirSyncEnd, Entry, Filter, RootDse, Scope, Search};
+use crate::ldap::{Connection, DirSyncEnd, Entry, Filter, LdapError, RootDse, Scope, Search};
 use crate::sync::connector::ImportPage;
 
 /// Changed objects beyond which reading everything is the shorter way.
@@ -267,7 +267,26 @@ impl Reader {
                 self.settings.root
             );
         }
-        Ok(Incarnation { invocation_id, tells_deletes, at: server.now })
+        let kept_days = self.kept_days(connection, server).await?;
+        Ok(Incarnation { invocation_id, tells_deletes, at: server.now, kept_days })
+    }
+
+    /// How long the forest keeps deleted objects (MS-ADTS, section 6.1.1.2.4.1.1); `None` where nothing is said, which means
+    /// 60 days.
+    async fn kept_days(&self, connection: &mut Connection, server: &RootDse) -> Result<Option<u32>, Refused> {
+        let configuration = server.schema_context.as_ref().and_then(DistinguishedName::parent);
+        let services = configuration.and_then(|head| head.child("CN", "Services").ok());
+        let service = services.and_then(|services| services.child("CN", "Windows NT").ok());
+        let Some(service) = service.and_then(|service| service.child("CN", "Directory Service").ok()) else {
+            return Ok(None);
+        };
+        const LIFETIME: &str = "tombstoneLifetime";
+        match connection.read(&service, vec![LIFETIME.to_owned()]).await {
+            Ok(entry) => Ok(entry.and_then(|entry| entry.text(&LIFETIME.to_ascii_lowercase())?.parse().ok())),
+            // Who may not read it is told as little as where nothing is said.
+            Err(LdapError::SearchRefused { .. }) => Ok(None),
+            Err(error) => Err(self.judge(error)),
+        }
     }
 }
 

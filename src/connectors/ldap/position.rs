@@ -46,6 +46,9 @@ pub(super) struct Incarnation {
     /// When it was, by the controller's clock.
     #[serde(default)]
     pub at: Option<Timestamp>,
+    /// Days for which the forest keeps what was deleted (tombstoneLifetime), where that is told.
+    #[serde(default)]
+    pub kept_days: Option<u32>,
 }
 
 /// After so long a delta is none any more. Deleted objects are told for 60 days where the forest's tombstoneLifetime says
@@ -63,7 +66,8 @@ impl Incarnation {
         let (Some(now), Some(then)) = (self.at, known.at) else {
             return Err("nothing tells how old the last read is, and deleted objects may be gone for good");
         };
-        if now.since(then) > OLDEST {
+        let kept = self.kept_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
+        if now.since(then) > kept.map_or(OLDEST, |kept| kept.min(OLDEST)) {
             return Err("the last read is so long ago that deleted objects may be gone for good");
         }
         if then.since(now) > AHEAD {
@@ -174,6 +178,7 @@ mod tests {
             invocation_id: id.to_owned(),
             tells_deletes,
             at: at.map(|days| Timestamp::from_secs(1_800_000_000 + days * DAY)),
+            kept_days: None,
         };
         let rows = [
             (seen(Some(0), true, "a"), None),
@@ -194,14 +199,23 @@ mod tests {
                 "{known:?}"
             );
         }
+        // The forest forgets sooner, or later.
+        for (kept_days, days, goes_on) in [(7, -7, true), (7, -8, false), (180, -30, true), (180, -31, false)] {
+            let now = Incarnation { kept_days: Some(kept_days), ..seen(Some(0), true, "a") };
+            assert_eq!(now.go_on_from(&seen(Some(days), true, "a")).is_ok(), goes_on, "{kept_days}: {days}");
+        }
         assert_eq!(seen(Some(0), false, "a").go_on_from(&seen(Some(0), true, "a")), Ok(()), "kept with the position");
     }
 
     #[test]
     fn marks_come_back_as_they_were_stored() {
         let witness = Witness { dn: "uid=a,dc=x".into(), anchor: "1".into(), stamp: "20260101000000Z".into() };
-        let incarnation =
-            Incarnation { invocation_id: "0f".into(), tells_deletes: false, at: Some(Timestamp::from_secs(7)) };
+        let incarnation = Incarnation {
+            invocation_id: "0f".into(),
+            tells_deletes: false,
+            at: Some(Timestamp::from_secs(7)),
+            kept_days: Some(60),
+        };
         let cookies = BTreeMap::from([("user".to_owned(), "Y29va2ll".to_owned())]);
         for position in [
             Position::ContentSync { cookies, exits: false },

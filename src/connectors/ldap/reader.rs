@@ -63,7 +63,7 @@ impl Reader {
         opened.await.map_err(|error| match self.settings.servers.len() {
             1 => {
                 let connector = self.settings.name.clone();
-                Refused::Failed(ConnectorError::Unreachable { connector, reason: causes(&error) })
+                Refused::Failed(ConnectorError::Unreachable { connector, reason: error.told() })
             }
             _ => Refused::Unfit(format!("the server of the watermark does not serve: {}", causes(&error))),
         })
@@ -201,7 +201,7 @@ impl Reader {
     }
 
     pub fn aborted(&self, error: &LdapError) -> ConnectorError {
-        ConnectorError::Aborted { connector: self.settings.name.clone(), reason: causes(error) }
+        ConnectorError::Aborted { connector: self.settings.name.clone(), reason: error.told() }
     }
 
     /// Whether the server refuses this way of reading, or the read as such failed.

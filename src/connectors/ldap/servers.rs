@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::identity::{ConnectorName, causes};
+use crate::identity::ConnectorName;
 use crate::ldap::{Connection, ServerUrl, ServiceAccount, Trust};
 use crate::sync::connector::ConnectorError;
 
@@ -29,7 +29,7 @@ impl Servers<'_> {
                 Err(error) => last = Some(error),
             }
         }
-        let reason = last.map_or_else(|| "no server is configured".to_owned(), |error| causes(&error));
+        let reason = last.map_or_else(|| "no server is configured".to_owned(), |error| error.told());
         Err(ConnectorError::Unreachable { connector: self.name.clone(), reason })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::reader::Reader;
 use super::settings::{LdapConnectorSettings, ObjectType};
 use super::writable::{Failure, Writable, judge, refused, told};
-use crate::identity::{DistinguishedName, causes};
+use crate::identity::DistinguishedName;
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
 use crate::sync::connector::{ConnectorError, ExportChange, ExportOperation, ExportResult, ImportedObject, ReadBack};
 use crate::sync::lease::Turn;
@@ -26,7 +26,7 @@ pub(super) async fn export(
     };
     let unreachable = |reason| ConnectorError::Unreachable { connector: settings.name.clone(), reason };
     let mut connection = settings.servers().connect().await?;
-    let names = names(settings, &mut connection, &batch).await.map_err(|error| unreachable(causes(&error)))?;
+    let names = names(settings, &mut connection, &batch).await.map_err(|error| unreachable(error.told()))?;
     let mut results = Vec::with_capacity(batch.len());
     for change in &batch {
         turn.check().map_err(|error| unreachable(error.to_string()))?;
@@ -107,7 +107,7 @@ impl Reader {
         };
         let failed = |error: LdapError| ConnectorError::Unreachable {
             connector: self.settings.name.clone(),
-            reason: causes(&error),
+            reason: error.told(),
         };
         let mut connection = self.connect().await?;
         let mut found: HashMap<String, ImportedObject> = HashMap::new();

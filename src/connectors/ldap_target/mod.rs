@@ -18,7 +18,7 @@ pub use self::settings::{LdapTargetSettings, TargetType};
 use super::ldap::writable::{result, told};
 use super::ldap::{DeltaChoice, LdapConnector};
 use super::page_stream::{PAGES_AHEAD, PageStream};
-use crate::identity::{ConnectorName, DistinguishedName, causes};
+use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
 use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportOperation, ExportResult, ImportMode,
@@ -228,7 +228,7 @@ impl Connector for LdapTarget {
     async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let mut connection = self.settings.servers().connect().await?;
         let names = self.names(&mut connection, &batch).await;
-        let mut names = names.map_err(|error| self.unreachable(causes(&error)))?;
+        let mut names = names.map_err(|error| self.unreachable(error.told()))?;
         let mut results = Vec::with_capacity(batch.len());
         for change in &batch {
             turn.check().map_err(|error| self.unreachable(error.to_string()))?;
@@ -240,6 +240,6 @@ impl Connector for LdapTarget {
 
     async fn read_back(&self, objects: Vec<ReadBack>) -> Result<Vec<Option<ImportedObject>>, ConnectorError> {
         let mut connection = self.settings.servers().connect().await?;
-        self.answers(&mut connection, &objects).await.map_err(|error| self.unreachable(causes(&error)))
+        self.answers(&mut connection, &objects).await.map_err(|error| self.unreachable(error.told()))
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::settings::{LdapTargetSettings, TargetType};
 use crate::connectors::page_stream::Page;
-use crate::identity::{DistinguishedName, causes};
+use crate::identity::DistinguishedName;
 use crate::ldap::{Connection, Entry, LdapError, Scope, Search};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{ConnectorError, ImportPage, ImportedObject, Reference};
@@ -20,8 +20,7 @@ pub(super) async fn read_everything(
     pages: &mpsc::Sender<Page>,
 ) -> Result<(), ConnectorError> {
     let mut connection = settings.servers().connect().await?;
-    let aborted =
-        |error: LdapError| ConnectorError::Aborted { connector: settings.name.clone(), reason: causes(&error) };
+    let aborted = |error: LdapError| ConnectorError::Aborted { connector: settings.name.clone(), reason: error.told() };
     let mut anchors = Anchors::new();
     let (referring, plain): (Vec<&TargetType>, Vec<&TargetType>) =
         settings.types.iter().partition(|object_type| !object_type.references.is_empty());

@@ -25,6 +25,11 @@ impl NtHash {
         Self(ChainOutput::new(bytes.to_vec()))
     }
 
+    /// The bytes, to be compared with a list and nothing else.
+    pub(in crate::credential) fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+
     /// The PPH1 chain of this hash under a salt of its own.
     pub fn into_pph1<R: CryptoRng + ?Sized>(self, rng: &mut R) -> Result<Derived, DeriveError> {
         let mut salt = vec![0; PPH1_SALT_BYTES];

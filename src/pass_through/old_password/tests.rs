@@ -43,6 +43,7 @@ impl HashCheck for Stored {
             password_set: self.password_set,
             stored_at: NOW,
             confirmed_at: NOW,
+            leaked: false,
         }))
     }
 }

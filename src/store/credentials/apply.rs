@@ -6,10 +6,10 @@ use sqlx::Row;
 
 use super::{channel, placeholders};
 use crate::audit::{Event, EventKind, Outcome};
-use crate::credential::{Quarantine, SourceStamp};
+use crate::credential::{LeakClass, Quarantine, SourceStamp};
 use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp};
 use crate::password_sync::store::{AccountChange, CredentialChange, OutdatedMark, SealedChain, StateChange};
-use crate::password_sync::{AccountResult, WriteStamp};
+use crate::password_sync::{AccountResult, Leak, WriteStamp};
 use crate::store::Connection;
 use crate::store::audit::AuditLog;
 use crate::store::bulk::{chunk_sizes, values_clause};
@@ -32,12 +32,13 @@ struct CredentialRow {
     stamp: SourceStamp,
     password_set: Option<Timestamp>,
     written: Option<WriteStamp>,
+    leaked: Option<LeakClass>,
 }
 
 /// The lock that every export takes first.
 const LOCK_EXPORTS: &str = "UPDATE counter SET value = value WHERE name = 'change_feed'";
 
-const CREDENTIAL_COLUMNS: usize = 12;
+const CREDENTIAL_COLUMNS: usize = 14;
 
 impl Applying {
     pub async fn run(self, conn: &mut Connection, changes: Vec<AccountChange>) -> Result<(), StoreError> {
@@ -52,11 +53,17 @@ impl Applying {
         let (mut replaced, mut doubted, mut states, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut records = Vec::new();
         for change in changes {
-            let AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again } = change;
+            let AccountChange { anchor, read_at, written, credential, state, result, fetched, ask_again, leak } =
+                change;
             match credential {
                 Some(_) if !live.contains(&anchor) => {}
                 Some(CredentialChange::Store { new, stamp, password_set, keep_outdated }) => {
-                    let row = CredentialRow { written, ..stored(anchor.clone(), new, stamp, password_set) };
+                    let leaked = match leak {
+                        Leak::Listed(class) => Some(class),
+                        Leak::NotLookedFor | Leak::NotListed => None,
+                    };
+                    records.extend(leaked.map(|class| self.leak_record(&anchor, class)));
+                    let row = CredentialRow { written, leaked, ..stored(anchor.clone(), new, stamp, password_set) };
                     if keep_outdated { doubted.push(row) } else { replaced.push(row) }
                 }
                 Some(CredentialChange::Quarantine { reason, stamp }) => {
@@ -68,8 +75,9 @@ impl Applying {
                     if let Some(mark) = clear {
                         self.clear_mark(conn, &anchor, &mark).await?;
                     }
+                    records.extend(self.put_leak(conn, &anchor, leak).await?);
                 }
-                None => {}
+                None => records.extend(self.put_leak(conn, &anchor, leak).await?),
             }
             if fetched {
                 self.end_fetch(conn, &anchor, read_at).await?;
@@ -137,11 +145,12 @@ impl Applying {
         for size in chunk_sizes(rows.len()) {
             let sql = format!(
                 "INSERT INTO credential (connector, anchor, stage, chain, sealed, reason, source_stamp, password_set, \
-                 version, stored_at, confirmed_at, written) VALUES {} \
+                 version, stored_at, confirmed_at, written, leaked_at, leaked_class) VALUES {} \
                  ON CONFLICT (connector, anchor) DO UPDATE SET stage = excluded.stage, chain = excluded.chain, \
                  sealed = excluded.sealed, reason = excluded.reason, source_stamp = excluded.source_stamp, \
                  password_set = excluded.password_set, version = credential.version + 1, \
                  stored_at = excluded.stored_at, confirmed_at = excluded.confirmed_at, \
+                 leaked_at = excluded.leaked_at, leaked_class = excluded.leaked_class, \
                  written = COALESCE(excluded.written, credential.written){outdated}",
                 values_clause(size, CREDENTIAL_COLUMNS, 1)
             );
@@ -159,7 +168,9 @@ impl Applying {
                     .bind(1_i64)
                     .bind(self.at.millis())
                     .bind(self.at.millis())
-                    .bind(row.written.map(|stamp| stamp.to_string()));
+                    .bind(row.written.map(|stamp| stamp.to_string()))
+                    .bind(row.leaked.map(|_| self.at.millis()))
+                    .bind(row.leaked.map(LeakClass::code));
             }
             query.execute(&mut *conn).await.map_err(StoreError::doing("storing credentials"))?;
         }
@@ -291,6 +302,45 @@ impl Applying {
         Ok(event.about(self.source(anchor)).because(reason))
     }
 
+    /// What the list of leaked passwords says of a password that stays as it is. Returns the record of it.
+    async fn put_leak(
+        &self,
+        conn: &mut Connection,
+        anchor: &SourceAnchor,
+        leak: Leak,
+    ) -> Result<Option<Event>, StoreError> {
+        let class = match leak {
+            Leak::NotLookedFor => return Ok(None),
+            Leak::NotListed => None,
+            Leak::Listed(class) => Some(class),
+        };
+        let put = sqlx::query(
+            "UPDATE credential SET leaked_at = $3, leaked_class = $4 \
+             WHERE connector = $1 AND anchor = $2 AND stage IN ('sealed', 'wrapped')",
+        )
+        .bind(self.connector.as_str())
+        .bind(anchor.as_str())
+        .bind(class.map(|_| self.at.millis()))
+        .bind(class.map(LeakClass::code))
+        .execute(conn)
+        .await
+        .map_err(StoreError::doing("marking a leaked password"))?;
+        let record = || match class {
+            Some(class) => self.leak_record(anchor, class),
+            None => {
+                Event::new(EventKind::LeakedPasswordCleared, Outcome::Success, channel()).about(self.source(anchor))
+            }
+        };
+        Ok((put.rows_affected() > 0).then(record))
+    }
+
+    fn leak_record(&self, anchor: &SourceAnchor, class: LeakClass) -> Event {
+        metrics::counter!("landbridge_leaked_passwords_found_total").increment(1);
+        Event::new(EventKind::LeakedPasswordFound, Outcome::Success, channel())
+            .about(self.source(anchor))
+            .with("met", class.code())
+    }
+
     fn quarantine_record(&self, anchor: &SourceAnchor, reason: Quarantine) -> Event {
         Event::new(EventKind::CredentialQuarantined, Outcome::Success, channel())
             .about(self.source(anchor))
@@ -348,6 +398,7 @@ fn stored(
         stamp,
         password_set,
         written: None,
+        leaked: None,
     }
 }
 
@@ -361,5 +412,6 @@ fn quarantined(anchor: SourceAnchor, reason: Quarantine, stamp: SourceStamp) -> 
         stamp,
         password_set: None,
         written: None,
+        leaked: None,
     }
 }

@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::Credentials;
 use crate::identity::{SourceAnchor, Timestamp};
-use crate::password_sync::overview::{AccountProblem, ChannelOverview, ConnectorOverview};
+use crate::password_sync::overview::{AccountProblem, ChannelOverview, ConnectorOverview, LeakedUser};
 use crate::password_sync::store::CredentialStoreError;
 use crate::store::StoreError;
 
@@ -26,11 +26,12 @@ impl ChannelOverview for Credentials {
         for row in counts {
             stages.entry(row.get("connector")).or_default().insert(row.get("stage"), row.get("number"));
         }
-        let rows =
-            sqlx::query("SELECT connector, started_at, completed_at, error FROM connector_pass ORDER BY connector")
-                .fetch_all(self.db.read())
-                .await
-                .map_err(doing())?;
+        let rows = sqlx::query(
+            "SELECT connector, started_at, completed_at, error, leaked_error FROM connector_pass ORDER BY connector",
+        )
+        .fetch_all(self.db.read())
+        .await
+        .map_err(doing())?;
         let read = |row: &AnyRow| {
             let connector: String = row.get("connector");
             Ok(ConnectorOverview {
@@ -38,6 +39,7 @@ impl ChannelOverview for Credentials {
                 last_started: Timestamp::from_millis(row.get("started_at")),
                 last_completed: row.get::<Option<i64>, _>("completed_at").map(Timestamp::from_millis),
                 error: row.get("error"),
+                leaked_error: row.get("leaked_error"),
                 connector: parse("connector_pass", "connector", &connector)?,
             })
         };
@@ -64,6 +66,28 @@ impl ChannelOverview for Credentials {
                 result: row.get("result"),
                 detail: row.get("detail"),
                 at: Timestamp::from_millis(row.get("at")),
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn leaked(&self, limit: u32) -> Result<Vec<LeakedUser>, CredentialStoreError> {
+        let rows = sqlx::query(
+            "SELECT c.connector AS connector, c.leaked_at AS leaked_at, c.leaked_class AS leaked_class, u.oid AS oid, \
+             u.upn AS upn FROM credential c JOIN credential_source s ON s.connector = c.connector AND s.anchor = c.anchor \
+             JOIN tenant_user u ON u.oid = s.oid WHERE c.leaked_at IS NOT NULL ORDER BY c.leaked_at DESC, u.upn_folded LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(self.db.read())
+        .await
+        .map_err(StoreError::doing("listing leaked passwords"))?;
+        let read = |row: &AnyRow| {
+            Ok(LeakedUser {
+                connector: parse("credential", "connector", row.get("connector"))?,
+                oid: parse("tenant_user", "oid", row.get("oid"))?,
+                upn: row.get("upn"),
+                found_at: Timestamp::from_millis(row.get("leaked_at")),
+                met: row.get("leaked_class"),
             })
         };
         rows.iter().map(read).collect()

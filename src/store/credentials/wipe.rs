@@ -17,7 +17,7 @@ impl Credentials {
     ) -> Result<bool, StoreError> {
         let wiped = sqlx::query(
             "UPDATE credential SET stage = 'wiped', chain = '', sealed = '', reason = NULL, source_stamp = '', \
-             password_set = NULL, version = version + 1, outdated_at = NULL, outdated_by = NULL, stored_at = $3 \
+             password_set = NULL, version = version + 1, outdated_at = NULL, outdated_by = NULL, leaked_at = NULL, leaked_class = NULL, stored_at = $3 \
              WHERE connector = $1 AND anchor = $2 AND stage <> 'wiped'",
         )
         .bind(source.connector.as_str())

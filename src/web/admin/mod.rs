@@ -45,6 +45,7 @@ pub mod partner_add;
 pub mod partner_list;
 pub mod partner_refresh;
 pub mod partners;
+pub mod password_sync_leaked;
 pub mod password_sync_run;
 pub mod password_sync_status;
 pub mod ring_desk;

@@ -122,6 +122,7 @@ impl HashCheck for ScriptedHashes {
             password_set: Some(HASHED_AT),
             stored_at: HASHED_AT,
             confirmed_at: HASHED_AT,
+            leaked: false,
         }))
     }
 }

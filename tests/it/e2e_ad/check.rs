@@ -2,8 +2,12 @@
 
 use serde_json::Value;
 
+use super::site::RIGHTS;
 use crate::support::gateway::{Builder, Gateway};
-use crate::support::samba::{CORP, SYNC_ACCOUNT, Samba};
+use crate::support::samba::{CORP, SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
+
+/// The sync account by its entry, which bears another name.
+const SYNC_ACCOUNT_ENTRY: &str = "svc-sync0";
 
 /// A connector that replicates and writes one attribute back.
 fn gateway(samba: &Samba) -> Gateway {
@@ -72,20 +76,125 @@ fn the_check_tells_what_is_missing_and_its_commands_grant_it() {
 }
 
 #[test]
-fn the_check_tells_wrong_passwords_closed_ports_and_directories_without_hashes() {
-    let mut samba =
-        Samba::start_with(CORP, &["get-changes", "get-changes-all", "deleted-objects"], "nt hash store = never");
+fn a_directory_that_keeps_no_hashes_is_told_from_one_that_refuses_the_account() {
+    let samba = Samba::start_with(CORP, &RIGHTS, "nt hash store = never");
     let gateway = Builder::default().samba("corp", &samba).prepare();
-    one(&told(&check(&gateway).0, "missing"), &["the sign-in of CORP\\svc-sync was refused", "nt hash store = never"]);
+    one(&told(&check(&gateway).0, "missing"), &["keeps no NT hash of the account", "nt hash store = always"]);
+}
 
-    let secret = gateway.folder().join("corp.secret");
-    std::fs::write(&secret, "Not-the-password-1!").expect("a secret");
-    let (findings, sound) = check(&gateway);
-    assert!(!sound);
-    one(&told(&findings, "missing"), &["the name or the password is wrong", "bind_password_file"]);
+/// What one domain's faults do to the three who meet them: the check, the password channel, the import.
+struct Faults {
+    samba: Samba,
+    gateway: Gateway,
+}
 
-    samba.stop();
-    let (findings, sound) = check(&gateway);
-    assert!(!sound);
-    one(&told(&findings, "missing"), &["no connection to", "open TCP 636"]);
+impl Faults {
+    /// Each part of the text is in the one thing that the check misses, and in the error of a pass, of the status after it.
+    #[track_caller]
+    fn hashes_fail(&self, check_tells: &[&str], pass_tells: &[&str]) {
+        let (findings, sound) = check(&self.gateway);
+        assert!(!sound);
+        one(&told(&findings, "missing"), check_tells);
+        let (passes, passed) = self.gateway.cli_told(&["password-sync", "run"]);
+        let status = self.gateway.cli(&["password-sync", "status"]);
+        for error in [&passes[0]["error"], &status["connectors"][0]["error"]] {
+            let error = error.as_str().unwrap_or_else(|| panic!("{pass_tells:?}: {passes:#}"));
+            assert!(!passed && pass_tells.iter().all(|part| error.contains(part)), "{pass_tells:?} in {error}");
+        }
+    }
+
+    #[track_caller]
+    fn hashes_arrive(&self) {
+        let (findings, sound) = check(&self.gateway);
+        assert!(sound, "{:#?}", told(&findings, "missing"));
+        one(&told(&findings, "good"), &["own hash was read"]);
+        self.gateway.cli(&["password-sync", "run"]);
+        assert_eq!(self.gateway.cli(&["password-sync", "status"])["connectors"][0]["error"], Value::Null);
+    }
+
+    /// The error of an import, or nothing.
+    #[track_caller]
+    fn import(&self) -> Option<String> {
+        let (answer, _) = self.gateway.cli_told(&["sync", "run", "--profile", "full"]);
+        let steps = answer["steps"].as_array().expect("steps").iter();
+        let mut errors = steps.filter(|step| step["connector"] == "corp").filter_map(|step| step["error"].as_str());
+        errors.next().map(str::to_owned)
+    }
+
+    fn secret(&mut self, password: &str) {
+        self.gateway.stop();
+        std::fs::write(self.gateway.folder().join("corp.secret"), password).expect("a secret");
+        self.gateway.start_again();
+    }
+}
+
+#[test]
+fn each_fault_of_account_and_controller_has_its_own_error_and_remedy() {
+    let samba = Samba::start(CORP, &["get-changes", "deleted-objects"]);
+    samba.know_by_address();
+    let gateway = Builder::default().samba("corp", &samba).start();
+    gateway.cli(&["rules", "activate"]);
+    let mut faults = Faults { samba, gateway };
+
+    // Wrong rights; then the right ones. Nobody listens for SMB, and nobody misses it.
+    faults.hashes_fail(
+        &["may not replicate passwords", "grant CORP\\svc-sync both rights"],
+        &["may not replicate passwords", "Replicating Directory Changes All", "grant CORP\\svc-sync both rights"],
+    );
+    faults.samba.grant(SYNC_ACCOUNT, &["get-changes-all"]);
+    assert!(std::net::TcpStream::connect((faults.samba.address, 445)).is_err());
+    faults.hashes_arrive();
+    assert_eq!(faults.import(), None);
+
+    // A wrong password: the directory says so over LDAP, to all three alike.
+    let wrong = ["the name or the password is wrong", "bind_password_file"];
+    faults.secret("Not-the-password-1!");
+    let before = faults.samba.bad_passwords(SYNC_ACCOUNT);
+    faults.hashes_fail(&wrong, &wrong);
+    assert_eq!(faults.samba.bad_passwords(SYNC_ACCOUNT) - before, 2, "the check and the pass try it once each");
+    let error = faults.import().expect("an error");
+    assert!(wrong.iter().all(|part| error.contains(part)), "{error}");
+    faults.secret(SYNC_PASSWORD);
+
+    // The RPC port is closed, and LDAP is not: imports go on.
+    const SERVICES: &str = "server services = rpc, ldap, cldap, kdc";
+    faults.samba.reconfigure(SERVICES, "server services = ldap, cldap, kdc");
+    let closed = ["TCP port 135 (RPC endpoint mapper) cannot be reached", "open TCP 135 and the dynamic RPC ports"];
+    faults.hashes_fail(&closed, &closed);
+    assert_eq!(faults.import(), None);
+
+    // NTLM, which is made of RC4, is put away: the check finds that Kerberos does.
+    faults.samba.reconfigure("server services = ldap, cldap, kdc", &format!("{SERVICES}\n  ntlm auth = disabled"));
+    faults.hashes_fail(
+        &["refuses NTLM, and admits svc-sync by Kerberos", "replication_sign_in = \"kerberos\"", "dc1.corp.example"],
+        &["the sign-in of CORP\\svc-sync was refused", "if the domain refuses NTLM", "ad check"],
+    );
+    faults.gateway.reconfigure(|settings| {
+        let kerberos = "replication_domain = \"corp.example\"\nreplication_sign_in = \"kerberos\"";
+        settings.replace("replication_domain = \"CORP\"", kerberos)
+    });
+    faults.hashes_arrive();
+
+    // RC4 is disabled for the account, which changes nothing; then everything but RC4 is.
+    faults.samba.replace(SYNC_ACCOUNT_ENTRY, "msDS-SupportedEncryptionTypes", "24");
+    faults.hashes_arrive();
+    faults.samba.replace(SYNC_ACCOUNT_ENTRY, "msDS-SupportedEncryptionTypes", "4");
+    let keys = ["has no Kerberos key of a type that is used here (AES)", "msDS-SupportedEncryptionTypes"];
+    faults.hashes_fail(&keys, &keys);
+    faults.samba.replace(SYNC_ACCOUNT_ENTRY, "msDS-SupportedEncryptionTypes", "24");
+
+    // The controller's clock is ahead.
+    faults.samba.set_clock("+20m");
+    let clocks = ["the clock differs too much", "one time source"];
+    faults.hashes_fail(&clocks, &clocks);
+    one(&told(&check(&faults.gateway).0, "missing"), &["the clock of", "s apart", "Kerberos admits five minutes"]);
+    assert_eq!(faults.import(), None);
+    faults.samba.set_clock("+0");
+    faults.hashes_arrive();
+
+    faults.samba.stop();
+    let gone = ["no connection to", "open TCP 636"];
+    faults.hashes_fail(&gone, &gone);
+    let error = faults.import().expect("an error");
+    assert!(gone.iter().all(|part| error.contains(part)), "{error}");
 }

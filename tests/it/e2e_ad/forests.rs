@@ -1,4 +1,4 @@
-//! Two forests before one gateway (`reference/sync-engine.md`, section 4.8, rows 1 to 4, 7 and 9; design D9): `corp` with the
+//! Two forests before one gateway (`reference/sync-engine.md`, section 4.8, rows 1 to 5 and 7 to 9; design D9): `corp` with the
 //! people, `res` with mailboxes, groups, contacts, and somebody who would like to be one of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +101,15 @@ fn users(gateway: &Gateway) -> BTreeMap<String, (String, String)> {
     shown.filter(|(upn, _)| !upn.starts_with("svc-sync")).collect()
 }
 
+/// What is wrong with an object of this name, as the status tells it.
+fn problem(gateway: &Gateway, name: &str) -> Option<Value> {
+    let status = gateway.cli(&["sync", "status"]);
+    let problems = status["problems"].as_array().expect("problems").clone();
+    problems
+        .into_iter()
+        .find(|problem| problem["name"].as_str().is_some_and(|found| found.to_lowercase().contains(name)))
+}
+
 fn groups(gateway: &Gateway, upn: &str) -> BTreeSet<String> {
     let shown = gateway.cli(&["user", "show", upn]);
     shown["groups"].as_array().expect("groups").iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
@@ -143,6 +152,11 @@ async fn strangers_own_nobody(forests: &mut Forests) {
          replace: msExchMasterAccountSid\nmsExchMasterAccountSid: {sid}\n-\n\n\
          dn: CN=g1,OU=Staff,{base}\nchangetype: add\nobjectClass: group\nsAMAccountName: g1\ndisplayName: g1\nmember: <SID={sid}>\n"
     ));
+    // A contact with the mail address of somebody who will come.
+    res.ldif(&format!(
+        "dn: CN=zed,OU=Staff,{base}\nchangetype: add\nobjectClass: contact\nmail: zed@corp.example\n\
+         proxyAddresses: SMTP:zed@corp.example\ndisplayName: Zed, a contact\n"
+    ));
     // Somebody who calls himself as two people of the other forest are called: one who is there, and one who will be.
     res.ldif(&format!(
         "dn: CN=mallory,OU=Staff,{base}\nchangetype: modify\nreplace: userPrincipalName\nuserPrincipalName: eve@corp.example\n-\n\
@@ -176,12 +190,27 @@ async fn strangers_own_nobody(forests: &mut Forests) {
     refused(&check("bea@corp.example", password(res, "rob")).await, "rob as bea");
 
     // She comes, and has her name and her password.
-    people(corp, &["bea"]);
+    people(corp, &["bea", "zed"]);
+    corp.replace("zed", "proxyAddresses", "SMTP:zed@corp.example");
     cycle(&gateway);
     gateway.cli(&["password-sync", "run"]);
     assert_eq!(users(&gateway).get("bea@corp.example"), Some(&is("bea of corp.example", "corp")));
     signed(&check("bea@corp.example", password(corp, "bea")).await, "bea");
     refused(&check("bea@corp.example", password(res, "rob")).await, "rob as bea");
+
+    // Row 5: without a join the contact and the account are two, and who came second is without the address.
+    let zed = gateway.cli(&["user", "show", "zed@corp.example"]);
+    assert!(zed["quarantined"].to_string().to_lowercase().contains("zed@corp.example"), "{zed:#}");
+    let warning = problem(&gateway, "zed").expect("a warning");
+    assert_eq!(warning["code"], "export-warning", "{warning:#}");
+    res.ldif(&format!("dn: CN=zed,OU=Staff,{base}\nchangetype: delete\n"));
+    cycle(&gateway);
+    let zed = gateway.cli(&["user", "show", "zed@corp.example"]);
+    assert_eq!(
+        (&zed["quarantined"], problem(&gateway, "zed")),
+        (&serde_json::json!({}), None),
+        "the address is free: {zed:#}"
+    );
 
     // One forest away: the other one goes on, and nobody of either is deleted.
     let before: BTreeSet<String> = users(&gateway).into_keys().collect();
@@ -233,4 +262,14 @@ async fn joined_by_mail(forests: &Forests) {
         &visitor.sign_in("ada@corp.example", &password(res, "adamail")).await,
         "ada by the other account's password",
     );
+
+    // Row 8: a second account of the same forest with the same join value is nobody, and changes nobody.
+    let before = users(&gateway);
+    people(res, &["adatwo"]);
+    res.replace("adatwo", "mail", "ada@corp.example");
+    cycle(&gateway);
+    let error = problem(&gateway, "adatwo").expect("an error");
+    assert_eq!((&error["code"], &error["connector"]), (&"duplicate-anchor".into(), &"res".into()), "{error:#}");
+    assert!(error["detail"].as_str().is_some_and(|text| text.contains("the same join value as")), "{error:#}");
+    assert_eq!(users(&gateway), before);
 }

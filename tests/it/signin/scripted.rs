@@ -255,7 +255,7 @@ impl HashCheck for ScriptedHashes {
 
     async fn facts(&self, source: &CredentialSource) -> Result<Option<CredentialFacts>, CredentialStoreDown> {
         let row = sqlx::query(
-            "SELECT version, stage, outdated_at, password_set, stored_at, confirmed_at FROM credential \
+            "SELECT version, stage, outdated_at, password_set, stored_at, confirmed_at, leaked_at FROM credential \
              WHERE connector = $1 AND anchor = $2",
         )
         .bind(source.connector.as_str().to_owned())
@@ -270,6 +270,7 @@ impl HashCheck for ScriptedHashes {
             password_set: row.get::<Option<i64>, _>("password_set").map(Timestamp::from_millis),
             stored_at: Timestamp::from_millis(row.get("stored_at")),
             confirmed_at: Timestamp::from_millis(row.get("confirmed_at")),
+            leaked: row.get::<Option<i64>, _>("leaked_at").is_some(),
         }))
     }
 }

@@ -92,19 +92,13 @@ async fn beside<T>(tenant: &Tenant, first: &'static str, then: &'static str, wri
 fn ended(anchor: &str) -> AccountChange {
     let state = AccountState { enabled: false, ..AccountState::unrestricted() };
     AccountChange {
-        anchor: SourceAnchor::from_stored(anchor.to_owned()),
-        read_at: NOW,
-        written: None,
-        credential: None,
         state: Some(StateChange {
             state,
             version: SourceVersion::new("1".to_owned()),
             as_of: NOW,
             ends_sessions: true,
         }),
-        result: None,
-        fetched: false,
-        ask_again: false,
+        ..AccountChange::of(SourceAnchor::from_stored(anchor.to_owned()), NOW)
     }
 }
 

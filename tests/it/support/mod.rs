@@ -22,6 +22,7 @@ pub mod power_loss;
 pub mod process;
 pub mod samba;
 pub mod scim;
+pub mod scripted_ad;
 pub mod scripted_ldap;
 pub mod simplesamlphp;
 pub mod slapd;

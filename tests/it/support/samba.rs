@@ -47,7 +47,13 @@ pub struct Samba {
     pub address: Ipv4Addr,
     process: Option<Process>,
     dir: tempfile::TempDir,
+    /// What the server's clock is shown as, from the next start on.
+    clock: Option<&'static str>,
+    /// Ports that it listens on when it runs.
+    ports: &'static [u16],
 }
+
+const PORTS: &[u16] = &[135, 389, 636, 88];
 
 impl Samba {
     /// Starts a fresh forest with [`SYNC_ACCOUNT`], which has these rights: `get-changes`, `get-changes-all`,
@@ -58,14 +64,13 @@ impl Samba {
 
     /// The same with a line for the server's settings.
     pub fn start_with(forest: Forest, rights: &[&str], line: &str) -> Self {
-        let mut samba = Self { forest, address: free_address(), process: None, dir: temp_dir("samba") };
+        let mut samba =
+            Self { forest, address: free_address(), process: None, dir: temp_dir("samba"), clock: None, ports: PORTS };
         let address = samba.address.to_string();
         let mut command = Command::new(script("dc"));
         command.env("SAMBA_TEMPLATES", TEMPLATES).arg("new").arg(samba.dir.path());
         run(command.args([address.as_str(), forest.realm, forest.netbios, forest.host]));
-        let settings = samba.dir.path().join("etc/smb.conf");
-        let text = std::fs::read_to_string(&settings).expect("the server's settings");
-        std::fs::write(&settings, text.replacen("[global]", &format!("[global]\n  {line}"), 1)).expect("its settings");
+        samba.change_settings(|text| text.replacen("[global]", &format!("[global]\n  {line}"), 1));
         samba.add_users("svc-sync", &[SYNC_PASSWORD.to_owned()]);
         samba.rename("svc-sync0", SYNC_ACCOUNT);
         samba.grant(SYNC_ACCOUNT, rights);
@@ -77,7 +82,8 @@ impl Samba {
     /// between them.
     pub fn another(&self, host: &'static str) -> Self {
         let forest = Forest { host, ..self.forest };
-        let mut another = Self { forest, address: free_address(), process: None, dir: temp_dir("samba") };
+        let mut another =
+            Self { forest, address: free_address(), process: None, dir: temp_dir("samba"), clock: None, ports: PORTS };
         let (own, address) = (another.address.to_string(), self.address.to_string());
         let mut command = Command::new(script("dc"));
         command.arg("join").arg(another.dir.path()).args([own.as_str(), forest.realm, forest.netbios, forest.host]);
@@ -86,17 +92,51 @@ impl Samba {
         another
     }
 
+    fn change_settings(&self, change: impl FnOnce(String) -> String) {
+        let settings = self.dir.path().join("etc/smb.conf");
+        let text = std::fs::read_to_string(&settings).expect("the server's settings");
+        std::fs::write(&settings, change(text)).expect("its settings");
+    }
+
+    /// Restarts the server with another line of settings in the place of `before`.
+    pub fn reconfigure(&mut self, before: &str, after: &str) {
+        self.stop();
+        self.change_settings(|text| {
+            assert!(text.contains(before), "{before} in {text}");
+            text.replacen(before, after, 1)
+        });
+        let serves_calls = !after.starts_with("server services") || after.contains("rpc");
+        self.ports = if serves_calls { PORTS } else { &[389, 636, 88] };
+        self.start_again();
+    }
+
+    /// Restarts the server with a clock that is ahead, `+10m` for instance; `+0` is the right time.
+    pub fn set_clock(&mut self, offset: &'static str) {
+        self.stop();
+        self.clock = (offset != "+0").then_some(offset);
+        self.start_again();
+    }
+
+    /// Lets Kerberos know the server by its address, for clients that have no names to resolve.
+    #[track_caller]
+    pub fn know_by_address(&self) {
+        let (host, base) = (self.forest.host.to_uppercase(), self.base());
+        let change =
+            format!("changetype: modify\nadd: servicePrincipalName\nservicePrincipalName: ldap/{}\n", self.address);
+        self.ldif(&format!("dn: CN={host},OU=Domain Controllers,{base}\n{change}"));
+    }
+
     /// Starts the server that was stopped.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "samba runs already");
         let log = self.dir.path().join("server.log");
         let mut command = Command::new(script("dc"));
-        command.arg("run").arg(self.dir.path());
+        command.arg("run").arg(self.dir.path()).envs(self.clock.map(|offset| ("DC_CLOCK", offset)));
         let mut process = Process::spawn(&mut command, &log, Signal::Kill, Some(self.dir.path()));
-        for port in [135, 389, 636, 88] {
+        for port in self.ports {
             wait_until("samba to listen", START_DEADLINE, || {
                 assert!(process.is_running(), "samba ended: {}", process.log());
-                TcpStream::connect((self.address, port)).ok()
+                TcpStream::connect((self.address, *port)).ok()
             });
         }
         self.process = Some(process);

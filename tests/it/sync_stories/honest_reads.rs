@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landbridge::identity::{SettableClock, Timestamp};
+use landbridge::identity::{Clock as _, SettableClock, Timestamp};
 use landbridge::sync::connector::{Hidden, ImportedObject, Reference, RefusedEntry};
 use landbridge::sync::run::StepRecord;
+use landbridge::sync::source_import::outlook;
 use landbridge::sync::store::Runs;
 
 use super::scripted::{Directory, Target};
@@ -132,7 +133,8 @@ async fn a_nul_in_a_text_is_one_objects_fault_on_every_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_shown_by_another_server_than_before_is_deleted_once_replicas_have_heard_from_each_other() {
-    for (store, url, dir) in stores().await {
+    // Also where both reads begin in one instant.
+    for ((store, url, dir), apart) in stores().await.into_iter().zip([60, 0]) {
         let directory = Directory::telling("corp", "ldap", false, BTreeMap::new());
         let mut world = World::with(url, dir, directory, Target::new("tenant")).await;
         let clock = Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000)));
@@ -143,7 +145,7 @@ async fn who_is_not_shown_by_another_server_than_before_is_deleted_once_replicas
         world.run(Profile::Cycle).await;
         assert_eq!(world.target.print(), FURNISHED, "{store}");
         // What this server tells by deltas is told before, so that its deltas are silent of it.
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_secs(apart));
         world.directory.remove("eve");
         serve("ldaps://two");
         for hours in [0, 1] {
@@ -155,11 +157,16 @@ async fn who_is_not_shown_by_another_server_than_before_is_deleted_once_replicas
             clock.advance(Duration::from_secs(3600));
             let (_, steps) = world.run_steps(Profile::Delta).await;
             assert_eq!(import(&steps).kind, "delta-import", "{store}, {hours} h: nothing is to be read whole yet");
+            let shown = outlook(&world.engine, &*world.directory).await.expect("an outlook");
+            let due = shown.full_due.expect("everything is read once more");
+            assert!(shown.another_server && due > clock.now(), "{store}, {hours} h: {shown:?}");
         }
         clock.advance(Duration::from_secs(3600));
         let (_, steps) = world.run_steps(Profile::Delta).await;
         assert_eq!((import(&steps).kind.as_str(), import(&steps).counters["obsolete"]), ("full-import", 1), "{store}");
         assert_eq!(world.target.print(), FURNISHED.replace("\nuser eve eve@example.org on", ""), "{store}");
+        let shown = outlook(&world.engine, &*world.directory).await.expect("an outlook");
+        assert!(!shown.another_server, "{store}: {shown:?}");
         // The same server again: nothing is doubted.
         world.directory.remove("bob");
         let (_, steps) = world.run_steps(Profile::Cycle).await;

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use super::page::{SERVER, TestObject, TestPage, encrypted, reply, sid};
 use super::server::{self, Script, TOKEN};
 use super::{cases, runtime};
-use crate::attribute::AccountAttribute;
+use crate::account::AccountChange;
+use crate::attribute::{AccountAttribute, AttributeIds};
 use crate::calls::{replica, split_status};
+use crate::decryption::SessionKey;
 use crate::rpc::pdu::{CALL_HEAD, HEADER, SECURITY_TRAILER};
 use crate::{Client, Continuity, Cursor, Error, Page, Replicated, Unreadable};
 
@@ -156,6 +158,7 @@ async fn an_answer_of_another_kind_is_refused() {
         assert_eq!(matches!(error, Error::Fault { .. }), fault, "{error}");
         assert!(fault || matches!(error, Error::Unexpected { .. } | Error::Malformed { .. }), "{error}");
     }
+    // Compressed (2 and 7), which is never asked for, and one that is not defined.
     for version in [2, 7, 8] {
         let error =
             ask(Lie(move |_: &[u8]| reply(&TestPage { version, ..page(Vec::new()) }), untouched)).await.unwrap_err();
@@ -317,6 +320,11 @@ proptest! {
         if let Ok(reply) = split_status(&stub).and_then(|(results, _)| replica::reply(results)) {
             let values: usize = reply.objects.iter().flat_map(|object| &object.attributes).flat_map(|attribute| &attribute.values).map(|value| value.len()).sum();
             prop_assert!(values <= stub.len() && reply.objects.len() <= stub.len() / 32);
+            // And what is made of it: names, account states, a hash if its checksum is right.
+            let ids = AttributeIds::new(&reply.table);
+            let key = SessionKey::new(vec![7; 16]);
+            let accounts = reply.objects.iter().filter_map(|object| AccountChange::new(object, &ids, &key));
+            prop_assert!(accounts.map(|account| account.name.len()).sum::<usize>() <= 4 * stub.len());
         }
     }
 }

@@ -335,6 +335,8 @@ impl Association {
         match error {
             SecurityError::Signature => Error::Tampered { controller },
             SecurityError::Refused => Error::LogonFailure { controller, account },
+            SecurityError::NoCommonEncryption => Error::NoCommonEncryption { controller, account },
+            SecurityError::PasswordExpired => Error::PasswordExpired { controller, account },
             SecurityError::ClockSkew => Error::ClockSkew { controller },
             SecurityError::Unreachable { port, source } => Error::Unreachable { controller, port, source },
             SecurityError::Failed(reason) => Error::SignInFailed { controller, account, reason },

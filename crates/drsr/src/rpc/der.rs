@@ -14,9 +14,8 @@ pub(crate) fn is_one_value(bytes: &[u8]) -> bool {
     take_value(bytes, MAX_DEPTH).is_some_and(<[u8]>::is_empty)
 }
 
-/// What follows the first value.
-fn take_value(bytes: &[u8], depth: usize) -> Option<&[u8]> {
-    let depth = depth.checked_sub(1)?;
+/// The first value: its tag, its content, and what follows it.
+pub(crate) fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&short, rest) = rest.split_first()?;
     if tag & HIGH_TAG == HIGH_TAG {
@@ -33,7 +32,14 @@ fn take_value(bytes: &[u8], depth: usize) -> Option<&[u8]> {
         }
         _ => return None,
     };
-    let (mut content, after) = rest.split_at_checked(length)?;
+    let (content, after) = rest.split_at_checked(length)?;
+    Some((tag, content, after))
+}
+
+/// What follows the first value.
+fn take_value(bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    let depth = depth.checked_sub(1)?;
+    let (tag, mut content, after) = split(bytes)?;
     if tag & CONSTRUCTED == 0 {
         let fits = match tag {
             BOOLEAN => content.len() == 1,

@@ -66,8 +66,6 @@ fn failed(error: sspi::Error) -> SecurityError {
     match error.error_type {
         ErrorKind::TimeSkew => SecurityError::ClockSkew,
         ErrorKind::UnknownCredentials | ErrorKind::LogonDenied => SecurityError::Refused,
-        // KDC_ERR_PREAUTH_FAILED has no kind of its own.
-        ErrorKind::KdcInvalidRequest if error.description.contains("pre-authentication") => SecurityError::Refused,
         ErrorKind::MessageAltered | ErrorKind::DecryptFailure | ErrorKind::InvalidToken => SecurityError::Signature,
         _ => SecurityError::Failed(error.description),
     }

@@ -66,3 +66,61 @@ fn field(message: &[u8], at: usize) -> Result<&[u8], &'static str> {
     let end = offset.checked_add(length).ok_or("a field of the NTLM challenge lies outside of it")?;
     message.get(offset..end).ok_or("a field of the NTLM challenge lies outside of it")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A challenge with these target information pairs, which are its last field.
+    fn challenge(pairs: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let of_pair = |(id, value): &(u16, Vec<u8>)| {
+            let length = u16::try_from(value.len()).unwrap();
+            [&id.to_le_bytes()[..], &length.to_le_bytes(), value].concat()
+        };
+        let information: Vec<u8> = pairs.iter().flat_map(of_pair).collect();
+        let length = u16::try_from(information.len()).unwrap().to_le_bytes();
+        let mut message = SIGNATURE.to_vec();
+        message.extend(2_u32.to_le_bytes());
+        message.extend([0, 0, 0, 0, 56, 0, 0, 0]);
+        message.extend(NEEDED_FLAGS.to_le_bytes());
+        message.extend([7; 8]);
+        message.extend([0; 8]);
+        message.extend([length[0], length[1], length[0], length[1], 56, 0, 0, 0]);
+        message.extend([0; 8]);
+        message.extend(information);
+        message
+    }
+
+    fn good() -> Vec<u8> {
+        challenge(&[(2, b"C\0".to_vec()), (TIMESTAMP, vec![1; 8]), (END, Vec::new())])
+    }
+
+    #[test]
+    fn a_challenge_has_a_time_and_an_end_and_nothing_outside_of_it() {
+        assert_eq!(check(&good()), Ok(()));
+        assert!(check(&challenge(&[(2, Vec::new()), (END, Vec::new())])).is_err());
+        assert!(check(&challenge(&[(TIMESTAMP, vec![1; 8])])).is_err());
+        assert!(check(&challenge(&[(TIMESTAMP, vec![1; 7]), (END, Vec::new())])).is_err());
+        assert!(check(&challenge(&[(99, Vec::new()), (TIMESTAMP, vec![1; 8]), (END, Vec::new())])).is_err());
+        for length in 0..good().len() {
+            assert!(check(&good()[..length]).is_err(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_looked_at(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = check(&bytes);
+        }
+
+        #[test]
+        fn lies_within_a_challenge_are_looked_at(at in any::<prop::sample::Index>(), word in any::<[u8; 4]>()) {
+            let mut message = good();
+            let at = at.index(message.len() - 3);
+            message[at..at + 4].copy_from_slice(&word);
+            let _ = check(&message);
+        }
+    }
+}

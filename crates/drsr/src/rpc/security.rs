@@ -43,6 +43,10 @@ pub(crate) enum SecurityError {
     Signature,
     #[error("the password or the account is refused")]
     Refused,
+    #[error("the account has no key of a type that is used here")]
+    NoCommonEncryption,
+    #[error("the password has expired")]
+    PasswordExpired,
     #[error("the clocks differ")]
     ClockSkew,
     #[error("the ticket service cannot be reached")]
