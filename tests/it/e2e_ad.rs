@@ -2,6 +2,7 @@
 
 mod anchors;
 mod check;
+mod controllers;
 mod estate;
 mod forests;
 mod import;

@@ -1,8 +1,6 @@
-//! A forest of thousands before a gateway: 2,000 people, or as many as `LANDBRIDGE_AD_PEOPLE` says, who all have
-//! passwords, in three levels of containers and 200 groups, one of which three quarters of them are in.
+//! A gateway before a domain with as many people as wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,22 +18,13 @@ use landbridge::store::values::StoreValues;
 use landbridge::store::{Database, Room};
 use serde_json::Value;
 
-use super::site::{RIGHTS, password};
+use super::site::RIGHTS;
 use crate::support::gateway::Gateway;
 use crate::support::passwords::nt_hash;
 use crate::support::samba::{CORP, Samba};
 use crate::support::store::NoAlerts;
+use crate::support::thousands;
 
-pub const UNITS: [&str; 3] = ["OU=Staff", "OU=Berlin,OU=Staff", "OU=Lab,OU=Berlin,OU=Staff"];
-/// Containers whose people are the last ones: [`APART`] in each.
-pub const PROJECT: &str = "OU=Project,OU=Staff";
-pub const LEAVING: &str = "OU=Leaving,OU=Staff";
-pub const APART: usize = 10;
-/// Out of the connector's sight.
-pub const OUTSIDE: &str = "OU=Outside";
-pub const GROUPS: usize = 200;
-
-const PEOPLE: usize = 2_000;
 const NODE: &str = "node1";
 
 pub struct Estate {
@@ -50,38 +39,17 @@ pub struct Estate {
 
 impl Estate {
     /// Everything is there, and nothing was imported.
-    pub fn open() -> Self {
+    pub fn open(people: usize) -> Self {
         let started = Instant::now();
-        let people = std::env::var("LANDBRIDGE_AD_PEOPLE").map_or(PEOPLE, |text| text.parse().expect("a number"));
         let samba = Samba::start(CORP, &RIGHTS);
         let base = samba.base();
-        let mut ldif = String::new();
-        for unit in UNITS.iter().skip(1).chain(&[PROJECT, LEAVING, OUTSIDE]) {
-            writeln!(ldif, "dn: {unit},{base}\nchangetype: add\nobjectClass: organizationalUnit\n").expect("a string");
-        }
-        samba.ldif(&ldif);
-        let passwords: BTreeMap<String, String> =
-            (0..people).map(|number| (format!("p{number}"), password(number))).collect();
-        samba.add_people((0..people).map(|number| {
-            let (name, password) = passwords.get_key_value(&format!("p{number}")).expect("made above");
-            (name.as_str(), unit_of(number, people), password.as_str())
-        }));
-        let mut ldif = String::new();
-        for group in 0..GROUPS {
-            let head = format!("dn: CN=g{group},OU=Staff,{base}\nchangetype: add\nobjectClass: group\n");
-            write!(ldif, "{head}sAMAccountName: g{group}\ndisplayName: g{group}\n").expect("a string");
-            for member in members(group, people) {
-                writeln!(ldif, "member: CN=p{member},{},{base}", unit_of(member, people)).expect("a string");
-            }
-            ldif.push('\n');
-        }
-        samba.ldif(&ldif);
+        let passwords = thousands::fill(&samba, people);
         let gateway = Gateway::builder().samba("corp", &samba).hardening("sealed").start();
         gateway.cli(&["domain", "add", CORP.realm]);
         gateway.cli(&["domain", "verify", CORP.realm, "--vouch"]);
         gateway.cli(&["rules", "activate"]);
         let estate = Self { samba, gateway, base, people, passwords, started };
-        estate.step("the forest stands");
+        estate.step("the domain stands");
         estate
     }
 
@@ -190,21 +158,6 @@ impl Estate {
         let missing: Vec<&String> = self.passwords.keys().filter(|account| !verified.contains(*account)).collect();
         assert!(missing.is_empty(), "{} of {}: {missing:?}", missing.len(), self.passwords.len());
     }
-}
-
-/// The container of a person.
-pub fn unit_of(number: usize, people: usize) -> &'static str {
-    match people - number {
-        1..=APART => LEAVING,
-        rest if rest <= 2 * APART => PROJECT,
-        _ => UNITS[number % UNITS.len()],
-    }
-}
-
-/// Who is in a group: three quarters of all in the first, one in 200 in the others.
-pub fn members(group: usize, people: usize) -> Vec<usize> {
-    let is_member = |number: &usize| if group == 0 { *number < people / 4 * 3 } else { number % GROUPS == group };
-    (0..people).filter(is_member).collect()
 }
 
 /// What the exports of a cycle sent.

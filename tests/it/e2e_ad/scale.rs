@@ -1,4 +1,5 @@
-//! Thousands of people of a domain: all of them at first, then every kind of change in one cycle, and the hashes of all.
+//! Thousands of people of a domain, 2,000 or as many as `LANDBRIDGE_AD_PEOPLE` says: all of them at first, then every kind
+//! of change in one cycle, and the hashes of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,10 +9,12 @@ use landbridge::ldap::{Connection, ServerUrl, ServiceAccount, Trust};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::estate::{APART, Estate, GROUPS, OUTSIDE, exported, members, sent};
+use super::estate::{Estate, exported, sent};
 use crate::support::samba::{CORP, SYNC_PASSWORD};
+use crate::support::thousands::{APART, GROUPS, OUTSIDE, members};
 use crate::support::wait::wait_until;
 
+const PEOPLE: usize = 2_000;
 /// Passwords that are changed at random.
 const CHANGED: usize = 500;
 /// Values of `member` in a piece.
@@ -22,7 +25,9 @@ const TRIES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_arrive_every_change_follows_in_one_cycle_and_no_hash_is_lost() {
-    let mut estate = tokio::task::spawn_blocking(Estate::open).await.expect("it opens");
+    let people = std::env::var("LANDBRIDGE_AD_PEOPLE").map_or(PEOPLE, |text| text.parse().expect("a number"));
+    let opened = tokio::task::spawn_blocking(move || Estate::open(people));
+    let mut estate = opened.await.expect("it opens");
     everything_arrives(&estate).await;
     every_kind_of_change_arrives(&mut estate).await;
     changed_passwords_arrive_through_interruptions(&mut estate).await;

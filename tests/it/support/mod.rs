@@ -28,5 +28,6 @@ pub mod slapd;
 pub mod store;
 pub mod sync_server;
 pub mod tab;
+pub mod thousands;
 pub mod visitor;
 pub mod wait;

@@ -73,6 +73,19 @@ impl Samba {
         samba
     }
 
+    /// A further controller of the same domain, which has what this one has now. Nothing that happens later is replicated
+    /// between them.
+    pub fn another(&self, host: &'static str) -> Self {
+        let forest = Forest { host, ..self.forest };
+        let mut another = Self { forest, address: free_address(), process: None, dir: temp_dir("samba") };
+        let (own, address) = (another.address.to_string(), self.address.to_string());
+        let mut command = Command::new(script("dc"));
+        command.arg("join").arg(another.dir.path()).args([own.as_str(), forest.realm, forest.netbios, forest.host]);
+        run(command.arg(self.dir.path()).arg(address));
+        another.start_again();
+        another
+    }
+
     /// Starts the server that was stopped.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "samba runs already");
