@@ -4,6 +4,8 @@
 //! the same run: hosts differ, ratios hardly do. "Per core" is by the processor time of the gateway's process, so that
 //! neither the load generator nor anything else on the machine counts. `docs/benchmarks.md` says how to read it.
 
+#[path = "budget/ad_rows.rs"]
+mod ad_rows;
 #[path = "budget/browser.rs"]
 mod browser;
 #[path = "budget/engine_rows.rs"]
@@ -18,6 +20,8 @@ mod load;
 mod lsc;
 #[path = "budget/overlap_rows.rs"]
 mod overlap_rows;
+#[path = "budget/relay.rs"]
+mod relay;
 #[path = "budget/sign_in_rows.rs"]
 mod sign_in_rows;
 #[path = "budget/slope.rs"]
@@ -43,8 +47,8 @@ use table::Table;
 const DEFAULT_USERS: usize = 10_000;
 const USERS: std::ops::RangeInclusive<usize> = 1_000..=1_000_000;
 /// Groups of rows.
-const ROWS: [&str; 5] = ["sync", "sign-in", "overlap", "postgres", "engines"];
-/// Those that are measured unless `--rows` says otherwise; the others compare with other products.
+const ROWS: [&str; 6] = ["sync", "sign-in", "overlap", "postgres", "engines", "ad"];
+/// Those that are measured unless `--rows` says otherwise; the others compare with other products, or want another directory.
 const USUAL: usize = 4;
 
 fn main() {
@@ -98,6 +102,13 @@ async fn measure(users: usize, rows: &[String]) -> Measured {
     let started = Instant::now();
     let step = |text: &str| eprintln!("[{:4} s] {text}", started.elapsed().as_secs());
     let mut table = Table::default();
+    if wanted("ad") {
+        step(&format!("an Active Directory of {users} users"));
+        ad_rows::rows(&mut table, users).await;
+    }
+    if rows.iter().all(|row| row == "ad") {
+        return Measured { objects: users, table };
+    }
     step(&format!("a directory of {users} users"));
     let mut landscape = Landscape::start(users);
     step("what the machine can do: signatures, Argon2id, paged search");

@@ -39,11 +39,7 @@ pub fn cores() -> usize {
 }
 
 pub async fn measure(landscape: &Landscape) -> Limits {
-    let (argon2id, argon2id_per_core) = on_all_cores(|| {
-        let params = argon2::Params::new(19_456, 2, 1, Some(32)).expect("valid parameters");
-        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-        argon2.hash_password_into(b"Secret-p00000!", b"sixteen bytes ..", &mut [0; 32]).expect("valid lengths");
-    });
+    let (argon2id, argon2id_per_core) = argon2id();
     let random = SystemRandom::new();
     let rsa = rsa::KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let mut signature = vec![0; rsa.public_modulus_len()];
@@ -55,6 +51,15 @@ pub async fn measure(landscape: &Landscape) -> Limits {
         ec.sign(&random, &message).expect("a signature");
     });
     Limits { argon2id, argon2id_per_core, rs256_per_core, es256_per_core, paged: paged(landscape).await }
+}
+
+/// Argon2id of the default cost, on all cores: per second, and per second of processor time.
+pub fn argon2id() -> (f64, f64) {
+    on_all_cores(|| {
+        let params = argon2::Params::new(19_456, 2, 1, Some(32)).expect("valid parameters");
+        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        argon2.hash_password_into(b"Secret-p00000!", b"sixteen bytes ..", &mut [0; 32]).expect("valid lengths");
+    })
 }
 
 /// Per second, and per second of processor time.

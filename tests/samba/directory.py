@@ -4,7 +4,7 @@
   users COUNT PREFIX        creates accounts below OU=Staff from lines "password" on standard input
   people                    adds accounts from lines "account<TAB>container<TAB>password" on standard input. Of their passwords
                             they have the hash alone, no Kerberos keys, which makes it ten times as fast as `users`
-  passwords                 sets passwords from lines "account<TAB>password" on standard input, and prints nothing
+  passwords [hashes]        sets passwords from lines "account<TAB>password" on standard input, or their hashes alone
   grant ACCOUNT RIGHT...    rights: get-changes, get-changes-all (on the domain), deleted-objects (reading them)
   ldif                      applies change records from standard input, all or none of them
   bytes ACCOUNT ATTRIBUTE HEX   replaces a value that is no text
@@ -140,8 +140,9 @@ def main():
         def change(line):
             name, password = line.split("\t", 1)
             message = ldb.Message(find(sam, name).dn)
-            message["x"] = ldb.MessageElement(password_value(password), ldb.FLAG_MOD_REPLACE, "unicodePwd")
-            sam.modify(message)
+            value = nt_hash(password) if arguments else password_value(password)
+            message["x"] = ldb.MessageElement(value, ldb.FLAG_MOD_REPLACE, "unicodePwd")
+            sam.modify(message, controls=[PASSWORD_HASH_CONTROL] if arguments else [])
 
         in_batches(sam, lines(), change)
     elif command == "grant":

@@ -185,6 +185,13 @@ impl Samba {
         self.directory(&["passwords"], &lines.collect::<String>());
     }
 
+    /// The same as [`Self::add_people`] does it: quick, and without Kerberos keys.
+    #[track_caller]
+    pub fn set_hashes<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let lines = changes.into_iter().map(|(account, password)| format!("{account}\t{password}\n"));
+        self.directory(&["passwords", "hashes"], &lines.collect::<String>());
+    }
+
     #[track_caller]
     pub fn grant(&self, account: &str, rights: &[&str]) {
         self.directory(&[&["grant", account], rights].concat(), "");
@@ -309,6 +316,11 @@ impl Samba {
         let output = child.wait_with_output().expect("own child can be awaited");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("the script writes UTF-8")
+    }
+
+    /// Whether there is another implementation of the protocol to compare with; in tests there must be.
+    pub fn has_impacket(&self) -> bool {
+        Path::new(IMPACKET).exists()
     }
 
     /// Account and NT hash as another implementation of the protocol reads them.
