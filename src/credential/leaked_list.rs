@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn every_line_is_found_and_nothing_between_them() {
-        for count in [1, 2, 3, 100, 101, 102, 103, 104, 1000, 4001] {
+        for count in [1, 2, 3, 111, 117, 118, 119, 400] {
             for (end, last) in [("\n", true), ("\n", false), ("\r\n", true), ("\r\n", false)] {
                 let entries = entries(count);
                 let mut list = open(&text(&entries, end, last)).expect("a list");
@@ -360,9 +360,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
         #[test]
         fn any_list_is_searched_right(
-            entries in prop::collection::btree_map(any::<u128>(), 1u64..5000, 1..400),
+            entries in prop::collection::btree_map(any::<u128>(), 1u64..5000, 1..300),
             others in prop::collection::vec(any::<u128>(), 0..50),
             crlf in any::<bool>(),
             last in any::<bool>(),
@@ -377,7 +379,7 @@ mod tests {
 
         #[test]
         fn a_damaged_list_is_searched_or_refused(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>(), sought in any::<u128>()) {
-            let mut bytes = text(&entries(700), "\n", true);
+            let mut bytes = text(&entries(300), "\n", true);
             let at = at.index(bytes.len());
             bytes[at] = byte;
             bytes.truncate(cut.index(bytes.len()) + 1);

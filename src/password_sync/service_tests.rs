@@ -182,6 +182,7 @@ fn channel(name: &str, source: Arc<Directory>, store: &Arc<Store>) -> Channel {
         sealer: sealer(),
         clear_text: ClearText::Refused,
         clock: Arc::new(SettableClock::at(Timestamp::from_secs(1_800_000_000))),
+        leaks: None,
     }
 }
 

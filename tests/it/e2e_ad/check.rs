@@ -112,13 +112,26 @@ impl Faults {
         assert_eq!(self.gateway.cli(&["password-sync", "status"])["connectors"][0]["error"], Value::Null);
     }
 
-    /// The error of an import, or nothing.
+    /// A full import comes to its end.
     #[track_caller]
-    fn import(&self) -> Option<String> {
-        let (answer, _) = self.gateway.cli_told(&["sync", "run", "--profile", "full"]);
-        let steps = answer["steps"].as_array().expect("steps").iter();
-        let mut errors = steps.filter(|step| step["connector"] == "corp").filter_map(|step| step["error"].as_str());
-        errors.next().map(str::to_owned)
+    fn imports(&self) {
+        let (answer, imported) = self.gateway.cli_told(&["sync", "run", "--profile", "full"]);
+        assert!(imported, "{answer:#}");
+    }
+
+    /// Each part of the text is told of the import.
+    #[track_caller]
+    fn import_fails(&self, tells: &[&str]) {
+        let (answer, imported) = self.gateway.cli_told(&["sync", "run", "--profile", "full"]);
+        let told = answer.to_string();
+        assert!(!imported && tells.iter().all(|part| told.contains(part)), "{tells:?} in {answer:#}");
+    }
+
+    fn by_kerberos(&mut self) {
+        self.gateway.reconfigure(|settings| {
+            let kerberos = "replication_domain = \"corp.example\"\nreplication_sign_in = \"kerberos\"";
+            settings.replace("replication_domain = \"CORP\"", kerberos)
+        });
     }
 
     fn secret(&mut self, password: &str) {
@@ -128,14 +141,22 @@ impl Faults {
     }
 }
 
-#[test]
-fn each_fault_of_account_and_controller_has_its_own_error_and_remedy() {
-    let samba = Samba::start(CORP, &["get-changes", "deleted-objects"]);
+/// A gateway that runs before a domain whose sync account has these rights.
+fn before_domain(rights: &[&str]) -> Faults {
+    let samba = Samba::start(CORP, rights);
+    // Without a limit the domain counts no wrong passwords.
+    samba.lock_after(50);
     samba.know_by_address();
     let gateway = Builder::default().samba("corp", &samba).start();
     gateway.cli(&["rules", "activate"]);
-    let mut faults = Faults { samba, gateway };
+    Faults { samba, gateway }
+}
 
+const SERVICES: &str = "server services = rpc, ldap, cldap, kdc";
+
+#[test]
+fn rights_passwords_and_ports_have_errors_and_remedies_of_their_own() {
+    let mut faults = before_domain(&["get-changes", "deleted-objects"]);
     // Wrong rights; then the right ones. Nobody listens for SMB, and nobody misses it.
     faults.hashes_fail(
         &["may not replicate passwords", "grant CORP\\svc-sync both rights"],
@@ -144,7 +165,6 @@ fn each_fault_of_account_and_controller_has_its_own_error_and_remedy() {
     faults.samba.grant(SYNC_ACCOUNT, &["get-changes-all"]);
     assert!(std::net::TcpStream::connect((faults.samba.address, 445)).is_err());
     faults.hashes_arrive();
-    assert_eq!(faults.import(), None);
 
     // A wrong password: the directory says so over LDAP, to all three alike.
     let wrong = ["the name or the password is wrong", "bind_password_file"];
@@ -152,27 +172,31 @@ fn each_fault_of_account_and_controller_has_its_own_error_and_remedy() {
     let before = faults.samba.bad_passwords(SYNC_ACCOUNT);
     faults.hashes_fail(&wrong, &wrong);
     assert_eq!(faults.samba.bad_passwords(SYNC_ACCOUNT) - before, 2, "the check and the pass try it once each");
-    let error = faults.import().expect("an error");
-    assert!(wrong.iter().all(|part| error.contains(part)), "{error}");
+    faults.import_fails(&wrong);
     faults.secret(SYNC_PASSWORD);
 
     // The RPC port is closed, and LDAP is not: imports go on.
-    const SERVICES: &str = "server services = rpc, ldap, cldap, kdc";
     faults.samba.reconfigure(SERVICES, "server services = ldap, cldap, kdc");
     let closed = ["TCP port 135 (RPC endpoint mapper) cannot be reached", "open TCP 135 and the dynamic RPC ports"];
     faults.hashes_fail(&closed, &closed);
-    assert_eq!(faults.import(), None);
+    faults.imports();
 
+    faults.samba.stop();
+    let gone = ["no connection to", "open TCP 636"];
+    faults.hashes_fail(&gone, &gone);
+    faults.import_fails(&gone);
+}
+
+#[test]
+fn a_domain_without_ntlm_and_accounts_without_aes_are_told_from_wrong_passwords() {
+    let mut faults = before_domain(&RIGHTS);
     // NTLM, which is made of RC4, is put away: the check finds that Kerberos does.
-    faults.samba.reconfigure("server services = ldap, cldap, kdc", &format!("{SERVICES}\n  ntlm auth = disabled"));
+    faults.samba.reconfigure(SERVICES, &format!("{SERVICES}\n  ntlm auth = disabled"));
     faults.hashes_fail(
         &["refuses NTLM, and admits svc-sync by Kerberos", "replication_sign_in = \"kerberos\"", "dc1.corp.example"],
         &["the sign-in of CORP\\svc-sync was refused", "if the domain refuses NTLM", "ad check"],
     );
-    faults.gateway.reconfigure(|settings| {
-        let kerberos = "replication_domain = \"corp.example\"\nreplication_sign_in = \"kerberos\"";
-        settings.replace("replication_domain = \"CORP\"", kerberos)
-    });
+    faults.by_kerberos();
     faults.hashes_arrive();
 
     // RC4 is disabled for the account, which changes nothing; then everything but RC4 is.
@@ -181,20 +205,21 @@ fn each_fault_of_account_and_controller_has_its_own_error_and_remedy() {
     faults.samba.replace(SYNC_ACCOUNT_ENTRY, "msDS-SupportedEncryptionTypes", "4");
     let keys = ["has no Kerberos key of a type that is used here (AES)", "msDS-SupportedEncryptionTypes"];
     faults.hashes_fail(&keys, &keys);
-    faults.samba.replace(SYNC_ACCOUNT_ENTRY, "msDS-SupportedEncryptionTypes", "24");
+}
 
-    // The controller's clock is ahead.
-    faults.samba.set_clock("+20m");
-    let clocks = ["the clock differs too much", "one time source"];
-    faults.hashes_fail(&clocks, &clocks);
-    one(&told(&check(&faults.gateway).0, "missing"), &["the clock of", "s apart", "Kerberos admits five minutes"]);
-    assert_eq!(faults.import(), None);
-    faults.samba.set_clock("+0");
+#[test]
+fn clocks_that_are_apart_are_told() {
+    let mut faults = before_domain(&RIGHTS);
+    faults.by_kerberos();
     faults.hashes_arrive();
-
-    faults.samba.stop();
-    let gone = ["no connection to", "open TCP 636"];
-    faults.hashes_fail(&gone, &gone);
-    let error = faults.import().expect("an error");
-    assert!(gone.iter().all(|part| error.contains(part)), "{error}");
+    faults.samba.set_clock("+20m");
+    let (findings, sound) = check(&faults.gateway);
+    let missing = told(&findings, "missing");
+    assert!(!sound);
+    one(&missing, &["the clock of", "s apart", "Kerberos admits five minutes"]);
+    one(&missing, &["the clock differs too much", "one time source"]);
+    let (passes, passed) = faults.gateway.cli_told(&["password-sync", "run"]);
+    let error = passes[0]["error"].as_str().unwrap_or_default();
+    assert!(!passed && error.contains("the clock differs too much") && error.contains("one time source"), "{error}");
+    faults.imports();
 }
