@@ -89,7 +89,7 @@ impl Settings {
     fn check(&self) -> (bool, Vec<String>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landbridge"));
         command.arg("--config").arg(self.dir.path().join("sync-server.toml")).args(["--json", "connector", "check"]);
-        let output = output(&mut command);
+        let output = output(&command);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         let reports: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
         let mut lines = Vec::new();
