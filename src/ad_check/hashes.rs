@@ -77,6 +77,7 @@ pub(super) async fn trial(
     let account = replication_account(settings, replication);
     let mut findings = Vec::new();
     for controller in &controllers {
+        let mut is_refused = false;
         findings.push(match own(controller, &account, token).await {
             Ok(Some(own)) => own_hash(&controller.host, &own.password, settings),
             Ok(None) => {
@@ -84,6 +85,7 @@ pub(super) async fn trial(
                 Finding::missing(Area::Hashes, text).remedy("check replication_account and replication_context")
             }
             Err(error) => {
+                is_refused = matches!(error, drsr::Error::LogonFailure { .. });
                 let by_kerberos = match error {
                     drsr::Error::LogonFailure { .. } if replication.sign_in == ReplicationSignIn::Ntlm => {
                         without_ntlm(settings, controller, server, (token, grantee)).await
@@ -96,6 +98,10 @@ pub(super) async fn trial(
                 })
             }
         });
+        // Each further try would count against the account.
+        if is_refused {
+            break;
+        }
     }
     findings
 }

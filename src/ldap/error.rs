@@ -75,6 +75,11 @@ impl LdapError {
         }
     }
 
+    /// The account's own password was refused. It is tried at no other server: each would count against the account.
+    pub fn refuses_account(&self) -> bool {
+        matches!(self, Self::ServiceBind { code: INVALID_CREDENTIALS, .. })
+    }
+
     /// The server that was asked.
     pub fn server(&self) -> &ServerUrl {
         match self {
@@ -96,6 +101,7 @@ impl LdapError {
     }
 }
 
-/// LDAP results 51 and 52 (RFC 4511, appendix A).
+/// LDAP results 49, 51 and 52 (RFC 4511, appendix A).
+const INVALID_CREDENTIALS: u32 = 49;
 pub(super) const BUSY: u32 = 51;
 pub(super) const UNAVAILABLE: u32 = 52;

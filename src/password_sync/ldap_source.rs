@@ -102,7 +102,11 @@ impl LdapSource {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     tracing::warn!(connector = %self.settings.name, server = %server, error = %error, "a server cannot be read");
+                    let is_final = error.refuses_account();
                     last = Some(error);
+                    if is_final {
+                        break;
+                    }
                 }
             }
         }

@@ -199,7 +199,7 @@ impl HashCheck for StoredHashes {
             password_set: stored.password_set,
             stored_at: stored.stored_at,
             confirmed_at: stored.confirmed_at,
-            leaked: stored.leaked,
+            leaked: stored.leaked && !is_superseded(&stored),
         }))
     }
 }

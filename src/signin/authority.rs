@@ -121,6 +121,6 @@ pub struct CredentialFacts {
     pub password_set: Option<Timestamp>,
     pub stored_at: Timestamp,
     pub confirmed_at: Timestamp,
-    /// The password is on the list of leaked ones.
+    /// The password is on the list of leaked ones, and nothing proves that the directory has another one by now.
     pub leaked: bool,
 }

@@ -24,7 +24,7 @@ impl SignIn {
         let facts = room.hashes.facts(source).await.map_err(|down| StoreDown(Box::new(down)))?;
         let is_listed = facts.is_some_and(|facts| {
             let replaced = password_set.zip(facts.password_set).is_some_and(|(live, stored)| live > stored);
-            facts.leaked && facts.usable && !facts.outdated && !replaced
+            facts.leaked && facts.usable && !replaced
         });
         Ok(match is_listed {
             true => Decision::Refuse(Reason::Account(Bar::LeakedPassword), Notice::MustChange),

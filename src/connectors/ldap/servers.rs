@@ -24,7 +24,13 @@ impl Servers<'_> {
             match Connection::open(server, self.trust, self.deadline).await {
                 Ok(mut connection) => match connection.bind(self.account).await {
                     Ok(()) => return Ok(connection),
-                    Err(error) => last = Some(error),
+                    Err(error) => {
+                        let is_final = error.refuses_account();
+                        last = Some(error);
+                        if is_final {
+                            break;
+                        }
+                    }
                 },
                 Err(error) => last = Some(error),
             }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::reading::{Anchors, know};
 use super::{DN, LdapTarget};
+use crate::connectors::ldap::servers::Servers;
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings, ObjectType};
 use crate::connectors::page_stream::Page;
 use crate::identity::{DistinguishedName, causes};
@@ -143,7 +144,13 @@ impl LdapTarget {
         pages: &mpsc::Sender<Page>,
     ) -> Result<(), ConnectorError> {
         let (kept, inner) = Kept::of(since).ok_or_else(|| self.stale("the watermark tells no way to go on"))?;
-        let mut connection = self.settings.servers().connect().await?;
+        // What is asked besides is asked of the server that tells the changes: another one may lag behind it.
+        let own: Vec<_> =
+            self.settings.servers.iter().filter(|server| server.to_string() == inner.server).cloned().collect();
+        if own.is_empty() {
+            return Err(self.stale("the watermark is of a server that the settings do not name"));
+        }
+        let mut connection = Servers { servers: &own, ..self.settings.servers() }.connect().await?;
         let containers = self.containers(&mut connection).await?;
         if containers != kept.containers {
             return Err(self.stale("containers were added, renamed, moved or deleted"));

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use self::reading::read_everything;
 pub use self::settings::{LdapTargetSettings, TargetType};
 use super::ldap::writable::{result, told};
-use super::ldap::{DeltaChoice, LdapConnector};
+use super::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use super::page_stream::{PAGES_AHEAD, PageStream};
 use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
@@ -50,9 +50,13 @@ impl LdapTarget {
         Self { settings }
     }
 
-    /// Whether deltas are read where the server offers them.
+    /// Whether deltas are read where the server offers them. They follow one suffix.
     fn reads_changes(&self) -> bool {
-        self.settings.delta != DeltaChoice::Off && LdapConnector::follows(&self.settings.anchor)
+        let mut roots = self.settings.bases.iter().map(|base| LdapConnectorSettings::root_of(base).folded());
+        let first = roots.next();
+        self.settings.delta != DeltaChoice::Off
+            && roots.all(|root| Some(root) == first)
+            && LdapConnector::follows(&self.settings.anchor)
     }
 
     fn unreachable(&self, reason: String) -> ConnectorError {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::super::audit::AuditLog;
 use super::super::error::StoreError;
 use super::super::lease;
+use super::super::statement::Statement;
 use super::super::writer::Urgency;
 use super::feed::Feed;
 use super::links::{self, LinkDelta};
@@ -38,7 +39,13 @@ impl TenantExport for TenantStore {
         if changes.len() > MAX_BATCH {
             return Err(TenantUnavailable::BatchTooLarge { len: changes.len() });
         }
-        self.apply(epoch, changes).await.map_err(unavailable)
+        let applied = self.apply(epoch, changes).await;
+        if applied.is_err() {
+            // Parts that were written may be read back and taken for done: they, too, are to be on disk. Where this fails as
+            // well, nothing can be read back.
+            let _ = self.flush().await;
+        }
+        applied.map_err(unavailable)
     }
 }
 
@@ -50,6 +57,18 @@ pub(super) fn unavailable(error: StoreError) -> TenantUnavailable {
 }
 
 impl TenantStore {
+    /// Returns when all that was written before is on disk.
+    async fn flush(&self) -> Result<(), StoreError> {
+        let touch = "UPDATE counter SET value = value WHERE name = 'change_feed'";
+        self.db
+            .write(Urgency::Bulk, move |conn| {
+                Box::pin(async move {
+                    conn.rows("writing out an export", vec![Statement::new(touch, Vec::new())]).await.map(drop)
+                })
+            })
+            .await
+    }
+
     async fn apply(&self, epoch: LeaseEpoch, changes: Vec<ExportChange>) -> Result<Vec<ExportResult>, StoreError> {
         let now = self.clock.now();
         let order = {

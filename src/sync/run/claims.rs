@@ -13,6 +13,7 @@ use super::{RunError, RunOutcome, Runner};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::change_set::SyncBatch;
+use crate::sync::connector::DeltaReports;
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::names;
 use crate::sync::source_import::{ELSEWHERE_AGAIN, full_import_mark, refused_mark};
@@ -67,11 +68,9 @@ impl Runner {
         Ok(self.store.mark(&found_mark(target)).await?.is_some_and(|found| found > 0))
     }
 
-    /// Another engine has written there, and the replicas of the sources have heard from each other since.
-    async fn has_met(&self, target: &ConnectorName) -> StoreResult<bool> {
-        let met = self.store.mark(&met_mark(target)).await?.filter(|met| *met > 0).map(Timestamp::from_millis);
-        // The other engine may have read another replica than this one does.
-        Ok(met.is_some_and(|met| met + ELSEWHERE_AGAIN <= self.clock.now()))
+    /// When another engine was last seen to have written there.
+    async fn met(&self, target: &ConnectorName) -> StoreResult<Option<Timestamp>> {
+        Ok(self.store.mark(&met_mark(target)).await?.filter(|met| *met > 0).map(Timestamp::from_millis))
     }
 
     /// The sources of which no full import came to its end.
@@ -108,18 +107,36 @@ impl Cycle<'_> {
     /// After a synchronisation: stages the end of what was found in a target and is claimed by nobody, or reports it.
     pub(super) async fn claim(&mut self) -> Result<(), RunError> {
         for target in self.targets(None) {
-            let found = self.runner.has_found(target.name()).await?;
-            // What another engine added its source may still have: it was asked in this very run.
-            let met = self.runner.has_met(target.name()).await? && self.has_imported_all();
-            if (found || met) && self.runner.unread().await?.is_empty() {
+            let (found, met) = (self.runner.has_found(target.name()).await?, self.runner.met(target.name()).await?);
+            let due = match met {
+                // The other engine may have read another replica than this one does.
+                Some(met) => met + ELSEWHERE_AGAIN <= self.runner.clock.now(),
+                None => found,
+            };
+            if due && self.runner.unread().await?.is_empty() && self.has_asked_all(met).await? {
                 self.claim_in(target.name()).await?;
             }
         }
         Ok(())
     }
 
-    fn has_imported_all(&self) -> bool {
-        self.sources(None).iter().all(|source| self.imported.contains(source.name()))
+    /// What is found in a target its source may still have: each was asked in this very run, and told everything since
+    /// another engine was `met`.
+    async fn has_asked_all(&self, met: Option<Timestamp>) -> Result<bool, RunError> {
+        let store = &self.runner.store;
+        for source in self.sources(None) {
+            if !self.imported.contains(source.name()) {
+                return Ok(false);
+            }
+            let Some(met) = met else { continue };
+            let watermark = store.watermark(source.name()).await?;
+            let reports = watermark.and_then(|watermark| source.delta_since(&watermark));
+            let last_full = store.mark(&full_import_mark(source.name())).await?.map(Timestamp::from_millis);
+            if !reports.is_some_and(DeltaReports::complete) && last_full.is_none_or(|last| last < met) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn claim_in(&mut self, target: &ConnectorName) -> Result<(), RunError> {
