@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drsr::{Account, Client, Controller, Cursor, Password};
-use landbridge::identity::PlainPassword;
-use landbridge::ldap::{Connection, Filter, Scope, Search, ServiceAccount, Trust};
+use landbridge::ldap::{Filter, Scope, Search};
 use serde_json::Value;
 
 use crate::limits;
@@ -22,7 +21,6 @@ use crate::table::{Budget, Row, Table};
 const RIGHTS: [&str; 3] = ["get-changes", "get-changes-all", "deleted-objects"];
 /// The port of replication, so that a relay can stand before it.
 const REPLICATION: u16 = 49_200;
-const DEADLINE: Duration = Duration::from_secs(60);
 /// As the connector asks.
 const PAGE_SIZE: u32 = 500;
 /// Passes through the relay, of which the best counts.
@@ -153,14 +151,7 @@ fn ldapsearch(samba: &Samba, base: &str, control: &str, filter: &str) -> f64 {
 
 /// Where the domain stands now.
 async fn cookie(samba: &Samba) -> Vec<u8> {
-    let server = format!("ldaps://{}", samba.address).parse().expect("a url");
-    let trust = Trust::new(&[samba.ca_file()]).expect("a certificate");
-    let mut connection = Connection::open(&server, &trust, DEADLINE).await.expect("the controller listens");
-    let account = ServiceAccount {
-        dn: samba.sync_account_name().parse().expect("a name"),
-        password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
-    };
-    connection.bind(&account).await.expect("its password");
+    let mut connection = thousands::connection(samba).await;
     let search = Search {
         base: samba.base().parse().expect("a name"),
         scope: Scope::Subtree,

@@ -110,6 +110,10 @@ impl LeakedList {
     /// Opens the file that has the name now.
     pub fn open(&self) -> Result<OpenList, LeakedListError> {
         let unreadable = |source| LeakedListError::Unreadable { path: self.path.clone(), source };
+        // Whoever opens a pipe waits for its other end.
+        if !std::fs::metadata(&self.path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(io::Error::other("it is no regular file")));
+        }
         let file = File::open(&self.path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         OpenList::new(file, length, &self.path)
@@ -290,6 +294,17 @@ mod tests {
                     assert_eq!(list.find(&hash(outside)).expect("in order"), None);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is installed");
+        assert!(made.success());
+        for path in [pipe, folder.path().to_owned(), PathBuf::from("/dev/null"), folder.path().join("none")] {
+            assert!(matches!(LeakedList::new(path).open(), Err(LeakedListError::Unreadable { .. })));
         }
     }
 

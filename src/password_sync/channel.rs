@@ -164,6 +164,9 @@ impl Channel {
         let mut progress = Progress { looking, ..Progress::default() };
         self.take(epoch, page, &mut progress).await?;
         self.settle_vanished(epoch, &mut progress).await?;
+        if let Some(error) = &progress.leaked_error {
+            tracing::warn!(connector = %self.connector, error, "leaked passwords could not be looked for in single reads");
+        }
         let served = found.len().saturating_sub(progress.open_fetches.len()) as u64;
         let postponed: Vec<SourceAnchor> = absent.into_iter().chain(progress.open_fetches).collect();
         if !postponed.is_empty() {
@@ -187,6 +190,10 @@ impl Channel {
         let reached = read?;
         self.look_for_unseen(epoch, &mut progress, &seen).await?;
         self.settle_vanished(epoch, &mut progress).await?;
+        // A pass without a hash to look for tells, too, whether one could be.
+        if let (Some(check), None) = (&self.leaks, &progress.leaked_error) {
+            progress.leaked_error = check.look(Vec::new()).await.err();
+        }
         if let Some(error) = &progress.leaked_error {
             tracing::warn!(connector = %self.connector, error, "leaked passwords could not be looked for");
         }

@@ -14,7 +14,7 @@ use crate::store::Connection;
 use crate::store::audit::AuditLog;
 use crate::store::bulk::{chunk_sizes, values_clause};
 use crate::store::error::StoreError;
-use crate::store::statement::Statement;
+use crate::store::statement::{Statement, in_list};
 
 pub(super) struct Applying {
     pub connector: ConnectorName,
@@ -95,6 +95,7 @@ impl Applying {
                 results.push((anchor, result));
             }
         }
+        records.extend(self.ended_leaks(conn, replaced.iter().chain(&doubted)).await?);
         self.put_credentials(conn, replaced, true).await?;
         self.put_credentials(conn, doubted, false).await?;
         self.put_states(conn, states).await?;
@@ -327,11 +328,27 @@ impl Applying {
         .map_err(StoreError::doing("marking a leaked password"))?;
         let record = || match class {
             Some(class) => self.leak_record(anchor, class),
-            None => {
-                Event::new(EventKind::LeakedPasswordCleared, Outcome::Success, channel()).about(self.source(anchor))
-            }
+            None => self.cleared_record(anchor),
         };
         Ok((put.rows_affected() > 0).then(record))
+    }
+
+    /// The records of findings that end because another credential takes the place of the one that was found.
+    async fn ended_leaks(
+        &self,
+        conn: &mut Connection,
+        rows: impl Iterator<Item = &CredentialRow>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let anchors = rows.filter(|row| row.leaked.is_none()).map(|row| row.anchor.as_str().into()).collect();
+        let sql = "SELECT anchor FROM credential WHERE connector = $1 AND leaked_at IS NOT NULL AND anchor IN ({})";
+        let statements = in_list(sql, &[self.connector.as_str().into()], anchors);
+        let found = conn.rows("reading findings of leaked passwords", statements).await?;
+        let anchors = found.iter().map(|row| SourceAnchor::from_stored(row.get(0)));
+        Ok(anchors.map(|anchor| self.cleared_record(&anchor)).collect())
+    }
+
+    fn cleared_record(&self, anchor: &SourceAnchor) -> Event {
+        Event::new(EventKind::LeakedPasswordCleared, Outcome::Success, channel()).about(self.source(anchor))
     }
 
     fn leak_record(&self, anchor: &SourceAnchor, class: LeakClass) -> Event {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
@@ -11,8 +11,6 @@ use landbridge::identity::PlainPassword;
 use landbridge::ldap::{ServiceAccount, Trust};
 use landbridge::sync::Connector;
 use landbridge::sync::connector::{DisabledTest, Hidden, ImportMode, ImportRequest, Wanted};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
@@ -158,17 +156,7 @@ impl Spoiler {
         assert_eq!(text.len(), spoilt.len());
         let dir = temp_dir("spoiler");
         let pki = Pki::new(dir.path());
-        let cert = pki.server("spoiler", &[]);
-        let chain = CertificateDer::pem_file_iter(&cert.cert_file).expect("certificates").collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_file(&cert.key_file).expect("a key");
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(chain.expect("certificates"), key)
-                .expect("a server's configuration");
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let acceptor = pki.server("spoiler", &[]).acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("ldaps://localhost:{}", listener.local_addr().expect("bound").port());
         let (text, spoilt) = (text.as_bytes().to_vec(), spoilt.as_bytes().to_vec());

@@ -128,6 +128,8 @@ async fn leaked_passwords_are_found_shown_and_refused_until_they_are_changed() {
     leaks.pass(false);
     let error = leaks.error().expect("an error");
     assert!(error.contains("ntlm.txt has a line that is not") && error.contains("check-list"), "{error}");
+    leaks.pass(false);
+    assert_eq!(leaks.error(), Some(error), "a pass that meets no hash tells it, too");
     assert_eq!(leaks.flagged(), flags(&[("user1", "1")]));
     assert_eq!(leaks.sign_in(4, "While-It-Is-Broken-4!").await, "in");
     let told = leaks.gateway.cli_refused(&["password-sync", "check-list", list.to_str().expect("a path")]);
@@ -141,7 +143,7 @@ async fn leaked_passwords_are_found_shown_and_refused_until_they_are_changed() {
     // Audited, and never a digit of a hash anywhere.
     let records = leaks.gateway.audit(500);
     let count = |kind: &str| records.iter().filter(|record| record["kind"] == kind).count();
-    assert_eq!((count("leaked-password-found"), count("leaked-password-cleared")), (4, 1));
+    assert_eq!((count("leaked-password-found"), count("leaked-password-cleared")), (4, 3));
     let (records, log) = (serde_json::to_string(&records).expect("JSON"), leaks.gateway.log());
     for password in [password(1).as_str(), &password(2), "Listed-Since-3!", "While-It-Is-Broken-4!"] {
         let start = nt_hash(password)[..8].to_owned();

@@ -4,14 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use landbridge::identity::PlainPassword;
-use landbridge::ldap::{Connection, ServerUrl, ServiceAccount, Trust};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::estate::{Estate, exported, sent};
-use crate::support::samba::{CORP, SYNC_PASSWORD};
-use crate::support::thousands::{APART, GROUPS, OUTSIDE, members};
+use crate::support::samba::CORP;
+use crate::support::thousands::{APART, GROUPS, OUTSIDE, connection, members};
 use crate::support::wait::wait_until;
 
 const PEOPLE: usize = 2_000;
@@ -57,14 +55,7 @@ async fn everything_arrives(estate: &Estate) {
 /// Windows tells at most 1,500 values at once, Samba as many as are asked for.
 async fn members_come_in_ranges(estate: &Estate) {
     let samba = &estate.samba;
-    let server: ServerUrl = format!("ldaps://{}", samba.address).parse().expect("a url");
-    let trust = Trust::new(&[samba.ca_file()]).expect("a certificate");
-    let mut connection = Connection::open(&server, &trust, DEADLINE).await.expect("the controller listens");
-    let account = ServiceAccount {
-        dn: samba.sync_account_name().parse().expect("a name"),
-        password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
-    };
-    connection.bind(&account).await.expect("its password");
+    let mut connection = connection(samba).await;
     let name = format!("CN=g0,OU=Staff,{}", estate.base).parse().expect("a name");
     let asked = vec![format!("member;range=0-{}", PIECE - 1)];
     let entry = connection.read(&name, asked).await.expect("a read").expect("the group");

@@ -1,6 +1,7 @@
 //! A certificate authority for one test, as PEM files. Nothing outside the test trusts it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +9,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PublicKeyData,
 };
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::Digest;
+use tokio_rustls::TlsAcceptor;
 
 pub struct Pki {
     dir: PathBuf,
@@ -20,6 +24,22 @@ pub struct Pki {
 pub struct ServerCert {
     pub cert_file: PathBuf,
     pub key_file: PathBuf,
+}
+
+impl ServerCert {
+    /// Answers TLS with it.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let chain = CertificateDer::pem_file_iter(&self.cert_file).expect("certificates").collect::<Result<_, _>>();
+        let key = PrivateKeyDer::from_pem_file(&self.key_file).expect("a key");
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(chain.expect("certificates"), key)
+                .expect("a server's configuration");
+        TlsAcceptor::from(Arc::new(config))
+    }
 }
 
 impl Pki {

@@ -12,8 +12,6 @@ use ldap3_proto::proto::{
     LdapBindResponse, LdapFilter, LdapMsg, LdapOp, LdapPartialAttribute, LdapResult, LdapResultCode, LdapSearchRequest,
     LdapSearchResultEntry, LdapSearchResultReference, LdapSearchScope,
 };
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Framed;
 
@@ -347,17 +345,7 @@ impl Controller {
     pub async fn start(domain: Domain) -> Self {
         let dir = temp_dir("scripted-ad");
         let pki = Pki::new(dir.path());
-        let cert = pki.server("scripted-ad", &[]);
-        let chain = CertificateDer::pem_file_iter(&cert.cert_file).expect("certificates").collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_file(&cert.key_file).expect("a key");
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(chain.expect("certificates"), key)
-                .expect("a server's configuration");
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let acceptor = pki.server("scripted-ad", &[]).acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let (domain, asked) = (Arc::new(Mutex::new(domain)), Arc::new(Mutex::new(Vec::new())));

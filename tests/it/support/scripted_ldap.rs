@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use landbridge::ldap::{Connection, LdapError, ServerUrl, Trust};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -38,17 +36,7 @@ impl Scripted {
     ) -> Self {
         let dir = temp_dir("scripted");
         let pki = Pki::new(dir.path());
-        let cert = pki.server("scripted", &[]);
-        let chain = CertificateDer::pem_file_iter(&cert.cert_file).expect("certificates").collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_file(&cert.key_file).expect("a key");
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(chain.expect("certificates"), key)
-                .expect("a server's configuration");
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let acceptor = pki.server("scripted", &[]).acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let (script, requests): (Script, _) = (Arc::new(script), Arc::new(AtomicUsize::new(0)));

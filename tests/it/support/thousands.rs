@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::samba::Samba;
+use landbridge::identity::PlainPassword;
+use landbridge::ldap::{Connection, ServiceAccount, Trust};
+
+use super::samba::{SYNC_PASSWORD, Samba};
 
 pub const UNITS: [&str; 3] = ["OU=Staff", "OU=Berlin,OU=Staff", "OU=Lab,OU=Berlin,OU=Staff"];
 /// Containers whose people are the last ones: [`APART`] in each.
@@ -14,6 +18,21 @@ pub const APART: usize = 10;
 /// Out of the connector's sight, and empty.
 pub const OUTSIDE: &str = "OU=Outside";
 pub const GROUPS: usize = 200;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A connection to the controller, bound as the sync account.
+pub async fn connection(samba: &Samba) -> Connection {
+    let server = format!("ldaps://{}", samba.address).parse().expect("a url");
+    let trust = Trust::new(&[samba.ca_file()]).expect("a certificate");
+    let mut connection = Connection::open(&server, &trust, DEADLINE).await.expect("the controller listens");
+    let account = ServiceAccount {
+        dn: samba.sync_account_name().parse().expect("a name"),
+        password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
+    };
+    connection.bind(&account).await.expect("its password");
+    connection
+}
 
 /// Fills a domain with people `p0`, `p1` ... and groups `g0`, `g1` ...; everybody's password, by account.
 pub fn fill(samba: &Samba, people: usize) -> BTreeMap<String, String> {
