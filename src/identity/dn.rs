@@ -55,6 +55,15 @@ impl DistinguishedName {
         Some(Self { text, rdns: rest.to_vec() })
     }
 
+    /// The DNS name of the domain that the last RDNs spell (RFC 2247), folded: of `cn=ada,dc=corp,dc=example` it is
+    /// `corp.example`. Empty where there is none.
+    pub fn domain_components(&self) -> String {
+        let labels = self.rdns.iter().rev().map_while(|rdn| rdn.folded.strip_prefix("dc="));
+        let mut labels: Vec<&str> = labels.collect();
+        labels.reverse();
+        labels.join(".")
+    }
+
     /// How many RDNs there are.
     pub fn depth(&self) -> usize {
         self.rdns.len()
@@ -309,6 +318,19 @@ mod tests {
         assert!(name.is_within(&dn("OU=People,DC=example,DC=org")));
         assert!(!name.is_within(&dn("ou=eople,dc=example,dc=org")));
         assert!(name.is_within(&dn("")));
+    }
+
+    #[test]
+    fn the_last_components_spell_a_domain() {
+        for (name, domain) in [
+            ("CN=Ada,OU=Staff,DC=Corp,DC=Example", "corp.example"),
+            ("DC=inner,OU=Staff,DC=corp,DC=example", "corp.example"),
+            ("dc=example", "example"),
+            ("cn=ada,o=example", ""),
+            ("", ""),
+        ] {
+            assert_eq!(dn(name).domain_components(), domain, "{name}");
+        }
     }
 
     #[test]

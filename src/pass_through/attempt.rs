@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connector::Connector;
+use super::old_password::{DomainAccount, Verified};
 use super::server::Server;
 use super::state::{self, LiveState};
 use super::{absent, verdict};
@@ -168,7 +169,7 @@ impl Connector {
         password: &PlainPassword,
         end: Instant,
     ) -> LiveAnswer {
-        let server = connection.server().to_string();
+        let (server, host) = (connection.server().to_string(), connection.server().host().to_owned());
         let (state, sent) = match &target {
             Target::Account { state, .. } => (Some(state.clone()), password.clone()),
             Target::Nobody { .. } => (None, absent::password(Some(password))),
@@ -188,7 +189,7 @@ impl Connector {
                 connection.set_deadline(LATE_LIMIT);
                 let bind = connection.simple_bind(target.dn(), &sent).await;
                 drop(connection);
-                let judged = connector.judge(&target, bind, &typed).await;
+                let judged = connector.judge(&target, bind, &typed, host).await;
                 if let Err(Ok(verdict)) = answered.send(judged) {
                     // Nobody waits any more; whoever wants the late verdict holds the other end, or nobody does.
                     if late_sender.send(LateVerdict { verdict, server }).is_err() {
@@ -228,6 +229,7 @@ impl Connector {
         target: &Target,
         bind: Result<crate::ldap::BindAnswer, LdapError>,
         typed: &PlainPassword,
+        controller: String,
     ) -> Result<Verdict, UnavailableCause> {
         if let Err(error) = &bind {
             tracing::warn!(connector = %self.settings.connector, error = %error, "a bind got no answer");
@@ -241,14 +243,15 @@ impl Connector {
             }));
         match target {
             Target::Nobody { refusal, .. } => bind.map(|_| Verdict::Refused(*refusal)),
-            Target::Account { source, state, .. } => {
-                let verdict = verdict::of_account(state, bind, self.clock.now())?;
-                match verdict {
-                    Verdict::Verified => match &self.old_passwords {
-                        Some(rule) => rule.judge(source, state.password_set, typed).await,
-                        None => Ok(Verdict::Verified),
-                    },
-                    refused @ Verdict::Refused(_) => Ok(refused),
+            Target::Account { source, dn, state } => {
+                match (verdict::of_account(state, bind, self.clock.now())?, &self.old_passwords) {
+                    (Verdict::Verified, Some(rule)) => {
+                        let realm = dn.domain_components();
+                        let account = state.account_name.clone().map(|name| DomainAccount { controller, realm, name });
+                        let password_set = state.password_set;
+                        rule.judge(&Verified { source, password_set, account: account.as_ref() }, typed).await
+                    }
+                    (verdict, _) => Ok(verdict),
                 }
             }
         }

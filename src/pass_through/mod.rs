@@ -14,8 +14,9 @@ mod probe;
 mod server;
 mod settings;
 mod state;
+mod tickets;
 mod verdict;
 
 pub use live_check::{AgentCheck, PassThrough};
-pub use old_password::OldPasswordRule;
+pub use old_password::{OldPasswordRule, Verified};
 pub use settings::{AnchorAttribute, PassThroughSettings, SettingsError};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::old_password::OldPasswordRule;
+use super::tickets::Tickets;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
 use crate::identity::{Clock, ConnectorName, DistinguishedName, SourceAnchor};
 use crate::ldap::pool::PoolSettings;
@@ -101,6 +102,7 @@ impl PassThroughSettings {
             window: self.old_password_window,
             patience: self.bind_deadline,
             hashes,
+            tickets: Some(Arc::new(Tickets { deadline: self.bind_deadline })),
             clock,
         }
     }

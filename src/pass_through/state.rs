@@ -13,10 +13,14 @@ pub struct LiveState {
     expires: Option<Timestamp>,
     locked_until: Option<Timestamp>,
     pub password_set: Option<Timestamp>,
+    /// `sAMAccountName`, on Active Directory.
+    pub account_name: Option<String>,
 }
 
 /// Set by an administrator, lifted by one only (draft-behera-ldap-password-policy-10, section 5.3.3).
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
+/// The name by which Active Directory's ticket service knows an account.
+const ACCOUNT_NAME: &str = "sAMAccountName";
 const UNREADABLE: Timestamp = Timestamp::from_millis(0);
 const FOR_EVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
@@ -25,7 +29,7 @@ pub fn attributes(dialect: Dialect, disabled: &DisabledTest) -> Vec<String> {
     let by_dialect: &[&str] = match dialect {
         Dialect::Openldap => &["pwdAccountLockedTime", "pwdChangedTime", "shadowExpire", "shadowLastChange"],
         Dialect::Ds389 => &["nsAccountLock", "accountUnlockTime", "pwdUpdateTime", "shadowExpire", "shadowLastChange"],
-        Dialect::ActiveDirectory => &["userAccountControl", "accountExpires", "pwdLastSet"],
+        Dialect::ActiveDirectory => &["userAccountControl", "accountExpires", "pwdLastSet", ACCOUNT_NAME],
     };
     let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) = disabled;
     let mut attributes: Vec<String> = by_dialect.iter().map(|&name| name.to_owned()).collect();
@@ -56,7 +60,8 @@ impl LiveState {
                 entry.text("pwdlastset").and_then(time::filetime),
             ),
         };
-        Self { disabled: is_disabled(entry, dialect, test), expires, locked_until, password_set }
+        let account_name = entry.text(&ACCOUNT_NAME.to_ascii_lowercase()).map(str::to_owned);
+        Self { disabled: is_disabled(entry, dialect, test), expires, locked_until, password_set, account_name }
     }
 
     /// Why the account may not sign in whatever its password: a definite no, even when the bind gave no answer.

@@ -35,6 +35,8 @@ pub struct AdSource {
     account: Account,
     sign_in: ReplicationSignIn,
     naming_context: String,
+    /// The domain's DNS name.
+    realm: String,
     clock: Arc<dyn Clock>,
 }
 
@@ -103,8 +105,9 @@ impl AdSource {
         let controllers = controllers(settings).map_err(LdapSourceError::Server)?;
         let account = account(settings, replication);
         let naming_context = replication.naming_context.as_str().to_owned();
+        let realm = replication.naming_context.domain_components();
         let sign_in = replication.sign_in;
-        Ok(Self { directory, controllers, account, sign_in, naming_context, clock })
+        Ok(Self { directory, controllers, account, sign_in, naming_context, realm, clock })
     }
 
     /// The passwords of single accounts, whatever was read of them before.
@@ -114,7 +117,7 @@ impl AdSource {
             return Ok(passwords);
         }
         // Windows gives single objects only to those who name a controller's directory agent.
-        client.domain_controllers(&dns_name(&self.naming_context)).await?;
+        client.domain_controllers(&self.realm).await?;
         for guid in guids {
             let account = client.account(&ObjectName::Guid(guid)).await?;
             let Some(account) = account.filter(|account| !account.is_deleted) else { continue };
@@ -326,12 +329,6 @@ fn fault(reason: drsr::Unreadable) -> Quarantine {
         drsr::Unreadable::NoRelativeId => "its account has no security identifier to decrypt it with",
     };
     Quarantine::Malformed { scheme: UNICODE_PWD, fault }
-}
-
-/// `DC=corp,DC=example` as `corp.example`.
-fn dns_name(naming_context: &str) -> String {
-    let parts = naming_context.split(',').filter_map(|part| part.split_once('=')).map(|(_, value)| value.trim());
-    parts.collect::<Vec<_>>().join(".")
 }
 
 fn guid_of(anchor: &SourceAnchor) -> Option<Uuid> {

@@ -15,7 +15,7 @@ use crate::controller::{Account, Controller, SignIn};
 use crate::cursor::{Continuity, Cursor, UsnVector};
 use crate::decryption::SessionKey;
 use crate::error::{Error, Port};
-use crate::rpc::security::{SecurityContext, SecurityError};
+use crate::rpc::security::SecurityContext;
 use crate::rpc::{self, Association, Channel, endpoint_mapper};
 use crate::security_id::SecurityId;
 
@@ -303,11 +303,7 @@ fn security_context(controller: &Controller, account: &Account) -> Result<Box<dy
         SignIn::Ntlm => rpc::ntlm(account),
         SignIn::Kerberos => rpc::kerberos(controller, account),
     };
-    context.map_err(|error: SecurityError| Error::SignInFailed {
-        controller: controller.host.clone(),
-        account: account.shown(),
-        reason: error.to_string(),
-    })
+    context.map_err(|error| error.told(controller.host.clone(), account.shown()))
 }
 
 async fn drs_bind(association: &mut Association, epoch: u32) -> Result<(Extensions, ContextHandle), Error> {

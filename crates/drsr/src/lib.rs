@@ -56,5 +56,6 @@ pub use cursor::{Continuity, Cursor, CursorError};
 pub use error::{Error, MalformedReply, Port, ReplicationRight};
 pub use password::{NtHash, Password};
 pub use prefix_table::{AttributeId, ObjectIdentifier, ObjectIdentifierError, PrefixTable, UnknownPrefix};
+pub use rpc::is_present_password;
 pub use security_id::{SecurityId, SecurityIdError};
 pub use time::FileTime;

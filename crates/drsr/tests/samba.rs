@@ -332,3 +332,31 @@ async fn kerberos_reads_the_same_hashes() {
     let error = refusal(&samba, &misnamed, &named(SYNC_PASSWORD)).await;
     assert!(matches!(error, Error::SignInFailed { .. } | Error::LogonFailure { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn the_ticket_service_takes_the_present_password_alone() {
+    let samba = Samba::start(CORP, &[]);
+    samba.add_users("user", &passwords(5, 2));
+    let server = controller(&samba);
+    let asked = async |server: &Controller, account: &str, password: &str| {
+        let account = Account::kerberos(samba.forest.realm, account, Password::new(password.to_owned()));
+        drsr::is_present_password(server, &account).await
+    };
+    samba.replace_in_domain("lockoutThreshold", "10");
+    let (old, new) = ("Start-5-1-päss!", "Änother-5-1-päss!");
+    assert!(asked(&server, "user1", old).await.unwrap());
+    samba.set_passwords([("user1", new)]);
+    assert!(asked(&server, "user1", new).await.unwrap());
+    for (account, password) in [("user1", old), ("user1", "wrong"), ("user1", ""), ("nobody", new)] {
+        assert!(!asked(&server, account, password).await.unwrap(), "{account} {password}");
+    }
+    // Each refused password counts once, as at a bind; a former one does too.
+    assert_eq!(samba.bad_passwords("user1"), 3);
+    // Salted with a name that the account does not have any more.
+    samba.replace("user1", "sAMAccountName", "renamed");
+    assert!(asked(&server, "renamed", new).await.unwrap());
+    assert!(!asked(&server, "renamed", old).await.unwrap());
+    let closed = Controller { kerberos_port: 1, ..server.clone() };
+    let error = asked(&closed, "renamed", new).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { port: Port::Kerberos(1), .. }), "{error}");
+}

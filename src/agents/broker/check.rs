@@ -15,7 +15,7 @@ use crate::identity::{
     Answer, ConnectorName, CredentialSource, DomainName, PlainPassword, Refusal, Timestamp, Unavailable,
     UnavailableCause, Verdict, Wire,
 };
-use crate::pass_through::OldPasswordRule;
+use crate::pass_through::{OldPasswordRule, Verified};
 use crate::signin::{LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe};
 
 /// Agents that may be silent on one check before it is given up: the first, and one retry.
@@ -264,7 +264,10 @@ impl Check<'_> {
 
     async fn rule_out_old_password(&self, password_set: Option<Timestamp>) -> Result<Verdict, UnavailableCause> {
         match self.subject {
-            LiveSubject::Known(source) => self.reach.old_passwords.judge(source, password_set, self.password).await,
+            LiveSubject::Known(source) => {
+                let verified = Verified { source, password_set, account: None };
+                self.reach.old_passwords.judge(&verified, self.password).await
+            }
             // A name that nobody has: an agent that verifies it anyway lies.
             LiveSubject::Unknown => Ok(Verdict::Refused(Refusal::UnknownUser)),
         }
@@ -301,7 +304,9 @@ async fn late_verdict(
         let claims = tokio::time::timeout_at(end, claims.recv()).await.ok()??;
         let password_set = claims.password_set.map(Timestamp::from_millis);
         match (verdict_of(&claims.outcome), &source) {
-            (Ok(Verdict::Verified), Some(source)) => return rule.judge(source, password_set, password).await.ok(),
+            (Ok(Verdict::Verified), Some(source)) => {
+                return rule.judge(&Verified { source, password_set, account: None }, password).await.ok();
+            }
             (Ok(Verdict::Verified), None) => return Some(Verdict::Refused(Refusal::UnknownUser)),
             (Ok(refused @ Verdict::Refused(_)), _) => return Some(refused),
             // It may still say more.

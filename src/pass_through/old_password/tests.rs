@@ -55,6 +55,7 @@ fn rule(dialect: Dialect, hashes: Option<Stored>) -> OldPasswordRule {
         window: Duration::from_secs(65 * 60),
         patience: Duration::from_secs(2),
         hashes: hashes.map(|stored| Arc::new(stored) as Arc<dyn HashCheck>),
+        tickets: None,
         clock: Arc::new(SettableClock::at(NOW)),
     }
 }
@@ -72,7 +73,13 @@ async fn judged(rule: &OldPasswordRule, set: Option<Timestamp>, typed: &str) -> 
         connector: "corp".parse().expect("a name"),
         anchor: SourceAnchor::from_binary(&[7; 16]).expect("fits"),
     };
-    rule.judge(&source, set, &password(typed)).await
+    let account = DomainAccount {
+        controller: "dc1.corp.example".to_owned(),
+        realm: "corp.example".to_owned(),
+        name: "ada".to_owned(),
+    };
+    let verified = Verified { source: &source, password_set: set, account: Some(&account) };
+    rule.judge(&verified, &password(typed)).await
 }
 
 const OLD: Verdict = Verdict::Refused(Refusal::OldPasswordWindow);
@@ -90,6 +97,39 @@ async fn soon_after_a_change_a_bind_counts_only_with_the_hash_of_that_change() {
     let wiped = rule(ad, Some(Stored { password_set: set, usable: false }));
     assert_eq!(ruled(&wiped, set, "new").await, OLD);
     assert_eq!(ruled(&rule(ad, None), set, "new").await, OLD);
+}
+
+/// A ticket service that takes "new" alone, and cannot be asked about anything while it is down.
+struct Kdc {
+    is_up: bool,
+}
+
+#[async_trait]
+impl PresentPassword for Kdc {
+    async fn is_present(&self, account: &DomainAccount, password: &PlainPassword) -> Option<bool> {
+        assert_eq!(account.name, "ada");
+        self.is_up.then(|| password.expose() == "new")
+    }
+}
+
+#[tokio::test]
+async fn without_the_hash_of_the_change_the_ticket_service_decides() {
+    let of_another = || Some(Stored { password_set: Some(NOW), usable: true });
+    let with = |hashes, is_up| OldPasswordRule {
+        tickets: Some(Arc::new(Kdc { is_up })),
+        ..rule(Dialect::ActiveDirectory, hashes)
+    };
+    for hashes in [of_another, || None] {
+        let up = with(hashes(), true);
+        assert_eq!(ruled(&up, Some(SET), "new").await, Verdict::Verified);
+        assert_eq!(ruled(&up, None, "new").await, Verdict::Verified);
+        assert_eq!(ruled(&up, Some(SET), "old").await, OLD);
+        assert_eq!(ruled(&with(hashes(), false), Some(SET), "new").await, OLD);
+    }
+    // Where there is that hash, nobody else is asked.
+    let of_change = with(Some(Stored { password_set: Some(SET), usable: true }), false);
+    assert_eq!(ruled(&of_change, Some(SET), "new").await, Verdict::Verified);
+    assert_eq!(ruled(&of_change, Some(SET), "old").await, OLD);
 }
 
 #[tokio::test]

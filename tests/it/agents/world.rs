@@ -151,6 +151,7 @@ impl World {
                 window: Duration::ZERO,
                 patience: DEADLINE,
                 hashes: None,
+                tickets: None,
                 clock: clock.clone(),
             });
             let probe_deadline = Duration::from_secs(4);

@@ -331,15 +331,6 @@ impl Association {
     }
 
     fn security_error(&self, error: SecurityError) -> Error {
-        let (controller, account) = (self.controller(), self.channel.account.clone());
-        match error {
-            SecurityError::Signature => Error::Tampered { controller },
-            SecurityError::Refused => Error::LogonFailure { controller, account },
-            SecurityError::NoCommonEncryption => Error::NoCommonEncryption { controller, account },
-            SecurityError::PasswordExpired => Error::PasswordExpired { controller, account },
-            SecurityError::ClockSkew => Error::ClockSkew { controller },
-            SecurityError::Unreachable { port, source } => Error::Unreachable { controller, port, source },
-            SecurityError::Failed(reason) => Error::SignInFailed { controller, account, reason },
-        }
+        error.told(self.controller(), self.channel.account.clone())
     }
 }

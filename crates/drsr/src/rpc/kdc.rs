@@ -13,7 +13,7 @@ use crate::error::Port;
 
 /// Tickets of accounts in thousands of groups are below this (MaxTokenSize is 48,000 bytes).
 const MAX_ANSWER: usize = 128 << 10;
-const LENGTH: usize = 4;
+pub(super) const LENGTH: usize = 4;
 /// Tags of a KRB-ERROR and of its field of the same name.
 const KRB_ERROR: u8 = 0x7e;
 const ERROR_CODE: u8 = 0xa6;

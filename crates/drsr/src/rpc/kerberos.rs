@@ -9,7 +9,7 @@ use sspi::{
 };
 
 use super::der;
-use super::kdc::Kdc;
+use super::kdc::{self, Kdc};
 use super::ntlm::buffers;
 use super::security::{Leg, SecurityContext, SecurityError};
 use crate::controller::{Account, Controller};
@@ -24,6 +24,8 @@ const TOKEN_HEAD: [u8; 4] = [0x05, 0x04, 0x07, 0xff];
 /// EC and RRC as MS-KILE 3.4.5.4.1 fixes them.
 const TOKEN_COUNTS: [u8; 4] = [0, 16, 0, 28];
 const SEQUENCE_AT: usize = 8;
+/// The tag of a KRB_TGS_REQ (RFC 4120 5.4.1).
+const TGS_REQ: u8 = 0x6c;
 /// One for the ticket-granting ticket without and one with preauthentication, one for the service ticket, and a spare.
 const MAX_EXCHANGES: u32 = 4;
 
@@ -35,6 +37,22 @@ pub(crate) struct KerberosContext {
     legs: u32,
     /// The sequence number of the last fragment that was opened.
     received: Option<u64>,
+}
+
+/// How far the tickets are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tickets {
+    /// The ticket-granting ticket alone (RFC 4120 3.1), which the password opens or does not.
+    Initial,
+    /// The one for the service too.
+    Service,
+}
+
+/// What came of the tickets.
+enum Progress {
+    /// The ticket-granting ticket was opened; nothing more was asked.
+    Opened,
+    Token(Vec<u8>),
 }
 
 impl KerberosContext {
@@ -60,28 +78,9 @@ impl KerberosContext {
             received: None,
         })
     }
-}
 
-fn failed(error: sspi::Error) -> SecurityError {
-    match error.error_type {
-        ErrorKind::TimeSkew => SecurityError::ClockSkew,
-        ErrorKind::UnknownCredentials | ErrorKind::LogonDenied => SecurityError::Refused,
-        ErrorKind::MessageAltered | ErrorKind::DecryptFailure | ErrorKind::InvalidToken => SecurityError::Signature,
-        _ => SecurityError::Failed(error.description),
-    }
-}
-
-#[async_trait]
-impl SecurityContext for KerberosContext {
-    fn provider(&self) -> u8 {
-        PROVIDER
-    }
-
-    async fn step(&mut self, token: &[u8]) -> Result<Leg, SecurityError> {
-        self.legs += 1;
-        if self.legs > 1 && !der::is_one_value(token) {
-            return Err(SecurityError::Failed("the server's Kerberos answer is malformed".to_owned()));
-        }
+    /// Asks the ticket service for what the library wants, until it has a token to send or as much as `tickets` says.
+    async fn ask(&mut self, token: &[u8], tickets: Tickets) -> Result<Progress, SecurityError> {
         let mut input = [SecurityBuffer::new(token.to_vec(), BufferType::Token)];
         let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
         let flags = ClientRequestFlags::USE_DCE_STYLE
@@ -109,6 +108,10 @@ impl SecurityContext for KerberosContext {
                     break;
                 }
                 GeneratorState::Suspended(request) => {
+                    // The library goes on to the service only with the key that the password opened.
+                    if tickets == Tickets::Initial && request.data.get(kdc::LENGTH) == Some(&TGS_REQ) {
+                        return Ok(Progress::Opened);
+                    }
                     exchanges += 1;
                     if exchanges > MAX_EXCHANGES {
                         return Err(SecurityError::Failed("the ticket service sends us round in circles".to_owned()));
@@ -120,7 +123,42 @@ impl SecurityContext for KerberosContext {
         }
         drop(work);
         let [output] = output;
-        Ok(if self.legs == 1 { Leg::Answered(output.buffer) } else { Leg::Last(output.buffer) })
+        Ok(Progress::Token(output.buffer))
+    }
+
+    /// Whether the password is the one that the ticket service knows the account by.
+    pub(crate) async fn opens_initial_ticket(mut self) -> Result<(), SecurityError> {
+        match self.ask(&[], Tickets::Initial).await? {
+            Progress::Opened => Ok(()),
+            Progress::Token(_) => Err(SecurityError::Failed("a token came before a ticket".to_owned())),
+        }
+    }
+}
+
+fn failed(error: sspi::Error) -> SecurityError {
+    match error.error_type {
+        ErrorKind::TimeSkew => SecurityError::ClockSkew,
+        ErrorKind::UnknownCredentials | ErrorKind::LogonDenied => SecurityError::Refused,
+        ErrorKind::MessageAltered | ErrorKind::DecryptFailure | ErrorKind::InvalidToken => SecurityError::Signature,
+        _ => SecurityError::Failed(error.description),
+    }
+}
+
+#[async_trait]
+impl SecurityContext for KerberosContext {
+    fn provider(&self) -> u8 {
+        PROVIDER
+    }
+
+    async fn step(&mut self, token: &[u8]) -> Result<Leg, SecurityError> {
+        self.legs += 1;
+        if self.legs > 1 && !der::is_one_value(token) {
+            return Err(SecurityError::Failed("the server's Kerberos answer is malformed".to_owned()));
+        }
+        let Progress::Token(output) = self.ask(token, Tickets::Service).await? else {
+            return Err(SecurityError::Failed("no ticket for the service was asked for".to_owned()));
+        };
+        Ok(if self.legs == 1 { Leg::Answered(output) } else { Leg::Last(output) })
     }
 
     fn token_length(&self) -> usize {

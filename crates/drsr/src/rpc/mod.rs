@@ -17,6 +17,7 @@ use security::{SecurityContext, SecurityError};
 use uuid::{Uuid, uuid};
 
 use crate::controller::{Account, Controller};
+use crate::error::Error;
 
 /// A syntax: an interface, or the way in which stubs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,4 +42,21 @@ pub(crate) fn ntlm(account: &Account) -> Result<Box<dyn SecurityContext>, Securi
 /// A context that signs in by Kerberos.
 pub(crate) fn kerberos(controller: &Controller, account: &Account) -> Result<Box<dyn SecurityContext>, SecurityError> {
     Ok(Box::new(kerberos::KerberosContext::new(controller, account)?))
+}
+
+/// Whether the ticket service of `controller` knows the account by this password: the AS exchange of Kerberos alone (RFC 4120
+/// 3.1), in which a controller takes the present password and no former one. AES only; no ticket is kept. Who can stand
+/// between here and the controller and knows the password that is asked about can make it look right: use it beside a sign-in
+/// over a verified connection.
+///
+/// A call that tells neither is an error: no connection, clocks apart, no AES key.
+pub async fn is_present_password(controller: &Controller, account: &Account) -> Result<bool, Error> {
+    let told = |error: SecurityError| error.told(controller.host.clone(), account.shown());
+    let context = kerberos::KerberosContext::new(controller, account).map_err(told)?;
+    match context.opens_initial_ticket().await {
+        Ok(()) => Ok(true),
+        // The second: an account that needs no proof beforehand gets its ticket sealed by the right password.
+        Err(SecurityError::Refused | SecurityError::Signature) => Ok(false),
+        Err(error) => Err(told(error)),
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 
 use crate::decryption::SessionKey;
-use crate::error::Port;
+use crate::error::{Error, Port};
 
 /// One end of an authenticated connection: first legs that go to and fro, then sealed fragments.
 #[async_trait]
@@ -53,4 +53,19 @@ pub(crate) enum SecurityError {
     Unreachable { port: Port, source: io::Error },
     #[error("{0}")]
     Failed(String),
+}
+
+impl SecurityError {
+    /// What it means for a sign-in of `account` at `controller`.
+    pub(crate) fn told(self, controller: String, account: String) -> Error {
+        match self {
+            Self::Signature => Error::Tampered { controller },
+            Self::Refused => Error::LogonFailure { controller, account },
+            Self::NoCommonEncryption => Error::NoCommonEncryption { controller, account },
+            Self::PasswordExpired => Error::PasswordExpired { controller, account },
+            Self::ClockSkew => Error::ClockSkew { controller },
+            Self::Unreachable { port, source } => Error::Unreachable { controller, port, source },
+            Self::Failed(reason) => Error::SignInFailed { controller, account, reason },
+        }
+    }
 }
