@@ -65,6 +65,7 @@ use crate::web::admin::audit_tail::AuditTail;
 use crate::web::admin::audit_verify::AuditVerify;
 use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::ClientList;
+use crate::web::admin::directory_quarantine::DirectoryQuarantine;
 use crate::web::admin::directory_quota::DirectoryQuota;
 use crate::web::admin::domain_add::DomainAdd;
 use crate::web::admin::domain_approve::DomainApprove;
@@ -338,6 +339,7 @@ impl Gateway {
             .with::<DomainList>(&tenant_desk)
             .with::<DomainShow>(&tenant_desk)
             .with::<DirectoryQuota>(&tenant_desk)
+            .with::<DirectoryQuarantine>(&tenant_desk)
             .with::<UserList>(&tenant_desk)
             .with::<UserAdd>(&tenant_desk)
             .with::<UserDelete>(&tenant_desk)

@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// How long an expired session is kept: longer than a code of it can be redeemed.
 const SESSION_KEPT: Duration = Duration::from_secs(3600);
 
-/// Purges what was deleted long ago, removes expired sessions, and trims the change feed.
+/// Judges addresses that an older version exported, purges what was deleted long ago, removes expired sessions, and trims the change feed.
 pub struct Housekeeping {
     pub sign_in: Arc<SignInTables>,
     pub clock: Arc<dyn Clock>,
@@ -50,6 +50,11 @@ impl Housekeeping {
 
     async fn round(&self) {
         let Some(epoch) = self.epoch.current().await else { return };
+        match self.tenant.judge_addresses(epoch).await {
+            Ok(0) => {}
+            Ok(judged) => tracing::info!(judged, "addresses that were exported before they were unique were judged"),
+            Err(error) => tracing::warn!(error = causes(&error), "addresses could not be judged"),
+        }
         match self.tenant.purge_deleted(epoch, &self.audit).await {
             Ok(0) => {}
             Ok(purged) => tracing::info!(purged, "objects deleted 30 days ago were purged"),

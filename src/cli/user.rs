@@ -1,10 +1,12 @@
-//! `landbridge user show|list|unlock|revoke-sessions|wipe-credential|add|delete|set-privileged|quota`.
+//! `landbridge user show|list|unlock|revoke-sessions|wipe-credential|add|delete|set-privileged|quarantine|quota`.
 
 use clap::Subcommand;
 
 use super::output::table;
 use super::{Client, Output};
 use crate::identity::{DomainName, Upn};
+use crate::store::tenant::NamedObject;
+use crate::web::admin::directory_quarantine::{self, DirectoryQuarantine};
 use crate::web::admin::directory_quota::{self, DirectoryQuota};
 use crate::web::admin::user_add::{self, UserAdd};
 use crate::web::admin::user_delete::{self, UserDelete};
@@ -43,6 +45,12 @@ pub enum UserCommand {
         user: String,
         #[arg(action = clap::ArgAction::Set)]
         privileged: bool,
+    },
+    /// List names and addresses that users, groups and contacts go without, since others hold them.
+    Quarantine {
+        /// Only values in which this text occurs.
+        #[arg(long, default_value = "")]
+        search: String,
     },
     /// Show how many objects the directory holds, and how many it may.
     Quota,
@@ -93,6 +101,7 @@ pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output)
             let may = if *privileged { "is never taken over" } else { "may be taken over" };
             output.show(&answer, |answer| format!("user {} {may}", answer.oid));
         }
+        UserCommand::Quarantine { search } => quarantine(client, search, output).await?,
         UserCommand::Quota => {
             let answer = client.call::<DirectoryQuota>(&directory_quota::Request {}).await?;
             output.show(&answer, |answer| {
@@ -132,6 +141,36 @@ pub(super) async fn run(client: &Client, command: &UserCommand, output: &Output)
     Ok(())
 }
 
+async fn quarantine(client: &Client, search: &str, output: &Output) -> anyhow::Result<()> {
+    let (mut values, mut after) = (Vec::new(), None);
+    loop {
+        let request = directory_quarantine::Request { search: search.to_owned(), after, limit: None };
+        let page = client.call::<DirectoryQuarantine>(&request).await?;
+        values.extend(page.values);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    output.show(&values, |values| {
+        let named = |object: &NamedObject| {
+            let name = object.name.clone().unwrap_or_else(|| object.id.to_string());
+            format!("{} {name}", object.id.type_word())
+        };
+        let rows = values.iter().map(|waiting| {
+            [
+                waiting.attribute.clone(),
+                waiting.value.clone(),
+                named(&waiting.waiting),
+                waiting.held_by.as_ref().map(named).unwrap_or_default(),
+                waiting.since.rfc3339(),
+            ]
+        });
+        table(["ATTRIBUTE", "VALUE", "WAITING", "HELD BY", "SINCE"], rows)
+    });
+    Ok(())
+}
+
 fn shown(user: &user_show::Response) -> String {
     let optional = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut rows = vec![
@@ -151,9 +190,14 @@ fn shown(user: &user_show::Response) -> String {
         let queued = if credential.fetch_queued { ", a read is queued" } else { "" };
         rows.push(["credential".to_owned(), format!("{}: {stage}{reason}{outdated}{queued}", credential.source)]);
     }
+    if !user.proxy_addresses.is_empty() {
+        rows.push(["addresses".to_owned(), user.proxy_addresses.join(", ")]);
+    }
     for (attribute, held) in &user.quarantined {
-        let text = format!("`{}` is held by {} since {}", held.value, held.held_by, held.since);
-        rows.push([format!("{attribute} waits"), text]);
+        for held in held {
+            let text = format!("`{}` is held by {} since {}", held.value, held.held_by, held.since);
+            rows.push([format!("{attribute} waits"), text]);
+        }
     }
     rows.push(["groups".to_owned(), user.groups.join(", ")]);
     if let Some(deleted) = user.deleted_at {

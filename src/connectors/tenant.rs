@@ -14,6 +14,7 @@ use crate::sync::connector::{
 };
 use crate::sync::lease::Turn;
 use crate::sync::rule::names;
+use crate::tenant::record::PROXY_ADDRESSES;
 use crate::tenant::{
     self, Action, ChangeMark, ChangeOperation, ChangedThing, CredentialLink, Edit, GroupPatch, ObjectId, ObjectKey,
     PlainKind, PlainPatch, ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable, UserPatch,
@@ -131,7 +132,7 @@ impl Connector for TenantConnector {
             delta: Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
             links: LinkReports::OneByOne,
             identity: identity.into_iter().map(Attribute::from).collect(),
-            unique: vec![names::UPN.into(), "mail".into()],
+            unique: vec![names::UPN.into(), "mail".into(), PROXY_ADDRESSES.into()],
             server_incarnation: true,
             ..Capabilities::target("tenant", names::SOURCE_ANCHOR)
         }

@@ -4,7 +4,7 @@ mod only;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::attribute::{Attribute, Attributes};
+use super::attribute::{Attribute, Attributes, Value};
 use super::connector::{Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, LinkTarget};
 use super::doubt::{PATIENCE, state_unanswered, unanswered};
 use super::fault::{Fault, planted};
@@ -269,8 +269,13 @@ impl Exporter<'_> {
     fn phase_of(&self, export: &PendingExport, object: &SpaceObject, claimed: &BTreeSet<String>) -> Phase {
         let held = object.effective().unwrap_or_default();
         let frees = self.connector.capabilities().unique.iter().any(|name| {
-            let leaves = export.kind == ExportKind::Delete || export.changes.contains_key(name);
-            leaves && held.get(name).is_some_and(|values| values.iter().any(|value| claimed.contains(&value.folded())))
+            let after = match export.kind {
+                ExportKind::Delete => Some([].as_slice()),
+                ExportKind::Add | ExportKind::Update => export.changes.get(name).map(Vec::as_slice),
+            };
+            let stays =
+                |value: &Value| after.is_none_or(|after| after.iter().any(|kept| kept.folded() == value.folded()));
+            held.get(name).is_some_and(|values| values.iter().any(|v| !stays(v) && claimed.contains(&v.folded())))
         });
         match export.kind {
             ExportKind::Add => Phase::AddsAndUpdates,

@@ -1,11 +1,10 @@
 //! Calculation of the effective user principal name from what the rules exported (reference, section 8.3).
 
 use sha2::{Digest, Sha256};
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 
 use super::domain::{DomainRules, Suffix};
 use super::export::ExportWarning;
+use super::nickname::{MAX_LOCAL, MailNickname};
 use crate::identity::{ConnectorName, DomainName, Upn};
 
 /// What a user should be called.
@@ -18,13 +17,16 @@ pub struct EffectiveUpn {
     pub not_registered: Option<DomainName>,
 }
 
-/// Longest local part of a stand-in with its digits (see [`Upn`]).
-const MAX_LOCAL: usize = 64;
-
-/// The on-premises name where it is fit and its suffix is a verified domain of the connector; else its local part, made
-/// fit, in the initial domain. `seed` (the source anchor) makes a name where nothing of the local part is usable.
+/// The on-premises name where it is fit and its suffix is a verified domain of the connector; else `nickname`, or the
+/// local part made fit, in the initial domain. `seed` (the source anchor) makes a name where nothing else does.
 /// The same input gives the same name.
-pub fn effective_upn(on_premises: &str, connector: &ConnectorName, rules: &DomainRules, seed: &str) -> EffectiveUpn {
+pub fn effective_upn(
+    on_premises: &str,
+    connector: &ConnectorName,
+    nickname: Option<&MailNickname>,
+    rules: &DomainRules,
+    seed: &str,
+) -> EffectiveUpn {
     let (local, suffix_text) = on_premises.rsplit_once('@').unwrap_or((on_premises, ""));
     let shown = || on_premises.chars().take(120).collect::<String>();
     let mut warnings = Vec::new();
@@ -43,13 +45,16 @@ pub fn effective_upn(on_premises: &str, connector: &ConnectorName, rules: &Domai
             Suffix::Unverified => warnings.push(ExportWarning::UnverifiedSuffix { upn: shown() }),
         },
     }
-    let fitted = fit(local);
+    let fitted = MailNickname::fitted(local);
     let invalid = ExportWarning::InvalidCharacters { upn: shown() };
-    if fitted != local && !warnings.contains(&invalid) {
+    if fitted.as_ref().map(MailNickname::as_str) != Some(local) && !warnings.contains(&invalid) {
         warnings.push(invalid);
     }
-    let name = if fitted.is_empty() { format!("user{}", digits(seed, 8)) } else { fitted };
-    EffectiveUpn { upn: in_initial(&name, rules), warnings, not_registered }
+    let local = match nickname.or(fitted.as_ref()) {
+        Some(name) => name.to_string(),
+        None => format!("user{}", digits(seed, 8)),
+    };
+    EffectiveUpn { upn: in_initial(&local, rules), warnings, not_registered }
 }
 
 /// Names in the initial domain for a user whose own name is taken, in order of preference.
@@ -69,36 +74,6 @@ fn in_initial(local: &str, rules: &DomainRules) -> Upn {
 /// The first `len` decimal digits of a digest of `seed`.
 fn digits(seed: &str, len: usize) -> String {
     Sha256::digest(seed.as_bytes()).iter().map(|byte| char::from(b'0' + byte % 10)).take(len).collect()
-}
-
-/// Makes a local part fit: accents are taken off, a few letters spelled out, the rest dropped.
-fn fit(local: &str) -> String {
-    let plain: String = local.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(spelled).collect();
-    let kept: String = plain.chars().filter(|c| c.is_ascii_alphanumeric() || "'.-_!#^~".contains(*c)).collect();
-    let cut: String = kept.trim_matches('.').chars().take(MAX_LOCAL).collect();
-    cut.trim_end_matches('.').to_owned()
-}
-
-/// Letters that no decomposition takes apart.
-fn spelled(c: char) -> impl Iterator<Item = char> {
-    let (first, second) = match c {
-        'ß' => ('s', Some('s')),
-        'æ' => ('a', Some('e')),
-        'Æ' => ('A', Some('E')),
-        'œ' => ('o', Some('e')),
-        'Œ' => ('O', Some('E')),
-        'þ' => ('t', Some('h')),
-        'Þ' => ('T', Some('h')),
-        'ø' => ('o', None),
-        'Ø' => ('O', None),
-        'ł' => ('l', None),
-        'Ł' => ('L', None),
-        'đ' | 'ð' => ('d', None),
-        'Đ' | 'Ð' => ('D', None),
-        'ı' => ('i', None),
-        other => (other, None),
-    };
-    std::iter::once(first).chain(second)
 }
 
 #[cfg(test)]
@@ -149,7 +124,7 @@ mod tests {
             ),
         ];
         for (text, upn, warnings) in rows {
-            let effective = effective_upn(text, &connector(), &rules(), "seed");
+            let effective = effective_upn(text, &connector(), None, &rules(), "seed");
             assert_eq!((effective.upn.to_string(), effective.warnings), (upn.to_owned(), warnings), "{text}");
             assert_eq!(effective.not_registered, None, "{text}");
         }
@@ -157,16 +132,36 @@ mod tests {
 
     #[test]
     fn a_verified_domain_of_another_connector_is_named() {
-        let effective = effective_upn("ada@foreign.example", &connector(), &rules(), "seed");
+        let effective = effective_upn("ada@foreign.example", &connector(), None, &rules(), "seed");
         assert_eq!(effective.not_registered.map(|name| name.to_string()).as_deref(), Some("foreign.example"));
         assert_eq!(effective.upn.to_string(), "ada@tenant.example");
+    }
+
+    #[test]
+    fn the_nickname_stands_in_for_a_name_that_cannot_be_given() {
+        let nickname = MailNickname::fitted("countess").expect("a nickname");
+        let rows = [
+            ("ada@verified.example", "ada@verified.example"),
+            ("ada@unverified.example", "countess@tenant.example"),
+            ("ada byron@verified.example", "countess@tenant.example"),
+            ("@unverified.example", "countess@tenant.example"),
+        ];
+        for (text, upn) in rows {
+            let effective = effective_upn(text, &connector(), Some(&nickname), &rules(), "seed");
+            assert_eq!(effective.upn.to_string(), upn, "{text}");
+            assert_eq!(stand_ins(&effective.upn, &rules(), "seed")[0].local().len(), effective.upn.local().len() + 4);
+        }
     }
 
     proptest! {
         #[test]
         fn any_text_gives_a_name_and_always_the_same(text in "\\PC{0,90}(@\\PC{0,40})?", seed in "[a-z]{1,8}") {
-            let one = effective_upn(&text, &connector(), &rules(), &seed);
-            prop_assert_eq!(&one, &effective_upn(&text, &connector(), &rules(), &seed));
+            let nickname = MailNickname::fitted(&seed);
+            for nickname in [None, nickname.as_ref()] {
+                let one = effective_upn(&text, &connector(), nickname, &rules(), &seed);
+                prop_assert_eq!(&one, &effective_upn(&text, &connector(), nickname, &rules(), &seed));
+            }
+            let one = effective_upn(&text, &connector(), None, &rules(), &seed);
             for stand_in in stand_ins(&one.upn, &rules(), &seed) {
                 prop_assert_eq!(stand_in.domain().as_str(), "tenant.example");
             }

@@ -243,6 +243,8 @@ pub enum ExportWarning {
     /// The value is quarantined until its holder lets go; then it is given without another export.
     #[error("{attribute} `{value}` belongs to {held_by} already")]
     AttributeValueMustBeUnique { attribute: String, value: String, held_by: String },
+    #[error("proxyAddresses `{value}` is left out: {reason}")]
+    MalformedAddress { value: String, reason: String },
     /// The object was made in the cloud and belongs to the connector from now on.
     #[error("an object that was made in the cloud was taken over by its {}", by.as_str())]
     TookOver { by: MatchKind },

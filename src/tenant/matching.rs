@@ -10,10 +10,10 @@ use super::catalogue::{ErrorCode, ExportError};
 use super::domain::DomainRules;
 use super::effective_upn::{EffectiveUpn, effective_upn};
 use super::export::{Action, Edit, ExportChange, GroupPatch, ObjectId, PlainKind, PlainPatch, UserPatch};
+use super::nickname::Sources;
 use super::read_set::ReadSet;
-use super::record::{GroupRecord, PlainRecord, Quarantined, UserRecord};
+use super::record::{GroupRecord, PROXY_ADDRESSES, PlainRecord, Quarantine, UserRecord, Values};
 use super::soft_match::{Match, MatchKind, hard_match};
-use super::unique::UniqueKind;
 use crate::identity::{ConnectorName, DomainName, GroupId, SourceAnchor, Timestamp, Upn, UserId};
 
 /// An object of any type.
@@ -34,7 +34,7 @@ impl Record {
     }
 
     /// The unique values that it holds.
-    pub fn held(&self) -> BTreeMap<UniqueKind, String> {
+    pub fn held(&self) -> Values {
         match self {
             Self::User(user) => user.held(),
             Self::Group(group) => group.held(),
@@ -42,7 +42,17 @@ impl Record {
         }
     }
 
-    pub fn quarantined(&self) -> &BTreeMap<UniqueKind, Quarantined> {
+    /// The unique values that it wants, besides a name; none once it is deleted.
+    pub fn wanted(&self) -> Values {
+        match self {
+            _ if self.deleted_at().is_some() => Values::new(),
+            Self::User(user) => user.wanted(),
+            Self::Group(group) => group.wanted(),
+            Self::Plain(plain) => plain.wanted(),
+        }
+    }
+
+    pub fn quarantined(&self) -> &Quarantine {
         match self {
             Self::User(user) => &user.quarantined,
             Self::Group(group) => &group.quarantined,
@@ -135,8 +145,7 @@ const MAX_UPN_TEXT: usize = 1024;
 const MAX_ATTRIBUTES: usize = 64 * 1024;
 
 /// Most values of attributes that grow (reference, section 9.2).
-const MOST_VALUES: [(&str, usize); 3] =
-    [("userCertificate", 15), ("userSMIMECertificate", 15), ("proxyAddresses", 300)];
+const MOST_VALUES: [(&str, usize); 3] = [("userCertificate", 15), ("userSMIMECertificate", 15), (PROXY_ADDRESSES, 300)];
 
 fn refuse(code: ErrorCode, message: impl Into<String>) -> ExportError {
     ExportError { code, message: message.into() }
@@ -329,11 +338,14 @@ fn new_user(
         upn: unnamed(),
         on_premises_upn: None,
         upn_connector: None,
+        nickname: None,
+        named_by: None,
         display_name: None,
         given_name: None,
         surname: None,
         on_premises_mail: None,
         mail: None,
+        addresses: Vec::new(),
         sam: None,
         attributes: Map::new(),
         account_enabled: false,
@@ -344,7 +356,7 @@ fn new_user(
         created_at: now,
         updated_at: now,
         deleted_at: None,
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     }
 }
 
@@ -367,13 +379,14 @@ fn new_group(
         display_name: None,
         on_premises_mail: None,
         mail: None,
+        addresses: Vec::new(),
         sid: None,
         attributes: Map::new(),
         cloud_mastered: false,
         created_at: now,
         updated_at: now,
         deleted_at: None,
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     }
 }
 
@@ -392,11 +405,12 @@ fn new_plain(
         display_name: None,
         on_premises_mail: None,
         mail: None,
+        addresses: Vec::new(),
         attributes: Map::new(),
         created_at: now,
         updated_at: now,
         deleted_at: None,
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     }
 }
 
@@ -411,7 +425,7 @@ fn put_user(
     whole: bool,
     rules: &DomainRules,
 ) -> Result<UserRecord, ExportError> {
-    let was = (user.on_premises_upn.clone(), user.upn_connector.clone());
+    let before = user.clone();
     user.on_premises_upn = edited(&patch.on_premises_upn, user.on_premises_upn, whole);
     user.upn_connector = edited(&patch.upn_connector, user.upn_connector, whole);
     user.display_name = edited(&patch.display_name, user.display_name, whole);
@@ -428,11 +442,15 @@ fn put_user(
     check_length("mail", user.on_premises_mail.as_deref(), MAX_NAME)?;
     check_length("sAMAccountName", user.sam.as_deref(), MAX_NAME)?;
     check_length("userPrincipalName", user.on_premises_upn.as_deref(), MAX_UPN_TEXT)?;
+    let renamed = before.on_premises_upn != user.on_premises_upn || before.upn_connector != user.upn_connector;
+    user.nickname = sources(&user).nickname(before.nickname.clone(), &sources(&before));
+    if renamed {
+        user.named_by = user.nickname.clone();
+    }
     let Some(named) = name_of(&user, rules) else {
         let message = "a user needs a userPrincipalName and the connector that contributed it";
         return Err(refuse(ErrorCode::IdentityDataValidationFailed, message));
     };
-    let renamed = was != (user.on_premises_upn.clone(), user.upn_connector.clone());
     if let (true, Some(domain), Some(connector)) = (renamed, named.not_registered, &user.upn_connector) {
         let message = format!("connector {connector} may not speak for the domain {domain}: list it in its settings");
         return Err(refuse(ErrorCode::DomainNotRegisteredForConnector, message));
@@ -440,10 +458,18 @@ fn put_user(
     Ok(user)
 }
 
+fn sources(user: &UserRecord) -> Sources<'_> {
+    Sources {
+        attributes: &user.attributes,
+        mail: user.on_premises_mail.as_deref(),
+        upn: user.on_premises_upn.as_deref(),
+    }
+}
+
 /// The name that an exported user should have; `None` without an on-premises name.
 pub fn name_of(user: &UserRecord, rules: &DomainRules) -> Option<EffectiveUpn> {
     let text = user.on_premises_upn.as_deref().filter(|text| !text.trim().is_empty())?;
-    Some(effective_upn(text, user.upn_connector.as_ref()?, rules, &user.seed()))
+    Some(effective_upn(text, user.upn_connector.as_ref()?, user.named_by.as_ref(), rules, &user.seed()))
 }
 
 fn put_group(mut group: GroupRecord, patch: &GroupPatch, whole: bool) -> Result<GroupRecord, ExportError> {

@@ -3,6 +3,7 @@
 //! Its rules protect it from any client: matching by source anchor, mail or name, calculation of the effective user principal name,
 //! quarantine of duplicates, soft deletes. It does not know where objects come from nor how they are stored.
 
+mod awards;
 pub mod catalogue;
 pub mod domain;
 pub mod effective_upn;
@@ -10,6 +11,7 @@ pub mod effects;
 pub mod export;
 pub mod lookup;
 pub mod matching;
+pub mod nickname;
 pub mod pieces;
 pub mod plan;
 pub mod read_back;

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::export::{Action, ExportChange};
 use super::matching::{Record, draft, name_of};
 use super::read_set::ReadSet;
-use super::record::{credential_value, fold_mail, fold_sam};
 use super::unique::UniqueKind;
 use crate::identity::Timestamp;
 
@@ -52,25 +51,11 @@ fn values(change: &ExportChange, read: &ReadSet, now: Timestamp) -> Vec<(Option<
     let mut values = vec![(None, change.object.source_anchor.clone())];
     // Ids of new objects play no part in their values.
     let Ok(draft) = draft(change, None, read, now, &mut || Uuid::nil()) else { return values };
-    let held = match &draft.before {
-        None => Default::default(),
-        Some(record) => record.held(),
-    };
-    values.extend(held.into_iter().map(|(kind, value)| (Some(kind), value)));
-    match &draft.after {
-        Record::User(user) => {
-            let mut want = |kind, value: Option<String>| values.extend(value.map(|value| (Some(kind), value)));
-            want(UniqueKind::Upn, name_of(user, &read.rules).map(|name| name.upn.folded()));
-            want(UniqueKind::Mail, user.on_premises_mail.as_deref().map(fold_mail));
-            want(UniqueKind::Sam, user.sam.as_deref().and_then(fold_sam));
-            want(UniqueKind::Credential, user.credential.as_ref().map(credential_value));
-        }
-        Record::Group(group) => {
-            values.extend(group.on_premises_mail.as_deref().map(|mail| (Some(UniqueKind::Mail), fold_mail(mail))));
-        }
-        Record::Plain(plain) => {
-            values.extend(plain.on_premises_mail.as_deref().map(|mail| (Some(UniqueKind::Mail), fold_mail(mail))));
-        }
+    let held = draft.before.as_ref().map(Record::held).unwrap_or_default();
+    let wanted = draft.after.wanted();
+    values.extend(held.into_iter().chain(wanted).map(|(kind, value)| (Some(kind), value)));
+    if let Record::User(user) = &draft.after {
+        values.extend(name_of(user, &read.rules).map(|name| (Some(UniqueKind::Upn), name.upn.folded())));
     }
     values
 }

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::awards::{Judgement, Name, wishes};
 use super::catalogue::{ErrorCode, ExportError};
-use super::effective_upn::{EffectiveUpn, stand_ins};
+use super::effective_upn::stand_ins;
 use super::export::{Accepted, ExportChange, ExportResult, ExportWarning, ObjectId};
 use super::matching::{Draft, Record, draft, name_of, parse_source_anchor};
 use super::read_back::ChangeOperation;
 use super::read_set::{Needs, ReadSet};
-use super::record::{GroupRecord, PlainRecord, Quarantined, UserRecord, credential_value, fold_mail, fold_sam};
+use super::record::{GroupRecord, PlainRecord, UserRecord};
 use super::soft_match::{Found, Match, soft_match};
-use super::unique::{Award, UniqueKind, Wish, award};
-use crate::identity::{Timestamp, Upn};
+use super::unique::{UniqueKind, Wish, award};
+use crate::identity::Timestamp;
 
 /// What is to be written, and what the client is answered.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ pub fn plan(
         }
     }
     for oid in touched {
-        batch.touch(*oid);
+        batch.recalculate(*oid);
     }
     batch.settle(changes.len(), now)
 }
@@ -122,17 +123,6 @@ struct Entry {
     draft: Draft,
 }
 
-/// What one entry gets, per kind, and how its name was calculated.
-struct Judgement {
-    awards: BTreeMap<UniqueKind, (Wish, Award)>,
-    name: Option<Name>,
-}
-
-struct Name {
-    effective: EffectiveUpn,
-    stand_ins: Vec<Upn>,
-}
-
 impl Batch<'_> {
     fn settle(mut self, changes: usize, now: Timestamp) -> Result<Plan, Needs> {
         loop {
@@ -179,32 +169,42 @@ impl Batch<'_> {
         self.entries.push(entry);
     }
 
+    /// Judges an object again, as it is.
     fn touch(&mut self, oid: ObjectId) {
-        if self.members.contains(&oid) {
-            return;
-        }
-        if let Some(record) = self.read.record(oid) {
+        if !self.members.contains(&oid)
+            && let Some(record) = self.read.record(oid)
+        {
             let draft = Draft { before: Some(record.clone()), after: record, restored: false, matched: None };
             self.add(Entry { change: None, draft });
+        }
+    }
+
+    /// The same, when the tenant's domains have changed: a user is called by the present nickname then.
+    fn recalculate(&mut self, oid: ObjectId) {
+        let before = self.entries.len();
+        self.touch(oid);
+        if let Some(Record::User(user)) = self.entries.get_mut(before).map(|entry| &mut entry.draft.after) {
+            user.named_by = user.nickname.clone();
         }
     }
 
     /// Awards all unique values to the entries as they are now.
     fn judge(&self) -> Result<Vec<Judgement>, Needs> {
         let mut judged: Vec<Judgement> = self.entries.iter().map(|entry| self.name(entry)).collect();
+        let mut of_kind: BTreeMap<UniqueKind, (Vec<usize>, Vec<Wish>)> = BTreeMap::new();
+        for (place, (entry, judgement)) in self.entries.iter().zip(&judged).enumerate() {
+            for (kind, wish) in wishes(&entry.draft, judgement.name.as_ref()) {
+                let (places, wishes) = of_kind.entry(kind).or_default();
+                places.push(place);
+                wishes.push(wish);
+            }
+        }
         let mut needs = Needs::default();
-        for kind in UniqueKind::ALL {
-            let (places, wishes): (Vec<usize>, Vec<Wish>) = self
-                .entries
-                .iter()
-                .zip(&judged)
-                .enumerate()
-                .filter_map(|(place, (entry, judgement))| Some((place, wish(kind, entry, judgement)?)))
-                .unzip();
+        for (kind, (places, wishes)) in of_kind {
             match award(&wishes, self.read.holders(kind)) {
                 Ok(awards) => {
                     for ((place, wish), award) in places.into_iter().zip(wishes).zip(awards) {
-                        judged[place].awards.insert(kind, (wish, award));
+                        judged[place].awards.push((kind, wish, award));
                     }
                 }
                 Err(unknown) => needs.holders.extend(unknown.into_iter().map(|value| (kind, value))),
@@ -221,18 +221,18 @@ impl Batch<'_> {
             }),
             Record::User(_) | Record::Group(_) | Record::Plain(_) => None,
         };
-        Judgement { awards: BTreeMap::new(), name }
+        Judgement { awards: Vec::new(), name }
     }
 
     /// Takes changes out that ended without a value they cannot be without. Returns whether there were any.
     fn refuse_losers(&mut self, judged: &[Judgement]) -> bool {
         let mut losers = HashMap::new();
         for (place, judgement) in judged.iter().enumerate() {
-            for (kind, (wish, award)) in &judgement.awards {
+            for (kind, wish, award) in &judgement.awards {
                 let code = match kind {
                     UniqueKind::Upn => ErrorCode::AttributeValueMustBeUnique,
                     UniqueKind::Credential => ErrorCode::CredentialSourceTaken,
-                    UniqueKind::Mail | UniqueKind::Sam => continue,
+                    UniqueKind::Address | UniqueKind::Sam => continue,
                 };
                 if let (Some(desired), None) = (&wish.desired, &award.value) {
                     let holder = award.denied_by.map_or_else(String::new, |oid| oid.to_string());
@@ -263,7 +263,7 @@ impl Batch<'_> {
     fn freed(&self, judged: &[Judgement]) -> Vec<(UniqueKind, String)> {
         let mut freed = Vec::new();
         for judgement in judged {
-            for (kind, (wish, award)) in &judgement.awards {
+            for (kind, wish, award) in &judgement.awards {
                 let left = wish.present.as_ref().filter(|present| award.value.as_ref() != Some(present));
                 // A credential source has no claimants: nobody waits for one.
                 let left = left.filter(|_| *kind != UniqueKind::Credential);
@@ -288,7 +288,7 @@ impl Batch<'_> {
                         Record::User(before) => Some(*before),
                         Record::Group(_) | Record::Plain(_) => None,
                     });
-                    let (user, mut warnings) = awarded_user(*user, &judgement, now);
+                    let (user, mut warnings) = judgement.awarded_user(*user, now);
                     warnings.extend(taken);
                     let deleted = user.deleted_at.is_some();
                     let accepted = Accepted {
@@ -306,11 +306,8 @@ impl Batch<'_> {
                         Record::Group(before) => Some(*before),
                         Record::User(_) | Record::Plain(_) => None,
                     });
-                    let mut group = *group;
-                    let mut warnings: Vec<ExportWarning> = taken.into_iter().collect();
-                    let wished = group.on_premises_mail.clone();
-                    group.mail =
-                        settle(UniqueKind::Mail, wished, &judgement, &mut group.quarantined, &mut warnings, now);
+                    let (group, mut warnings) = judgement.awarded_group(*group, now);
+                    warnings.extend(taken);
                     let accepted = Accepted {
                         oid: group.id(),
                         restored,
@@ -326,11 +323,7 @@ impl Batch<'_> {
                         Record::Plain(before) => Some(*before),
                         Record::User(_) | Record::Group(_) => None,
                     });
-                    let mut plain = *plain;
-                    let mut warnings = Vec::new();
-                    let wished = plain.on_premises_mail.clone();
-                    plain.mail =
-                        settle(UniqueKind::Mail, wished, &judgement, &mut plain.quarantined, &mut warnings, now);
+                    let (plain, warnings) = judgement.awarded_plain(*plain, now);
                     let accepted = Accepted {
                         oid: plain.id(),
                         restored,
@@ -350,91 +343,6 @@ impl Batch<'_> {
         let results = results.into_iter().map(|result| result.expect("each change was drafted or refused")).collect();
         Plan { results, recalculated, users, groups, plains }
     }
-}
-
-/// What `entry` wishes of `kind`; `None` when it has no part in that kind.
-fn wish(kind: UniqueKind, entry: &Entry, judgement: &Judgement) -> Option<Wish> {
-    let (present, waiting) = match &entry.draft.before {
-        None => (None, None),
-        Some(record) => (record.held().remove(&kind), record.quarantined().get(&kind)),
-    };
-    let (desired, stand_ins) = match &entry.draft.after {
-        Record::User(user) if user.deleted_at.is_some() => (None, Vec::new()),
-        Record::User(user) => match kind {
-            UniqueKind::Upn => match &judgement.name {
-                Some(name) => (Some(name.effective.upn.folded()), name.stand_ins.iter().map(Upn::folded).collect()),
-                None => (Some(user.upn.folded()), Vec::new()),
-            },
-            UniqueKind::Mail => (user.on_premises_mail.as_deref().map(fold_mail), Vec::new()),
-            UniqueKind::Sam => (user.sam.as_deref().and_then(fold_sam), Vec::new()),
-            UniqueKind::Credential => (user.credential.as_ref().map(credential_value), Vec::new()),
-        },
-        Record::Group(group) => match kind {
-            UniqueKind::Mail if group.deleted_at.is_none() => {
-                (group.on_premises_mail.as_deref().map(fold_mail), Vec::new())
-            }
-            UniqueKind::Mail | UniqueKind::Upn | UniqueKind::Sam | UniqueKind::Credential => (None, Vec::new()),
-        },
-        Record::Plain(plain) => match kind {
-            UniqueKind::Mail if plain.deleted_at.is_none() => {
-                (plain.on_premises_mail.as_deref().map(fold_mail), Vec::new())
-            }
-            UniqueKind::Mail | UniqueKind::Upn | UniqueKind::Sam | UniqueKind::Credential => (None, Vec::new()),
-        },
-    };
-    if desired.is_none() && present.is_none() {
-        return None;
-    }
-    let waiting_since = waiting.filter(|waiting| desired.as_ref() == Some(&waiting.value)).map(|waiting| waiting.since);
-    Some(Wish { who: entry.draft.after.id(), desired, present, stand_ins, waiting_since })
-}
-
-fn awarded_user(mut user: UserRecord, judgement: &Judgement, now: Timestamp) -> (UserRecord, Vec<ExportWarning>) {
-    let mut warnings = Vec::new();
-    if user.deleted_at.is_some() {
-        user.quarantined.clear();
-        return (user, warnings);
-    }
-    if let (Some(name), Some((_, award))) = (&judgement.name, judgement.awards.get(&UniqueKind::Upn)) {
-        warnings.extend(name.effective.warnings.iter().cloned());
-        let candidates = std::iter::once(&name.effective.upn).chain(&name.stand_ins);
-        let awarded = candidates.into_iter().find(|upn| Some(upn.folded()) == award.value);
-        if let Some(upn) = awarded {
-            user.upn = upn.clone();
-        }
-    }
-    let quarantined = &mut user.quarantined;
-    let named = settle(UniqueKind::Upn, Some(()), judgement, quarantined, &mut warnings, now);
-    debug_assert!(named.is_some() || quarantined.contains_key(&UniqueKind::Upn), "a user has a name or waits for it");
-    user.mail = settle(UniqueKind::Mail, user.on_premises_mail.clone(), judgement, quarantined, &mut warnings, now);
-    // The exported SAM name stays in its column: whether it may be used is told by the quarantine.
-    settle(UniqueKind::Sam, Some(()), judgement, quarantined, &mut warnings, now);
-    (user, warnings)
-}
-
-/// Notes in `quarantined` whether the value of `kind` was denied. Returns `wished` when it was not.
-fn settle<T>(
-    kind: UniqueKind,
-    wished: Option<T>,
-    judgement: &Judgement,
-    quarantined: &mut BTreeMap<UniqueKind, Quarantined>,
-    warnings: &mut Vec<ExportWarning>,
-    now: Timestamp,
-) -> Option<T> {
-    let denied =
-        judgement.awards.get(&kind).and_then(|(wish, award)| Some((wish.desired.clone()?, award.denied_by?, wish)));
-    let Some((value, holder, wish)) = denied else {
-        quarantined.remove(&kind);
-        return wished;
-    };
-    let held_by = holder.to_string();
-    warnings.push(ExportWarning::AttributeValueMustBeUnique {
-        attribute: kind.attribute().to_owned(),
-        value: value.clone(),
-        held_by: held_by.clone(),
-    });
-    quarantined.insert(kind, Quarantined { value, held_by, since: wish.waiting_since.unwrap_or(now) });
-    None
 }
 
 /// The write of an object that differs from what it was.

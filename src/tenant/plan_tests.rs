@@ -7,6 +7,7 @@ use crate::identity::{ConnectorName, DomainName, SourceAnchor, UserId};
 use crate::tenant::domain::DomainRules;
 use crate::tenant::export::{Action, Edit, ObjectKey, UserPatch};
 use crate::tenant::pieces::pieces;
+use crate::tenant::record::{PROXY_ADDRESSES, Quarantine};
 use crate::tenant::soft_match::{MatchKind, MatchPolicy};
 
 /// A directory in memory, applied to by the same plans as the one on SQL.
@@ -40,7 +41,7 @@ impl Directory {
         let mut results = vec![None; changes.len()];
         for piece in pieces(changes, &self.read(), now, size) {
             let part: Vec<ExportChange> = piece.iter().map(|index| changes[*index].clone()).collect();
-            let judged = self.apply_piece(&part, now);
+            let judged = self.apply_piece(&part, &[], now);
             for (index, result) in piece.into_iter().zip(judged) {
                 assert!(results[index].replace(result).is_none(), "each change is in one piece");
             }
@@ -48,7 +49,7 @@ impl Directory {
         results.into_iter().map(|result| result.expect("each change is in a piece")).collect()
     }
 
-    fn apply_piece(&mut self, changes: &[ExportChange], now: Timestamp) -> Vec<ExportResult> {
+    fn apply_piece(&mut self, changes: &[ExportChange], touched: &[ObjectId], now: Timestamp) -> Vec<ExportResult> {
         let mut read = self.read();
         let plan = loop {
             let mut ids = self.ids;
@@ -56,7 +57,7 @@ impl Directory {
                 ids += 1;
                 Uuid::from_u128(ids)
             };
-            match plan(changes, &[], &read, now, &mut fresh) {
+            match plan(changes, touched, &read, now, &mut fresh) {
                 Ok(plan) => {
                     self.ids = ids;
                     break plan;
@@ -80,17 +81,23 @@ impl Directory {
     fn add(&self, read: &mut ReadSet, needs: Needs) {
         assert!(!needs.is_empty(), "a plan that fails says what it needs");
         for (kind, value) in needs.holders {
-            let holder = self.users.values().find(|user| user.held().get(&kind) == Some(&value));
+            let holder = self.users.values().find(|user| user.held().contains(&(kind, value.clone())));
             read.set_holder(kind, value, holder.map(UserRecord::id));
         }
         for oid in needs.records {
             assert!(self.users.values().any(|user| user.id() == oid), "every record is in the read set");
         }
         for (kind, value) in needs.claimants {
-            let waits = |user: &&UserRecord| user.quarantined.get(&kind).is_some_and(|waiting| waiting.value == value);
+            let waits = |user: &&UserRecord| user.quarantined.contains_key(&(kind, value.clone()));
             let claimants = self.users.values().filter(waits).map(UserRecord::id).collect();
             read.set_claimants(kind, value, claimants);
         }
+    }
+
+    /// Effective addresses of a user, as they were written.
+    fn addresses(&self, anchor: &str) -> Vec<String> {
+        let user = self.users.values().find(|user| user.seed() == anchor).expect("the user is there");
+        user.addresses.iter().map(ToString::to_string).collect()
     }
 
     fn upn(&self, anchor: &str) -> String {
@@ -107,6 +114,26 @@ fn put(anchor: &str, upn: &str, mail: Option<&str>) -> ExportChange {
         ..UserPatch::default()
     };
     change(anchor, Action::PutUser(Box::new(patch)))
+}
+
+impl ExportChange {
+    fn listing(mut self, addresses: &[&str]) -> Self {
+        let values = (!addresses.is_empty()).then(|| serde_json::json!(addresses));
+        match &mut self.action {
+            Action::PutUser(patch) => patch.attributes.insert(PROXY_ADDRESSES.to_owned(), values),
+            Action::PutGroup(patch) => patch.attributes.insert(PROXY_ADDRESSES.to_owned(), values),
+            Action::PutPlain(_, patch) => patch.attributes.insert(PROXY_ADDRESSES.to_owned(), values),
+            Action::DeleteUser | Action::DeleteGroup | Action::DeletePlain(_) => None,
+        };
+        self
+    }
+
+    fn called(mut self, alias: &str) -> Self {
+        if let Action::PutUser(patch) = &mut self.action {
+            patch.attributes.insert("alias".to_owned(), Some(serde_json::json!([alias])));
+        }
+        self
+    }
 }
 
 fn change(anchor: &str, action: Action) -> ExportChange {
@@ -151,11 +178,14 @@ fn cloud(number: u128, upn: &str, mail: Option<&str>) -> UserRecord {
         upn: upn.parse().expect("a name"),
         on_premises_upn: None,
         upn_connector: None,
+        nickname: None,
+        named_by: None,
         display_name: Some("Made in the cloud".to_owned()),
         given_name: None,
         surname: None,
         on_premises_mail: mail.map(str::to_owned),
         mail: mail.map(str::to_owned),
+        addresses: Vec::new(),
         sam: None,
         attributes: serde_json::Map::new(),
         account_enabled: true,
@@ -166,7 +196,7 @@ fn cloud(number: u128, upn: &str, mail: Option<&str>) -> UserRecord {
         created_at: Timestamp::from_millis(0),
         updated_at: Timestamp::from_millis(0),
         deleted_at: None,
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     }
 }
 
@@ -298,6 +328,127 @@ fn a_full_directory_takes_changes_and_no_more_objects() {
     assert!(directory.one(put("a1", "renamed@verified.example", None)).is_ok());
 }
 
+#[test]
+fn the_worked_example_of_names_in_the_initial_domain() {
+    let mut directory = Directory::new();
+    let nickname = |directory: &Directory| {
+        let user = directory.users.values().next().expect("the user is there");
+        (user.nickname.as_ref().map(ToString::to_string).unwrap_or_default(), user.upn.to_string())
+    };
+    let is = |nickname: &str, upn: &str| (nickname.to_owned(), upn.to_owned());
+    let first = put("a1", "user3@contoso.example", Some("user2@contoso.example"));
+    directory
+        .one(first.clone().listing(&["smtp:user0@contoso.example", "SMTP:user1@contoso.example"]))
+        .expect("an add");
+    assert_eq!(nickname(&directory), is("user1", "user1@tenant.example"));
+    let listed = ["SMTP:user1@contoso.example"];
+    directory.one(first.listing(&listed).called("user4")).expect("an update");
+    assert_eq!(nickname(&directory), is("user4", "user1@tenant.example"));
+    let renamed = put("a1", "user5@contoso.example", Some("user2@contoso.example")).called("user4");
+    directory.one(renamed.listing(&listed)).expect("an update");
+    assert_eq!(nickname(&directory), is("user4", "user4@tenant.example"));
+    let moved = put("a1", "user5@contoso.example", Some("user7@contoso.example")).called("user4");
+    directory.one(moved.listing(&["SMTP:user6@contoso.example"])).expect("an update");
+    assert_eq!(nickname(&directory), is("user4", "user4@tenant.example"));
+    directory.one(put("a1", "user5@verified.example", None).called("user4")).expect("an update");
+    assert_eq!(nickname(&directory), is("user4", "user5@verified.example"));
+}
+
+#[test]
+fn a_later_nickname_names_the_user_when_the_domains_change() {
+    let mut directory = Directory::new();
+    directory.one(put("a1", "ada@contoso.example", None)).expect("an add");
+    directory.one(put("a1", "ada@contoso.example", None).called("countess")).expect("an update");
+    assert_eq!(directory.upn("a1"), "ada@tenant.example");
+    let touched: Vec<ObjectId> = directory.users.values().map(UserRecord::id).collect();
+    directory.apply_piece(&[], &touched, Timestamp::from_millis(9));
+    assert_eq!(directory.upn("a1"), "countess@tenant.example");
+}
+
+#[test]
+fn an_address_has_one_owner_whichever_attribute_lists_it() {
+    let mut directory = Directory::new();
+    let ada = put("a1", "ada@verified.example", Some("ada@mail.example"));
+    directory
+        .one(ada.listing(&["SMTP:ada@mail.example", "smtp:countess@mail.example", "SIP:ada@mail.example"]))
+        .expect("an add");
+    let rows: [(&[&str], &[&str], usize); 4] = [
+        (&["SMTP:ADA@Mail.example", "smtp:own@mail.example"], &["smtp:own@mail.example"], 1),
+        (&["sip:ada@mail.example", "sip:countess@mail.example"], &["sip:countess@mail.example"], 1),
+        (
+            &["X500:ada@mail.example", "smtp:byron@mail.example"],
+            &["X500:ada@mail.example", "smtp:byron@mail.example"],
+            0,
+        ),
+        (&["smtp:ada byron@mail.example", "own2@mail.example"], &["own2@mail.example"], 1),
+    ];
+    for (place, (listed, kept, warnings)) in rows.into_iter().enumerate() {
+        let anchor = format!("b{place}");
+        let accepted = directory.one(put(&anchor, &format!("b{place}@verified.example"), None).listing(listed));
+        assert_eq!(accepted.expect("an add").warnings.len(), warnings, "{listed:?}");
+        assert_eq!(directory.addresses(&anchor), kept);
+    }
+    // The other's listed address is nobody's mail, and the other way round.
+    let accepted = directory.one(put("c1", "c1@verified.example", Some("Countess@mail.example"))).expect("an add");
+    assert_eq!(accepted.warnings.len(), 1, "{accepted:?}");
+}
+
+#[test]
+fn a_swap_of_addresses_quarantines_nobody_and_what_is_freed_goes_to_who_waits() {
+    let mut directory = Directory::new();
+    let one = |listed: &[&str]| put("a1", "one@verified.example", Some("one@mail.example")).listing(listed);
+    let two = |listed: &[&str]| put("a2", "two@verified.example", None).listing(listed);
+    directory.apply(&[one(&["smtp:x@mail.example"]), two(&["smtp:y@mail.example", "smtp:z@mail.example"])], 10);
+    let swapped =
+        directory.apply(&[one(&["smtp:y@mail.example"]), two(&["smtp:x@mail.example", "smtp:z@mail.example"])], 1);
+    assert!(
+        swapped.iter().all(|result| result.as_ref().is_ok_and(|accepted| accepted.warnings.is_empty())),
+        "{swapped:?}"
+    );
+    // Of three that are wanted, the one that another has is left out; the others stay.
+    directory
+        .one(put("a3", "three@verified.example", None).listing(&["smtp:x@mail.example", "smtp:w@mail.example"]))
+        .expect("an add");
+    assert_eq!(directory.addresses("a3"), ["smtp:w@mail.example"]);
+    directory.one(two(&["smtp:z@mail.example"])).expect("an update");
+    assert_eq!(directory.addresses("a3"), ["smtp:x@mail.example", "smtp:w@mail.example"]);
+    // A deleted object holds nothing; one that comes back waits for what was given away meanwhile.
+    directory.one(put("a4", "four@verified.example", None).listing(&["smtp:y@mail.example"])).expect("an add");
+    directory.one(change("a1", Action::DeleteUser)).expect("a delete");
+    assert_eq!(directory.addresses("a4"), ["smtp:y@mail.example"]);
+    let back = directory.one(one(&["smtp:y@mail.example", "smtp:v@mail.example"])).expect("a restore");
+    assert!(back.restored && back.warnings.len() == 1, "{back:?}");
+    assert_eq!(directory.addresses("a1"), ["smtp:v@mail.example"]);
+}
+
+#[test]
+fn the_primary_address_soft_matches_and_a_further_one_does_not() {
+    let mut directory = Directory::holding([
+        cloud(1, "one@verified.example", Some("one@verified.example")),
+        cloud(2, "two@verified.example", Some("two@verified.example")),
+    ]);
+    let further =
+        put("a1", "x@verified.example", None).listing(&["SMTP:x@verified.example", "smtp:one@verified.example"]);
+    let accepted = directory.one(further).expect("a new user");
+    assert_eq!(accepted.warnings.len(), 1, "a duplicate: {accepted:?}");
+    assert!(directory.users[&UserId::from_uuid(Uuid::from_u128(1))].cloud_mastered);
+    let primary =
+        put("a2", "y@verified.example", None).listing(&["smtp:y@verified.example", "SMTP:Two@verified.example"]);
+    let accepted = directory.one(primary).expect("a match");
+    assert_eq!(accepted.warnings, [ExportWarning::TookOver { by: MatchKind::Mail }]);
+    assert_eq!(accepted.oid, ObjectId::User(UserId::from_uuid(Uuid::from_u128(2))));
+    let mut privileged = cloud(3, "three@verified.example", Some("three@verified.example"));
+    privileged.privileged = true;
+    directory.users.insert(privileged.oid, privileged);
+    let refused_one = put("a3", "z@verified.example", None).listing(&["SMTP:three@verified.example"]);
+    refused(directory.one(refused_one), ErrorCode::ExistingAdminRoleConflict);
+    let mut anchored = cloud(4, "four@verified.example", Some("four@verified.example"));
+    anchored.source_anchor = Some(SourceAnchor::from_stored("other".to_owned()));
+    directory.users.insert(anchored.oid, anchored);
+    let refused_one = put("a4", "z@verified.example", None).listing(&["SMTP:four@verified.example"]);
+    refused(directory.one(refused_one), ErrorCode::InvalidSoftMatch);
+}
+
 /// Names that collide with each other, with stand-ins of unverified suffixes, and in spelling.
 const NAMES: [&str; 6] = [
     "ada@verified.example",
@@ -308,13 +459,27 @@ const NAMES: [&str; 6] = [
     "b\u{f6}b@verified.example",
 ];
 
+/// Addresses that collide with each other and with `mail`, and one that is none.
+const LISTED: [&str; 6] = [
+    "SMTP:x@mail.example",
+    "smtp:X@mail.example",
+    "smtp:y@mail.example",
+    "SIP:x@mail.example",
+    "smtp:z z@mail.example",
+    "z@mail.example",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn random_batches_keep_every_value_single_and_nobody_waits_for_a_free_one(
         batches in prop::collection::vec(
-            prop::collection::btree_map(0_usize..8, prop::option::of((0_usize..6, prop::option::of(0_usize..3))), 1..8),
+            prop::collection::btree_map(
+                0_usize..8,
+                prop::option::of((0_usize..6, prop::option::of(0_usize..3), prop::collection::vec(0_usize..6, 0..4))),
+                1..8,
+            ),
             1..6,
         ),
         size in 1_usize..5,
@@ -327,9 +492,10 @@ proptest! {
                     let anchor = format!("a{who}");
                     match what {
                         None => change(&anchor, Action::DeleteUser),
-                        Some((name, mail)) => {
+                        Some((name, mail, listed)) => {
+                            let listed: Vec<&str> = listed.into_iter().map(|listed| LISTED[listed]).collect();
                             let mail = mail.map(|mail| ["x@mail.example", "X@Mail.example", "y@mail.example"][mail]);
-                            put(&anchor, NAMES[name], mail)
+                            put(&anchor, NAMES[name], mail).listing(&listed)
                         }
                     }
                 })
@@ -346,18 +512,20 @@ proptest! {
             }
             for user in directory.users.values().filter(|user| user.deleted_at.is_none()) {
                 let wanted = name_of(user, &directory.rules).expect("a name").upn.folded();
-                match user.quarantined.get(&UniqueKind::Upn) {
-                    None => prop_assert_eq!(user.upn.folded(), wanted),
-                    Some(waiting) => {
-                        prop_assert_eq!(&waiting.value, &wanted);
-                        prop_assert!(held.contains(&(UniqueKind::Upn, wanted)), "it waits for a free name");
-                        prop_assert_eq!(user.upn.domain(), directory.rules.initial());
-                    }
+                if user.quarantined.keys().any(|(kind, _)| *kind == UniqueKind::Upn) {
+                    prop_assert!(held.contains(&(UniqueKind::Upn, wanted.clone())), "it waits for a free name");
+                    prop_assert_eq!(user.upn.domain(), directory.rules.initial());
+                } else {
+                    prop_assert_eq!(user.upn.folded(), wanted.clone());
                 }
-                if let Some(waiting) = user.quarantined.get(&UniqueKind::Mail) {
-                    prop_assert!(held.contains(&(UniqueKind::Mail, waiting.value.clone())), "it waits for a free mail");
-                    prop_assert_eq!(&user.mail, &None);
+                let mut waits: BTreeSet<_> = user.quarantined.keys().cloned().collect();
+                for value in user.wanted() {
+                    let waits = waits.remove(&value);
+                    prop_assert!(held.contains(&value), "it waits for a free value: {value:?}");
+                    prop_assert_eq!(user.held().contains(&value), !waits, "{:?}", value);
                 }
+                waits.remove(&(UniqueKind::Upn, wanted));
+                prop_assert!(waits.is_empty(), "nobody waits for what it does not want: {waits:?}");
             }
         }
     }

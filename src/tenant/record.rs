@@ -1,13 +1,14 @@
 //! Users, groups, contacts and devices as the directory keeps them, deleted ones included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::export::{CredentialLink, ObjectId, PlainKind};
+use super::nickname::MailNickname;
 use super::unique::UniqueKind;
-use crate::identity::{ConnectorName, GroupId, SignInName, SourceAnchor, Timestamp, Upn, UserId, fold};
+use crate::identity::{ConnectorName, GroupId, ProxyAddress, SignInName, SourceAnchor, Timestamp, Upn, UserId, fold};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +21,18 @@ pub struct UserRecord {
     pub upn: Upn,
     pub on_premises_upn: Option<String>,
     pub upn_connector: Option<ConnectorName>,
+    /// The local part of the name in the initial domain that stands in when the exported one cannot be given.
+    pub nickname: Option<MailNickname>,
+    /// The nickname at the time when the exported name was last another one: a later nickname renames nobody.
+    pub named_by: Option<MailNickname>,
     pub display_name: Option<String>,
     pub given_name: Option<String>,
     pub surname: Option<String>,
     pub on_premises_mail: Option<String>,
     /// `None` while the exported one is quarantined.
     pub mail: Option<String>,
+    /// Of the exported ones (see [`exported_addresses`]) those that are addresses and not quarantined.
+    pub addresses: Vec<ProxyAddress>,
     /// `netbios\name` as exported.
     pub sam: Option<String>,
     pub attributes: Map<String, Value>,
@@ -39,7 +46,7 @@ pub struct UserRecord {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
-    pub quarantined: BTreeMap<UniqueKind, Quarantined>,
+    pub quarantined: Quarantine,
 }
 
 /// A group. Members are rows of their own.
@@ -51,13 +58,14 @@ pub struct GroupRecord {
     pub display_name: Option<String>,
     pub on_premises_mail: Option<String>,
     pub mail: Option<String>,
+    pub addresses: Vec<ProxyAddress>,
     pub sid: Option<String>,
     pub attributes: Map<String, Value>,
     pub cloud_mastered: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
-    pub quarantined: BTreeMap<UniqueKind, Quarantined>,
+    pub quarantined: Quarantine,
 }
 
 /// A contact or a device.
@@ -71,20 +79,52 @@ pub struct PlainRecord {
     pub on_premises_mail: Option<String>,
     /// `None` while the exported one is quarantined.
     pub mail: Option<String>,
+    pub addresses: Vec<ProxyAddress>,
     pub attributes: Map<String, Value>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
-    pub quarantined: BTreeMap<UniqueKind, Quarantined>,
+    pub quarantined: Quarantine,
 }
 
-/// A value that another object holds.
+/// Values of an object that others hold, in folded form.
+pub type Quarantine = BTreeMap<(UniqueKind, String), Quarantined>;
+
+/// Why an object goes without a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
-    pub value: String,
     /// `oid` of the holder when the value was denied.
     pub held_by: String,
     pub since: Timestamp,
+}
+
+/// Unique values, in folded form.
+pub type Values = BTreeSet<(UniqueKind, String)>;
+
+/// The attribute that lists addresses.
+pub const PROXY_ADDRESSES: &str = "proxyAddresses";
+
+/// The exported values of `proxyAddresses`, among attributes without a place of their own.
+pub fn exported_addresses(attributes: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let of_name = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(PROXY_ADDRESSES));
+    listed(of_name.map(|(_, value)| value))
+}
+
+/// The texts of a list of values.
+pub fn listed(value: Option<&Value>) -> impl Iterator<Item = &str> {
+    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// The addresses that an object wants: of `mail`, and of `proxyAddresses` what can be read as one.
+fn wanted_addresses(mail: Option<&str>, attributes: &Map<String, Value>) -> Values {
+    let listed = exported_addresses(attributes).filter_map(|text| text.parse::<ProxyAddress>().ok());
+    let listed = listed.map(|address| address.folded().to_owned());
+    mail.map(fold_mail).into_iter().chain(listed).map(|value| (UniqueKind::Address, value)).collect()
+}
+
+fn held_addresses(mail: Option<&str>, addresses: &[ProxyAddress]) -> Values {
+    let listed = addresses.iter().map(|address| address.folded().to_owned());
+    mail.map(fold_mail).into_iter().chain(listed).map(|value| (UniqueKind::Address, value)).collect()
 }
 
 /// A name by which a user may be found at sign-in.
@@ -137,30 +177,42 @@ impl UserRecord {
     }
 
     /// The unique values that the user holds.
-    pub fn held(&self) -> BTreeMap<UniqueKind, String> {
-        let mut held = BTreeMap::new();
+    pub fn held(&self) -> Values {
         if self.deleted_at.is_some() {
-            return held;
+            return Values::new();
         }
-        held.insert(UniqueKind::Upn, self.upn.folded());
-        held.extend(self.mail.as_deref().map(|mail| (UniqueKind::Mail, fold_mail(mail))));
-        if !self.quarantined.contains_key(&UniqueKind::Sam) {
-            held.extend(self.sam.as_deref().and_then(fold_sam).map(|sam| (UniqueKind::Sam, sam)));
-        }
+        let mut held = held_addresses(self.mail.as_deref(), &self.addresses);
+        held.insert((UniqueKind::Upn, self.upn.folded()));
+        held.extend(self.held_sam().map(|sam| (UniqueKind::Sam, sam)));
         held.extend(self.credential.as_ref().map(|link| (UniqueKind::Credential, credential_value(link))));
         held
     }
 
+    /// The unique values that the user wants, besides a name.
+    pub fn wanted(&self) -> Values {
+        let mut wanted = wanted_addresses(self.on_premises_mail.as_deref(), &self.attributes);
+        wanted.extend(self.sam.as_deref().and_then(fold_sam).map(|sam| (UniqueKind::Sam, sam)));
+        wanted.extend(self.credential.as_ref().map(|link| (UniqueKind::Credential, credential_value(link))));
+        wanted
+    }
+
+    fn held_sam(&self) -> Option<String> {
+        let waits = self.quarantined.keys().any(|(kind, _)| *kind == UniqueKind::Sam);
+        if waits { None } else { self.sam.as_deref().and_then(fold_sam) }
+    }
+
     /// The names by which the user signs in.
     pub fn sign_in_names(&self, alternate_login_id: bool) -> Vec<(NameKind, String)> {
-        let held = self.held();
         let mut names = Vec::new();
-        names.extend(held.get(&UniqueKind::Upn).map(|name| (NameKind::Upn, name.clone())));
-        if alternate_login_id {
-            let mail = held.get(&UniqueKind::Mail).filter(|mail| mail.parse::<SignInName>().is_ok());
-            names.extend(mail.map(|name| (NameKind::Alternate, name.clone())));
+        if self.deleted_at.is_some() {
+            return names;
         }
-        names.extend(held.get(&UniqueKind::Sam).map(|name| (NameKind::Sam, name.clone())));
+        names.push((NameKind::Upn, self.upn.folded()));
+        if alternate_login_id {
+            let mail = self.mail.as_deref().map(fold_mail).filter(|mail| mail.parse::<SignInName>().is_ok());
+            names.extend(mail.map(|name| (NameKind::Alternate, name)));
+        }
+        names.extend(self.held_sam().map(|name| (NameKind::Sam, name)));
         names
     }
 }
@@ -170,12 +222,13 @@ impl PlainRecord {
         self.kind.id(self.oid)
     }
 
-    pub fn held(&self) -> BTreeMap<UniqueKind, String> {
-        let mut held = BTreeMap::new();
-        if self.deleted_at.is_none() {
-            held.extend(self.mail.as_deref().map(|mail| (UniqueKind::Mail, fold_mail(mail))));
-        }
-        held
+    pub fn held(&self) -> Values {
+        if self.deleted_at.is_some() { Values::new() } else { held_addresses(self.mail.as_deref(), &self.addresses) }
+    }
+
+    /// The unique values that it wants.
+    pub fn wanted(&self) -> Values {
+        wanted_addresses(self.on_premises_mail.as_deref(), &self.attributes)
     }
 }
 
@@ -184,11 +237,12 @@ impl GroupRecord {
         ObjectId::Group(self.oid)
     }
 
-    pub fn held(&self) -> BTreeMap<UniqueKind, String> {
-        let mut held = BTreeMap::new();
-        if self.deleted_at.is_none() {
-            held.extend(self.mail.as_deref().map(|mail| (UniqueKind::Mail, fold_mail(mail))));
-        }
-        held
+    pub fn held(&self) -> Values {
+        if self.deleted_at.is_some() { Values::new() } else { held_addresses(self.mail.as_deref(), &self.addresses) }
+    }
+
+    /// The unique values that it wants.
+    pub fn wanted(&self) -> Values {
+        wanted_addresses(self.on_premises_mail.as_deref(), &self.attributes)
     }
 }

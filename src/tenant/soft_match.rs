@@ -12,9 +12,9 @@ use super::domain::{DomainRules, Suffix};
 use super::export::{Action, Edit, ExportChange, ObjectId};
 use super::matching::Record;
 use super::read_set::{Needs, ReadSet};
-use super::record::fold_mail;
+use super::record::{PROXY_ADDRESSES, fold_mail, listed as listed_texts};
 use super::unique::UniqueKind;
-use crate::identity::{ConnectorName, DomainName, SignInName};
+use crate::identity::{ConnectorName, DomainName, ProxyAddress, SignInName};
 
 /// What may be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,23 +88,10 @@ pub enum Found {
     Unknown(Needs),
 }
 
-/// Looks for an object without anchor that a new object of a connector stands for: by mail address first, then by name.
+/// Looks for an object without anchor that a new object of a connector stands for: by the primary address of mail first,
+/// then by `mail`, then by the name of a user, or by the other addresses of mail of a group.
 pub fn soft_match(change: &ExportChange, read: &ReadSet) -> Found {
-    let wanted = match &change.action {
-        Action::PutUser(patch) => {
-            let mail = set(&patch.mail).map(|mail| (MatchKind::Mail, UniqueKind::Mail, mail.clone(), fold_mail(mail)));
-            let name = set(&patch.on_premises_upn).and_then(|name| {
-                let folded = name.parse::<crate::identity::Upn>().ok()?.folded();
-                Some((MatchKind::Name, UniqueKind::Upn, name.clone(), folded))
-            });
-            mail.into_iter().chain(name).collect::<Vec<_>>()
-        }
-        Action::PutGroup(patch) => {
-            let mail = set(&patch.mail).map(|mail| (MatchKind::Mail, UniqueKind::Mail, mail.clone(), fold_mail(mail)));
-            mail.into_iter().collect()
-        }
-        Action::DeleteUser | Action::DeleteGroup | Action::PutPlain(..) | Action::DeletePlain(_) => Vec::new(),
-    };
+    let wanted = wanted(&change.action);
     let mut needs = Needs::default();
     for (_, kind, _, folded) in &wanted {
         match read.holders(*kind).holder(folded) {
@@ -129,6 +116,35 @@ pub fn soft_match(change: &ExportChange, read: &ReadSet) -> Found {
         }
     }
     Found::Nothing
+}
+
+/// By what an object is looked for: the attribute, the kind of the value, its text and its folded form.
+type Wanted = (MatchKind, UniqueKind, String, String);
+
+fn wanted(action: &Action) -> Vec<Wanted> {
+    let by_mail = |mail: &str| (MatchKind::Mail, UniqueKind::Address, mail.to_owned(), fold_mail(mail));
+    let (attributes, mail) = match action {
+        Action::PutUser(patch) => (&patch.attributes, set(&patch.mail)),
+        Action::PutGroup(patch) => (&patch.attributes, set(&patch.mail)),
+        Action::DeleteUser | Action::DeleteGroup | Action::PutPlain(..) | Action::DeletePlain(_) => return Vec::new(),
+    };
+    let listed = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(PROXY_ADDRESSES));
+    let listed = listed_texts(listed.and_then(|(_, value)| value.as_ref()));
+    let addresses: Vec<ProxyAddress> = listed.filter_map(|text| text.parse().ok()).collect();
+    let of = |primary: bool| {
+        let addresses = addresses.iter().filter(move |address| address.is_primary() == primary);
+        addresses.filter_map(ProxyAddress::mailbox).map(by_mail)
+    };
+    let mut wanted: Vec<Wanted> = of(true).chain(mail.map(|mail| by_mail(mail))).collect();
+    match action {
+        Action::PutUser(patch) => wanted.extend(set(&patch.on_premises_upn).and_then(|name| {
+            let folded = name.parse::<crate::identity::Upn>().ok()?.folded();
+            Some((MatchKind::Name, UniqueKind::Upn, name.clone(), folded))
+        })),
+        Action::PutGroup(_) => wanted.extend(of(false)),
+        Action::DeleteUser | Action::DeleteGroup | Action::PutPlain(..) | Action::DeletePlain(_) => {}
+    }
+    wanted
 }
 
 fn set(edit: &Edit<String>) -> Option<&String> {

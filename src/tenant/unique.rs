@@ -5,24 +5,27 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::identity::Timestamp;
 
 use super::export::ObjectId;
+use super::record::PROXY_ADDRESSES;
 
-/// A kind of value that is unique over users and groups.
+/// A kind of value that is unique over users, groups, contacts and devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UniqueKind {
     Upn,
-    Mail,
+    /// Of `mail` and of `proxyAddresses`: whoever has an address in one of them has it. An object has several.
+    Address,
     Sam,
     /// Connector and anchor of a credential source. Never quarantined: the second claimant is refused.
     Credential,
 }
 
 impl UniqueKind {
-    pub const ALL: [Self; 4] = [Self::Upn, Self::Mail, Self::Sam, Self::Credential];
+    pub const ALL: [Self; 4] = [Self::Upn, Self::Address, Self::Sam, Self::Credential];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Upn => "upn",
-            Self::Mail => "mail",
+            // As it was called while `mail` was the only attribute of that kind.
+            Self::Address => "mail",
             Self::Sam => "sam",
             Self::Credential => "credential",
         }
@@ -32,18 +35,19 @@ impl UniqueKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The attribute's name in messages.
+    /// The attribute's name in messages; of an address, the one that lists all of them.
     pub const fn attribute(self) -> &'static str {
         match self {
             Self::Upn => "userPrincipalName",
-            Self::Mail => "mail",
+            Self::Address => PROXY_ADDRESSES,
             Self::Sam => "sAMAccountName",
             Self::Credential => "credentialSource",
         }
     }
 }
 
-/// What an object of the batch wants to have when the batch has ended.
+/// A value that an object of the batch wants to have when the batch has ended, or lets go. An object may have several wishes,
+/// each for another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub who: ObjectId,

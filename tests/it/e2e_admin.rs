@@ -174,6 +174,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         ),
         tenant("agents.revoke", json!({ "agent": "00000000-0000-4000-8000-000000000001" })),
         read("directory.quota", json!({})),
+        read("directory.quarantine", json!({})),
         tenant("sync.anchor-migrate", json!({ "dry_run": true })),
         tenant("user.add", json!({ "upn": "cloud@alpha.example", "privileged": true })),
         tenant("user.set-privileged", json!({ "user": "cloud@alpha.example", "privileged": false })),

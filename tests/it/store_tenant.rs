@@ -1,5 +1,6 @@
 //! The conformance suite of the tenant directory: the same rules on SQLite and on PostgreSQL.
 
+mod addresses;
 mod administration;
 mod domains;
 mod exports;

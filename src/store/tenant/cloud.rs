@@ -1,7 +1,5 @@
 //! Users that are made in the cloud: no connector owns them until one takes them over.
 
-use std::collections::BTreeMap;
-
 use serde_json::Map;
 use uuid::Uuid;
 
@@ -11,7 +9,7 @@ use super::export::write_alone;
 use super::store::TenantStore;
 use crate::identity::{SourceAnchor, Timestamp, Upn, UserId};
 use crate::tenant::matching::{Draft, Record};
-use crate::tenant::record::UserRecord;
+use crate::tenant::record::{Quarantine, UserRecord};
 use crate::tenant::{ErrorCode, ExportError};
 
 /// A user as an administrator makes it.
@@ -51,11 +49,14 @@ impl TenantStore {
             upn: user.upn,
             on_premises_upn: None,
             upn_connector: None,
+            nickname: None,
+            named_by: None,
             display_name: user.display_name,
             given_name: None,
             surname: None,
             on_premises_mail: user.mail,
             mail: None,
+            addresses: Vec::new(),
             sam: None,
             attributes: Map::new(),
             account_enabled: true,
@@ -66,7 +67,7 @@ impl TenantStore {
             created_at: now,
             updated_at: now,
             deleted_at: None,
-            quarantined: BTreeMap::new(),
+            quarantined: Quarantine::new(),
         };
         let oid = record.oid;
         let (options, clock) = (self.options, now);

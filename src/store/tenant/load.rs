@@ -1,6 +1,6 @@
 //! Reads what a batch is judged on.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::super::error::StoreError;
 use super::super::statement::Statement;
@@ -12,7 +12,7 @@ use super::store::TenantOptions;
 use crate::identity::Timestamp;
 use crate::store::Connection;
 use crate::tenant::read_set::{Needs, ReadSet};
-use crate::tenant::record::{GroupRecord, PlainRecord, Quarantined, UserRecord};
+use crate::tenant::record::{GroupRecord, PlainRecord, Quarantine, Quarantined, UserRecord};
 use crate::tenant::unique::UniqueKind;
 use crate::tenant::{DomainRules, ExportChange, ObjectId, PlainKind};
 
@@ -101,22 +101,18 @@ async fn add_records(
 pub(super) async fn quarantined_of(
     conn: &mut Connection,
     ids: &[ObjectId],
-) -> Result<HashMap<String, BTreeMap<UniqueKind, Quarantined>>, StoreError> {
+) -> Result<HashMap<String, Quarantine>, StoreError> {
     let ids = keys(ids.iter().map(ToString::to_string));
     let head = "SELECT oid, kind, value, held_by, since FROM quarantined_value WHERE oid";
-    let mut found: HashMap<String, BTreeMap<UniqueKind, Quarantined>> = HashMap::new();
+    let mut found: HashMap<String, Quarantine> = HashMap::new();
     for row in &where_in(conn, head, "", &ids, "reading quarantined values").await? {
-        let value = Quarantined {
-            value: row.get("value"),
-            held_by: row.get("held_by"),
-            since: Timestamp::from_millis(row.get("since")),
-        };
-        found.entry(row.get("oid")).or_default().insert(kind(row.get("kind"))?, value);
+        let waits = Quarantined { held_by: row.get("held_by"), since: Timestamp::from_millis(row.get("since")) };
+        found.entry(row.get("oid")).or_default().insert((kind(row.get("kind"))?, row.get("value")), waits);
     }
     Ok(found)
 }
 
-fn kind(text: &str) -> Result<UniqueKind, StoreError> {
+pub(super) fn kind(text: &str) -> Result<UniqueKind, StoreError> {
     UniqueKind::from_stored(text).ok_or_else(|| unreadable("unique_value", "kind", format!("`{text}`")))
 }
 
@@ -129,7 +125,7 @@ pub(super) async fn add_needs(conn: &mut Connection, read: &mut ReadSet, needs: 
         let holders = of_kind(&needs.holders);
         match kind {
             UniqueKind::Credential => add_credential_holders(conn, read, &holders).await?,
-            UniqueKind::Upn | UniqueKind::Mail | UniqueKind::Sam => add_holders(conn, read, kind, &holders).await?,
+            UniqueKind::Upn | UniqueKind::Address | UniqueKind::Sam => add_holders(conn, read, kind, &holders).await?,
         }
         add_claimants(conn, read, kind, &of_kind(&needs.claimants)).await?;
     }

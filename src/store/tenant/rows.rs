@@ -1,6 +1,5 @@
 //! Rows of the directory, read into its records and written from them.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,17 +10,20 @@ use sqlx::any::AnyRow;
 use super::super::error::StoreError;
 use super::super::rows::Columns;
 use super::sql::{Cell, unreadable};
-use crate::identity::{ConnectorName, CredentialSource, SourceAnchor, Timestamp, fold};
-use crate::tenant::record::{GroupRecord, PlainRecord, UserRecord};
+use crate::identity::{ConnectorName, CredentialSource, ProxyAddress, SourceAnchor, Timestamp, fold};
+use crate::tenant::nickname::MailNickname;
+use crate::tenant::record::{GroupRecord, PlainRecord, Quarantine, UserRecord};
 use crate::tenant::{CredentialLink, Domain, PinMark, PlainKind, Verification};
 
 pub(super) const USER_COLUMNS: &str = "u.oid, u.source_anchor, u.anchor_connector, u.upn, u.on_premises_upn, \
      u.upn_connector, u.display_name, u.given_name, u.surname, u.on_premises_mail, u.mail, u.sam, u.attributes, \
-     u.account_enabled, u.cloud_mastered, u.privileged, u.security_stamp, u.created_at, u.updated_at, u.deleted_at";
+     u.account_enabled, u.cloud_mastered, u.privileged, u.security_stamp, u.created_at, u.updated_at, u.deleted_at, \
+     u.proxy_addresses, u.nickname, u.named_by";
 pub(super) const CREDENTIAL_COLUMNS: &str =
     "cs.connector AS cs_connector, cs.anchor AS cs_anchor, cs.eligible AS cs_eligible";
 pub(super) const GROUP_COLUMNS: &str = "g.oid, g.source_anchor, g.anchor_connector, g.display_name, \
-     g.on_premises_mail, g.mail, g.sid, g.attributes, g.cloud_mastered, g.created_at, g.updated_at, g.deleted_at";
+     g.on_premises_mail, g.mail, g.sid, g.attributes, g.cloud_mastered, g.created_at, g.updated_at, g.deleted_at, \
+     g.proxy_addresses";
 pub(super) const DOMAIN_COLUMNS: &str = "d.name AS d_name, d.verification AS d_verification, d.challenge AS d_challenge, \
      d.created_at AS d_created_at, d.verified_at AS d_verified_at, d.method AS d_method, \
      d.method_since AS d_method_since, d.backup AS d_backup, d.failover AS d_failover, \
@@ -63,6 +65,18 @@ fn attributes(table: &'static str, row: &impl Columns) -> Result<Map<String, Val
     serde_json::from_str(&json).map_err(|error| unreadable(table, "attributes", error))
 }
 
+fn addresses(table: &'static str, row: &impl Columns) -> Result<Vec<ProxyAddress>, StoreError> {
+    let Some(json) = text(row, "proxy_addresses") else { return Ok(Vec::new()) };
+    let unreadable = |error: &dyn std::fmt::Display| unreadable(table, "proxy_addresses", error);
+    let texts: Vec<String> = serde_json::from_str(&json).map_err(|error| unreadable(&error))?;
+    texts.iter().map(|text| text.parse().map_err(|error| unreadable(&error))).collect()
+}
+
+fn addresses_cell(addresses: &[ProxyAddress]) -> Cell {
+    let list = || Value::Array(addresses.iter().map(|address| Value::String(address.to_string())).collect());
+    (!addresses.is_empty()).then(|| list().to_string()).into()
+}
+
 fn connector(
     table: &'static str,
     column: &'static str,
@@ -94,11 +108,14 @@ pub(super) fn read_user(row: &impl Columns) -> Result<UserRecord, StoreError> {
         upn: parse(TABLE, "upn", &required(row, "upn"))?,
         on_premises_upn: text(row, "on_premises_upn"),
         upn_connector: connector(TABLE, "upn_connector", row)?,
+        nickname: text(row, "nickname").as_deref().and_then(MailNickname::fitted),
+        named_by: text(row, "named_by").as_deref().and_then(MailNickname::fitted),
         display_name: text(row, "display_name"),
         given_name: text(row, "given_name"),
         surname: text(row, "surname"),
         on_premises_mail: text(row, "on_premises_mail"),
         mail: text(row, "mail"),
+        addresses: addresses(TABLE, row)?,
         sam: text(row, "sam"),
         attributes: attributes(TABLE, row)?,
         account_enabled: number(row, "account_enabled") == 1,
@@ -109,13 +126,14 @@ pub(super) fn read_user(row: &impl Columns) -> Result<UserRecord, StoreError> {
         created_at: time(row, "created_at"),
         updated_at: time(row, "updated_at"),
         deleted_at: optional_time(row, "deleted_at"),
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     })
 }
 
 pub(super) const USER_INTO: &str = "tenant_user (oid, source_anchor, anchor_connector, upn, upn_folded, domain, \
      on_premises_upn, on_premises_suffix, upn_connector, display_name, given_name, surname, on_premises_mail, mail, \
-     sam, attributes, account_enabled, cloud_mastered, privileged, security_stamp, created_at, updated_at, deleted_at)";
+     sam, attributes, account_enabled, cloud_mastered, privileged, security_stamp, created_at, updated_at, deleted_at, \
+     proxy_addresses, nickname, named_by)";
 /// A user's oid and creation never change; anchor and connector do when a directory takes a user of the cloud over.
 pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anchor = excluded.source_anchor, \
      anchor_connector = excluded.anchor_connector, cloud_mastered = excluded.cloud_mastered, \
@@ -125,7 +143,8 @@ pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anc
      display_name = excluded.display_name, given_name = excluded.given_name, surname = excluded.surname, \
      on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, sam = excluded.sam, \
      attributes = excluded.attributes, account_enabled = excluded.account_enabled, \
-     security_stamp = excluded.security_stamp, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+     security_stamp = excluded.security_stamp, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, \
+     proxy_addresses = excluded.proxy_addresses, nickname = excluded.nickname, named_by = excluded.named_by";
 
 pub(super) fn user_cells(user: &UserRecord) -> Vec<Cell> {
     vec![
@@ -152,6 +171,9 @@ pub(super) fn user_cells(user: &UserRecord) -> Vec<Cell> {
         user.created_at.millis().into(),
         user.updated_at.millis().into(),
         user.deleted_at.map(Timestamp::millis).into(),
+        addresses_cell(&user.addresses),
+        user.nickname.as_ref().map(ToString::to_string).into(),
+        user.named_by.as_ref().map(ToString::to_string).into(),
     ]
 }
 
@@ -171,24 +193,26 @@ pub(super) fn read_group(row: &impl Columns) -> Result<GroupRecord, StoreError> 
         display_name: text(row, "display_name"),
         on_premises_mail: text(row, "on_premises_mail"),
         mail: text(row, "mail"),
+        addresses: addresses(TABLE, row)?,
         sid: text(row, "sid"),
         attributes: attributes(TABLE, row)?,
         cloud_mastered: number(row, "cloud_mastered") == 1,
         created_at: time(row, "created_at"),
         updated_at: time(row, "updated_at"),
         deleted_at: optional_time(row, "deleted_at"),
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     })
 }
 
 pub(super) const GROUP_INTO: &str = "tenant_group (oid, source_anchor, anchor_connector, display_name, \
-     on_premises_mail, mail, sid, attributes, cloud_mastered, created_at, updated_at, deleted_at, member_count)";
+     on_premises_mail, mail, sid, attributes, cloud_mastered, created_at, updated_at, deleted_at, member_count, proxy_addresses)";
 /// The counter of members belongs to the links.
 pub(super) const GROUP_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anchor = excluded.source_anchor, \
      anchor_connector = excluded.anchor_connector, cloud_mastered = excluded.cloud_mastered, \
      display_name = excluded.display_name, \
      on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, sid = excluded.sid, \
-     attributes = excluded.attributes, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+     attributes = excluded.attributes, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, \
+     proxy_addresses = excluded.proxy_addresses";
 
 pub(super) fn group_cells(group: &GroupRecord) -> Vec<Cell> {
     vec![
@@ -205,11 +229,12 @@ pub(super) fn group_cells(group: &GroupRecord) -> Vec<Cell> {
         group.updated_at.millis().into(),
         group.deleted_at.map(Timestamp::millis).into(),
         0_i64.into(),
+        addresses_cell(&group.addresses),
     ]
 }
 
 pub(super) const PLAIN_COLUMNS: &str = "p.oid, p.kind, p.source_anchor, p.anchor_connector, p.display_name, \
-     p.on_premises_mail, p.mail, p.attributes, p.created_at, p.updated_at, p.deleted_at";
+     p.on_premises_mail, p.mail, p.attributes, p.created_at, p.updated_at, p.deleted_at, p.proxy_addresses";
 
 /// A contact or device of a row with [`PLAIN_COLUMNS`]; quarantined values come apart.
 pub(super) fn read_plain(row: &impl Columns) -> Result<PlainRecord, StoreError> {
@@ -223,20 +248,21 @@ pub(super) fn read_plain(row: &impl Columns) -> Result<PlainRecord, StoreError> 
         display_name: text(row, "display_name"),
         on_premises_mail: text(row, "on_premises_mail"),
         mail: text(row, "mail"),
+        addresses: addresses(TABLE, row)?,
         attributes: attributes(TABLE, row)?,
         created_at: time(row, "created_at"),
         updated_at: time(row, "updated_at"),
         deleted_at: optional_time(row, "deleted_at"),
-        quarantined: BTreeMap::new(),
+        quarantined: Quarantine::new(),
     })
 }
 
 pub(super) const PLAIN_INTO: &str = "tenant_plain (oid, kind, source_anchor, anchor_connector, display_name, \
-     on_premises_mail, mail, attributes, created_at, updated_at, deleted_at)";
+     on_premises_mail, mail, attributes, created_at, updated_at, deleted_at, proxy_addresses)";
 pub(super) const PLAIN_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET \
      anchor_connector = excluded.anchor_connector, display_name = excluded.display_name, \
      on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, attributes = excluded.attributes, \
-     updated_at = excluded.updated_at, deleted_at = excluded.deleted_at";
+     updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, proxy_addresses = excluded.proxy_addresses";
 
 pub(super) fn plain_cells(plain: &PlainRecord) -> Vec<Cell> {
     vec![
@@ -251,6 +277,7 @@ pub(super) fn plain_cells(plain: &PlainRecord) -> Vec<Cell> {
         plain.created_at.millis().into(),
         plain.updated_at.millis().into(),
         plain.deleted_at.map(Timestamp::millis).into(),
+        addresses_cell(&plain.addresses),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::identity::{CredentialSource, Timestamp};
 use crate::store::Connection;
 use crate::tenant::plan::{Plan, Written};
 use crate::tenant::read_back::ChangeOperation;
-use crate::tenant::record::{GroupRecord, PlainRecord, Quarantined, UserRecord};
+use crate::tenant::record::{GroupRecord, PlainRecord, Quarantined, UserRecord, Values};
 use crate::tenant::unique::UniqueKind;
 
 /// How long federation still matches a former UPN (design D9).
@@ -74,15 +74,11 @@ async fn count_objects(conn: &mut Connection, plan: &Plan) -> Result<(), StoreEr
     conn.rows("counting objects", vec![Statement::new(sql, vec![more.into()])]).await.map(drop)
 }
 
-/// The values of one object that live in `unique_value`; credential sources have a table of their own.
-type Held = Vec<(UniqueKind, String)>;
-
-fn held_by_user(user: &UserRecord) -> Held {
-    user.held().into_iter().filter(|(kind, _)| *kind != UniqueKind::Credential).collect()
-}
-
-fn held_by_group(group: &GroupRecord) -> Held {
-    group.held().into_iter().collect()
+/// What of a user's values lives in `unique_value`; credential sources have a table of their own.
+fn held_by_user(user: &UserRecord) -> Values {
+    let mut held = user.held();
+    held.retain(|(kind, _)| *kind != UniqueKind::Credential);
+    held
 }
 
 async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
@@ -90,13 +86,11 @@ async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), S
         (user.after.id(), user.before.as_ref().map(held_by_user).unwrap_or_default(), held_by_user(&user.after))
     });
     let groups = plan.groups.iter().map(|group| {
-        (group.after.id(), group.before.as_ref().map(held_by_group).unwrap_or_default(), held_by_group(&group.after))
+        (group.after.id(), group.before.as_ref().map(GroupRecord::held).unwrap_or_default(), group.after.held())
     });
-    let held = |plain: &PlainRecord| -> Held { plain.held().into_iter().collect() };
-    let plains = plan
-        .plains
-        .iter()
-        .map(|plain| (plain.after.id(), plain.before.as_ref().map(held).unwrap_or_default(), held(&plain.after)));
+    let plains = plan.plains.iter().map(|plain| {
+        (plain.after.id(), plain.before.as_ref().map(PlainRecord::held).unwrap_or_default(), plain.after.held())
+    });
     let (mut former, mut rows) = (Vec::new(), Vec::new());
     let objects = users.chain(groups).chain(plains);
     for (id, before, after) in objects.filter(|(_, before, after)| before != after) {
@@ -118,13 +112,13 @@ async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), S
 }
 
 async fn write_quarantine(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
-    fn cells((kind, value): (&UniqueKind, &Quarantined), oid: &str) -> Vec<Cell> {
+    fn cells(((kind, value), waits): (&(UniqueKind, String), &Quarantined), oid: &str) -> Vec<Cell> {
         vec![
             oid.into(),
             kind.as_str().into(),
-            value.value.clone().into(),
-            value.held_by.clone().into(),
-            value.since.millis().into(),
+            value.clone().into(),
+            waits.held_by.clone().into(),
+            waits.since.millis().into(),
         ]
     }
     let (mut former, mut rows) = (Vec::new(), Vec::new());

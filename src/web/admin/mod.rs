@@ -16,6 +16,7 @@ pub mod audit_verify;
 pub mod client_add;
 pub mod client_list;
 pub mod connector_remove;
+pub mod directory_quarantine;
 pub mod directory_quota;
 pub mod domain_add;
 pub mod domain_approve;

@@ -9,6 +9,8 @@ use super::tenant::{Tenant, store_error};
 use super::{AdminSession, Operation, OperationError, Right};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, SourceAnchor, Timestamp, Upn, UserId};
 use crate::store::tenant::UserDetail;
+use crate::tenant::record::fold_mail;
+use crate::tenant::unique::UniqueKind;
 use crate::tenant::{GroupMembership, SignInDirectory};
 
 pub struct UserShow;
@@ -31,7 +33,12 @@ pub struct Response {
     pub given_name: Option<String>,
     pub surname: Option<String>,
     pub mail: Option<String>,
+    /// Of the exported `proxyAddresses` those that are the user's.
+    pub proxy_addresses: Vec<String>,
+    /// The local part of the name in the initial domain that stands in when the directory's name cannot be given.
+    pub mail_nickname: Option<String>,
     pub sam: Option<String>,
+    /// As they were exported.
     pub attributes: Map<String, Value>,
     pub account_enabled: bool,
     /// What the password channel knows of the account.
@@ -41,7 +48,7 @@ pub struct Response {
     pub updated_at: Timestamp,
     pub deleted_at: Option<Timestamp>,
     /// Values that another object holds, by attribute.
-    pub quarantined: BTreeMap<String, Held>,
+    pub quarantined: BTreeMap<String, Vec<Held>>,
     /// Groups, also through other groups, by display name or `oid`.
     pub groups: Vec<String>,
 }
@@ -94,10 +101,14 @@ fn response(found: UserDetail, groups: Vec<GroupMembership>) -> Response {
         outdated: found.credential_outdated,
         fetch_queued: found.fetch_queued,
     });
-    let held = user.quarantined.into_iter().map(|(kind, value)| {
-        let held = Held { value: value.value, held_by: value.held_by, since: value.since };
-        (kind.attribute().to_owned(), held)
-    });
+    let mail = user.on_premises_mail.as_deref().map(fold_mail);
+    let mut quarantined: BTreeMap<String, Vec<Held>> = BTreeMap::new();
+    for ((kind, value), waits) in user.quarantined {
+        let is_mail = kind == UniqueKind::Address && mail.as_ref() == Some(&value);
+        let attribute = if is_mail { "mail" } else { kind.attribute() };
+        let held = Held { value, held_by: waits.held_by, since: waits.since };
+        quarantined.entry(attribute.to_owned()).or_default().push(held);
+    }
     Response {
         oid: user.oid,
         upn: user.upn,
@@ -108,6 +119,8 @@ fn response(found: UserDetail, groups: Vec<GroupMembership>) -> Response {
         given_name: user.given_name,
         surname: user.surname,
         mail: user.mail,
+        proxy_addresses: user.addresses.iter().map(ToString::to_string).collect(),
+        mail_nickname: user.nickname.map(|nickname| nickname.to_string()),
         sam: user.sam,
         attributes: user.attributes,
         account_enabled: user.account_enabled,
@@ -116,7 +129,7 @@ fn response(found: UserDetail, groups: Vec<GroupMembership>) -> Response {
         created_at: user.created_at,
         updated_at: user.updated_at,
         deleted_at: user.deleted_at,
-        quarantined: held.collect(),
+        quarantined,
         groups: groups.into_iter().map(|group| group.display_name.unwrap_or_else(|| group.oid.to_string())).collect(),
     }
 }

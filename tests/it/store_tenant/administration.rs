@@ -33,7 +33,8 @@ async fn users_are_listed_by_name_and_domain(tenant: Tenant) {
 async fn a_user_is_shown_with_what_is_held_back(tenant: Tenant) {
     let added = tenant.accepted([user("a1", "ada@verified.example"), user("a2", "ada@verified.example")]).await;
     let shown = tenant.store.find_user(&added[1].oid.to_string()).await.expect("a read").expect("the user");
-    assert_eq!(shown.user.quarantined[&UniqueKind::Upn].held_by, added[0].oid.to_string());
+    let name = (UniqueKind::Upn, "ada@verified.example".to_owned());
+    assert_eq!(shown.user.quarantined[&name].held_by, added[0].oid.to_string());
     assert!(shown.fetch_queued && shown.credential_stage.is_none());
     let shown = tenant.store.find_user("ADA@verified.example").await.expect("a read").expect("the user");
     assert_eq!(shown.user.id(), added[0].oid);
