@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::engine::disabled_test;
 use super::gateway::StartError;
-use crate::config::{ConnectorSettings, DeltaMethod, Dialect, LdapTargetSettings, Settings, WritableAttributes};
+use crate::config::{
+    AdoptedObjects, ConnectorSettings, DeltaMethod, Dialect, LdapTargetSettings, Settings, WritableAttributes,
+};
 use crate::connectors::ldap::{DeltaChoice, LdapConnectorSettings, Writable};
 use crate::connectors::ldap_target::{self, TargetType};
 use crate::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
 use crate::store::tenant::TenantOptions;
+use crate::sync::connector::Adopted;
 use crate::tenant::soft_match::MatchPolicy;
 
 const WHAT: &str = "LDAP connector";
@@ -132,6 +135,10 @@ pub(super) fn ldap_target(settings: &LdapTargetSettings) -> Result<ldap_target::
         writable: writable(&settings.writable),
         delta: choice(settings.delta),
         placeholder_member: settings.placeholder_member.clone(),
+        adopted: match settings.adopted {
+            AdoptedObjects::Keep => Adopted::Kept { mark: None },
+            AdoptedObjects::Delete => Adopted::Deleted,
+        },
     })
 }
 

@@ -8,7 +8,7 @@ use crate::identity::{ConnectorName, DistinguishedName, PlainPassword};
 
 use super::connector::{DeltaMethod, Dialect};
 use super::reader::Table;
-use super::scim::ca_file;
+use super::scim::{AdoptedObjects, adopted, ca_file};
 use super::secret::secret;
 
 /// Attributes that may be written to a directory.
@@ -67,6 +67,8 @@ pub struct LdapTargetSettings {
     pub delta: DeltaMethod,
     /// A member that every group gets, where the schema wants at least one.
     pub placeholder_member: Option<DistinguishedName>,
+    /// What becomes of entries that others made, when who adopted them leaves.
+    pub adopted: AdoptedObjects,
     pub page_size: u32,
     /// How long one request may take.
     pub deadline: Duration,
@@ -131,6 +133,7 @@ impl LdapTargetSettings {
             writable: WritableAttributes::read(&table),
             delta: delta(&table, ad),
             placeholder_member: table.parsed("placeholder_member", "give the DN of the placeholder"),
+            adopted: adopted(&table),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
             deadline: table.duration("deadline", second..=600 * second).unwrap_or(30 * second),
         };

@@ -40,7 +40,7 @@ pub use leaked_passwords::{LeakPolicy, LeakedPasswordSettings};
 pub use limits::{LimitsSettings, PerNetwork};
 pub use problem::{Problem, Problems};
 pub use replication::{ReplicationSettings, ReplicationSignIn};
-pub use scim::ScimTargetSettings;
+pub use scim::{AdoptedObjects, ScimTargetSettings};
 pub use settings::{Settings, admin_socket, is_of_sync_server, load, load_agent, load_sync_server, rules_folder};
 pub use signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
 pub use sql::{DeletedTest, SourceDatabase, SqlName, SqlRows, SqlSourceSettings, SqlType, SqlValues};

@@ -7,6 +7,7 @@ use crate::identity::{ConnectorName, PlainPassword};
 
 use super::reader::Table;
 use super::secret::secret;
+use super::words::setting_words;
 
 #[derive(Clone, Debug)]
 pub struct ScimTargetSettings {
@@ -22,6 +23,22 @@ pub struct ScimTargetSettings {
     pub deadline: Duration,
     /// How long an export waits at most because the service asked it to slow down.
     pub longest_wait: Duration,
+    /// What becomes of accounts that others made, when who adopted them leaves.
+    pub adopted: AdoptedObjects,
+}
+
+setting_words! {
+    /// What becomes of an object of a target that others made and that rules adopted, once nobody wants it any more.
+    AdoptedObjects {
+        Keep = "keep",
+        Delete = "delete",
+    }
+    "keep, delete"
+}
+
+/// The `adopted` of a target.
+pub(super) fn adopted(table: &Table<'_>) -> AdoptedObjects {
+    table.parsed("adopted", "write keep or delete").unwrap_or(AdoptedObjects::Keep)
 }
 
 impl ScimTargetSettings {
@@ -45,6 +62,7 @@ impl ScimTargetSettings {
             page_size: table.number("page_size", 1..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(100),
             deadline: table.duration("deadline", second..=600 * second).unwrap_or(30 * second),
             longest_wait: table.duration("longest_wait", Duration::ZERO..=600 * second).unwrap_or(60 * second),
+            adopted: adopted(&table),
         };
         table.finish();
         Some(settings)

@@ -55,6 +55,7 @@ const ENGINE: &[Migration] = migrations!("engine":
     6 "0006_known_connectors",
     7 "0007_group_and_time_edges",
     8 "0008_ends_of_links",
+    9 "0009_found_objects",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

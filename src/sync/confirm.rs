@@ -5,16 +5,16 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use super::attribute::{Attribute, Attributes, canonical};
-use super::connector::{ImportPage, ImportedObject, LinkReport, LinkReports, Reference, Watermark};
+use super::connector::{Adopted, ImportPage, ImportedObject, LinkReport, LinkReports, Reference, Watermark};
 use super::doubt::holds;
 use super::fault::{Fault, planted};
+use super::join_key::JoinKey;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
 use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
 use super::store::{Confirmed, EngineStore, LinkChange, StoreResult};
 use super::workspace::IdBlock;
-use crate::identity::ConnectorName;
-use crate::identity::LeaseEpoch;
+use crate::identity::{ConnectorName, LeaseEpoch, Timestamp};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfirmCounters {
@@ -48,18 +48,20 @@ pub struct Confirmer<'a> {
     pub counters: ConfirmCounters,
     /// Everything is read: what is not shown is gone.
     full: bool,
+    now: Timestamp,
     /// Of a full read; committed when what is gone is so in the space.
     watermark: Option<(ConnectorName, Watermark)>,
 }
 
 impl<'a> Confirmer<'a> {
-    /// `full`: everything is read, so that what is not shown is gone.
+    /// `full`: everything is read, so that what is not shown is gone. What is found is known since `now`.
     pub fn new(
         store: &'a dyn EngineStore,
         rules: &'a RuleSet,
         connector: ConnectorName,
         epoch: LeaseEpoch,
         full: bool,
+        now: Timestamp,
     ) -> Self {
         Self {
             store,
@@ -73,6 +75,7 @@ impl<'a> Confirmer<'a> {
             digest: RandomState::new(),
             counters: ConfirmCounters::default(),
             full,
+            now,
             watermark: None,
         }
     }
@@ -196,7 +199,10 @@ impl<'a> Confirmer<'a> {
                 object.match_key.as_deref() == Some(key.as_str()) && object.object_type == shown.object_type
             };
             if let Some(index) = waiting.iter().position(fits) {
-                let object = SpaceObject { anchor: Some(shown.anchor.clone()), ..waiting.remove(index) };
+                let mut object = SpaceObject { anchor: Some(shown.anchor.clone()), ..waiting.remove(index) };
+                if object.unconfirmed.is_none() && !self.is_marked(&shown.attributes, Some(&key)) {
+                    object.found_at = Some(self.now);
+                }
                 awaited.insert(shown.anchor.clone(), object);
             }
         }
@@ -352,6 +358,9 @@ impl<'a> Confirmer<'a> {
             None => true,
         };
         let key = self.rules.match_key(&self.connector, &shown.object_type, &image);
+        if object.mv.is_none() && self.is_marked(&image, key.as_ref()) {
+            object.found_at = None;
+        }
         object.match_key = key.map(|key| key.as_str().to_owned()).or(object.match_key);
         object.shown = Some(Arc::new(image));
         let links = link_changes(object.id, shown, heads, held);
@@ -362,6 +371,7 @@ impl<'a> Confirmer<'a> {
     fn unknown(&self, id: ObjectId, shown: &ImportedObject) -> Confirmed {
         let image = canonical(shown.attributes.clone());
         let key = self.rules.match_key(&self.connector, &shown.object_type, &image);
+        let found_at = (!self.is_marked(&image, key.as_ref())).then_some(self.now);
         let object = SpaceObject {
             id,
             connector: self.connector.clone(),
@@ -377,8 +387,17 @@ impl<'a> Confirmer<'a> {
             joined_by: None,
             applied: BTreeSet::new(),
             match_key: key.map(|key| key.as_str().to_owned()),
+            found_at,
         };
         Confirmed { object, inserted: true, links: Vec::new(), problem: None }
+    }
+
+    /// Whether rules find the object, by `key`, under the value of an attribute that provisioning alone writes.
+    fn is_marked(&self, image: &Attributes, key: Option<&JoinKey>) -> bool {
+        let adopted = self.rules.capabilities(&self.connector).map(|capabilities| &capabilities.adopted);
+        let (Some(Adopted::Kept { mark: Some(mark) }), Some(key)) = (adopted, key) else { return false };
+        let value = image.get(mark).and_then(|values| values.first());
+        value.is_some_and(|value| self.rules.match_keys(&self.connector, mark, value.as_text()).contains(key))
     }
 }
 

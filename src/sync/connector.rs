@@ -167,11 +167,26 @@ pub struct Capabilities {
     /// Attributes whose values are distinguished names, which a system may spell in its own way.
     #[serde(default)]
     pub names: Vec<Attribute>,
+    /// What becomes of an object that others made and that a rule's join adopted, once nobody wants it any more.
+    #[serde(default)]
+    pub adopted: Adopted,
     /// How a disabled account looks here; used by `account_enabled` flows.
     pub disabled_when: Vec<DisabledTest>,
     /// What rules may use as `%name%`, such as `Domain.FQDN`.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
+}
+
+/// What becomes of adopted objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Adopted {
+    /// They are deleted like objects that rules provisioned.
+    #[default]
+    Deleted,
+    /// They stay as they are. An object that is joined by `mark`, an attribute that provisioning alone writes, counts as
+    /// provisioned.
+    Kept { mark: Option<Attribute> },
 }
 
 /// Changes per batch where a connector names no smaller number.
@@ -219,6 +234,7 @@ impl Capabilities {
             identity: Vec::new(),
             unique: Vec::new(),
             names: Vec::new(),
+            adopted: Adopted::Deleted,
             disabled_when: Vec::new(),
             parameters: BTreeMap::new(),
         }

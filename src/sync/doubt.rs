@@ -73,7 +73,7 @@ pub async fn settle_doubt(
                     asked.settle(&capabilities, found, &released, &mut ledger)
                 }
                 Answer::Unread(error) => {
-                    let settlement = asked.unread(&error);
+                    let settlement = asked.unread(&capabilities, &error);
                     // What is reported by name does not fail every run.
                     if matches!(settlement, Settlement::Unread) {
                         unread = Some(error);
@@ -182,7 +182,7 @@ impl Asked {
         // Its metaverse object is gone, or out of scope, since it was sent.
         match found {
             None => Settlement::Dropped { at_target: Presence::Absent },
-            Some(found) if object.joined_by.is_some() && (arrived || self.is_ours(capabilities)) => {
+            Some(found) if self.is_to_go(capabilities, arrived) => {
                 // A delete needs to know whose object it concerns, so that an add counts even if it came to something else.
                 let known = arrived || export.kind == ExportKind::Add;
                 Settlement::Delete { anchor: found.anchor, unconfirmed: known.then(unconfirmed) }
@@ -192,17 +192,20 @@ impl Asked {
         }
     }
 
-    /// Whether the object is the engine's to delete, whatever became of this export.
-    fn is_ours(&self, capabilities: &Capabilities) -> bool {
-        self.export.kind == ExportKind::Add || self.object.is_ours(capabilities)
+    /// Whether what is found at the target is the engine's to delete.
+    fn is_to_go(&self, capabilities: &Capabilities, arrived: bool) -> bool {
+        let ours = arrived || self.export.kind == ExportKind::Add || self.object.is_ours(capabilities);
+        ours && self.object.joined_by.is_some() && !self.object.is_kept(capabilities)
     }
 
-    fn unread(&self, error: &ConnectorError) -> Settlement {
+    fn unread(&self, capabilities: &Capabilities, error: &ConnectorError) -> Settlement {
         let Self { export, object } = self;
         if export.attempts + 1 < PATIENCE {
             return Settlement::Unread;
         }
-        if let (None, Some(_), Some(anchor)) = (object.mv, &object.joined_by, &object.anchor) {
+        if let (None, Some(_), Some(anchor)) = (object.mv, &object.joined_by, &object.anchor)
+            && !object.is_kept(capabilities)
+        {
             return Settlement::Delete { anchor: anchor.clone(), unconfirmed: None };
         }
         Settlement::Unanswered { problem: unanswered(error.to_string()), state: state_unanswered(export.kind) }

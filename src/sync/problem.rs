@@ -37,6 +37,8 @@ codes! {
         FlowRaised = "sync-rule-error-function-triggered",
         /// A target holds it in the name of one of our connectors, and no object of theirs is it.
         Unclaimed = "unclaimed-object",
+        /// What others made at a target was adopted, and who adopted it has left: it stays.
+        KeptAtTarget = "kept-at-target",
         /// An entry was read that is no object of the space.
         EntryRefused = "entry-refused",
     }
@@ -72,6 +74,7 @@ impl ProblemCode {
             | Self::SeveralValues
             | Self::FlowFailed
             | Self::FlowRaised
+            | Self::KeptAtTarget
             | Self::Unclaimed => true,
             Self::ExportRefused
             | Self::ExportUnanswered

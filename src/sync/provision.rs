@@ -314,7 +314,7 @@ impl Runner {
             return Ok(());
         }
         lease.check()?;
-        let mut confirmer = Confirmer::new(store, rules, name.clone(), lease.epoch, false);
+        let mut confirmer = Confirmer::new(store, rules, name.clone(), lease.epoch, false, self.clock.now());
         confirmer.page(ImportPage { objects: shown, ..ImportPage::default() }).await?;
         match confirmer.counters.differing {
             0 => told.tell(STEP, name.as_str(), StepEnd::Done, "the target shows it as it was sent"),

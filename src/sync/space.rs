@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::attribute::{Attribute, Attributes};
-use super::connector::Capabilities;
+use super::connector::{Adopted, Capabilities};
 use super::metaverse::MvId;
 use super::rule::names;
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, Timestamp};
 
 /// An object of a connector space. 64 bits, given by the engine, never shown outside as an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,6 +119,8 @@ pub struct SpaceObject {
     pub applied: BTreeSet<String>,
     /// In a target space: the value by which a metaverse object adopts it.
     pub match_key: Option<String>,
+    /// In a target space: since when it is known of an object that no export of this engine had made.
+    pub found_at: Option<Timestamp>,
 }
 
 /// An accepted export that no import has shown yet.
@@ -180,10 +182,21 @@ impl SpaceObject {
     }
 
     /// Whether an export of ours ever arrived at this object of a target. A target that is told whose an object is tells it
-    /// of each of them; of any other target everything that rules provision is taken for ours.
+    /// of each of them; of any other target everything that rules provision is taken for ours, but for what is kept.
     pub fn is_ours(&self, capabilities: &Capabilities) -> bool {
         let owner = Attribute::from(names::ANCHOR_CONNECTOR);
-        !capabilities.identity.contains(&owner) || self.effective().is_some_and(|held| held.contains_key(&owner))
+        if capabilities.identity.contains(&owner) {
+            return self.effective().is_some_and(|held| held.contains_key(&owner));
+        }
+        !self.is_kept(capabilities)
+    }
+
+    /// Whether it stays at its target when whoever adopted it leaves: others made it.
+    pub fn is_kept(&self, capabilities: &Capabilities) -> bool {
+        match capabilities.adopted {
+            Adopted::Deleted => false,
+            Adopted::Kept { .. } => self.found_at.is_some(),
+        }
     }
 }
 

@@ -190,6 +190,7 @@ impl Connector for LdapTarget {
             largest_batch: BATCH,
             unique: vec![DN.into()],
             names: vec![DN.into()],
+            adopted: self.settings.adopted.clone(),
             delta: self.reads_changes().then_some(DELTAS),
             server_incarnation: self.reads_changes(),
             ..Capabilities::target(KIND, DN)

@@ -10,7 +10,7 @@ use crate::connectors::ldap::{DeltaChoice, Writable};
 use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Entry, Filter, ServerUrl, ServiceAccount, Trust};
 use crate::sync::attribute::{Attribute, Attributes, Value};
-use crate::sync::connector::ImportedObject;
+use crate::sync::connector::{Adopted, ImportedObject};
 
 #[derive(Clone, Debug)]
 pub struct LdapTargetSettings {
@@ -32,6 +32,8 @@ pub struct LdapTargetSettings {
     pub delta: DeltaChoice,
     /// The member of groups that have no other, where the schema wants one.
     pub placeholder_member: Option<DistinguishedName>,
+    /// What becomes of entries that others made, when who adopted them leaves.
+    pub adopted: Adopted,
 }
 
 /// One object type and what its entries are.

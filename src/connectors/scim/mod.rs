@@ -14,12 +14,12 @@ use serde_json::{Value as Json, json};
 
 use self::client::{ClientError, Failure, Patience, ScimClient};
 use self::resource::{EXTERNAL_ID, ResourceKind};
-use crate::config::ScimTargetSettings;
+use crate::config::{AdoptedObjects, ScimTargetSettings};
 use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::connector::{
-    Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage,
-    ImportRequest, ImportStream, ImportedObject, LinkTarget, ReadBack,
+    Adopted, Capabilities, Connector, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode,
+    ImportPage, ImportRequest, ImportStream, ImportedObject, LinkTarget, ReadBack,
 };
 use crate::sync::lease::Turn;
 
@@ -36,12 +36,18 @@ pub struct ScimTarget {
     name: ConnectorName,
     client: Arc<ScimClient>,
     page_size: usize,
+    adopted: Adopted,
 }
 
 impl ScimTarget {
     pub fn new(settings: &ScimTargetSettings) -> Result<Self, ClientError> {
         let client = Arc::new(ScimClient::new(settings)?);
-        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize })
+        let adopted = match settings.adopted {
+            // The identifier that the provisioning client gives (RFC 7643, section 3.1).
+            AdoptedObjects::Keep => Adopted::Kept { mark: Some(EXTERNAL_ID.into()) },
+            AdoptedObjects::Delete => Adopted::Deleted,
+        };
+        Ok(Self { name: settings.name.clone(), client, page_size: settings.page_size as usize, adopted })
     }
 
     fn whole(&self, failure: Failure) -> ConnectorError {
@@ -214,6 +220,7 @@ impl Connector for ScimTarget {
         Capabilities {
             largest_batch: BATCH,
             unique: vec!["userName".into()],
+            adopted: self.adopted.clone(),
             ..Capabilities::target("scim", EXTERNAL_ID)
         }
     }

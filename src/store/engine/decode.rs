@@ -16,7 +16,7 @@ use crate::sync::store::{LinkEnd, StoreResult};
 
 pub const HEAD: &str = "id, connector, object_type, kind, anchor, parent, rdn, place, digest, pending_import, mv";
 pub const OBJECT: &str = "id, connector, object_type, kind, anchor, rdn, shown, pending_import, due, unconfirmed, mv, \
-                          joined_by, applied, match_key";
+                          joined_by, applied, match_key, found_at";
 pub const METAVERSE: &str = "id, object_type, attributes, due, review_at";
 pub const EXPORT: &str = "object, connector, kind, changes, state, error, attempts";
 
@@ -52,6 +52,7 @@ pub fn object(row: Row<'_>) -> StoreResult<SpaceObject> {
         joined_by: row.get("joined_by"),
         applied: json::<BTreeSet<String>>(row, "applied")?,
         match_key: row.get("match_key"),
+        found_at: row.get::<Option<i64>, _>("found_at").map(Timestamp::from_millis),
     })
 }
 

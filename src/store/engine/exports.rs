@@ -5,8 +5,7 @@ use super::links::{key_row, names};
 use super::session::{SqlEngine, count};
 use super::spaces::{ids, watermark_statement};
 use super::synchronisation::problem_statements;
-use crate::identity::ConnectorName;
-use crate::identity::LeaseEpoch;
+use crate::identity::{ConnectorName, LeaseEpoch, Timestamp};
 use crate::store::statement::{RowArgs, Statement, in_list, in_rows, insert, update};
 use crate::sync::attribute::Attributes;
 use crate::sync::connector::Watermark;
@@ -219,6 +218,7 @@ impl Exports for SqlEngine {
                     0.into(),
                     "[]".into(),
                     object.match_key.into(),
+                    object.found_at.map(Timestamp::millis).into(),
                 ]);
             } else {
                 shown.push(vec![
@@ -227,16 +227,18 @@ impl Exports for SqlEngine {
                     image.into(),
                     unconfirmed.into(),
                     object.match_key.into(),
+                    object.found_at.map(Timestamp::millis).into(),
                 ]);
             }
             changed.extend(links);
         }
         statements.extend(insert(
-            "space_object (id, connector, object_type, kind, anchor, rdn, shown, digest, pending_import, due, applied, match_key)",
+            "space_object (id, connector, object_type, kind, anchor, rdn, shown, digest, pending_import, due, applied, match_key, \
+             found_at)",
             new,
             "",
         ));
-        let set = ["anchor", "shown", "unconfirmed", "match_key"];
+        let set = ["anchor", "shown", "unconfirmed", "match_key", "found_at"];
         statements.extend(update("space_object", &["id"], &set, shown));
         let old = "DELETE FROM object_problem WHERE code = 'exported-change-not-reimported' AND object IN ({})";
         statements.extend(in_list(old, &[], ids(&all)));

@@ -17,7 +17,7 @@ use crate::sync::connector::DeltaReports;
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::names;
 use crate::sync::source_import::{ELSEWHERE_AGAIN, full_import_mark, refused_mark};
-use crate::sync::space::{ExportKind, ObjectId, PendingExport};
+use crate::sync::space::{ExportKind, ObjectId, PendingExport, SpaceObject};
 use crate::sync::store::StoreResult;
 
 /// The step that tells of them.
@@ -34,6 +34,31 @@ fn found_mark(target: &ConnectorName) -> String {
 /// there.
 fn met_mark(target: &ConnectorName) -> String {
     format!("met:{target}")
+}
+
+/// The mark of a target: until when what deltas told is judged, while another engine goes on writing.
+fn judged_mark(target: &ConnectorName) -> String {
+    format!("judged:{target}")
+}
+
+/// Which objects of a target are judged now.
+#[derive(Clone, Copy)]
+enum Due {
+    All,
+    /// Those found after one time and up to another.
+    Found {
+        after: Timestamp,
+        until: Timestamp,
+    },
+}
+
+impl Due {
+    fn holds(self, object: &SpaceObject) -> bool {
+        match self {
+            Self::All => true,
+            Self::Found { after, until } => object.found_at.is_some_and(|found| after < found && found <= until),
+        }
+    }
 }
 
 impl Runner {
@@ -104,42 +129,58 @@ impl Cycle<'_> {
         Ok(())
     }
 
-    /// After a synchronisation: stages the end of what was found in a target and is claimed by nobody, or reports it.
+    /// After a synchronisation: stages the end of what was found in a target and is claimed by nobody, or reports it. What a
+    /// delta told is judged by its own age: that there is ever more of it postpones nothing.
     pub(super) async fn claim(&mut self) -> Result<(), RunError> {
         for target in self.targets(None) {
-            let (found, met) = (self.runner.has_found(target.name()).await?, self.runner.met(target.name()).await?);
+            let (name, runner) = (target.name(), self.runner);
+            let (found, met) = (runner.has_found(name).await?, runner.met(name).await?);
+            if (!found && met.is_none()) || !runner.unread().await?.is_empty() {
+                continue;
+            }
+            let Some(asked) = self.asked_until().await? else { continue };
             let due = match met {
-                // The other engine may have read another replica than this one does.
-                Some(met) => met + ELSEWHERE_AGAIN <= self.runner.clock.now(),
-                None => found,
+                None => Some(Due::All),
+                Some(met) => {
+                    // The other engine may have read another replica than this one does.
+                    let until = asked.min(runner.clock.now() - ELSEWHERE_AGAIN);
+                    let after = runner.store.mark(&judged_mark(name)).await?.unwrap_or(-1);
+                    let after = Timestamp::from_millis(after);
+                    if met <= until {
+                        Some(Due::All)
+                    } else {
+                        let some = runner.store.unclaimed_between(name, after, until).await?;
+                        some.then_some(Due::Found { after, until })
+                    }
+                }
             };
-            if due && self.runner.unread().await?.is_empty() && self.has_asked_all(met).await? {
-                self.claim_in(target.name()).await?;
+            if let Some(due) = due {
+                self.claim_in(name, due).await?;
             }
         }
         Ok(())
     }
 
-    /// What is found in a target its source may still have: each was asked in this very run, and told everything since
-    /// another engine was `met`.
-    async fn has_asked_all(&self, met: Option<Timestamp>) -> Result<bool, RunError> {
+    /// What is found in a target its source may still have: each was asked in this very run. Whatever came to a target
+    /// before the time returned they would have told. `None` when one was not asked.
+    async fn asked_until(&self) -> Result<Option<Timestamp>, RunError> {
         let store = &self.runner.store;
+        let mut until = self.runner.clock.now();
         for source in self.sources(None) {
             if !self.imported.contains(source.name()) {
-                return Ok(false);
+                return Ok(None);
             }
-            let Some(met) = met else { continue };
             let watermark = store.watermark(source.name()).await?;
             let reports = watermark.and_then(|watermark| source.delta_since(&watermark));
-            let last_full = store.mark(&full_import_mark(source.name())).await?.map(Timestamp::from_millis);
-            if !reports.is_some_and(DeltaReports::complete) && last_full.is_none_or(|last| last < met) {
-                return Ok(false);
+            if !reports.is_some_and(DeltaReports::complete) {
+                let last_full = store.mark(&full_import_mark(source.name())).await?.unwrap_or(0);
+                until = until.min(Timestamp::from_millis(last_full));
             }
         }
-        Ok(true)
+        Ok(Some(until))
     }
 
-    async fn claim_in(&mut self, target: &ConnectorName) -> Result<(), RunError> {
+    async fn claim_in(&mut self, target: &ConnectorName, due: Due) -> Result<(), RunError> {
         let runner = self.runner;
         let store = &*runner.store;
         let sources: Vec<ConnectorName> = self.sources(None).iter().map(|source| source.name().clone()).collect();
@@ -155,7 +196,7 @@ impl Cycle<'_> {
             let Some(last) = unclaimed.last() else { break };
             after = last.id;
             let mut batch = SyncBatch::default();
-            for object in &unclaimed {
+            for object in unclaimed.iter().filter(|object| due.holds(object)) {
                 // Whatever bears no connector's name was never ours.
                 let Some(owner) = object.shown.as_deref().and_then(contributor) else { continue };
                 if doubtful == 0 && known.contains(owner) {
@@ -175,8 +216,15 @@ impl Cycle<'_> {
             }
             self.lease.check()?;
         }
-        store.set_mark(self.lease.epoch, &found_mark(target), 0).await?;
-        store.set_mark(self.lease.epoch, &met_mark(target), 0).await?;
+        match due {
+            Due::All => {
+                store.set_mark(self.lease.epoch, &found_mark(target), 0).await?;
+                store.set_mark(self.lease.epoch, &met_mark(target), 0).await?;
+            }
+            Due::Found { until, .. } => {
+                store.set_mark(self.lease.epoch, &judged_mark(target), until.millis()).await?;
+            }
+        }
         if staged + reported == 0 {
             self.forget_step();
             return Ok(());

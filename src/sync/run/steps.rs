@@ -205,7 +205,8 @@ impl Cycle<'_> {
     async fn look(&self, target: &dyn Connector, mode: ImportMode) -> Result<ConfirmCounters, ExportError> {
         let name = target.name();
         let full = mode == ImportMode::Full;
-        let mut confirmer = Confirmer::new(&*self.runner.store, self.rules, name.clone(), self.lease.epoch, full);
+        let (store, now) = (&*self.runner.store, self.runner.clock.now());
+        let mut confirmer = Confirmer::new(store, self.rules, name.clone(), self.lease.epoch, full, now);
         let wanted = self.rules.wanted(name);
         let stream = target.import(ImportRequest { mode, bases: Vec::new(), wanted }).await?;
         let mut pages = ReadAhead::start(name.clone(), stream, std::convert::identity);

@@ -7,7 +7,7 @@ use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
 use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
-use crate::sync::problem::Problem;
+use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::{FlowError, FlowKind, LinkType, Merge, Rule, RuleSet, Source, Yield, names};
 use crate::sync::space::{ExportKind, ExportState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceObject};
 use crate::sync::trace::{Asked, Fate, Finding, TargetDecision, Trace};
@@ -188,6 +188,7 @@ fn provision(ws: &mut Workspace, connector: &ConnectorName, rule: &Rule, object:
         joined_by: Some(rule.name.clone()),
         applied: BTreeSet::new(),
         match_key: key.map(|key| key.as_str().to_owned()),
+        found_at: None,
     });
     Some(id)
 }
@@ -403,6 +404,11 @@ fn leave(ws: &mut Workspace, rules: &RuleSet, id: ObjectId) {
     }
     if !ours {
         ws.unstage(id);
+        if rules.capabilities(&target.connector).is_some_and(|capabilities| target.is_kept(capabilities)) {
+            let detail =
+                "others made it, and nobody who is synchronised wants it any more: it stays at its target as it is";
+            ws.set_problems(id, BTreeSet::from([Problem::new(ProblemCode::KeptAtTarget, detail)]));
+        }
         return;
     }
     ws.stage(PendingExport::staged(id, target.connector, ExportKind::Delete, Attributes::new()));

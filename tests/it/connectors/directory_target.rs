@@ -9,8 +9,8 @@ use landbridge::ldap::{Filter, ServiceAccount, Trust};
 use landbridge::sync::Connector;
 use landbridge::sync::attribute::{Attributes, Value};
 use landbridge::sync::connector::{
-    ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage, ImportRequest, LinkTarget,
-    ReadBack, Reference, Watermark,
+    Adopted, ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage, ImportRequest,
+    LinkTarget, ReadBack, Reference, Watermark,
 };
 use landbridge::sync::space::ObjectId;
 
@@ -54,6 +54,7 @@ fn settings(slapd: &Slapd) -> LdapTargetSettings {
         },
         delta: DeltaChoice::Off,
         placeholder_member: Some(format!("cn=nobody,{SUFFIX}").parse().expect("a dn")),
+        adopted: Adopted::Kept { mark: None },
     }
 }
 
@@ -149,6 +150,7 @@ fn ds389_settings(server: &Ds389) -> LdapTargetSettings {
         },
         delta: DeltaChoice::Off,
         placeholder_member: None,
+        adopted: Adopted::Kept { mark: None },
     }
 }
 

@@ -28,6 +28,7 @@ fn settings(scim: &Scim) -> ScimTargetSettings {
         page_size: 7,
         deadline: Duration::from_secs(20),
         longest_wait: Duration::from_secs(5),
+        adopted: landbridge::config::AdoptedObjects::Keep,
     }
 }
 

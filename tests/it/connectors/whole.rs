@@ -13,12 +13,12 @@ use crate::support::postgres::Postgres;
 use crate::support::process::temp_dir;
 use crate::support::scim::Scim;
 
-fn example(name: &str) -> PathBuf {
+pub(super) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/connectors/examples").join(name)
 }
 
 /// A gateway with the vouched domain `alpha.example` and the rules activated.
-fn start(builder: Builder) -> Gateway {
+pub(super) fn start(builder: Builder) -> Gateway {
     let gateway = builder.start();
     gateway.cli(&["domain", "add", "alpha.example"]);
     gateway.cli(&["domain", "verify", "alpha.example", "--vouch"]);
@@ -28,7 +28,7 @@ fn start(builder: Builder) -> Gateway {
 
 /// Runs a cycle that must complete; returns its steps.
 #[track_caller]
-fn run(gateway: &Gateway) -> Vec<Value> {
+pub(super) fn run(gateway: &Gateway) -> Vec<Value> {
     let answer = gateway.cli(&["sync", "run"]);
     assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
     answer["steps"].as_array().expect("steps").clone()
@@ -70,27 +70,27 @@ fn groups_of(gateway: &Gateway, anchor: &str) -> Vec<String> {
 }
 
 /// What an export counted, of one target.
-fn exported(steps: &[Value], target: &str) -> i64 {
+pub(super) fn exported(steps: &[Value], target: &str) -> i64 {
     let of = steps.iter().filter(|step| step["kind"] == "export" && step["connector"] == target);
     of.flat_map(|step| step["counters"].as_object().expect("counters").values()).filter_map(Value::as_i64).sum()
 }
 
-struct Drop {
+pub(super) struct Drop {
     dir: tempfile::TempDir,
 }
 
 impl Drop {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { dir: temp_dir("drop") }
     }
 
-    fn put(&self, name: &str, content: &str) {
+    pub(super) fn put(&self, name: &str, content: &str) {
         let hidden = self.dir.path().join(".incoming");
         std::fs::write(&hidden, content).expect("a file");
         std::fs::rename(hidden, self.dir.path().join(name)).expect("a file");
     }
 
-    fn settings(&self) -> String {
+    pub(super) fn settings(&self) -> String {
         format!(
             "[[connectors]]\nkind = \"file\"\nname = \"hr\"\nformat = \"csv\"\nfolder = \"{}\"\nsettle = \"50ms\"\n\
              domains = [\"alpha.example\"]\ndisabled = \"status=left\"\n\

@@ -72,17 +72,28 @@ impl Scim {
         std::fs::write(self.dir.path().join("control"), what).expect("a control file");
     }
 
-    /// All resources of an endpoint, as an administrator of the service sees them.
-    pub async fn resources(&self, endpoint: &str) -> Vec<serde_json::Value> {
+    fn http(&self) -> reqwest::Client {
         landbridge::app::tls::install_provider();
         let ca = reqwest::Certificate::from_pem(self.pki.ca_pem().as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder()
+        reqwest::Client::builder()
             .timeout(std::time::Duration::from_secs(60))
             .tls_certs_only([ca])
             .build()
-            .expect("a client");
+            .expect("a client")
+    }
+
+    /// An administrator of the service makes a resource.
+    pub async fn make(&self, endpoint: &str, resource: &serde_json::Value) {
+        let answer =
+            self.http().post(format!("{}/{endpoint}", self.url())).bearer_auth(TOKEN).json(resource).send().await;
+        let answer = answer.expect("an answer");
+        assert!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await.unwrap_or_default());
+    }
+
+    /// All resources of an endpoint, as an administrator of the service sees them.
+    pub async fn resources(&self, endpoint: &str) -> Vec<serde_json::Value> {
         let url = format!("{}/{endpoint}?count=1000", self.url());
-        let answer = http.get(url).bearer_auth(TOKEN).send().await.expect("an answer");
+        let answer = self.http().get(url).bearer_auth(TOKEN).send().await.expect("an answer");
         let listed: serde_json::Value = answer.json().await.expect("JSON");
         listed["Resources"].as_array().cloned().unwrap_or_default()
     }

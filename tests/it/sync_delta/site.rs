@@ -20,6 +20,7 @@ use landbridge::sync::guard::{GuardSettings, Hold};
 use landbridge::sync::lease::EngineLease;
 use landbridge::sync::run::{Profile, RunEvents, RunOutcome, RunRecord, Runner, RunnerParts, StepRecord};
 use landbridge::sync::store::EngineStore;
+use landbridge::tenant::{Action, Edit, ExportChange, ObjectKey, TenantExport as _, UserPatch};
 use sqlx::Row;
 
 use crate::support::directory::ALPHA;
@@ -313,6 +314,25 @@ impl Site {
 
     pub async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query(sql).fetch_one(self.gateway.read()).await.expect("a row").get(0)
+    }
+
+    /// Another engine adds somebody in the name of the directory, which holds nobody like that.
+    pub async fn added_elsewhere(&self, anchor: &str) {
+        let patch = UserPatch {
+            on_premises_upn: Edit::Set(format!("{anchor}@tenant.example")),
+            upn_connector: Edit::Set("corp".parse().expect("a name")),
+            mail: Edit::Set(format!("{anchor}@mail.example")),
+            account_enabled: Edit::Set(true),
+            ..UserPatch::default()
+        };
+        let change = ExportChange {
+            object: ObjectKey { oid: None, source_anchor: anchor.to_owned() },
+            anchor_connector: "corp".parse().expect("a name"),
+            handed_to: None,
+            action: Action::PutUser(Box::new(patch)),
+        };
+        let results = self.tenant.apply_batch(self.lease.0, vec![change]).await.expect("the tenant answers");
+        results.into_iter().for_each(|result| drop(result.expect("an add")));
     }
 
     pub async fn people(&self) -> i64 {

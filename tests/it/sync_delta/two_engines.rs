@@ -52,3 +52,30 @@ async fn whom_another_engine_added_and_the_source_lost_is_deleted_when_replicas_
     assert_eq!(site.people().await, PEOPLE + 1);
     site.full_finds_nothing("claimed").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_another_engine_goes_on_adding_postpones_nothing() {
+    let site = Site::open(Peer::slapd(), DeltaChoice::Auto).await;
+    cycle(&site, Profile::Full, "at first").await;
+    assert_eq!(site.people().await, PEOPLE);
+    site.added_elsewhere("early").await;
+    for at in ["met", "known"] {
+        cycle(&site, Profile::Delta, at).await;
+    }
+    site.clock.advance(Duration::from_secs(2 * 3600));
+    site.added_elsewhere("late").await;
+    for at in ["met too", "known too"] {
+        cycle(&site, Profile::Delta, at).await;
+    }
+    assert_eq!(site.people().await, PEOPLE + 2);
+    site.clock.advance(Duration::from_secs(3600));
+    cycle(&site, Profile::Delta, "three hours after the early one").await;
+    assert!(site.person("early").await.is_none() && site.person("late").await.is_some());
+    cycle(&site, Profile::Delta, "nobody is judged twice").await;
+    assert_eq!(site.people().await, PEOPLE + 1);
+    site.clock.advance(Duration::from_secs(2 * 3600));
+    cycle(&site, Profile::Delta, "three hours after the late one").await;
+    assert!(site.person("late").await.is_none());
+    assert_eq!(site.people().await, PEOPLE);
+    site.full_finds_nothing("claimed").await;
+}
