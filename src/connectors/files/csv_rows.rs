@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::folder::{FileState, OpenFile};
+use super::folder::{FileState, OpenFile, check_size};
 use super::pages::Sink;
 use super::{ReadError, Reading, SetPlan, reference_column};
 use crate::config::{CsvSet, CsvType, ReferenceTarget};
@@ -16,6 +16,7 @@ use crate::sync::connector::{Hidden, ImportedObject, Reference};
 
 /// Reads one set: the complete file with the changes laid over it, or the new changes alone.
 pub fn read(reading: &Reading<'_>, set: &CsvSet, plan: &SetPlan, sink: &mut Sink) -> Result<(), ReadError> {
+    check_size(&plan.complete, plan.new.iter())?;
     // Of several changes of one object the last counts.
     let mut changed: BTreeMap<String, Option<ImportedObject>> = BTreeMap::new();
     for file in &plan.new {

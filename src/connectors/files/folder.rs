@@ -13,13 +13,16 @@ use crate::config::FileNames;
 
 /// How far from its end a file's last line is looked for.
 const TAIL: u64 = 64 * 1024;
+/// Bytes of change files whose records are held in memory at a time, to be laid over a complete file.
+const LARGEST_CHANGES: u64 = 256 * 1024 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A file in one state: another size or time is another state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileState {
     pub name: String,
-    size: u64,
+    /// In bytes.
+    pub size: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
 }
@@ -39,8 +42,19 @@ pub enum FileError {
     Utf16(String),
     #[error("no file matches {0}")]
     None(String),
+    #[error(
+        "the change files behind {complete} are larger than {} MiB together: put in a newer complete file",
+        LARGEST_CHANGES >> 20
+    )]
+    TooManyChanges { complete: String },
     #[error("the file {name}: {reason}")]
     Form { name: String, reason: String },
+}
+
+/// Refuses changes that would not fit into memory, before the first of them is read.
+pub fn check_size<'f>(complete: &FileState, changes: impl Iterator<Item = &'f FileState>) -> Result<(), FileError> {
+    let size: u64 = changes.map(|state| state.size).sum();
+    if size <= LARGEST_CHANGES { Ok(()) } else { Err(FileError::TooManyChanges { complete: complete.name.clone() }) }
 }
 
 /// The files of a folder, and those of them that are written to their end.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::folder::{FileState, OpenFile};
+use super::folder::{FileState, OpenFile, check_size};
 use super::ldif::{Modification, Operation, Reader, Record, Values};
 use super::pages::Sink;
 use super::{ReadError, Reading, SetPlan};
@@ -28,6 +28,10 @@ struct Change {
 }
 
 pub fn read(reading: &Reading<'_>, set: &LdifSet, plan: &SetPlan, sink: &mut Sink) -> Result<(), ReadError> {
+    if !reading.full && plan.new.is_empty() {
+        return Ok(());
+    }
+    check_size(&plan.complete, plan.told.iter().chain(&plan.new))?;
     let mut changes = Vec::new();
     for (files, new) in [(&plan.told, false), (&plan.new, true)] {
         for file in files {

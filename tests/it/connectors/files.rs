@@ -467,6 +467,27 @@ async fn a_row_without_an_end_is_refused_in_bounded_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_larger_than_memory_should_hold_ask_for_a_complete_file() {
+    for (lines, complete, changes, there) in [
+        (CSV, "people.csv", "changes-people", "id,cn,phones,manager\n1,A,,\n"),
+        (LDIF, "all.ldif", "changes", "dn: o=x\nobjectClass: organization\no: x\n"),
+    ] {
+        let folder = Folder::new(&format!("settle = \"0s\"\n{lines}"));
+        folder.put("groups.csv", "kind,id,cn,members\n");
+        folder.put(complete, there);
+        folder.full().await;
+        // Two files that are large together, and never read: they hold nothing.
+        for number in [1, 2] {
+            let extension = complete.rsplit('.').next().expect("one");
+            let file = std::fs::File::create(folder.path(&format!("{changes}-{number}.{extension}"))).expect("a file");
+            file.set_len(129 << 20).expect("a file with a hole");
+        }
+        let told = folder.refusal().await;
+        assert!(told.contains("larger than 256 MiB") && told.contains(complete), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_a_large_group_cost_what_they_are() {
     let folder = Folder::new(&format!("settle = \"0s\"\n{LDIF}"));
     let members = |from: u32, to: u32, line: &str| {
