@@ -5,6 +5,7 @@ compile_error!("the feature `planted-faults` is for tests: no release build may 
 
 #[cfg(feature = "gateway")]
 pub mod ad_check;
+pub mod agent_sync;
 pub mod agents;
 #[cfg(feature = "gateway")]
 pub mod alerts;
@@ -71,10 +72,21 @@ pub mod cli {
     pub use output::Output;
 }
 #[cfg(not(feature = "gateway"))]
+pub mod connectors {
+    pub mod ldap;
+}
+#[cfg(not(feature = "gateway"))]
 pub mod signin {
     pub mod authority;
 
     pub use authority::{
         Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
     };
+}
+#[cfg(not(feature = "gateway"))]
+pub mod sync {
+    pub mod attribute;
+    pub mod connector;
+    pub mod lease;
+    pub mod object_id;
 }

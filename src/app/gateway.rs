@@ -263,6 +263,7 @@ impl Gateway {
                     gateway: &db,
                     engine: &installation.engine,
                     tenant: Arc::new(TenantConnector::new(name, directory.clone(), directory)),
+                    agents: Some(broker.clone()),
                     lease: keeper.clone(),
                     audit: &audit,
                     clock: &clock,
@@ -460,7 +461,9 @@ impl Gateway {
 fn without_live_checks(settings: &Settings) -> Vec<ConnectorName> {
     let systems = settings.systems.iter().map(|system| system.name().clone());
     let elsewhere = settings.sync_servers.iter().flat_map(SyncServersSettings::names);
-    let here = |name: &ConnectorName| settings.connectors.iter().any(|connector| connector.name == *name);
+    let agents_only = settings.agents_only.iter().map(|connector| &connector.name);
+    let directories = settings.connectors.iter().map(|connector| &connector.name).chain(agents_only);
+    let here = |name: &ConnectorName| directories.clone().any(|directory| directory == name);
     systems.chain(elsewhere.filter(|name| !here(name))).collect()
 }
 

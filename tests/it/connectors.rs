@@ -6,7 +6,7 @@ use landbridge::sync::lease::Turn;
 pub mod conformance;
 
 mod active_directory;
-mod directory;
+pub mod directory;
 mod directory_target;
 pub mod directory_writeback;
 mod files;
