@@ -20,7 +20,6 @@ pub mod config;
 #[cfg(feature = "gateway")]
 pub mod connectors;
 
-#[cfg(feature = "gateway")]
 pub mod credential;
 #[cfg(feature = "gateway")]
 pub mod demo;
@@ -38,7 +37,6 @@ pub mod limits;
 pub mod listener;
 pub mod os;
 pub mod pass_through;
-#[cfg(feature = "gateway")]
 pub mod password_sync;
 #[cfg(feature = "gateway")]
 pub mod saml;

@@ -3,29 +3,37 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent_proto::sealed::{PageBinding, SealingKey};
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
-use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, TURN_LASTS, Word};
+use super::accounts::Page;
+use super::salts::Salts;
+use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, Salting, TURN_LASTS, Word};
 use crate::agents::process::{Carrier, Exchange, GivenUp};
 use crate::config::{AgentSettings, Carried, ConnectorSettings, DirectoryScope};
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings};
-use crate::identity::{LeaseEpoch, causes};
+use crate::identity::{Clock, ConnectorName, LeaseEpoch, SourceAnchor, causes};
+use crate::password_sync::{AccountSource, AdSource, LdapSource, SourceError, SourcePage, SourcePosition};
 use crate::sync::connector::{Connector as _, ConnectorError, ExportChange, ExportResult, ImportRequest, ImportStream};
 use crate::sync::lease::{EngineLease, HeldLease, Turn};
 
 /// What an agent with these settings does besides checks; `None`: nothing.
-pub fn carrier(settings: &AgentSettings) -> Option<Arc<dyn Carrier>> {
+pub fn carrier(settings: &AgentSettings, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Carrier>> {
     let AgentSettings { carries, connector, .. } = settings;
     if carries.is_empty() {
         return None;
     }
-    Some(Arc::new(DirectoryCarrier { carries: carries.clone(), own: connector.clone(), last: Mutex::default() }))
+    let (carries, own, clock) = (carries.clone(), connector.clone(), clock.clone());
+    Some(Arc::new(DirectoryCarrier { carries, own, clock, last: Mutex::default() }))
 }
 
 struct DirectoryCarrier {
     carries: BTreeSet<Carried>,
     own: ConnectorSettings,
+    clock: Arc<dyn Clock>,
     /// The connector of the scope that was asked for last: it keeps what it learned of the servers' clocks.
     last: Mutex<Option<(DirectoryScope, Arc<LdapConnector>)>>,
 }
@@ -97,8 +105,40 @@ impl DirectoryCarrier {
                 scope.may_be_written(&self.own).map_err(|error| fault(FaultKind::Settings, error.to_string()))?;
                 Ok(Word::Results(export(&*self.connector(&scope)?, changes, exchange).await?))
             }
+            Question::Accounts { scope, since, salting } => {
+                let source = self.accounts(&scope)?;
+                let since = since.map(SourcePosition::new);
+                accounts(&*source, since.as_ref(), &self.sealing(&salting)?, exchange).await
+            }
+            Question::AccountsOf { scope, anchors, salting } => {
+                let source = self.accounts(&scope)?;
+                let anchors: Vec<_> = anchors.into_iter().map(SourceAnchor::from_stored).collect();
+                let page = source.read(&anchors).await.map_err(unread)?;
+                Ok(Word::Accounts(self.sealing(&salting)?.seal(page, exchange, 0)?))
+            }
             Question::GoOn => Err(fault(FaultKind::Refused, "nothing was begun that could go on")),
         }
+    }
+
+    /// What reads accounts, within the bounds of the agent's own settings.
+    fn accounts(&self, scope: &DirectoryScope) -> Result<Arc<dyn AccountSource>, Ended> {
+        let settings = scope.at(&self.own).map_err(|error| fault(FaultKind::Settings, error.to_string()))?;
+        let unfit = |error: &(dyn std::error::Error + 'static)| fault(FaultKind::Settings, causes(error));
+        Ok(match &settings.replication {
+            None => Arc::new(LdapSource::new(&settings, self.clock.clone()).map_err(|error| unfit(&error))?),
+            Some(replication) => {
+                let source = AdSource::new(&settings, replication, self.clock.clone());
+                Arc::new(source.map_err(|error| unfit(&error))?)
+            }
+        })
+    }
+
+    fn sealing(&self, salting: &Salting) -> Result<Sealing, Ended> {
+        let refused = || fault(FaultKind::Refused, "the gateway's key for this read cannot be used");
+        let key = hex::decode(&salting.key).map_err(|_| refused())?;
+        let salts = Zeroizing::new(hex::decode(&salting.salts).map_err(|_| refused())?);
+        let key = SealingKey::from_bytes(&key).map_err(|_| refused())?;
+        Ok(Sealing { key, salts: Salts::new(&salts), connector: self.own.name.clone() })
     }
 
     /// The connector of a scope, within the bounds of the agent's own settings.
@@ -132,6 +172,57 @@ impl DirectoryCarrier {
         }
         Ok(Word::End)
     }
+}
+
+fn unread(error: SourceError) -> Ended {
+    fault(FaultKind::Unreachable, causes(&error))
+}
+
+/// How accounts leave.
+struct Sealing {
+    key: SealingKey,
+    salts: Salts,
+    connector: ConnectorName,
+}
+
+impl Sealing {
+    fn seal(&self, page: SourcePage, exchange: &Exchange, number: u64) -> Result<String, Ended> {
+        let binding = PageBinding {
+            request: exchange.request,
+            agent: exchange.agent,
+            connector: self.connector.as_str(),
+            number,
+        };
+        let sealed = self.key.seal_page(&Page::of(page, &self.salts).written(), &binding);
+        sealed.map(hex::encode).map_err(|error| fault(FaultKind::Refused, error.to_string()))
+    }
+}
+
+/// Pages that wait between the directory and the gateway.
+const PAGES: usize = 1;
+
+async fn accounts(
+    source: &dyn AccountSource,
+    since: Option<&SourcePosition>,
+    sealing: &Sealing,
+    exchange: &mut Exchange,
+) -> Result<Word, Ended> {
+    tell(exchange, &Word::Begun).await?;
+    let (sender, mut pages) = mpsc::channel(PAGES);
+    let forward = async move {
+        let mut number = 0;
+        // Owned: when nobody listens any more, the read finds nobody to send to and stops.
+        while let Some(page) = pages.recv().await {
+            let sealed = sealing.seal(page, exchange, number)?;
+            number += 1;
+            tell(exchange, &Word::Accounts(sealed)).await?;
+        }
+        Ok::<_, Ended>(())
+    };
+    let (read, forwarded) = tokio::join!(source.read_all(since, sender), forward);
+    forwarded?;
+    let reached = read.map_err(unread)?;
+    Ok(Word::Reached(reached.map(|position| position.as_str().to_owned())))
 }
 
 async fn tell(exchange: &mut Exchange, word: &Word) -> Result<(), GivenUp> {

@@ -24,7 +24,7 @@ const EXPORT_DEADLINE: Duration = Duration::from_secs(300);
 /// A directory behind agents.
 pub struct AgentDirectory(Arc<Behind>);
 
-struct Behind {
+pub(super) struct Behind {
     name: ConnectorName,
     domains: Vec<DomainName>,
     scope: DirectoryScope,
@@ -33,14 +33,14 @@ struct Behind {
 }
 
 /// Why a question has no answer yet.
-enum Failure {
+pub(super) enum Failure {
     /// Another agent may have one.
     OfAgent(ConnectorError),
     Final(ConnectorError),
 }
 
 impl Failure {
-    fn into_error(self) -> ConnectorError {
+    pub(super) fn into_error(self) -> ConnectorError {
         match self {
             Self::OfAgent(error) | Self::Final(error) => error,
         }
@@ -49,14 +49,22 @@ impl Failure {
 
 impl AgentDirectory {
     pub fn new(settings: &AgentsOnlySettings, agents: Broker) -> Result<Self, UnfitSettings> {
-        let AgentsOnlySettings { name, domains, scope, bind_deadline: _ } = settings.clone();
-        let declaration = Declaration::of(&scope)?;
-        Ok(Self(Arc::new(Behind { name, domains, scope, declaration, agents })))
+        Ok(Self(Arc::new(Behind::new(settings, agents)?)))
     }
 }
 
 impl Behind {
-    fn scope(&self) -> DirectoryScope {
+    pub(super) fn new(settings: &AgentsOnlySettings, agents: Broker) -> Result<Self, UnfitSettings> {
+        let AgentsOnlySettings { name, domains, scope, bind_deadline: _, password_sync: _ } = settings.clone();
+        let declaration = Declaration::of(&scope)?;
+        Ok(Self { name, domains, scope, declaration, agents })
+    }
+
+    pub(super) fn name(&self) -> &ConnectorName {
+        &self.name
+    }
+
+    pub(super) fn scope(&self) -> DirectoryScope {
         self.scope.clone()
     }
 
@@ -90,7 +98,7 @@ impl Behind {
     }
 
     /// The next word of an agent.
-    async fn word(&self, exchange: &mut Exchange) -> Result<Word, Failure> {
+    pub(super) async fn word(&self, exchange: &mut Exchange) -> Result<Word, Failure> {
         let told = exchange.told().await.map_err(|error| self.failure(&error))?;
         match serde_json::from_slice(&told) {
             Ok(Word::Fault(fault)) => Err(self.fault(fault, exchange)),
@@ -99,12 +107,16 @@ impl Behind {
         }
     }
 
-    fn not_understood(&self, exchange: &Exchange, what: &str) -> ConnectorError {
+    pub(super) fn not_understood(&self, exchange: &Exchange, what: &str) -> ConnectorError {
         self.aborted(format!("what the agent on {} says is not understood: {what}", exchange.host()))
     }
 
     /// Puts a question, to one agent after the other until one has an answer. Those that were asked are `tried` then.
-    async fn ask(&self, question: &Question, tried: &mut Vec<AgentId>) -> Result<(Exchange, Word), ConnectorError> {
+    pub(super) async fn ask(
+        &self,
+        question: &Question,
+        tried: &mut Vec<AgentId>,
+    ) -> Result<(Exchange, Word), ConnectorError> {
         let text = self.written(question)?;
         let errand = Errand { connector: &self.name, domains: &self.domains, what: question.carried() };
         let mut met: Option<ConnectorError> = None;
@@ -134,7 +146,7 @@ impl Behind {
         }
     }
 
-    fn unexpected(&self, exchange: &Exchange) -> ConnectorError {
+    pub(super) fn unexpected(&self, exchange: &Exchange) -> ConnectorError {
         self.not_understood(exchange, "it is no answer to the question")
     }
 }

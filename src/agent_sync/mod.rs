@@ -16,17 +16,28 @@
 //!   have changed before its second watermark. An aborted import deletes nobody.
 //! - **An export is never repeated here.** Once a batch has left, its loss means that its fate is unknown: the engine reads
 //!   back. The agent goes on writing only while the gateway keeps saying that its run still has its turn.
+//! - **Hashes leave wrapped and sealed.** For the password channel an agent reads with the same sources as the gateway
+//!   (LDAP attributes, replication from Active Directory). NT hashes become PPH1 before they leave, with salts that a secret of
+//!   the gateway's makes of anchors, so that a repeated read finds nothing new; passwords in the clear stay. Each page is sealed by
+//!   HPKE to a key that the gateway makes for that one read. What a directory says of accounts rides along.
 //! - **Nothing an agent says is taken on trust in form**: what is out of order, too long or not understood ends the read
 //!   with an error, which obsoletes nothing.
 //!
 //! The words are in [`words`]; parts, windows and the connection are `agents`' and `agent-proto`'s.
 
+#[cfg(feature = "gateway")]
+mod account_source;
+pub mod accounts;
 #[cfg(feature = "agent")]
 mod carrier;
 #[cfg(feature = "gateway")]
 mod directory;
+#[cfg(feature = "agent")]
+pub mod salts;
 pub mod words;
 
+#[cfg(feature = "gateway")]
+pub use account_source::AgentAccounts;
 #[cfg(feature = "agent")]
 pub use carrier::carrier;
 #[cfg(feature = "gateway")]

@@ -32,6 +32,10 @@ pub enum Question {
     Export { scope: DirectoryScope, changes: Vec<ExportChange> },
     /// The run whose changes were sent still has its turn.
     GoOn,
+    /// Answered by [`Word::Begun`], sealed pages, and [`Word::Reached`].
+    Accounts { scope: DirectoryScope, since: Option<String>, salting: Salting },
+    /// Answered by one sealed page.
+    AccountsOf { scope: DirectoryScope, anchors: Vec<String>, salting: Salting },
 }
 
 impl Question {
@@ -40,7 +44,21 @@ impl Question {
         match self {
             Self::Import { .. } | Self::ImportOne { .. } | Self::ReadBack { .. } => Carried::Import,
             Self::Export { .. } | Self::GoOn => Carried::Export,
+            Self::Accounts { .. } | Self::AccountsOf { .. } => Carried::Passwords,
         }
+    }
+}
+
+/// How accounts leave an agent, in hexadecimal digits: the gateway's key for this one read, and the secret of the salts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salting {
+    pub key: String,
+    pub salts: String,
+}
+
+impl std::fmt::Debug for Salting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salting(..)")
     }
 }
 
@@ -55,6 +73,10 @@ pub enum Word {
     One(Box<SingleRead>),
     Objects(Vec<Option<ImportedObject>>),
     Results(Vec<ExportResult>),
+    /// A sealed page of accounts, in hexadecimal digits.
+    Accounts(String),
+    /// All accounts were read; up to where, as the source tells it.
+    Reached(Option<String>),
     Fault(Fault),
 }
 

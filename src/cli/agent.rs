@@ -101,8 +101,9 @@ async fn serve(settings: AgentSettings) -> anyhow::Result<()> {
         }
     });
     tracing::info!(connector = %settings.connector.name, "the agent starts");
-    let carrier = agent_sync::carrier(&settings);
-    Ok(process::run(settings, carrier, Arc::new(SystemClock), stop).await?)
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let carrier = agent_sync::carrier(&settings, &clock);
+    Ok(process::run(settings, carrier, clock, stop).await?)
 }
 
 /// Who the agent is, without its keys.

@@ -74,7 +74,7 @@ impl AgentSettings {
             agent.complain("state", "the key is missing", "give the folder where the agent keeps its keys");
         }
         let capacity = agent.number("capacity", 1..=4096).and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
-        let carries: BTreeSet<Carried> = agent.list("carries", "write import, export").into_iter().collect();
+        let carries: BTreeSet<Carried> = agent.list("carries", "write import, export, passwords").into_iter().collect();
         let connector = ConnectorSettings::read_for_agent(root.table("connector"));
         let writes = connector.as_ref().is_none_or(|connector| connector.export.is_some());
         if carries.contains(&Carried::Export) && !writes {

@@ -19,7 +19,9 @@ setting_words! {
         Import = "import",
         /// Writes attributes back.
         Export = "export",
-    } "import, export"
+        /// Reads account states, and password hashes to be wrapped.
+        Passwords = "passwords",
+    } "import, export, passwords"
 }
 
 /// The keys of a connector that say what is read and written there.
@@ -163,6 +165,8 @@ pub struct AgentsOnlySettings {
     pub scope: DirectoryScope,
     /// How long a live check of a password may take.
     pub bind_deadline: Duration,
+    /// Agents bring account states and wrapped hashes too.
+    pub password_sync: bool,
 }
 
 /// Keys of the settings that an agent has instead.
@@ -199,16 +203,21 @@ impl AgentsOnlySettings {
             table.complain(key, what, "remove the key here, and set it in the agents' settings");
         }
         for key in OF_HASHES.into_iter().filter(|key| table.has(key)) {
-            let what = "agents bring no password hashes";
-            table.complain(key, what, "remove the key, or let the gateway reach the directory itself");
+            let what = "where hashes are, is known to the connector's agents alone";
+            table.complain(
+                key,
+                what,
+                "remove the key here, set it in the agents' settings, and write password_sync = true",
+            );
         }
         let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
         let domains = super::systems::source_domains(&table);
         let scope = DirectoryScope::read(&table);
         let millis = Duration::from_millis;
         let bind_deadline = table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000));
+        let password_sync = table.flag("password_sync").unwrap_or(false);
         table.finish();
-        Some(Self { name: name?, domains, scope: scope?, bind_deadline })
+        Some(Self { name: name?, domains, scope: scope?, bind_deadline, password_sync })
     }
 }
 

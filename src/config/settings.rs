@@ -200,10 +200,10 @@ fn read(root: Table<'_>) -> Option<Settings> {
                 .to_owned(),
         );
     }
-    for connector in &agents_only {
+    for connector in agents_only.iter().filter(|connector| !connector.password_sync) {
         warnings.push(format!(
-            "connector {} is reached by agents alone, which bring no password hashes: let its people sign in by \
-             pass-through or federation, and expect no failover to stored hashes",
+            "connector {} is reached by agents alone, and password_sync is off: let its people sign in by pass-through or \
+             federation, and expect no failover to stored hashes",
             connector.name
         ));
     }

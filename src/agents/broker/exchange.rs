@@ -187,6 +187,10 @@ impl Exchange {
         self.link.agent
     }
 
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
     /// The agent's machine, for operators.
     pub fn host(&self) -> &str {
         &self.link.host

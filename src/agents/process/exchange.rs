@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_proto::parts::{Cutter, Joiner, LARGEST_WORD, Part, WINDOW};
-use agent_proto::{DeclineReason, RequestId, ToGateway};
+use agent_proto::{AgentId, DeclineReason, RequestId, ToGateway};
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -32,6 +32,9 @@ pub trait Carrier: Send + Sync {
 
 /// A conversation with the gateway.
 pub struct Exchange {
+    pub request: RequestId,
+    /// Who this agent is.
+    pub agent: AgentId,
     asked: mpsc::Receiver<Vec<u8>>,
     cutter: Cutter,
     /// Parts that the gateway has room for.
@@ -71,6 +74,7 @@ impl Exchange {
 
 /// The exchanges of one connection. Dropping it ends them.
 pub struct Exchanges {
+    agent: AgentId,
     carrier: Option<Arc<dyn Carrier>>,
     in_turn: mpsc::Sender<ToGateway>,
     open: HashMap<RequestId, Open>,
@@ -85,8 +89,8 @@ struct Open {
 }
 
 impl Exchanges {
-    pub fn new(carrier: Option<Arc<dyn Carrier>>, in_turn: mpsc::Sender<ToGateway>) -> Self {
-        Self { carrier, in_turn, open: HashMap::new() }
+    pub fn new(agent: AgentId, carrier: Option<Arc<dyn Carrier>>, in_turn: mpsc::Sender<ToGateway>) -> Self {
+        Self { agent, carrier, in_turn, open: HashMap::new() }
     }
 
     /// Takes a part of a question in; the first one begins the work.
@@ -123,6 +127,8 @@ impl Exchanges {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let granted = Arc::new(Semaphore::new(WINDOW as usize));
         let exchange = Exchange {
+            request,
+            agent: self.agent,
             asked,
             cutter: Cutter::new(request),
             granted: Arc::clone(&granted),

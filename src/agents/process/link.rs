@@ -147,13 +147,13 @@ impl Link {
         let (in_turn, exchanges) = mpsc::channel(IN_TURN);
         let writer = tokio::spawn(write(sink, queue, exchanges));
         let mut work = Work {
+            exchanges: Exchanges::new(identity.agent, carrier, in_turn),
             identity,
             checks,
             nodes,
             outgoing,
             time,
             accepted: HashMap::new(),
-            exchanges: Exchanges::new(carrier, in_turn),
             tasks: TaskTracker::new(),
             draining: false,
         };

@@ -41,14 +41,20 @@ pub fn writing(attributes: &[&str]) -> DirectoryScope {
     DirectoryScope { export: Some(WritableAttributes { attributes, binary: Vec::new() }), ..scope() }
 }
 
-/// The connector to the directory behind the agents of `name`.
-pub fn directory(world: &World, name: &str, scope: DirectoryScope) -> AgentDirectory {
-    let settings = AgentsOnlySettings {
+/// The settings of a connector that agents alone reach.
+pub fn settings(name: &str) -> AgentsOnlySettings {
+    AgentsOnlySettings {
         name: name.parse().expect("a name"),
         domains: vec![domain("alpha.example"), domain("beta.example")],
-        scope,
+        scope: scope(),
         bind_deadline: Duration::from_secs(2),
-    };
+        password_sync: true,
+    }
+}
+
+/// The connector to the directory behind the agents of `name`.
+pub fn directory(world: &World, name: &str, scope: DirectoryScope) -> AgentDirectory {
+    let settings = AgentsOnlySettings { scope, ..settings(name) };
     AgentDirectory::new(&settings, world.broker.clone()).expect("sound settings")
 }
 

@@ -238,8 +238,9 @@ impl World {
     /// Runs the real agent of a machine.
     pub fn start(&self, folder: &std::path::Path) -> Running {
         let settings = config::load_agent(&folder.join("agent.toml")).expect("valid settings");
-        let (stop, clock) = (CancellationToken::new(), self.clock.clone());
-        let carrier = agent_sync::carrier(&settings);
+        let stop = CancellationToken::new();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let carrier = agent_sync::carrier(&settings, &clock);
         let ended = process::run(settings, carrier, clock, stop.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(async move { ended.await.expect("the agent runs") }));
         Running { stop, task }

@@ -1,6 +1,7 @@
 //! A directory of which the gateway has neither address nor password: agents read it, write to it and check passwords there.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,12 +11,14 @@ use crate::support::agent::Agent;
 use crate::support::directory::{ALPHA, Directory, People};
 use crate::support::gateway::Gateway;
 use crate::support::ports::free_port;
-use crate::support::process::Signal;
+use crate::support::process::{Signal, make_private};
+use crate::support::samba::{CORP, SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
 use crate::support::slapd::Slapd;
 use crate::support::visitor::{Outcome, Visitor};
 use crate::support::wait::wait_until;
 
 const IMPORTS: &str = "carries = [\"import\"]";
+const ALL_READS: &str = "carries = [\"import\", \"passwords\"]";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Site {
@@ -38,7 +41,7 @@ impl Site {
             "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\nacknowledgement = \"1s\"\n\
              [failover]\ngood_probes = 2\nprobe_interval = \"300ms\"\n"
         );
-        let lines = "bind_deadline = \"5s\"\npage_size = 10";
+        let lines = "bind_deadline = \"5s\"\npage_size = 10\npassword_sync = true";
         let gateway = Gateway::builder().agents_only(CONNECTOR, &[ALPHA], lines).section(&section).start();
         gateway.cli(&["domain", "add", ALPHA]);
         gateway.cli(&["domain", "verify", ALPHA, "--vouch"]);
@@ -94,12 +97,12 @@ async fn people_of_a_directory_that_agents_alone_reach_arrive_and_sign_in() {
         let (told, _) = site.gateway.cli_told(&["sync", "run", "--profile", "full"]);
         assert!(told.to_string().contains("do not say `import` under `carries`"), "{told:#}");
 
-        let mut agent = Agent::enrol_with(&site.gateway, CONNECTOR, &site.slapd, IMPORTS, "");
+        let mut agent = Agent::enrol_with(&site.gateway, CONNECTOR, &site.slapd, ALL_READS, "");
         agent.connect(&site.gateway);
         let listed = site.gateway.cli(&["agents", "list"]);
         let listed = listed.as_array().expect("a list");
         let carries = |id: &str| listed.iter().find(|agent| agent["id"] == id).expect("listed")["carries"].clone();
-        assert_eq!(carries(&agent.id), serde_json::json!(["import"]));
+        assert_eq!(carries(&agent.id), serde_json::json!(["import", "passwords"]));
         assert_eq!(carries(&quiet.id), serde_json::json!([]));
         site.agents = vec![quiet, agent];
 
@@ -121,6 +124,18 @@ async fn people_of_a_directory_that_agents_alone_reach_arrive_and_sign_in() {
         (site, visitor)
     });
     let bob = &site.directory.people[1];
+    let outcome = visitor.sign_in(&bob.upn, &bob.password).await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", site.gateway.log());
+    visitor.sign_in(&bob.upn, "wrong").await.refused();
+
+    // The same people by their hashes, which no agent is needed for once they are stored.
+    tokio::task::block_in_place(|| {
+        let pass = site.gateway.cli(&["password-sync", "run"]);
+        assert!(pass[0]["error"].is_null(), "{pass:#}");
+        let again = site.gateway.cli(&["password-sync", "run"]);
+        assert_eq!(again[0]["report"]["stored"], 0, "a repeated pass finds nothing: {again:#}");
+        site.gateway.cli(&["domain", "set-method", ALPHA, "phs", "--force"]);
+    });
     let outcome = visitor.sign_in(&bob.upn, &bob.password).await;
     assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", site.gateway.log());
     visitor.sign_in(&bob.upn, "wrong").await.refused();
@@ -162,4 +177,72 @@ async fn an_agent_that_is_killed_while_it_reads_is_followed_by_another_and_nobod
             site.agents[victim].connect(gateway);
         }
     });
+}
+
+/// An agent beside a Samba domain.
+fn write_settings(dir: &Path, samba: &Samba) {
+    let secret = dir.join("bind.secret");
+    std::fs::write(&secret, SYNC_PASSWORD).expect("a secret file");
+    make_private(&secret);
+    let text = format!(
+        "[agent]\nstate = \"state\"\n{ALL_READS}\n[connector]\nname = \"{CONNECTOR}\"\ndialect = \"ad\"\n\
+         servers = [\"ldaps://{}\"]\nca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\n\
+         bases = [\"{}\"]\nreplication_account = \"{SYNC_ACCOUNT}\"\nreplication_domain = \"{}\"\nbind_deadline = \"5s\"\n",
+        samba.address,
+        samba.ca_file().display(),
+        samba.sync_account_name(),
+        samba.base(),
+        samba.forest.netbios,
+    );
+    std::fs::write(dir.join("agent.toml"), text).expect("a settings file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_and_hashes_by_replication() {
+    let password = |user: usize| format!("Start-{user}-Pässwörd!");
+    let (samba, gateway, agent, visitor) = tokio::task::block_in_place(|| {
+        let samba = Samba::start(CORP, &["get-changes", "get-changes-all", "deleted-objects"]);
+        samba.add_users("user", &(0..6).map(password).collect::<Vec<_>>());
+        let port = free_port();
+        let section = format!(
+            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n\
+             [[connectors]]\nname = \"{CONNECTOR}\"\nreach = \"agents-only\"\ndialect = \"ad\"\ndomains = [\"{}\"]\n\
+             bases = [\"OU=Staff,{}\"]\ndelta = \"dirsync\"\npassword_sync = true\n",
+            CORP.realm,
+            samba.base(),
+        );
+        let gateway = Gateway::builder().section(&section).hardening("sealed").start();
+        gateway.cli(&["domain", "add", CORP.realm]);
+        gateway.cli(&["domain", "verify", CORP.realm, "--vouch"]);
+        gateway.cli(&["rules", "activate"]);
+        let mut agent = Agent::enrol_as(&gateway, CONNECTOR, |dir| write_settings(dir, &samba));
+        agent.connect(&gateway);
+        let completes = |profile: &str| {
+            let answer = gateway.cli(&["sync", "run", "--profile", profile]);
+            assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
+        };
+        completes("full");
+        samba.replace("user1", "displayName", "Renamed by a delta");
+        completes("delta");
+        let shown = gateway.cli(&["user", "show", &format!("user1@{}", CORP.realm)]);
+        assert!(shown.to_string().contains("Renamed by a delta"), "{shown:#}");
+        gateway.cli(&["password-sync", "run"]);
+        gateway.cli(&["domain", "set-method", CORP.realm, "phs", "--force"]);
+        let visitor = Visitor::register(&gateway);
+        (samba, gateway, agent, visitor)
+    });
+    let upn = |user: usize| format!("user{user}@{}", CORP.realm);
+    let outcome = visitor.sign_in(&upn(0), &password(0)).await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}\n{}", gateway.log(), agent.log());
+    tokio::task::block_in_place(|| {
+        samba.set_passwords([("user2", "Changed-2-Pässwörd!")]);
+        let pass = gateway.cli(&["password-sync", "run"]);
+        assert_eq!(pass[0]["report"]["stored"], 1, "the one that changed: {pass:#}");
+        let raw = &samba.stored_hashes()["user3"];
+        let logs = (gateway.log() + &agent.log()).to_ascii_lowercase();
+        assert!(!logs.contains(&raw.to_ascii_lowercase()) && !logs.contains(SYNC_PASSWORD), "no secret is logged");
+    });
+    visitor.sign_in(&upn(2), &password(2)).await.refused();
+    let outcome = visitor.sign_in(&upn(2), "Changed-2-Pässwörd!").await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", gateway.log());
 }

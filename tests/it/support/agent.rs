@@ -61,8 +61,16 @@ impl Agent {
         agent_lines: &str,
         connector_lines: &str,
     ) -> Self {
+        Self::enrol_as(gateway, connector, |dir| {
+            drop(settings_with(dir, connector, slapd, agent_lines, connector_lines))
+        })
+    }
+
+    /// A machine with settings that `write` puts into its folder, as `agent.toml`.
+    #[track_caller]
+    pub fn enrol_as(gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
         let dir = temp_dir("agent");
-        settings_with(dir.path(), connector, slapd, agent_lines, connector_lines);
+        write(dir.path());
         let token = gateway.cli(&["agents", "token", "--connector", connector]);
         let mut agent = Self { dir, process: None, id: String::new() };
         let enrolled = agent.try_enrol(token["token"].as_str().expect("a token")).expect("enrolled");
