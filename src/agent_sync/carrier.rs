@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::accounts::Page;
 use super::salts::Salts;
-use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, Salting, TURN_LASTS, Word};
+use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, STILL_AT_IT, Salting, TURN_LASTS, Word};
 use crate::agents::process::{Carrier, Exchange, GivenUp};
 use crate::config::{AgentSettings, Carried, ConnectorSettings, DirectoryScope};
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings};
@@ -165,12 +165,23 @@ impl DirectoryCarrier {
     ) -> Result<Word, Ended> {
         let mut stream: Box<dyn ImportStream> = self.connector(scope)?.import(request).await?;
         tell(exchange, &Word::Begun).await?;
-        while let Some(page) = stream.next_page().await? {
+        while let Some(page) = still_at_it(exchange, stream.next_page()).await?? {
             for piece in page.pieces(OBJECTS_PER_WORD) {
                 tell(exchange, &Word::Page(Box::new(piece))).await?;
             }
         }
         Ok(Word::End)
+    }
+}
+
+/// Waits for `work`, and says from time to time that it goes on.
+async fn still_at_it<T>(exchange: &mut Exchange, work: impl Future<Output = T>) -> Result<T, GivenUp> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(STILL_AT_IT, &mut work).await {
+            Ok(done) => return Ok(done),
+            Err(_) => tell(exchange, &Word::Begun).await?,
+        }
     }
 }
 
@@ -212,7 +223,7 @@ async fn accounts(
     let forward = async move {
         let mut number = 0;
         // Owned: when nobody listens any more, the read finds nobody to send to and stops.
-        while let Some(page) = pages.recv().await {
+        while let Some(page) = still_at_it(exchange, pages.recv()).await? {
             let sealed = sealing.seal(page, exchange, number)?;
             number += 1;
             tell(exchange, &Word::Accounts(sealed)).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::MissedTickBehavior;
 
-use super::words::{Fault, FaultKind, Question, TURN_TOLD, Word};
+use super::words::{Fault, FaultKind, MOST_BEGUN, Question, TURN_TOLD, Word};
 use crate::agents::broker::{Broker, Errand, Exchange, ExchangeError};
 use crate::config::{AgentsOnlySettings, DirectoryScope};
 use crate::connectors::ldap::Declaration;
@@ -297,10 +297,12 @@ struct Reading {
 #[async_trait]
 impl ImportStream for Reading {
     async fn next_page(&mut self) -> Result<Option<ImportPage>, ConnectorError> {
+        let mut begun = 0;
         loop {
             let Some(exchange) = &mut self.exchange else { return Ok(None) };
             match self.behind.word(exchange).await {
                 Ok(Word::Page(page)) if page.objects.len() <= LARGEST_PAGE => return Ok(Some(self.tell(*page))),
+                Ok(Word::Begun) if begun < MOST_BEGUN => begun += 1,
                 Ok(Word::End) => {
                     if let Some(exchange) = self.exchange.take() {
                         exchange.close();

@@ -13,6 +13,10 @@ use crate::sync::connector::{
 
 /// Objects in a word of an import.
 pub const OBJECTS_PER_WORD: usize = 100;
+/// An agent that has nothing to tell says so, so that a directory may take longer for a read than an answer may.
+pub const STILL_AT_IT: Duration = Duration::from_secs(30);
+/// Such words in a row, at most: a read that tells nothing for half an hour is given up.
+pub const MOST_BEGUN: u32 = 60;
 /// Between two assurances that a run still has its turn.
 pub const TURN_TOLD: Duration = Duration::from_millis(500);
 /// Without one for so long an agent writes no more. Far below the shortest lease.
@@ -66,6 +70,7 @@ impl std::fmt::Debug for Salting {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
+    /// Of a read in pages: it has begun, or goes on.
     Begun,
     Page(Box<ImportPage>),
     /// The directory was read to its end.

@@ -26,7 +26,7 @@ const GRACE_DEADLINE: Duration = Duration::from_secs(6);
 pub enum ExchangeError {
     /// Nothing was asked of anybody.
     #[error("{}", .0.told())]
-    Nobody(Missing),
+    Nobody(Box<Missing>),
     /// Nothing was done.
     #[error("the agent on {agent} takes no more work: {reason}")]
     Declined { agent: String, reason: &'static str },
@@ -142,8 +142,9 @@ fn choose<'a>(
     links: &'a [Arc<Link>],
     Errand { connector, domains, what }: Errand<'_>,
     tried: &[AgentId],
-) -> Result<&'a Arc<Link>, Missing> {
-    let mut missing = Missing { connector: connector.to_string(), what: what.to_string(), ..Missing::default() };
+) -> Result<&'a Arc<Link>, Box<Missing>> {
+    let mut missing =
+        Box::new(Missing { connector: connector.to_string(), what: what.to_string(), ..Missing::default() });
     let mut best: Option<(&Arc<Link>, (bool, usize, u64))> = None;
     // INVARIANT: only agents whose certificate is of this very connector are looked at.
     for link in links.iter().filter(|link| link.connector == *connector && !link.is_closed()) {
