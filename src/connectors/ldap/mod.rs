@@ -61,11 +61,13 @@ impl LdapConnector {
 
     /// Whether changes of entries that are known by `anchor` can be learned in a way that tells everything: servers name
     /// them by their own ids.
+    #[cfg(feature = "gateway")]
     pub(super) fn follows(anchor: &str) -> bool {
         methods::SyncId::of(anchor).is_some()
     }
 
     /// Whether a watermark was taken under the same settings, and under rules that wanted nothing else.
+    #[cfg(feature = "gateway")]
     pub(super) fn fits(&self, since: &Watermark) -> Result<(), ConnectorError> {
         let (pages, _) = mpsc::channel(1);
         let reader = Reader { settings: self.settings.clone(), pages, known: Vec::new() };
