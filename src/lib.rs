@@ -5,6 +5,7 @@ compile_error!("the feature `planted-faults` is for tests: no release build may 
 
 #[cfg(feature = "gateway")]
 pub mod ad_check;
+pub mod agent_sync;
 pub mod agents;
 #[cfg(feature = "gateway")]
 pub mod alerts;
@@ -19,7 +20,6 @@ pub mod config;
 #[cfg(feature = "gateway")]
 pub mod connectors;
 
-#[cfg(feature = "gateway")]
 pub mod credential;
 #[cfg(feature = "gateway")]
 pub mod demo;
@@ -37,7 +37,6 @@ pub mod limits;
 pub mod listener;
 pub mod os;
 pub mod pass_through;
-#[cfg(feature = "gateway")]
 pub mod password_sync;
 #[cfg(feature = "gateway")]
 pub mod saml;
@@ -71,10 +70,21 @@ pub mod cli {
     pub use output::Output;
 }
 #[cfg(not(feature = "gateway"))]
+pub mod connectors {
+    pub mod ldap;
+}
+#[cfg(not(feature = "gateway"))]
 pub mod signin {
     pub mod authority;
 
     pub use authority::{
         Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
     };
+}
+#[cfg(not(feature = "gateway"))]
+pub mod sync {
+    pub mod attribute;
+    pub mod connector;
+    pub mod lease;
+    pub mod object_id;
 }

@@ -17,7 +17,7 @@ use crate::agents::broker::{
 };
 use crate::config::{self, AgentsSettings, Settings, SyncServersSettings};
 use crate::identity::Clock;
-use crate::pass_through::{PassThrough, PassThroughSettings};
+use crate::pass_through::{OLD_PASSWORD_WINDOW, OldPasswordRule, PROBE_DEADLINE, PassThrough, PassThroughSettings};
 use crate::signin::store::Alerts;
 use crate::signin::{HashCheck, LiveCheck};
 use crate::store::AuditLog;
@@ -38,7 +38,7 @@ pub fn live_check(
         let live = PassThroughSettings::new(connector).map_err(StartError::part("pass-through authentication"))?;
         match connector.reach {
             config::Reach::Direct => direct.push(live),
-            config::Reach::Agents => {
+            config::Reach::Agents | config::Reach::AgentsOnly => {
                 let reach = Reach {
                     bind_deadline: live.bind_deadline,
                     probe_deadline: live.probe_deadline,
@@ -47,6 +47,23 @@ pub fn live_check(
                 reached.insert(connector.name.clone(), reach);
             }
         }
+    }
+    for connector in &settings.agents_only {
+        let reach = Reach {
+            bind_deadline: connector.bind_deadline,
+            probe_deadline: PROBE_DEADLINE,
+            old_passwords: Arc::new(OldPasswordRule {
+                connector: connector.name.clone(),
+                dialect: connector.scope.dialect,
+                window: OLD_PASSWORD_WINDOW,
+                patience: connector.bind_deadline,
+                hashes: Some(hashes.clone()),
+                // The controllers are out of reach from here.
+                tickets: None,
+                clock: clock.clone(),
+            }),
+        };
+        reached.insert(connector.name.clone(), reach);
     }
     let broker = Broker::new(BrokerParts {
         node: settings.gateway.node.clone(),
@@ -104,9 +121,10 @@ pub async fn serve(
         let (broker, url, stop) = (broker.clone(), url.clone(), stop.clone());
         async move { broker.watch(&url, stop).await }
     });
-    let connectors = settings.connectors.iter().filter(|connector| connector.reach == config::Reach::Agents);
-    let connectors =
-        connectors.map(|connector| (connector.name.clone(), connector.domains.iter().cloned().collect())).collect();
+    let by_agents = settings.connectors.iter().filter(|connector| connector.reach != config::Reach::Direct);
+    let by_agents = by_agents.map(|connector| (&connector.name, &connector.domains));
+    let by_agents = by_agents.chain(settings.agents_only.iter().map(|connector| (&connector.name, &connector.domains)));
+    let connectors = by_agents.map(|(name, domains)| (name.clone(), domains.iter().cloned().collect())).collect();
     let node = settings.gateway.node.clone();
     let synchronised = settings.sync_servers.iter().flat_map(SyncServersSettings::names).collect();
     Ok(AgentDesk { registry, broker, authority, clock, url, node, connectors, synchronised })

@@ -7,12 +7,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background::Background;
-use super::directories::{ldap_connector, ldap_target};
+use super::directories::ldap_target;
 use super::gateway::StartError;
 use super::schedule::{self, SuspensionWatch};
-use crate::config::{self, ConnectorSettings, Problems, Settings, SyncServerSettings, SyncSettings, SystemSettings};
+use crate::agent_sync::AgentDirectory;
+use crate::agents::broker::Broker;
+use crate::config::{
+    self, AgentsOnlySettings, ConnectorSettings, Problems, Settings, SyncServerSettings, SyncSettings, SystemSettings,
+};
 use crate::connectors::files::FileSource;
-use crate::connectors::ldap::LdapConnector;
+use crate::connectors::ldap::configured::disabled_test;
+use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings};
 use crate::connectors::ldap_target::LdapTarget;
 use crate::connectors::scim::ScimTarget;
 use crate::connectors::sql::SqlSource;
@@ -22,7 +27,6 @@ use crate::store::engine::{AuditedRuns, SqlActivations, SqlEngine};
 use crate::store::tenant::{Registrations, TenantStore};
 use crate::store::{AuditLog, Database};
 use crate::sync::activation::Activations;
-use crate::sync::attribute::Attribute;
 use crate::sync::connector::{Connector, DisabledTest};
 use crate::sync::guard::GuardSettings;
 use crate::sync::lease::EngineLease;
@@ -37,6 +41,8 @@ pub struct Ground<'a> {
     pub engine: &'a Database,
     /// The tenant directory, here or elsewhere.
     pub tenant: Arc<dyn Connector>,
+    /// Who reaches the directories that agents alone reach; nobody in a sync server.
+    pub agents: Option<Broker>,
     pub lease: Arc<dyn EngineLease>,
     pub audit: &'a AuditLog,
     pub clock: &'a Arc<dyn Clock>,
@@ -46,6 +52,7 @@ pub struct Ground<'a> {
 /// What the settings say of the engine.
 pub struct EngineSettings {
     pub(super) connectors: Vec<ConnectorSettings>,
+    pub(super) agents_only: Vec<AgentsOnlySettings>,
     pub(super) systems: Vec<SystemSettings>,
     order: Vec<ConnectorName>,
     sync: SyncSettings,
@@ -74,6 +81,7 @@ impl EngineSettings {
     pub fn of_gateway(settings: &Settings) -> Self {
         Self {
             connectors: settings.connectors.clone(),
+            agents_only: settings.agents_only.clone(),
             systems: settings.systems.clone(),
             order: settings.order.clone(),
             sync: settings.sync.clone(),
@@ -84,6 +92,7 @@ impl EngineSettings {
     pub fn of_sync_server(settings: &SyncServerSettings) -> Self {
         Self {
             connectors: settings.connectors.clone(),
+            agents_only: Vec::new(),
             systems: settings.systems.clone(),
             order: settings.order.clone(),
             sync: settings.sync.clone(),
@@ -93,7 +102,7 @@ impl EngineSettings {
 
     /// What a preview of changed settings tries.
     pub fn proposed(&self, ground: &Ground<'_>) -> Arc<dyn ProposedConnectors> {
-        Arc::new(Proposed { file: self.file.clone(), tenant: ground.tenant.clone() })
+        Arc::new(Proposed { file: self.file.clone(), tenant: ground.tenant.clone(), agents: ground.agents.clone() })
     }
 }
 
@@ -147,7 +156,7 @@ pub struct Engine<'a> {
 
 /// An engine with a connector per directory and one to the tenant.
 pub fn runner(settings: &EngineSettings, ground: &Ground<'_>, engine: Engine<'_>) -> Result<Runner, StartError> {
-    let mut connectors = connectors(settings)?;
+    let mut connectors = connectors(settings, ground.agents.as_ref())?;
     connectors.push(ground.tenant.clone());
     let mut runner = Runner::new(RunnerParts {
         store: Arc::new(SqlEngine::new(engine.db.clone())),
@@ -167,22 +176,32 @@ struct Proposed {
     file: SettingsFile,
     /// The connector to the tenant directory, which no settings change.
     tenant: Arc<dyn Connector>,
+    agents: Option<Broker>,
 }
 
 impl ProposedConnectors for Proposed {
     fn connectors(&self) -> Result<Vec<Arc<dyn Connector>>, String> {
         let settings = self.file.read().map_err(|problems| problems.to_string())?;
-        let mut connectors = connectors(&settings).map_err(|error| causes(&error))?;
+        let mut connectors = connectors(&settings, self.agents.as_ref()).map_err(|error| causes(&error))?;
         connectors.push(self.tenant.clone());
         Ok(connectors)
     }
 }
 
-/// The connectors of the settings, in their order.
-pub(super) fn connectors(settings: &EngineSettings) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+/// The connectors of the settings, in their order; those that agents alone reach, as far as there are `agents`.
+pub(super) fn connectors(
+    settings: &EngineSettings,
+    agents: Option<&Broker>,
+) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+    const WHAT: &str = "LDAP connector";
     let mut connectors: Vec<Arc<dyn Connector>> = Vec::new();
     for connector in &settings.connectors {
-        connectors.push(Arc::new(LdapConnector::new(ldap_connector(connector)?)));
+        let settings = LdapConnectorSettings::of(connector).map_err(StartError::part(WHAT))?;
+        connectors.push(Arc::new(LdapConnector::new(settings)));
+    }
+    for (connector, agents) in settings.agents_only.iter().filter_map(|connector| Some((connector, agents?))) {
+        let directory = AgentDirectory::new(connector, agents.clone()).map_err(StartError::part(WHAT))?;
+        connectors.push(Arc::new(directory));
     }
     for system in &settings.systems {
         connectors.push(match system {
@@ -208,8 +227,10 @@ pub async fn registrations(
     engine: &Database,
 ) -> Result<Registrations, StartError> {
     let directories = settings.connectors.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
+    let behind = settings.agents_only.iter().map(|connector| (&connector.name, connector.domains.as_slice()));
     let sources = settings.systems.iter().map(|system| (system.name(), system.domains()));
     let mut registered: Registrations = directories
+        .chain(behind)
         .chain(sources.filter(|(_, domains)| !domains.is_empty()))
         .map(|(name, domains)| (name.clone(), domains.iter().cloned().collect()))
         .collect();
@@ -228,17 +249,5 @@ pub async fn registrations(
 }
 
 fn disabled(test: &Option<config::DisabledTest>) -> Result<Vec<DisabledTest>, StartError> {
-    test.iter().map(disabled_test).collect()
-}
-
-pub(super) fn disabled_test(test: &config::DisabledTest) -> Result<DisabledTest, StartError> {
-    Ok(match test {
-        config::DisabledTest::Equals { attribute, value } => {
-            DisabledTest::Equals { attribute: Attribute::new(attribute), value: value.clone() }
-        }
-        config::DisabledTest::BitSet { attribute, bit } => DisabledTest::BitSet {
-            attribute: Attribute::new(attribute),
-            bit: i64::try_from(*bit).map_err(StartError::part("disabled test"))?,
-        },
-    })
+    test.iter().map(disabled_test).collect::<Result<_, _>>().map_err(StartError::part("disabled test"))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use super::agents;
 use super::alerts;
@@ -26,6 +27,7 @@ use super::sealing::RingSealer;
 use super::switching;
 use super::upkeep::{FeedReaders, OwnEngine, PresentEpoch, SyncServers};
 use super::{metrics, public_listener, saml_key, tls};
+use crate::agent_sync::AgentAccounts;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::config::{
     self, AdminSettings, ConnectorSettings, LeakPolicy, LeakedPasswordSettings, Settings, SyncServersSettings,
@@ -183,10 +185,31 @@ impl Gateway {
         let tables = Arc::new(SignInTables::new(db.clone(), audit.clone()));
         let hashes = Arc::new(StoredHashes::new(credentials.clone(), tables.clone(), sealer.clone(), clock.clone()));
         hashes.calibrate().await.map_err(StartError::part("stored hashes"))?;
+        let registry = agents::registry(&installation, &audit);
+        let stored: Arc<dyn HashCheck> = hashes.clone();
+        let raised: Arc<dyn Alerts> = tables.clone();
+        let (live, broker) = agents::live_check(&settings, &registry, &stored, &raised, &clock)?;
         // Hashes come with the engine, from wherever it runs.
         let directories = if keeper.is_some() { settings.connectors.as_slice() } else { &[] };
+        let mut own_channels =
+            channels(directories, settings.leaked_passwords.list.as_ref(), &credentials, &sealer, &clock)?;
+        if keeper.is_some() && settings.agents_only.iter().any(|connector| connector.password_sync) {
+            let salts = installation.secret(SALTS, new_salts).await?;
+            for connector in settings.agents_only.iter().filter(|connector| connector.password_sync) {
+                let source = AgentAccounts::new(connector, broker.clone(), salts.clone());
+                own_channels.push(Channel {
+                    connector: connector.name.clone(),
+                    source: Arc::new(source.map_err(StartError::part("password channel"))?),
+                    store: credentials.clone(),
+                    sealer: sealer.clone(),
+                    clear_text: ClearText::Refused,
+                    clock: clock.clone(),
+                    leaks: None,
+                });
+            }
+        }
         let passwords = Arc::new(PasswordSync::new(
-            channels(directories, settings.leaked_passwords.list.as_ref(), &credentials, &sealer, &clock)?,
+            own_channels,
             epoch.clone(),
             Wrapping::new(credentials.clone(), sealer),
             settings.sync.password_interval,
@@ -196,11 +219,6 @@ impl Gateway {
             async move { passwords.run(scheduled, stop).await }
         };
         tasks.spawn_on(password_channel, background.handle());
-
-        let registry = agents::registry(&installation, &audit);
-        let stored: Arc<dyn HashCheck> = hashes.clone();
-        let raised: Arc<dyn Alerts> = tables.clone();
-        let (live, broker) = agents::live_check(&settings, &registry, &stored, &raised, &clock)?;
         let barred = BarredGroups::new(&settings.failover.barred_groups);
         let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred);
         let directory = directory.without(without_live_checks(&settings));
@@ -264,6 +282,7 @@ impl Gateway {
                     gateway: &db,
                     engine: &installation.engine,
                     tenant: Arc::new(TenantConnector::new(name, directory.clone(), directory)),
+                    agents: Some(broker.clone()),
                     lease: keeper.clone(),
                     audit: &audit,
                     clock: &clock,
@@ -462,7 +481,9 @@ impl Gateway {
 fn without_live_checks(settings: &Settings) -> Vec<ConnectorName> {
     let systems = settings.systems.iter().map(|system| system.name().clone());
     let elsewhere = settings.sync_servers.iter().flat_map(SyncServersSettings::names);
-    let here = |name: &ConnectorName| settings.connectors.iter().any(|connector| connector.name == *name);
+    let agents_only = settings.agents_only.iter().map(|connector| &connector.name);
+    let directories = settings.connectors.iter().map(|connector| &connector.name).chain(agents_only);
+    let here = |name: &ConnectorName| directories.clone().any(|directory| directory == name);
     systems.chain(elsewhere.filter(|name| !here(name))).collect()
 }
 
@@ -489,6 +510,15 @@ fn sealer(installation: &Installation, settings: &Settings) -> Sealer {
             config::Hardening::Sealed => Hardening::Sealed,
         },
     }
+}
+
+/// The secret of the salts by which agents wrap hashes.
+const SALTS: &str = "agent-salts";
+
+fn new_salts() -> Zeroizing<Vec<u8>> {
+    let mut salts = Zeroizing::new(vec![0; 32]);
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut salts);
+    salts
 }
 
 fn channels(

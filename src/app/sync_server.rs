@@ -70,6 +70,7 @@ impl SyncServer {
             gateway: &db,
             engine: &installation.engine,
             tenant: Arc::new(tenant),
+            agents: None,
             lease,
             audit: &audit,
             clock: &clock,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::Output;
+use crate::agent_sync;
 use crate::agents::Calling;
 use crate::agents::process::{self, Identity, NodeState, Status};
 use crate::app::{logging, tls};
@@ -100,7 +101,9 @@ async fn serve(settings: AgentSettings) -> anyhow::Result<()> {
         }
     });
     tracing::info!(connector = %settings.connector.name, "the agent starts");
-    Ok(process::run(settings, Arc::new(SystemClock), stop).await?)
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let carrier = agent_sync::carrier(&settings, &clock);
+    Ok(process::run(settings, carrier, clock, stop).await?)
 }
 
 /// Who the agent is, without its keys.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use agent_proto::Versions;
 use clap::Subcommand;
 
 use super::output::table;
 use super::{Client, Output};
-use crate::agents::broker::desk::Whom;
+use crate::agents::broker::desk::{AgentSummary, Whom};
 use crate::identity::{AgentId, ConnectorName, DomainName};
 use crate::web::admin::agents_drain::{self, AgentsDrain};
 use crate::web::admin::agents_list::{self, AgentsList};
@@ -53,6 +54,17 @@ pub enum AgentsCommand {
     },
 }
 
+/// What an agent does, as far as it says so here and now.
+fn purpose(agent: &AgentSummary) -> String {
+    let mut words = vec!["checks".to_owned()];
+    words.extend(agent.carries.iter().map(ToString::to_string));
+    let older = agent.protocol.is_some_and(|version| version < Versions::WITH_EXCHANGES);
+    if older {
+        words.push("(older release)".to_owned());
+    }
+    words.join(" ")
+}
+
 pub(super) async fn run(client: &Client, command: &AgentsCommand, output: &Output) -> anyhow::Result<()> {
     match command {
         AgentsCommand::List => {
@@ -63,12 +75,13 @@ pub(super) async fn run(client: &Client, command: &AgentsCommand, output: &Outpu
                     let state = state.and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default();
                     let ends = agent.certificate_ends.map_or_else(String::new, |ends| ends.rfc3339());
                     let (purpose, connectors) = match &agent.connector {
-                        Some(connector) => ("checks", connector.to_string()),
+                        Some(connector) => (purpose(agent), connector.to_string()),
                         None => {
-                            ("sync", agent.synchronises.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(" "))
+                            let names: Vec<_> = agent.synchronises.iter().map(ConnectorName::as_str).collect();
+                            ("sync".to_owned(), names.join(" "))
                         }
                     };
-                    [agent.id.to_string(), purpose.to_owned(), connectors, agent.host.clone(), state, ends]
+                    [agent.id.to_string(), purpose, connectors, agent.host.clone(), state, ends]
                 });
                 table(["AGENT", "FOR", "CONNECTOR", "HOST", "STATE", "CERTIFICATE ENDS"], rows)
             });

@@ -57,6 +57,11 @@ async fn check(config: &Path, name: Option<&ConnectorName>, output: &Output) -> 
     crate::app::tls::install_provider();
     let settings = DirectorySettings::load(config)?;
     let rules = super::rules::of_settings(config)?.for_connectors(settings.capabilities()?);
+    for behind in settings.agents_only().filter(|behind| name.is_none_or(|wanted| wanted == *behind)) {
+        let advice = format!("run `landbridge agents test --connector {behind}` beside a running gateway");
+        anyhow::ensure!(name.is_none(), "connector {behind} is reached by agents alone: {advice}");
+        output.note(&format!("connector {behind} is passed over, because agents alone reach it: {advice}"));
+    }
     let mut subjects = settings.subjects();
     subjects.retain(|subject| name.is_none_or(|wanted| subject.name == *wanted));
     match name {

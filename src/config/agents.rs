@@ -1,10 +1,12 @@
 //! `[agents]`: where pass-through agents reach this node; and the settings file of an agent itself.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::connector::ConnectorSettings;
 use super::reader::Table;
+use super::scope::Carried;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,6 +60,8 @@ pub struct AgentSettings {
     pub state: std::path::PathBuf,
     /// Most checks at once.
     pub capacity: usize,
+    /// What it does for the gateway besides checking passwords.
+    pub carries: BTreeSet<Carried>,
     /// The directory.
     pub connector: ConnectorSettings,
 }
@@ -70,10 +74,16 @@ impl AgentSettings {
             agent.complain("state", "the key is missing", "give the folder where the agent keeps its keys");
         }
         let capacity = agent.number("capacity", 1..=4096).and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
-        agent.finish();
+        let carries: BTreeSet<Carried> = agent.list("carries", "write import, export, passwords").into_iter().collect();
         let connector = ConnectorSettings::read_for_agent(root.table("connector"));
+        let writes = connector.as_ref().is_none_or(|connector| connector.export.is_some());
+        if carries.contains(&Carried::Export) && !writes {
+            let remedy = "list the attributes in [connector.export], or take `export` out of `carries`";
+            agent.complain("carries", "the agent may write, and no attribute is named that it may write", remedy);
+        }
+        agent.finish();
         root.finish();
-        Some(Self { state: state?, capacity, connector: connector? })
+        Some(Self { state: state?, capacity, carries, connector: connector? })
     }
 }
 

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPassword};
 
 use super::ldap_target::WritableAttributes;
 use super::reader::Table;
 use super::replication::ReplicationSettings;
+use super::scope::DirectoryScope;
 use super::secret::secret;
 use super::words::setting_words;
 
@@ -45,24 +48,27 @@ impl Dialect {
 }
 
 setting_words! {
-    /// How the live check of passwords reaches the directory.
+    /// How the directory is reached.
     Reach {
-        /// The gateway binds itself.
+        /// By the gateway itself.
         Direct = "direct",
-        /// Agents on premises bind for it.
+        /// The gateway reads it itself; agents on premises check passwords.
         Agents = "agents",
-    } "direct, agents"
+        /// By agents alone, which read it and write to it for the gateway too.
+        AgentsOnly = "agents-only",
+    } "direct, agents, agents-only"
 }
 
 /// "Disabled" as a test of an attribute: it equals a text, or has a bit set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DisabledTest {
     Equals { attribute: String, value: String },
     BitSet { attribute: String, bit: u64 },
 }
 
 impl DisabledTest {
-    fn default_of(dialect: Dialect) -> Self {
+    pub(super) fn default_of(dialect: Dialect) -> Self {
         let equals =
             |attribute: &str, value: &str| Self::Equals { attribute: attribute.to_owned(), value: value.to_owned() };
         match dialect {
@@ -96,7 +102,7 @@ impl std::str::FromStr for DisabledTest {
 pub struct NotATest;
 
 /// Object classes that make an entry a user, a group or a container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectClasses {
     pub user: String,
     pub group: String,
@@ -161,7 +167,7 @@ impl ConnectorSettings {
         if domains.is_empty() {
             table.complain("domains", "the connector may speak for no domain", "list the domains of its users");
         }
-        let reach = table.parsed("reach", "write direct or agents").unwrap_or(Reach::Direct);
+        let reach = table.parsed("reach", "write direct, agents or agents-only").unwrap_or(Reach::Direct);
         Self::read_rest(table, domains, reach)
     }
 
@@ -174,7 +180,6 @@ impl ConnectorSettings {
         let millis = Duration::from_millis;
         table.has("kind");
         let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
-        let dialect = table.required("dialect", "write openldap, 389ds or ad");
         let servers: Vec<String> = table.list("servers", "give ldaps://HOST[:PORT] or ldap://HOST[:PORT]");
         if servers.is_empty() {
             table.complain("servers", "no server is given", "give at least one ldaps://HOST or ldap://HOST (StartTLS)");
@@ -186,25 +191,28 @@ impl ConnectorSettings {
         }
         let bind_dn = table.required("bind_dn", "give the DN of the service account");
         let bind_password = secret(&table, "bind_password_file", "bind_password_env");
-        let bases: Vec<DistinguishedName> = table.list("bases", "give distinguished names");
-        if bases.is_empty() {
-            table.complain("bases", "no base is given", "give the DN below which users and groups are");
-        }
-        let excluded = table.list("excluded", "give distinguished names below the bases");
-        let text = |key| table.text(key).map(|text| text.into_owned());
-        let class = |key, default: &str| text(key).unwrap_or_else(|| default.to_owned());
-        let ad = dialect == Some(Dialect::ActiveDirectory);
-        let classes = ObjectClasses {
-            user: class("user_class", if ad { "user" } else { "inetOrgPerson" }),
-            group: class("group_class", if ad { "group" } else { "groupOfNames" }),
-            container: class("container_class", "organizationalUnit"),
-        };
-        let default_dialect = dialect.unwrap_or(Dialect::Openldap);
+        let scope = DirectoryScope::read(&table);
+        let dialect = scope.as_ref().map(|scope| scope.dialect);
+        let bases = scope.as_ref().map_or(&[][..], |scope| scope.bases.as_slice());
         let passwords: Vec<String> = table.list("password_attributes", "give attribute names");
-        let replication = ReplicationSettings::read(&table, dialect, &bases);
+        let replication = ReplicationSettings::read(&table, dialect, bases);
+        let DirectoryScope {
+            dialect,
+            bases,
+            excluded,
+            user_filter,
+            group_filter,
+            classes,
+            anchor_attribute,
+            attributes,
+            page_size,
+            delta,
+            disabled,
+            export,
+        } = scope?;
         let settings = Self {
             name: name?,
-            dialect: dialect?,
+            dialect,
             reach,
             servers,
             ca_file,
@@ -213,24 +221,20 @@ impl ConnectorSettings {
             domains,
             bases,
             excluded,
-            user_filter: text("user_filter"),
-            group_filter: text("group_filter"),
+            user_filter,
+            group_filter,
             classes,
-            anchor_attribute: class("anchor_attribute", default_dialect.anchor()),
-            attributes: table.list("attributes", "give attribute names"),
-            page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
-            delta: table
-                .parsed("delta", "write auto, content-sync, changelog, accesslog, timestamp, dirsync, usn or off")
-                .unwrap_or(DeltaMethod::Auto),
-            disabled: table
-                .parsed("disabled", "write attribute=VALUE or attribute&BIT")
-                .unwrap_or_else(|| DisabledTest::default_of(default_dialect)),
+            anchor_attribute,
+            attributes,
+            page_size,
+            delta,
+            disabled,
             passwords: PasswordAttributes {
                 attributes: if passwords.is_empty() { vec!["userPassword".to_owned()] } else { passwords },
                 cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),
             },
             replication,
-            export: WritableAttributes::of_source(&table),
+            export,
             connect_deadline: table.duration("connect_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(1000)),
             bind_deadline: table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000)),
             lockout_duration: table

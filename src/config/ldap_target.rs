@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{ConnectorName, DistinguishedName, PlainPassword};
 
 use super::connector::{DeltaMethod, Dialect};
@@ -12,7 +14,7 @@ use super::scim::{AdoptedObjects, adopted, ca_file};
 use super::secret::secret;
 
 /// Attributes that may be written to a directory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WritableAttributes {
     /// Whatever is not listed is never written.
     pub attributes: Vec<String>,

@@ -16,6 +16,7 @@ use super::leaked_passwords::LeakedPasswordSettings;
 use super::limits::LimitsSettings;
 use super::problem::{Problem, Problems};
 use super::reader::{Source, Table};
+use super::scope::AgentsOnlySettings;
 use super::signin::{FailoverSettings, LockoutSettings, SignInSettings, TokenSettings};
 use super::sync::SyncSettings;
 use super::sync_server::{SyncServerSettings, SyncServersSettings};
@@ -44,11 +45,13 @@ pub struct Settings {
     pub sync_servers: Option<SyncServersSettings>,
     /// Where alerts are sent.
     pub alerts: Vec<(ChannelName, ChannelSettings)>,
-    /// Directories.
+    /// Directories that the gateway reaches.
     pub connectors: Vec<ConnectorSettings>,
+    /// Directories that agents alone reach.
+    pub agents_only: Vec<AgentsOnlySettings>,
     /// Sources and targets that are no directories.
     pub systems: Vec<SystemSettings>,
-    /// The names of both, as the file lists them: it breaks ties between contributions.
+    /// The names of all, as the file lists them: it breaks ties between contributions.
     pub order: Vec<ConnectorName>,
     /// Staging instances.
     pub instances: Vec<InstanceSettings>,
@@ -159,9 +162,12 @@ fn read(root: Table<'_>) -> Option<Settings> {
     let directory = DirectorySettings::read(root.table("directory"));
     let agents = root.has("agents").then(|| AgentsSettings::read(root.table("agents"))).flatten();
     let alerts = alerts::channels(&root);
-    let Connectors { directories, systems, order } = Connectors::read(&root);
-    for connector in directories.iter().filter(|connector| connector.reach == Reach::Agents && !root.has("agents")) {
-        let what = format!("connector {} is reached by agents, which have nowhere to connect to", connector.name);
+    let Connectors { directories, agents_only, systems, order } = Connectors::read(&root);
+    let by_agents = directories.iter().filter(|connector| connector.reach != Reach::Direct);
+    let by_agents =
+        by_agents.map(|connector| &connector.name).chain(agents_only.iter().map(|connector| &connector.name));
+    for name in by_agents.filter(|_| !root.has("agents")) {
+        let what = format!("connector {name} is reached by agents, which have nowhere to connect to");
         root.complain("connectors", what, "add an [agents] section, or write reach = \"direct\"");
     }
     let sync_servers = root.has("sync_servers").then(|| SyncServersSettings::read(root.table("sync_servers")));
@@ -173,12 +179,19 @@ fn read(root: Table<'_>) -> Option<Settings> {
         let what = "the engine does not run here, and files, databases and services are for the engine alone";
         root.complain("connectors", what, "move these connectors to the settings of the sync server");
     }
+    for connector in agents_only.iter().filter(|_| sync_servers.is_some()) {
+        let what = format!(
+            "the engine does not run here, so that nobody asks the agents of connector {} to read its directory",
+            connector.name
+        );
+        root.complain("connectors", what, "write reach = \"agents\", or let the engine run within the gateway");
+    }
     if sync_servers.is_some() && !sync.instances.is_empty() {
         let remedy = "let the engine run within the gateway, or take the instances out";
         root.complain("sync", "staging instances run beside the engine, which does not run here", remedy);
     }
     sync.check_connectors(&root, &order);
-    let mut warnings = warnings(&failover, &directories, &systems, store.as_ref());
+    let mut warnings = warnings(&failover, (&directories, &agents_only, &systems), store.as_ref());
     warnings.extend(limits.warning());
     if sync_servers.is_some() {
         warnings.push(
@@ -186,6 +199,13 @@ fn read(root: Table<'_>) -> Option<Settings> {
              federation, and expect no failover to stored hashes"
                 .to_owned(),
         );
+    }
+    for connector in agents_only.iter().filter(|connector| !connector.password_sync) {
+        warnings.push(format!(
+            "connector {} is reached by agents alone, and password_sync is off: let its people sign in by pass-through or \
+             federation, and expect no failover to stored hashes",
+            connector.name
+        ));
     }
     warnings.extend(root.source().warnings());
     root.finish();
@@ -208,6 +228,7 @@ fn read(root: Table<'_>) -> Option<Settings> {
         sync_servers,
         alerts,
         connectors: directories,
+        agents_only,
         systems,
         order,
         // Resolved once the whole file is known.
@@ -218,12 +239,13 @@ fn read(root: Table<'_>) -> Option<Settings> {
 
 fn warnings(
     failover: &FailoverSettings,
-    connectors: &[ConnectorSettings],
-    systems: &[SystemSettings],
+    (connectors, agents_only, systems): (&[ConnectorSettings], &[AgentsOnlySettings], &[SystemSettings]),
     store: Option<&StoreSettings>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let needs_groups = connectors.iter().any(|connector| connector.dialect != super::Dialect::ActiveDirectory);
+    let dialects = connectors.iter().map(|connector| connector.dialect);
+    let mut dialects = dialects.chain(agents_only.iter().map(|connector| connector.scope.dialect));
+    let needs_groups = dialects.any(|dialect| dialect != super::Dialect::ActiveDirectory);
     if failover.barred_groups.is_empty() && needs_groups {
         warnings.push(
             "failover.barred_groups is empty: privileged users of LDAP directories get in through the backup too"
@@ -231,6 +253,7 @@ fn warnings(
         );
     }
     let of_directories = connectors.iter().flat_map(|connector| &connector.domains);
+    let of_directories = of_directories.chain(agents_only.iter().flat_map(|connector| &connector.domains));
     for domain in of_directories.chain(systems.iter().flat_map(SystemSettings::domains)) {
         if domain.is_non_routable() {
             warnings.push(format!(

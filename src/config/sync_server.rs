@@ -97,7 +97,18 @@ impl SyncServerSettings {
         let store = StoreSettings::read(root.table("store"));
         let admin = AdminSettings::read(root.table("admin"));
         let sync = SyncSettings::read(root.table("sync"));
-        let Connectors { directories, systems, order } = Connectors::read(&root);
+        let Connectors { directories, agents_only, systems, order } = Connectors::read(&root);
+        for connector in &agents_only {
+            let what = format!(
+                "connector {} is reached by agents, which connect to gateways and not to sync servers",
+                connector.name
+            );
+            root.complain(
+                "connectors",
+                what,
+                "let the sync server reach the directory itself, and give its servers and account",
+            );
+        }
         if !sync.instances.is_empty() {
             let remedy = "take the instances out; a gateway with an engine of its own has them";
             root.complain("sync", "a sync server has no staging instances", remedy);

@@ -7,6 +7,7 @@ use super::files::FileSourceSettings;
 use super::ldap_target::LdapTargetSettings;
 use super::reader::Table;
 use super::scim::ScimTargetSettings;
+use super::scope::AgentsOnlySettings;
 use super::sql::SqlSourceSettings;
 use super::words::setting_words;
 
@@ -59,6 +60,7 @@ impl SystemSettings {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Connectors {
     pub directories: Vec<ConnectorSettings>,
+    pub agents_only: Vec<AgentsOnlySettings>,
     pub systems: Vec<SystemSettings>,
     pub order: Vec<ConnectorName>,
 }
@@ -74,6 +76,8 @@ impl Connectors {
             };
             let name = match kind {
                 None => None,
+                Some(SystemKind::Ldap) if AgentsOnlySettings::is_meant(&table) => AgentsOnlySettings::read(table)
+                    .map(|settings| keep(&mut connectors.agents_only, settings).name.clone()),
                 Some(SystemKind::Ldap) => ConnectorSettings::read(table)
                     .map(|settings| keep(&mut connectors.directories, settings).name.clone()),
                 Some(SystemKind::File) => connectors.system(FileSourceSettings::read(table).map(SystemSettings::File)),

@@ -19,4 +19,4 @@ mod verdict;
 
 pub use live_check::{AgentCheck, PassThrough};
 pub use old_password::{OldPasswordRule, Verified};
-pub use settings::{AnchorAttribute, PassThroughSettings, SettingsError};
+pub use settings::{AnchorAttribute, OLD_PASSWORD_WINDOW, PROBE_DEADLINE, PassThroughSettings, SettingsError};

@@ -51,8 +51,9 @@ pub enum SettingsError {
 }
 
 /// Active Directory takes the previous password for an hour by default; five minutes more for clocks.
-const OLD_PASSWORD_WINDOW: Duration = Duration::from_secs(65 * 60);
-const PROBE_DEADLINE: Duration = Duration::from_secs(1);
+pub const OLD_PASSWORD_WINDOW: Duration = Duration::from_secs(65 * 60);
+/// For a probe of a server as a whole.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// Enough for thousands of checks a second on a healthy server, few enough for a domain controller's limits.
 const SEARCH_CONNECTIONS: usize = 16;
 const BIND_CONNECTIONS: usize = 32;

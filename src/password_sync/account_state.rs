@@ -56,6 +56,17 @@ pub struct StateFault {
     pub attribute: &'static str,
 }
 
+/// The attribute that the settings name.
+const OF_DISABLED_TEST: &str = "the disabled test's attribute";
+
+impl StateFault {
+    /// Of an attribute that was told by its name.
+    pub fn named(attribute: &str) -> Self {
+        let known = STATE_ATTRIBUTES.into_iter().find(|known| *known == attribute);
+        Self { attribute: known.unwrap_or(OF_DISABLED_TEST) }
+    }
+}
+
 /// `pwdAccountLockedTime` of an account that only an administrator unlocks (draft-behera, section 5.3.3).
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
 /// The far future: later than any sign-in.
@@ -142,8 +153,7 @@ fn is_disabled(read: &Attributes<'_>, test: &DisabledTest) -> Result<bool, State
             None if attribute.eq_ignore_ascii_case(ACCOUNT_CONTROL) => Err(StateFault { attribute: ACCOUNT_CONTROL }),
             None => Ok(false),
             Some(text) => {
-                let number: i64 =
-                    text.parse().map_err(|_| StateFault { attribute: "the disabled test's attribute" })?;
+                let number: i64 = text.parse().map_err(|_| StateFault { attribute: OF_DISABLED_TEST })?;
                 Ok(number.cast_unsigned() & bit != 0)
             }
         },

@@ -321,14 +321,29 @@ fn values(password: Replicated<NtHash>, anchor: &SourceAnchor) -> Passwords {
     Passwords::Read(values)
 }
 
+/// Why a replicated hash cannot be read.
+const UNREADABLE: [&str; 4] = [
+    "it is cut off",
+    "it does not decrypt: its checksum is wrong",
+    "it has another length than a hash",
+    "its account has no security identifier to decrypt it with",
+];
+
 fn fault(reason: drsr::Unreadable) -> Quarantine {
+    let [cut_off, checksum, length, no_relative_id] = UNREADABLE;
     let fault = match reason {
-        drsr::Unreadable::Truncated => "it is cut off",
-        drsr::Unreadable::Checksum => "it does not decrypt: its checksum is wrong",
-        drsr::Unreadable::Length => "it has another length than a hash",
-        drsr::Unreadable::NoRelativeId => "its account has no security identifier to decrypt it with",
+        drsr::Unreadable::Truncated => cut_off,
+        drsr::Unreadable::Checksum => checksum,
+        drsr::Unreadable::Length => length,
+        drsr::Unreadable::NoRelativeId => no_relative_id,
     };
     Quarantine::Malformed { scheme: UNICODE_PWD, fault }
+}
+
+/// The same of a reason that was told as a text.
+pub fn unreadable_as(text: &str) -> Quarantine {
+    let known = UNREADABLE.into_iter().find(|fault| text.ends_with(fault));
+    Quarantine::Malformed { scheme: UNICODE_PWD, fault: known.unwrap_or("it cannot be read") }
 }
 
 fn guid_of(anchor: &SourceAnchor) -> Option<Uuid> {

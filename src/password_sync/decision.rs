@@ -5,8 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::account_result::AccountResult;
-use super::leaks::is_nt_hash;
-use super::source::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
+use super::source::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion, is_nt_hash};
 use super::store::{Eligibility, KnownAccount, KnownCredential, KnownResult, OutdatedMark, Stage, StateChange};
 use super::write_stamp::WriteStamp;
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue, StampComparison, parse_nt_hash};

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::ad_source::UNICODE_PWD;
-use super::source::{PasswordValues, Passwords};
+use super::source::{PasswordValues, Passwords, is_nt_hash};
 use crate::credential::{LeakClass, LeakedList, LeakedListError, NtHash, parse_nt_hash};
 use crate::identity::{Timestamp, causes};
 
@@ -66,11 +65,6 @@ impl LeakCheck {
             Err(error) => Err(format!("looking into the list of leaked passwords ended abnormally: {error}")),
         }
     }
-}
-
-/// Whether an attribute holds NT hashes.
-pub(super) fn is_nt_hash(attribute: &str) -> bool {
-    [UNICODE_PWD, "sambaNTPassword"].iter().any(|name| attribute.eq_ignore_ascii_case(name))
 }
 
 /// The NT hash among the values that are shown.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::account_state::StateFault;
+use super::ad_source::UNICODE_PWD;
 use super::write_stamp::{StateStamps, WriteStamp};
 use crate::credential::Quarantine;
 use crate::identity::{AccountState, SourceAnchor, Timestamp};
@@ -110,6 +111,11 @@ impl fmt::Debug for PasswordValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PasswordValues({}, {})", self.attribute, self.values.len())
     }
+}
+
+/// Whether an attribute holds NT hashes.
+pub fn is_nt_hash(attribute: &str) -> bool {
+    [UNICODE_PWD, "sambaNTPassword"].iter().any(|name| attribute.eq_ignore_ascii_case(name))
 }
 
 /// The version of an entry, as its directory counts: `entryCSN`, or the time of its last change. Later versions

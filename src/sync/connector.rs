@@ -62,7 +62,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribute::{Attribute, Attributes, Value};
 use super::lease::Turn;
-use super::space::ObjectId;
+use super::object_id::ObjectId;
 use crate::identity::{ConnectorName, DistinguishedName};
 
 /// A connected system: a directory on premises, the tenant directory, a remote service.
@@ -406,6 +406,19 @@ pub struct ImportPage {
     pub refused: Vec<RefusedEntry>,
 }
 
+impl ImportPage {
+    /// The same in pages of at most so many objects. What concerns the whole, the watermark above all, goes with the last.
+    pub fn pieces(mut self, objects: usize) -> Vec<Self> {
+        let mut pieces = Vec::new();
+        while self.objects.len() > objects {
+            let rest = self.objects.split_off(objects);
+            pieces.push(Self { objects: std::mem::replace(&mut self.objects, rest), ..Self::default() });
+        }
+        pieces.push(self);
+        pieces
+    }
+}
+
 /// One link as it is or is no more; its ends by [`Capabilities::add_key`], or by anchor where none is declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkReport {
@@ -549,4 +562,39 @@ pub enum ConnectorError {
     Refused { connector: ConnectorName, reason: String },
     #[error("{connector} cannot do that: {what}")]
     Unsupported { connector: ConnectorName, what: &'static str },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watermark_of_a_page_goes_with_its_last_piece() {
+        const MOST: usize = 100;
+        let object = |number: usize| ImportedObject {
+            anchor: number.to_string(),
+            dn: None,
+            object_type: "user".to_owned(),
+            container: false,
+            attributes: Default::default(),
+            references: Default::default(),
+        };
+        let watermark = Watermark { server: "tenant".into(), incarnation: String::new(), value: "9".into() };
+        for count in [0, 1, MOST, MOST + 1, 2 * MOST, 5 * MOST - 1] {
+            let page = ImportPage {
+                objects: (0..count).map(object).collect(),
+                deleted: vec!["gone".into()],
+                watermark: Some(watermark.clone()),
+                ..ImportPage::default()
+            };
+            let pieces = page.pieces(MOST);
+            assert!(pieces.iter().all(|piece| piece.objects.len() <= MOST));
+            let told: Vec<String> =
+                pieces.iter().flat_map(|piece| &piece.objects).map(|object| object.anchor.clone()).collect();
+            assert_eq!(told, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
+            let (last, rest) = pieces.split_last().expect("at least one piece");
+            assert_eq!((last.watermark.as_ref(), last.deleted.len()), (Some(&watermark), 1));
+            assert!(rest.iter().all(|piece| piece.watermark.is_none() && piece.deleted.is_empty()));
+        }
+    }
 }

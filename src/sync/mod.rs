@@ -22,6 +22,7 @@ pub mod join_key;
 pub mod lease;
 pub mod maintenance;
 pub mod metaverse;
+pub mod object_id;
 pub mod problem;
 pub mod profile;
 pub mod provision;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,19 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::attribute::{Attribute, Attributes};
 use super::connector::{Adopted, Capabilities};
 use super::metaverse::MvId;
+pub use super::object_id::ObjectId;
 use super::rule::names;
 use crate::identity::{ConnectorName, Timestamp};
-
-/// An object of a connector space. 64 bits, given by the engine, never shown outside as an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ObjectId(pub i64);
-
-impl fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 macro_rules! codes {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal),* $(,)? }) => {

@@ -28,7 +28,7 @@ use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::connectors::tenant::{TenantConnector, feed_number};
 use crate::identity::{AgentId, Clock, ConnectorName, DomainName, LeaseEpoch, causes};
 use crate::sync::connector::{
-    Capabilities, Connector as _, ConnectorError, ExportResult, ImportMode, ImportPage, ImportRequest, ImportStream,
+    Capabilities, Connector as _, ConnectorError, ExportResult, ImportMode, ImportRequest, ImportStream,
 };
 use crate::sync::lease::Turn;
 use crate::tenant::{TenantExport, TenantReadBack};
@@ -350,7 +350,7 @@ impl Reading {
                 (Ok(_), Ok(None)) => return self.tell(&ImportLine::End(true)).await,
                 (Ok(_), Ok(Some(page))) => page,
             };
-            for piece in pieces(page) {
+            for piece in page.pieces(OBJECTS_PER_LINE) {
                 self.tell(&ImportLine::Page(Box::new(piece))).await?;
             }
         }
@@ -364,17 +364,6 @@ impl Reading {
         text.push(b'\n');
         self.sender.send_timeout(text.into(), STALLED).await.map_err(|_| GivenUp)
     }
-}
-
-/// A page in pages of few objects. What concerns the whole, the watermark above all, goes with the last.
-fn pieces(mut page: ImportPage) -> Vec<ImportPage> {
-    let mut pieces = Vec::new();
-    while page.objects.len() > OBJECTS_PER_LINE {
-        let rest = page.objects.split_off(OBJECTS_PER_LINE);
-        pieces.push(ImportPage { objects: std::mem::replace(&mut page.objects, rest), ..ImportPage::default() });
-    }
-    pieces.push(page);
-    pieces
 }
 
 /// Paths of other versions, and of none.
@@ -402,39 +391,4 @@ fn lost(epoch: i64) -> Fault {
 
 fn event(kind: EventKind, server: AgentId) -> Event {
     Event::new(kind, Outcome::Success, Actor::System("sync-server".to_owned())).about(server)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::connector::{ImportedObject, Watermark};
-
-    #[test]
-    fn the_watermark_of_a_page_goes_with_its_last_piece() {
-        let object = |number: usize| ImportedObject {
-            anchor: number.to_string(),
-            dn: None,
-            object_type: "user".to_owned(),
-            container: false,
-            attributes: Default::default(),
-            references: Default::default(),
-        };
-        let watermark = Watermark { server: "tenant".into(), incarnation: String::new(), value: "9".into() };
-        for count in [0, 1, OBJECTS_PER_LINE, OBJECTS_PER_LINE + 1, 2 * OBJECTS_PER_LINE, 5 * OBJECTS_PER_LINE - 1] {
-            let page = ImportPage {
-                objects: (0..count).map(object).collect(),
-                deleted: vec!["gone".into()],
-                watermark: Some(watermark.clone()),
-                ..ImportPage::default()
-            };
-            let pieces = pieces(page);
-            assert!(pieces.iter().all(|piece| piece.objects.len() <= OBJECTS_PER_LINE));
-            let told: Vec<String> =
-                pieces.iter().flat_map(|piece| &piece.objects).map(|object| object.anchor.clone()).collect();
-            assert_eq!(told, (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
-            let (last, rest) = pieces.split_last().expect("at least one piece");
-            assert_eq!((last.watermark.as_ref(), last.deleted.len()), (Some(&watermark), 1));
-            assert!(rest.iter().all(|piece| piece.watermark.is_none() && piece.deleted.is_empty()));
-        }
-    }
 }

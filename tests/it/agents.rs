@@ -2,7 +2,7 @@
 //! asleep.
 
 mod admission;
-mod checks;
-mod false_agent;
+pub mod checks;
+pub mod false_agent;
 mod renewal;
 pub mod world;

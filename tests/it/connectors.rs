@@ -7,7 +7,7 @@ pub mod conformance;
 
 mod active_directory;
 mod adopted;
-mod directory;
+pub mod directory;
 mod directory_target;
 pub mod directory_writeback;
 mod files;

@@ -1,5 +1,6 @@
 //! Tests through the public edge, against real servers. One binary, so that everything links once.
 
+mod agent_sync;
 mod agents;
 mod alerts;
 mod connectors;

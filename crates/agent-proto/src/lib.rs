@@ -8,6 +8,8 @@
 //! the agent *answers*. The gateway says go to one agent at most, whatever acknowledgement comes late, so that no bind
 //! is ever made twice and no password reaches an agent that does not use it.
 //!
+//! Agents that say so carry the sync engine's work too, in *exchanges*: [`parts`].
+//!
 //! - A password is sealed to one agent by HPKE (RFC 9180), bound to request, agent, subject and expiry: [`sealed`].
 //! - An answer is signed (Ed25519) over the request and the very ciphertext that it answers: [`answer`].
 //! - Peers of neighbouring releases agree on a version: [`Versions`]. Fields that a peer does not know are passed over;
@@ -20,6 +22,7 @@ mod codec;
 pub mod enrolment;
 mod ids;
 mod message;
+pub mod parts;
 mod pin;
 pub mod sealed;
 pub mod token;

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 use crate::answer::Answer;
 use crate::codec::{self, DecodeError, EncodeError, Incoming};
 use crate::ids::RequestId;
+use crate::parts::Part;
 use crate::sealed::SealedPassword;
 use crate::version::Versions;
 
@@ -101,6 +102,23 @@ pub enum ToAgent {
         #[n(0)]
         nodes: Vec<GatewayNode>,
     },
+    /// From version 2 on: a part of what the gateway says in an exchange. The first one opens it.
+    #[n(8)]
+    Ask(#[n(0)] Part),
+    /// The agent may tell so many parts more.
+    #[n(9)]
+    Grant {
+        #[n(0)]
+        request: RequestId,
+        #[n(1)]
+        parts: u32,
+    },
+    /// Nobody listens to the exchange any more: what it began is given up.
+    #[n(10)]
+    Abandon {
+        #[n(0)]
+        request: RequestId,
+    },
 }
 
 /// From an agent to a gateway node.
@@ -120,6 +138,9 @@ pub enum ToGateway {
         /// How many checks it takes at once, over this connection.
         #[n(3)]
         capacity: u32,
+        /// From version 2 on: what it does besides checks, by stable words such as `import`.
+        #[n(4)]
+        carries: Option<Vec<String>>,
     },
     #[n(1)]
     Pong {
@@ -132,7 +153,7 @@ pub enum ToGateway {
         #[n(0)]
         request: RequestId,
     },
-    /// The agent will not: nothing was sent, nor will be.
+    /// The agent will not: nothing was sent, nor will be. Of a check, or of an exchange.
     #[n(3)]
     Decline {
         #[n(0)]
@@ -147,6 +168,9 @@ pub enum ToGateway {
     /// The agent takes no more offers; what it accepted it will answer.
     #[n(6)]
     Draining,
+    /// From version 2 on: a part of what the agent says in an exchange.
+    #[n(7)]
+    Tell(#[n(0)] Part),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -182,9 +206,9 @@ pub struct ServerProbe {
 }
 
 /// Variants of [`ToAgent`].
-const TO_AGENT_KINDS: u32 = 8;
+const TO_AGENT_KINDS: u32 = 11;
 /// Variants of [`ToGateway`].
-const TO_GATEWAY_KINDS: u32 = 7;
+const TO_GATEWAY_KINDS: u32 = 8;
 
 impl ToAgent {
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {

@@ -16,6 +16,7 @@ use crate::ids::{AgentId, RequestId};
 use crate::message::Subject;
 
 const INFO: &[u8] = b"landbridge agent password v1";
+const PAGE_INFO: &[u8] = b"landbridge agent accounts v1";
 /// Passwords are padded to a multiple of this.
 const BLOCK: usize = 128;
 /// Longest password that is sealed, in bytes.
@@ -35,6 +36,22 @@ pub struct Binding<'a> {
     /// Milliseconds since 1970.
     #[n(3)]
     pub expires_at: i64,
+}
+
+/// What a page of accounts that an agent seals to the gateway is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
+pub struct PageBinding<'a> {
+    /// Of the exchange.
+    #[n(0)]
+    pub request: RequestId,
+    /// Who sealed it.
+    #[n(1)]
+    pub agent: AgentId,
+    #[n(2)]
+    pub connector: &'a str,
+    /// Counts the pages of the exchange, from zero.
+    #[n(3)]
+    pub number: u64,
 }
 
 /// A password that one agent can open.
@@ -79,6 +96,14 @@ impl SealingKey {
             SUITE.seal(INFO, &plain(binding), &padded, &key).map_err(|_| SealError::Key)?;
         Ok(SealedPassword { encapsulated: encapsulated.0, ciphertext })
     }
+
+    /// Seals a page of accounts: the encapsulated key, and the ciphertext behind it.
+    pub fn seal_page(&self, page: &[u8], binding: &PageBinding<'_>) -> Result<Vec<u8>, SealError> {
+        let key = HpkePublicKey(self.0.clone());
+        let (encapsulated, ciphertext) =
+            SUITE.seal(PAGE_INFO, &plain(binding), page, &key).map_err(|_| SealError::Key)?;
+        Ok([encapsulated.0, ciphertext].concat())
+    }
 }
 
 /// An agent's private key.
@@ -117,6 +142,14 @@ impl OpeningKey {
             .map_err(|_| OpenError)?;
         let text = std::str::from_utf8(unpad(&padded).ok_or(OpenError)?).map_err(|_| OpenError)?;
         Ok(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Opens what [`SealingKey::seal_page`] sealed.
+    pub fn open_page(&self, sealed: &[u8], binding: &PageBinding<'_>) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (encapsulated, ciphertext) = sealed.split_at_checked(KEY_LENGTH).ok_or(OpenError)?;
+        let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
+        let opened = SUITE.open(&encapsulated, PAGE_INFO, &plain(binding), ciphertext, &self.private);
+        opened.map(Zeroizing::new).map_err(|_| OpenError)
     }
 }
 

@@ -12,9 +12,12 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// What this release speaks. The next one that changes a message speaks 1 and 2, the one after it 2 and 3: gateway
-    /// and agents may be one release apart, either way.
-    pub const OURS: Self = Self { oldest: 1, newest: 1 };
+    /// What this release speaks. The next one that changes a message speaks 2 and 3: gateway and agents may be one
+    /// release apart, either way.
+    pub const OURS: Self = Self { oldest: 1, newest: 2 };
+
+    /// The version from which on agents carry more than checks.
+    pub const WITH_EXCHANGES: u32 = 2;
 
     /// The newest version that both speak.
     pub fn agree(self, other: Self) -> Option<u32> {

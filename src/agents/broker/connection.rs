@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::admission::AuthenticatedAgent;
-use super::link::{Greeting, Link, OUTGOING};
+use super::exchange;
+use super::link::{Greeting, Link, OUTGOING, Queues};
 use super::room::{Broker, Room};
 use crate::identity::causes;
 
@@ -88,9 +89,9 @@ impl Broker {
         &self,
         stream: &mut SplitStream<WebSocket>,
         agent: &AuthenticatedAgent,
-    ) -> Result<(Arc<Link>, mpsc::Receiver<ToAgent>), Ended> {
+    ) -> Result<(Arc<Link>, Waiting), Ended> {
         let hello = tokio::time::timeout(GREETING_DEADLINE, next(stream)).await.map_err(|_| Ended::NoGreeting)??;
-        let Incoming::Known(ToGateway::Hello { versions, software, host, capacity }) = hello else {
+        let Incoming::Known(ToGateway::Hello { versions, software, host, capacity, carries }) = hello else {
             return Err(Ended::NoGreeting);
         };
         let version = Versions::OURS.agree(versions).ok_or(Ended::Version(versions))?;
@@ -113,10 +114,21 @@ impl Broker {
         // The channel is new and has room.
         let _ = sender.try_send(welcome);
         let capacity = usize::try_from(capacity.clamp(1, MAX_CAPACITY)).unwrap_or(1);
-        let greeting = Greeting { host, software, capacity, connected_at: now };
-        let link = Link::new(room.next_number(), agent, greeting, sender, Arc::clone(&room.changed));
-        Ok((Arc::new(link), outgoing))
+        // Words of a later release are none that this one asks for.
+        let carries = carries.unwrap_or_default().iter().filter_map(|word| word.parse().ok()).collect();
+        let greeting = Greeting { host, software, capacity, version, carries, connected_at: now };
+        let (in_turn, exchanges) = exchange::queue();
+        let queues = Queues { outgoing: sender, in_turn };
+        let link = Link::new(room.next_number(), agent, greeting, queues, Arc::clone(&room.changed));
+        Ok((Arc::new(link), Waiting { outgoing, exchanges }))
     }
+}
+
+/// Messages that wait to be written.
+struct Waiting {
+    outgoing: mpsc::Receiver<ToAgent>,
+    /// Parts of exchanges: written when nothing else is to be.
+    exchanges: mpsc::Receiver<ToAgent>,
 }
 
 async fn run(
@@ -124,7 +136,7 @@ async fn run(
     link: &Link,
     mut sink: SplitSink<WebSocket, Message>,
     mut stream: SplitStream<WebSocket>,
-    mut outgoing: mpsc::Receiver<ToAgent>,
+    Waiting { mut outgoing, mut exchanges }: Waiting,
 ) -> Ended {
     let read = async {
         loop {
@@ -166,6 +178,7 @@ async fn run(
                     sequence += 1;
                     ToAgent::Ping { sequence, time: room.clock.now().millis() }
                 }
+                Some(message) = exchanges.recv() => message,
             };
             if !send(&mut sink, &message).await {
                 return Ended::ByGateway("the agent takes no messages".to_owned());

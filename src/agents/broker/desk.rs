@@ -14,6 +14,7 @@ use super::check::probe_by;
 use super::registry::{Agent, AgentRegistry, RegistryDown, StoredToken};
 use super::room::Broker;
 use crate::agents::Calling;
+use crate::config::Carried;
 use crate::identity::{AgentId, Clock, ConnectorName, DomainName, NodeId, Timestamp};
 
 /// What admin operations on agents work on.
@@ -33,7 +34,7 @@ pub struct AgentDesk {
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
-    #[error("connector {0} is not configured with reach = \"agents\"")]
+    #[error("connector {0} is not configured with reach = \"agents\" or \"agents-only\"")]
     NoSuchConnector(ConnectorName),
     #[error("connector {0} is not among those that [sync_servers] names")]
     NotSynchronised(ConnectorName),
@@ -84,6 +85,12 @@ pub struct AgentSummary {
     pub state: AgentState,
     /// Checks that it has now from this node.
     pub busy: usize,
+    /// What it does besides checks, while it is connected to this node.
+    pub carries: BTreeSet<Carried>,
+    /// Pieces of that work that it has now from this node.
+    pub exchanges: usize,
+    /// Of the protocol that its connections speak.
+    pub protocol: Option<u32>,
     pub enrolled_at: Timestamp,
     pub seen_at: Option<Timestamp>,
     pub certificate_ends: Option<Timestamp>,
@@ -195,6 +202,9 @@ impl AgentDesk {
             software: agent.software,
             state,
             busy: links.iter().map(|link| link.busy()).sum(),
+            carries: links.iter().flat_map(|link| link.carries.iter().copied()).collect(),
+            exchanges: links.iter().map(|link| link.exchanges()).sum(),
+            protocol: links.iter().map(|link| link.version).max(),
             enrolled_at: agent.enrolled_at,
             seen_at: agent.seen_at.max(links.iter().map(|link| link.connected_at).max()),
             certificate_ends: agent.certificate_ends,

@@ -1,17 +1,19 @@
 //! One open connection of an agent, as checks see it: what was asked on it and is not answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_proto::answer::{Answer, Asked, Claims, Outcome, VerifyingKey};
+use agent_proto::parts::{Part, WINDOW};
 use agent_proto::sealed::{Binding, SealingKey};
 use agent_proto::{DeclineReason, RequestId, ServerProbe, Subject, ToAgent, ToGateway};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::AuthenticatedAgent;
+use crate::config::Carried;
 use crate::identity::{AgentId, ConnectorName, DomainName, PlainPassword, Timestamp};
 
 /// Messages that wait to be written; an agent that reads nothing fills it, and then counts as full.
@@ -30,9 +32,19 @@ pub struct Link {
     pub connected_at: Timestamp,
     /// How many checks it takes at once.
     pub capacity: usize,
+    /// Of the protocol, as both speak it.
+    pub version: u32,
+    /// What it does besides checks.
+    pub carries: BTreeSet<Carried>,
     sealing: SealingKey,
     verifying: VerifyingKey,
     outgoing: mpsc::Sender<ToAgent>,
+    /// What is said in exchanges: written when nothing else waits to be.
+    in_turn: mpsc::Sender<ToAgent>,
+    /// As `waiting`: exchanges that are under way, with those who listen.
+    listening: Mutex<HashMap<RequestId, mpsc::Sender<Heard>>>,
+    /// How many they are.
+    pub(super) engaged: AtomicUsize,
     /// Shared by checks and the reader; held for a few assignments, never across an await.
     waiting: Mutex<HashMap<RequestId, Waiting>>,
     busy: AtomicUsize,
@@ -57,6 +69,12 @@ enum Waiting {
     Probing(oneshot::Sender<Vec<ServerProbe>>),
 }
 
+/// What is heard in an exchange.
+pub enum Heard {
+    Part(Part),
+    Declined(DeclineReason),
+}
+
 /// An agent that does not keep to the protocol. Its connection ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Violation {
@@ -64,6 +82,8 @@ pub enum Violation {
     NotSigned,
     #[error("a second greeting")]
     SecondHello,
+    #[error("the agent tells more than it was granted room for")]
+    NotGranted,
 }
 
 /// What became of an offer.
@@ -123,7 +143,15 @@ pub struct Greeting {
     pub host: String,
     pub software: String,
     pub capacity: usize,
+    pub version: u32,
+    pub carries: BTreeSet<Carried>,
     pub connected_at: Timestamp,
+}
+
+/// Where a connection's messages wait to be written.
+pub struct Queues {
+    pub outgoing: mpsc::Sender<ToAgent>,
+    pub in_turn: mpsc::Sender<ToAgent>,
 }
 
 impl Link {
@@ -131,7 +159,7 @@ impl Link {
         number: u64,
         agent: &AuthenticatedAgent,
         greeting: Greeting,
-        outgoing: mpsc::Sender<ToAgent>,
+        Queues { outgoing, in_turn }: Queues,
         changed: Arc<Notify>,
     ) -> Self {
         let (connector, domains) = (agent.connector().clone(), agent.domains().to_vec());
@@ -146,9 +174,14 @@ impl Link {
             certificate_ends: certificate.expires_at,
             connected_at: greeting.connected_at,
             capacity: greeting.capacity,
+            version: greeting.version,
+            carries: greeting.carries,
             sealing: certificate.sealing.clone(),
             verifying: certificate.verifying,
             outgoing,
+            in_turn,
+            listening: Mutex::default(),
+            engaged: AtomicUsize::new(0),
             waiting: Mutex::default(),
             busy: AtomicUsize::new(0),
             given: AtomicU64::new(0),
@@ -209,6 +242,11 @@ impl Link {
 
     pub async fn closed(&self) -> String {
         self.closing.cancelled().await;
+        self.end_reason()
+    }
+
+    /// Why the connection was ended; empty when the agent or the network ended it.
+    pub fn end_reason(&self) -> String {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
@@ -216,6 +254,42 @@ impl Link {
     pub fn abandon(&self) {
         self.closing.cancel();
         self.waiting().clear();
+        self.listening().clear();
+    }
+
+    /// From now on what the agent says under `request` is heard here.
+    pub fn begin_exchange(&self, request: RequestId) -> mpsc::Receiver<Heard> {
+        // One more than is granted: that the exchange was declined.
+        let (sender, heard) = mpsc::channel(WINDOW as usize + 1);
+        self.engaged.fetch_add(1, Ordering::Relaxed);
+        let mut listening = self.listening();
+        // A connection that ended meanwhile has been abandoned already.
+        if !self.is_closed() {
+            listening.insert(request, sender);
+        }
+        heard
+    }
+
+    /// Hears it no more; an agent that may be at work still is told so.
+    pub fn end_exchange(self: &Arc<Self>, request: RequestId, tell: bool) {
+        self.engaged.fetch_sub(1, Ordering::Relaxed);
+        if self.listening().remove(&request).is_none() || !tell {
+            return;
+        }
+        // Behind what was asked: the agent would take the rest of that for something new.
+        let abandon = ToAgent::Abandon { request };
+        if let Err(mpsc::error::TrySendError::Full(abandon)) = self.in_turn.try_send(abandon) {
+            let link = Arc::clone(self);
+            tokio::spawn(async move { link.say_in_turn(abandon).await });
+        }
+    }
+
+    /// Says something when nothing else waits to be said. `false`: the connection has ended.
+    pub async fn say_in_turn(&self, message: ToAgent) -> bool {
+        tokio::select! {
+            () = self.closing.cancelled() => false,
+            said = self.in_turn.send(message) => said.is_ok(),
+        }
     }
 
     /// Offers a check, and waits for the acknowledgement.
@@ -265,6 +339,7 @@ impl Link {
             ToGateway::Accept { request } => self.acknowledged(request, Ok(())),
             ToGateway::Decline { request, reason } => self.acknowledged(request, Err(reason)),
             ToGateway::Answer(answer) => self.answered(&answer)?,
+            ToGateway::Tell(part) => self.told(part)?,
             ToGateway::Probed(probed) => {
                 let mut waiting = self.waiting();
                 match waiting.remove(&probed.request) {
@@ -289,9 +364,31 @@ impl Link {
                 let _ = sender.send(acknowledged);
             }
             Some(other) => drop(waiting.insert(request, other)),
-            // Too late: the check went elsewhere, or nowhere. Without a go-ahead the agent does nothing.
-            None => {}
+            None => {
+                drop(waiting);
+                if let Err(reason) = acknowledged
+                    && let Some(sender) = self.listening().remove(&request)
+                {
+                    // Nobody may listen any more.
+                    let _ = sender.try_send(Heard::Declined(reason));
+                }
+                // Else too late: the check went elsewhere, or nowhere. Without a go-ahead the agent does nothing.
+            }
         }
+    }
+
+    fn told(&self, part: Part) -> Result<(), Violation> {
+        let listening = self.listening();
+        // What nobody listens to any more may be under way still.
+        let Some(sender) = listening.get(&part.request) else { return Ok(()) };
+        match sender.try_send(Heard::Part(part)) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Violation::NotGranted),
+        }
+    }
+
+    fn listening(&self) -> MutexGuard<'_, HashMap<RequestId, mpsc::Sender<Heard>>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answered(&self, answer: &Answer) -> Result<(), Violation> {

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::SOFTWARE;
 use super::checks::{Begun, Checks, Place};
+use super::exchange::{Carrier, Exchanges};
 use super::gateway_time::GatewayTime;
 use super::identity::Identity;
 use super::tls::{ConnectError, Dialler};
@@ -36,6 +37,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(15);
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 const OUTGOING: usize = 1024;
+/// Parts of exchanges that wait to be written; few, because they are long.
+const IN_TURN: usize = 2;
 /// Nobody says go, nor withdraws, after so long: beyond any deadline of a check.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// After "no more offers", offers may still be under way for a moment: they are declined, not lost.
@@ -93,7 +96,7 @@ impl Link {
     pub async fn open(
         url: &str,
         identity: Arc<Identity>,
-        checks: &Checks,
+        (checks, carrier): (&Checks, Option<&dyn Carrier>),
         nodes: &watch::Sender<Vec<GatewayNode>>,
     ) -> Result<Self, LinkError> {
         let bad = || LinkError::Url(url.to_owned());
@@ -113,6 +116,7 @@ impl Link {
                 software: SOFTWARE.to_owned(),
                 host: os::host_name(),
                 capacity: u32::try_from(checks.capacity).unwrap_or(u32::MAX),
+                carries: carrier.map(|carrier| carrier.carries().iter().map(ToString::to_string).collect()),
             };
             sink.send(Message::Binary(hello.encode().map_err(|_| LinkError::NoGreeting)?.into())).await?;
             let welcome = next(&mut stream).await?;
@@ -134,14 +138,16 @@ impl Link {
     /// Serves the node until the connection ends, or until it has drained.
     pub async fn run(
         self,
-        checks: Arc<Checks>,
+        (checks, carrier): (Arc<Checks>, Option<Arc<dyn Carrier>>),
         nodes: watch::Sender<Vec<GatewayNode>>,
         drain: CancellationToken,
     ) -> Result<(), LinkError> {
         let Self { identity, sink, mut stream, time, node: _ } = self;
         let (outgoing, queue) = mpsc::channel(OUTGOING);
-        let writer = tokio::spawn(write(sink, queue));
+        let (in_turn, exchanges) = mpsc::channel(IN_TURN);
+        let writer = tokio::spawn(write(sink, queue, exchanges));
         let mut work = Work {
+            exchanges: Exchanges::new(identity.agent, carrier, in_turn),
             identity,
             checks,
             nodes,
@@ -172,6 +178,7 @@ struct Work {
     outgoing: mpsc::Sender<ToGateway>,
     time: GatewayTime,
     accepted: HashMap<RequestId, Accepted>,
+    exchanges: Exchanges,
     tasks: TaskTracker,
     draining: bool,
 }
@@ -257,6 +264,14 @@ impl Work {
                 });
             }
             ToAgent::Nodes { nodes } => learn(&self.nodes, nodes),
+            ToAgent::Ask(part) => {
+                let request = part.request;
+                if let Err(reason) = self.exchanges.ask(part, self.draining, &self.tasks) {
+                    self.say(ToGateway::Decline { request, reason }).await;
+                }
+            }
+            ToAgent::Grant { request, parts } => self.exchanges.grant(request, parts),
+            ToAgent::Abandon { request } => self.exchanges.abandon(request),
         }
         Ok(())
     }
@@ -302,8 +317,21 @@ fn learn(nodes: &watch::Sender<Vec<GatewayNode>>, all: Vec<GatewayNode>) {
     });
 }
 
-async fn write(mut sink: SplitSink<Socket, Message>, mut queue: mpsc::Receiver<ToGateway>) {
-    while let Some(message) = queue.recv().await {
+async fn write(
+    mut sink: SplitSink<Socket, Message>,
+    mut queue: mpsc::Receiver<ToGateway>,
+    mut exchanges: mpsc::Receiver<ToGateway>,
+) {
+    loop {
+        let message = tokio::select! {
+            // Nobody who signs in waits for a page of an import.
+            biased;
+            message = queue.recv() => match message {
+                Some(message) => message,
+                None => break,
+            },
+            Some(message) = exchanges.recv() => message,
+        };
         let bytes = match message.encode() {
             Ok(bytes) => bytes,
             Err(error) => {

@@ -14,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::super::{Calling, SOFTWARE};
 use super::checks::Checks;
+use super::exchange::Carrier;
 use super::identity::{Identity, IdentityError};
 use super::link::{Link, LinkError};
 use super::nodes;
@@ -47,15 +48,21 @@ pub enum AgentError {
 struct Shared {
     connector: ConnectorName,
     checks: Arc<Checks>,
+    carrier: Option<Arc<dyn Carrier>>,
     identity: watch::Sender<Arc<Identity>>,
     nodes: watch::Sender<Vec<GatewayNode>>,
     /// Written by connections, read for the status; held for an assignment.
     states: Mutex<BTreeMap<String, NodeStatus>>,
 }
 
-/// Runs the agent until `stop`; then what it accepted is answered first.
-pub async fn run(settings: AgentSettings, clock: Arc<dyn Clock>, stop: CancellationToken) -> Result<(), AgentError> {
-    let AgentSettings { state, capacity, connector } = settings;
+/// Runs the agent until `stop`; then what it accepted is answered first. `carrier` does what it does besides checks.
+pub async fn run(
+    settings: AgentSettings,
+    carrier: Option<Arc<dyn Carrier>>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let AgentSettings { state, capacity, carries: _, connector } = settings;
     os::make_private_folder(&state).map_err(|source| AgentError::State { path: state.clone(), source })?;
     let identity = Identity::load(&state)?;
     if identity.connector() != Some(&connector.name) {
@@ -67,6 +74,7 @@ pub async fn run(settings: AgentSettings, clock: Arc<dyn Clock>, stop: Cancellat
     let shared = Arc::new(Shared {
         connector: name.clone(),
         checks: Arc::new(Checks::new(name, check, clock.clone(), capacity)),
+        carrier,
         identity: watch::Sender::new(Arc::new(identity)),
         nodes: watch::Sender::new(known),
         states: Mutex::default(),
@@ -138,7 +146,7 @@ async fn keep(shared: Arc<Shared>, url: String, end: CancellationToken) {
         shared.note(&url, NodeState::Connecting);
         let opened = tokio::select! {
             () = end.cancelled() => break,
-            opened = Link::open(&url, mine, &shared.checks, &shared.nodes) => opened,
+            opened = Link::open(&url, mine, (&shared.checks, shared.carrier.as_deref()), &shared.nodes) => opened,
         };
         match opened {
             Ok(link) => {
@@ -190,7 +198,8 @@ struct Running {
 impl Running {
     fn start(link: Link, shared: &Shared) -> Self {
         let drain = CancellationToken::new();
-        let running = link.run(shared.checks.clone(), shared.nodes.clone(), drain.clone());
+        let work = (shared.checks.clone(), shared.carrier.clone());
+        let running = link.run(work, shared.nodes.clone(), drain.clone());
         Self { task: AbortOnDropHandle::new(tokio::spawn(running)), drain }
     }
 

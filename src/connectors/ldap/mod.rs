@@ -8,7 +8,9 @@ mod access_log;
 mod active_directory;
 pub(super) mod anchor;
 mod changelog;
+pub mod configured;
 mod content_sync;
+mod declaration;
 mod extent;
 mod methods;
 mod position;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+pub use declaration::Declaration;
 use extent::{Container, Extent};
 use methods::{Method, methods};
 use position::{Mark, Newest, Position};
@@ -58,11 +61,13 @@ impl LdapConnector {
 
     /// Whether changes of entries that are known by `anchor` can be learned in a way that tells everything: servers name
     /// them by their own ids.
+    #[cfg(feature = "gateway")]
     pub(super) fn follows(anchor: &str) -> bool {
         methods::SyncId::of(anchor).is_some()
     }
 
     /// Whether a watermark was taken under the same settings, and under rules that wanted nothing else.
+    #[cfg(feature = "gateway")]
     pub(super) fn fits(&self, since: &Watermark) -> Result<(), ConnectorError> {
         let (pages, _) = mpsc::channel(1);
         let reader = Reader { settings: self.settings.clone(), pages, known: Vec::new() };
@@ -77,34 +82,11 @@ impl Connector for LdapConnector {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let delta = match self.settings.delta {
-            DeltaChoice::Off => None,
-            DeltaChoice::Timestamp => Some(DeltaReports { deletes: false, moves: false, filter_exits: false }),
-            DeltaChoice::Auto
-            | DeltaChoice::ContentSync
-            | DeltaChoice::Changelog
-            | DeltaChoice::AccessLog
-            | DeltaChoice::DirSync
-            | DeltaChoice::Usn => Some(DeltaReports { deletes: true, moves: true, filter_exits: true }),
-        };
-        Capabilities {
-            hierarchical: true,
-            delta,
-            selected_import: true,
-            writes_back: self.settings.writeback.is_some(),
-            single_read: self.settings.writeback.is_some(),
-            largest_batch: writeback::BATCH,
-            single_import: true,
-            server_incarnation: true,
-            disabled_when: self.settings.disabled_when.clone(),
-            parameters: self.settings.parameters(),
-            ..Capabilities::source(&self.settings.kind)
-        }
+        self.settings.declaration().capabilities()
     }
 
     fn delta_since(&self, since: &Watermark) -> Option<DeltaReports> {
-        let mark = Mark::read(since)?;
-        self.capabilities().delta.map(|_| mark.position.reports())
+        self.settings.declaration().delta_since(since)
     }
 
     async fn import(&self, request: ImportRequest) -> Result<Box<dyn ImportStream>, ConnectorError> {

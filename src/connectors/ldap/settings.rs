@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::anchor::AnchorAttribute;
+use super::declaration::Declaration;
 use super::servers::Servers;
 use super::writable::Writable;
 use crate::identity::{ConnectorName, DistinguishedName};
@@ -113,9 +114,18 @@ impl LdapConnectorSettings {
         Filter::or(classes.into_iter().map(|class| Filter::equal("objectClass", class)))
     }
 
-    /// What rules are told of the directory.
-    pub(super) fn parameters(&self) -> BTreeMap<String, String> {
-        let root = &self.root;
+    pub(super) fn declaration(&self) -> Declaration {
+        Declaration {
+            kind: self.kind.clone(),
+            root: self.root.clone(),
+            delta: self.delta,
+            writes_back: self.writeback.is_some(),
+            disabled_when: self.disabled_when.clone(),
+        }
+    }
+
+    /// What rules are told of the directory with this root.
+    pub(super) fn parameters_of(root: &DistinguishedName) -> BTreeMap<String, String> {
         let mut parameters = BTreeMap::from([("Domain.LDAP".to_owned(), root.as_str().to_owned())]);
         let labels: Option<Vec<&str>> = root
             .as_str()

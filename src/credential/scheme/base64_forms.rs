@@ -32,6 +32,11 @@ pub(super) fn adapted(text: &str) -> Option<Vec<u8>> {
     if text.contains('+') { standard(text) } else { AB64_ENGINE.decode(text).ok() }
 }
 
+/// The same, written.
+pub(super) fn write_adapted(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes).replace('+', ".")
+}
+
 /// bcrypt's own alphabet.
 pub(super) fn bcrypt(text: &str) -> Option<Vec<u8>> {
     BCRYPT_ENGINE.decode(text).ok()

@@ -15,6 +15,6 @@ mod source_value;
 mod tests;
 mod user_password;
 
-pub use nt::{NtHash, parse_nt_hash};
+pub use nt::{NtHash, PPH1, PPH1_SALT_BYTES, parse_nt_hash};
 pub use source_value::SourceValue;
 pub use user_password::{ClearText, parse_user_password};

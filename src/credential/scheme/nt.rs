@@ -3,6 +3,10 @@
 use std::fmt;
 
 use rand::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::base64_forms;
+use super::pbkdf2;
 
 use crate::credential::chain::Chain;
 use crate::credential::derived::{DeriveError, Derived};
@@ -16,7 +20,10 @@ use crate::credential::step::{Pbkdf2Hash, Step};
 pub struct NtHash(ChainOutput);
 
 /// Bytes of a PPH1 salt.
-const PPH1_SALT_BYTES: usize = 10;
+pub const PPH1_SALT_BYTES: usize = 10;
+/// The scheme under which it is written as a value.
+pub const PPH1: &str = "{PPH1}";
+const PPH1_KEY_BYTES: usize = 32;
 /// Iterations of PPH1 as the field writes it.
 const PPH1_ITERATIONS: u32 = 1_000;
 
@@ -41,8 +48,32 @@ impl NtHash {
     pub fn into_pph1_with(self, salt: Vec<u8>, iterations: u32) -> Result<Derived, DeriveError> {
         Derived { chain: Chain::new(vec![Step::Md4Utf16])?, output: self.0 }
             .then(Step::HexUpperUtf16)?
-            .then(Step::Pbkdf2 { hash: Pbkdf2Hash::Sha256, iterations, salt, length: 32 })
+            .then(Step::Pbkdf2 { hash: Pbkdf2Hash::Sha256, iterations, salt, length: PPH1_KEY_BYTES })
     }
+}
+
+impl NtHash {
+    /// PPH1 as a value of its own, `{PPH1}iterations$salt$key`, which [`parse_user_password`](super::parse_user_password)
+    /// reads.
+    pub fn into_pph1_value(self, salt: Vec<u8>) -> Result<Zeroizing<String>, DeriveError> {
+        let written = base64_forms::write_adapted(&salt);
+        let key = self.into_pph1_with(salt, PPH1_ITERATIONS)?.output;
+        let key = Zeroizing::new(base64_forms::write_adapted(key.expose()));
+        Ok(Zeroizing::new(format!("{PPH1}{PPH1_ITERATIONS}${written}${}", *key)))
+    }
+}
+
+/// The body of a `{PPH1}` value.
+pub(super) fn parse_pph1(scheme: &'static str, body: &str) -> Result<Derived, Quarantine> {
+    let malformed = |fault| Quarantine::Malformed { scheme, fault };
+    let (iterations, salt, key) = pbkdf2::parts(scheme, body)?;
+    if key.len() != PPH1_KEY_BYTES {
+        return Err(malformed("its key has another length"));
+    }
+    let step = Step::Pbkdf2 { hash: Pbkdf2Hash::Sha256, iterations, salt, length: PPH1_KEY_BYTES };
+    let chain = Chain::new(vec![Step::Md4Utf16, Step::HexUpperUtf16, step]);
+    let chain = chain.map_err(|_| malformed("its parameters are outside the limits"))?;
+    Ok(Derived { chain, output: ChainOutput::new(key) })
 }
 
 impl fmt::Debug for NtHash {

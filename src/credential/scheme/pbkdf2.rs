@@ -9,6 +9,11 @@ use crate::credential::step::{Pbkdf2Hash, Step};
 
 /// `iterations$salt$key` in adapted base64.
 pub(super) fn parse_text(scheme: &'static str, hash: Pbkdf2Hash, body: &str) -> Result<Derived, Quarantine> {
+    let (iterations, salt, key) = parts(scheme, body)?;
+    build(scheme, hash, iterations, salt, key)
+}
+
+pub(super) fn parts(scheme: &'static str, body: &str) -> Result<(u32, Vec<u8>, Vec<u8>), Quarantine> {
     let malformed = |fault| Quarantine::Malformed { scheme, fault };
     let mut parts = body.split('$');
     let (Some(iterations), Some(salt), Some(key), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -22,7 +27,7 @@ pub(super) fn parse_text(scheme: &'static str, hash: Pbkdf2Hash, body: &str) -> 
     let iterations: u32 = iterations.parse().map_err(|_| Quarantine::TooSlow { scheme })?;
     let salt = base64_forms::adapted(salt).ok_or(malformed("its salt is not base64"))?;
     let key = base64_forms::adapted(key).ok_or(malformed("its key is not base64"))?;
-    build(scheme, hash, iterations, salt, key)
+    Ok((iterations, salt, key))
 }
 
 /// Base64 of the iterations (32 bits, big-endian), 64 bytes of salt and 256 of key.

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::digest::Salted;
+use super::nt::{PPH1, parse_pph1};
 use super::source_value::SourceValue;
 use super::{argon2, crypt, digest, pbkdf2};
 use crate::credential::cost::{CostLimits, Excess};
@@ -53,6 +54,7 @@ pub fn parse_user_password(value: &[u8], clear_text: ClearText) -> Result<Source
         "PBKDF2-SHA256" => named("{PBKDF2-SHA256}", |name| pbkdf2::parse_text(name, Pbkdf2Hash::Sha256, body)),
         "PBKDF2-SHA512" => named("{PBKDF2-SHA512}", |name| pbkdf2::parse_text(name, Pbkdf2Hash::Sha512, body)),
         "PBKDF2_SHA256" => named("{PBKDF2_SHA256}", |name| pbkdf2::parse_binary(name, body)),
+        "PPH1" => named(PPH1, |name| parse_pph1(name, body)),
         "CRYPT" => named("{CRYPT}", |_| crypt::parse(body)),
         "ARGON2" => named("{ARGON2}", |_| argon2::parse(body)),
         "CLEARTEXT" | "CLEAR" => return clear(body, clear_text),

@@ -20,7 +20,7 @@ fn cause(answer: &LiveAnswer) -> (UnavailableCause, Wire) {
     }
 }
 
-fn asked(gone: &Gone) -> Asked {
+pub fn asked(gone: &Gone) -> Asked {
     Asked { request: gone.request, subject: gone.subject.clone(), password_hash: gone.password.hash() }
 }
 
@@ -28,7 +28,7 @@ fn verified() -> Claims {
     Claims { outcome: Outcome::Verified, server: Some("ldaps://dc".to_owned()), password_set: None, at: 0, late: false }
 }
 
-fn refused() -> Claims {
+pub fn refused() -> Claims {
     let outcome = Outcome::Refused { code: "wrong-password".to_owned(), number: None };
     Claims { outcome, ..verified() }
 }
@@ -255,8 +255,8 @@ async fn neighbouring_releases_understand_each_other() {
     let world = World::open().await;
     let folder = world.enrol("one", CORP).await;
     let mut next = FalseAgent::try_connect(&world.url, &folder).await.expect("connected");
-    next.greet(Versions { oldest: 1, newest: 2 }).await;
-    assert!(matches!(next.hear().await, Some(ToAgent::Welcome { version: 1, .. })));
+    next.greet(Versions { oldest: 2, newest: 3 }).await;
+    assert!(matches!(next.hear().await, Some(ToAgent::Welcome { version: 2, .. })));
     // A message of the later release, sent by mistake: passed over.
     next.say_bytes(vec![0x82, 0x18, 0x20, 0x80]).await;
     let (_, subject) = world.person(0);
@@ -266,9 +266,9 @@ async fn neighbouring_releases_understand_each_other() {
     });
     assert_eq!(answer.answer, Answer::Verdict(Verdict::Refused(Refusal::WrongPassword)));
     let mut far = FalseAgent::try_connect(&world.url, &folder).await.expect("connected");
-    far.greet(Versions { oldest: 2, newest: 3 }).await;
+    far.greet(Versions { oldest: 3, newest: 4 }).await;
     match far.hear().await {
-        Some(ToAgent::Goodbye { reason }) => assert!(reason.contains("2 to 3"), "{reason}"),
+        Some(ToAgent::Goodbye { reason }) => assert!(reason.contains("3 to 4"), "{reason}"),
         other => panic!("{other:?}"),
     }
 }

@@ -38,7 +38,7 @@ impl FalseAgent {
     pub async fn connect(url: &str, folder: &Path) -> Self {
         let mut agent = Self::try_connect(url, folder).await.expect("connected");
         agent.greet(Versions::OURS).await;
-        assert!(matches!(agent.hear().await, Some(ToAgent::Welcome { version: 1, .. })));
+        assert!(matches!(agent.hear().await, Some(ToAgent::Welcome { version: 2, .. })));
         agent
     }
 
@@ -59,8 +59,14 @@ impl FalseAgent {
     }
 
     pub async fn greet(&mut self, versions: Versions) {
-        let hello = ToGateway::Hello { versions, software: "false".to_owned(), host: "false".to_owned(), capacity: 8 };
-        self.say(&hello).await;
+        self.greet_as(versions, None).await;
+    }
+
+    /// Greets as one that carries work of the sync engine.
+    pub async fn greet_as(&mut self, versions: Versions, carries: Option<&[&str]>) {
+        let carries = carries.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
+        let (software, host) = ("false".to_owned(), "false".to_owned());
+        self.say(&ToGateway::Hello { versions, software, host, capacity: 8, carries }).await;
     }
 
     pub async fn say(&mut self, message: &ToGateway) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use agent_proto::EnrolmentToken;
 use async_trait::async_trait;
 use axum::Router;
+use landbridge::agent_sync;
 use landbridge::agents::broker::registry::AgentRegistry;
 use landbridge::agents::broker::{AgentAuthority, AgentDesk, Broker, BrokerParts, Doubts, Gate, Listener, Reach};
 use landbridge::agents::process::{self, EnrolError, Identity};
@@ -237,8 +238,10 @@ impl World {
     /// Runs the real agent of a machine.
     pub fn start(&self, folder: &std::path::Path) -> Running {
         let settings = config::load_agent(&folder.join("agent.toml")).expect("valid settings");
-        let (stop, clock) = (CancellationToken::new(), self.clock.clone());
-        let ended = process::run(settings, clock, stop.clone());
+        let stop = CancellationToken::new();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let carrier = agent_sync::carrier(&settings, &clock);
+        let ended = process::run(settings, carrier, clock, stop.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(async move { ended.await.expect("the agent runs") }));
         Running { stop, task }
     }

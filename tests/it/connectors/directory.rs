@@ -20,17 +20,26 @@ use crate::support::pki::Pki;
 use crate::support::process::temp_dir;
 use crate::support::slapd::{SUFFIX, Slapd};
 
-struct Peer {
+pub struct Peer {
     slapd: Mutex<Slapd>,
-    connector: LdapConnector,
+    connector: Box<dyn Connector>,
     shown: Mutex<State>,
 }
 
 impl Peer {
     fn start() -> Self {
-        let moved = format!("dn: ou=moved,{SUFFIX}\nobjectClass: organizationalUnit\nou: moved\n");
-        let slapd = Slapd::builder().ldif(&moved).start();
+        let slapd = Self::slapd();
         let connector = LdapConnector::new(settings(&slapd, &slapd.ldaps_url(), &slapd.ca_file()));
+        Self::behind(slapd, Box::new(connector))
+    }
+
+    pub fn slapd() -> Slapd {
+        let moved = format!("dn: ou=moved,{SUFFIX}\nobjectClass: organizationalUnit\nou: moved\n");
+        Slapd::builder().ldif(&moved).start()
+    }
+
+    /// `slapd` as `connector` shows it.
+    pub fn behind(slapd: Slapd, connector: Box<dyn Connector>) -> Self {
         Self { slapd: Mutex::new(slapd), connector, shown: Mutex::default() }
     }
 
@@ -112,7 +121,7 @@ fn changes(before: &State, after: &State) -> String {
 #[async_trait::async_trait]
 impl Source for Peer {
     fn connector(&self) -> &dyn Connector {
-        &self.connector
+        &*self.connector
     }
 
     fn wanted(&self) -> BTreeMap<String, Wanted> {

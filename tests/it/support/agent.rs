@@ -24,13 +24,18 @@ pub struct Agent {
 
 /// The settings file of an agent at `slapd`, in `dir`.
 pub fn settings(dir: &Path, connector: &str, slapd: &Slapd) -> PathBuf {
+    settings_with(dir, connector, slapd, "", "")
+}
+
+/// The same with further lines for the agent and for the connector.
+pub fn settings_with(dir: &Path, connector: &str, slapd: &Slapd, agent_lines: &str, connector_lines: &str) -> PathBuf {
     let secret = dir.join("bind.secret");
     std::fs::write(&secret, slapd.service_password()).expect("a secret file");
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("own file");
     let text = format!(
-        "[agent]\nstate = \"state\"\n\n[connector]\nname = \"{connector}\"\ndialect = \"openldap\"\nservers = [\"{}\"]\n\
+        "[agent]\nstate = \"state\"\n{agent_lines}\n[connector]\nname = \"{connector}\"\ndialect = \"openldap\"\nservers = [\"{}\"]\n\
          ca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\nbases = [\"{SUFFIX}\"]\n\
-         bind_deadline = \"5s\"\nconnect_deadline = \"3s\"\n",
+         bind_deadline = \"5s\"\nconnect_deadline = \"3s\"\n{connector_lines}\n",
         slapd.ldaps_url(),
         slapd.ca_file().display(),
         slapd.service_dn(),
@@ -44,8 +49,28 @@ impl Agent {
     /// A machine enrolled at `gateway` by a new token.
     #[track_caller]
     pub fn enrol(gateway: &Gateway, connector: &str, slapd: &Slapd) -> Self {
+        Self::enrol_with(gateway, connector, slapd, "", "")
+    }
+
+    /// The same with further lines of settings for the agent and for the connector.
+    #[track_caller]
+    pub fn enrol_with(
+        gateway: &Gateway,
+        connector: &str,
+        slapd: &Slapd,
+        agent_lines: &str,
+        connector_lines: &str,
+    ) -> Self {
+        Self::enrol_as(gateway, connector, |dir| {
+            drop(settings_with(dir, connector, slapd, agent_lines, connector_lines))
+        })
+    }
+
+    /// A machine with settings that `write` puts into its folder, as `agent.toml`.
+    #[track_caller]
+    pub fn enrol_as(gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
         let dir = temp_dir("agent");
-        settings(dir.path(), connector, slapd);
+        write(dir.path());
         let token = gateway.cli(&["agents", "token", "--connector", connector]);
         let mut agent = Self { dir, process: None, id: String::new() };
         let enrolled = agent.try_enrol(token["token"].as_str().expect("a token")).expect("enrolled");

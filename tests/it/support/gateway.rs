@@ -59,7 +59,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.arg("--config").arg(&self.settings).arg("--json").args(args);
         command
@@ -142,6 +142,16 @@ impl Builder {
             super::slapd::SUFFIX,
         ));
         self.secrets.push((secret, slapd.service_password().to_owned()));
+        self
+    }
+
+    /// A connector to a directory like slapd's that agents alone reach, with further lines of settings.
+    pub fn agents_only(mut self, name: &str, domains: &[&str], lines: &str) -> Self {
+        self.connectors.push_str(&format!(
+            "[[connectors]]\nname = \"{name}\"\ndialect = \"openldap\"\nreach = \"agents-only\"\n\
+             domains = {domains:?}\nbases = [\"{}\"]\n{lines}\n",
+            super::slapd::SUFFIX,
+        ));
         self
     }
 

@@ -20,6 +20,11 @@ fn node() -> impl Strategy<Value = GatewayNode> {
     (".{0,20}", ".{0,40}").prop_map(|(name, url)| GatewayNode { name, url })
 }
 
+fn part() -> impl Strategy<Value = Part> {
+    (request(), any::<u32>(), any::<bool>(), vec(any::<u8>(), 0..300))
+        .prop_map(|(request, sequence, last, bytes)| Part { request, sequence, last, bytes })
+}
+
 fn to_agent() -> impl Strategy<Value = ToAgent> {
     let sealed = |request: RequestId, expires_at: i64| {
         let key = OpeningKey::generate().expect("a key");
@@ -46,6 +51,9 @@ fn to_agent() -> impl Strategy<Value = ToAgent> {
         request().prop_map(|request| ToAgent::Withdraw { request }),
         request().prop_map(|request| ToAgent::Probe { request }),
         vec(node(), 0..40).prop_map(|nodes| ToAgent::Nodes { nodes }),
+        part().prop_map(ToAgent::Ask),
+        (request(), any::<u32>()).prop_map(|(request, parts)| ToAgent::Grant { request, parts }),
+        request().prop_map(|request| ToAgent::Abandon { request }),
     ]
 }
 
@@ -73,12 +81,13 @@ fn to_gateway() -> impl Strategy<Value = ToGateway> {
     let key = SigningKey::generate().expect("a key");
     let reason = prop_oneof![Just(DeclineReason::Full), Just(DeclineReason::Draining), Just(DeclineReason::Expired)];
     prop_oneof![
-        (any::<u32>(), any::<u32>(), ".{0,20}", ".{0,20}", any::<u32>()).prop_map(
-            |(oldest, newest, software, host, capacity)| ToGateway::Hello {
+        (any::<u32>(), any::<u32>(), ".{0,20}", ".{0,20}", any::<u32>(), option::of(vec("[a-z]{0,9}", 0..4))).prop_map(
+            |(oldest, newest, software, host, capacity, carries)| ToGateway::Hello {
                 versions: Versions { oldest, newest },
                 software,
                 host,
-                capacity
+                capacity,
+                carries
             }
         ),
         any::<u64>().prop_map(|sequence| ToGateway::Pong { sequence }),
@@ -92,6 +101,7 @@ fn to_gateway() -> impl Strategy<Value = ToGateway> {
         ),
         (request(), vec(probe(), 0..6)).prop_map(|(request, servers)| ToGateway::Probed(Probed { request, servers })),
         Just(ToGateway::Draining),
+        part().prop_map(ToGateway::Tell),
     ]
 }
 
@@ -128,12 +138,12 @@ proptest! {
 fn a_message_of_a_later_release_is_passed_over() {
     #[derive(Encode)]
     enum Later {
-        #[n(9)]
+        #[n(99)]
         Import(#[n(0)] u32, #[n(1)] String),
     }
     let bytes = minicbor::to_vec(Later::Import(7, "all".to_owned())).expect("encoded");
-    assert_eq!(ToAgent::decode(&bytes).expect("well-formed"), Incoming::Unknown(9));
-    assert_eq!(ToGateway::decode(&bytes).expect("well-formed"), Incoming::Unknown(9));
+    assert_eq!(ToAgent::decode(&bytes).expect("well-formed"), Incoming::Unknown(99));
+    assert_eq!(ToGateway::decode(&bytes).expect("well-formed"), Incoming::Unknown(99));
 }
 
 #[test]
@@ -172,6 +182,27 @@ fn fields_of_a_later_release_are_passed_over_and_its_absent_ones_are_empty() {
         #[n(5)]
         Probed(#[n(0)] EarlierProbed),
     }
+    #[derive(Encode)]
+    enum OfVersion1 {
+        #[n(0)]
+        Hello {
+            #[n(0)]
+            versions: Versions,
+            #[n(1)]
+            software: String,
+            #[n(2)]
+            host: String,
+            #[n(3)]
+            capacity: u32,
+        },
+    }
+    let (software, host) = ("landbridge 0".to_owned(), "dc1".to_owned());
+    let versions = Versions { oldest: 1, newest: 1 };
+    let bytes =
+        minicbor::to_vec(OfVersion1::Hello { versions, software: software.clone(), host: host.clone(), capacity: 4 });
+    let expected = ToGateway::Hello { versions, software, host, capacity: 4, carries: None };
+    assert_eq!(ToGateway::decode(&bytes.expect("encoded")).expect("well-formed"), Incoming::Known(expected));
+
     let servers = vec![EarlierProbe { server: "a".to_owned(), took_ms: 3 }];
     let request = RequestId::new([1; 16]);
     let bytes = minicbor::to_vec(Earlier::Probed(EarlierProbed { request, servers })).expect("encoded");

@@ -92,3 +92,27 @@ fn nothing_secret_prints() {
         "OpeningKey(..) SealingKey(..) SealedPassword(144 bytes)"
     );
 }
+
+#[test]
+fn a_page_of_accounts_opens_for_its_request_agent_connector_and_number_alone() {
+    let key = OpeningKey::generate().expect("a key");
+    let binding =
+        PageBinding { request: RequestId::new([1; 16]), agent: AgentId::new([2; 16]), connector: "corp", number: 3 };
+    let sealed = key.public().seal_page(b"accounts", &binding).expect("sealed");
+    assert!(!sealed.windows(8).any(|window| window == b"accounts"));
+    assert_eq!(key.open_page(&sealed, &binding).expect("opens").as_slice(), b"accounts");
+    let others = [
+        PageBinding { request: RequestId::new([9; 16]), ..binding },
+        PageBinding { agent: AgentId::new([9; 16]), ..binding },
+        PageBinding { connector: "lab", ..binding },
+        PageBinding { number: 4, ..binding },
+    ];
+    for other in others {
+        assert_eq!(key.open_page(&sealed, &other), Err(OpenError), "{other:?}");
+    }
+    let stranger = OpeningKey::generate().expect("a key");
+    assert_eq!(stranger.open_page(&sealed, &binding), Err(OpenError));
+    for length in 0..sealed.len() {
+        assert_eq!(key.open_page(&sealed[..length], &binding), Err(OpenError), "{length}");
+    }
+}

@@ -1,0 +1,306 @@
+//! What is read and written of an LDAP directory, apart from how it is reached; and the connectors of which the gateway
+//! knows no more than that, because agents alone reach their directories (`reach = "agents-only"`).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::connector::{ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, Reach};
+use super::ldap_target::WritableAttributes;
+use super::reader::Table;
+use super::words::setting_words;
+use crate::identity::{ConnectorName, DistinguishedName, DomainName};
+
+setting_words! {
+    /// What an agent does besides checking passwords, where its own settings say so.
+    #[derive(PartialOrd, Ord, Hash)]
+    Carried {
+        /// Reads people, groups and containers.
+        Import = "import",
+        /// Writes attributes back.
+        Export = "export",
+        /// Reads account states, and password hashes to be wrapped.
+        Passwords = "passwords",
+    } "import, export, passwords"
+}
+
+/// The keys of a connector that say what is read and written there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryScope {
+    pub dialect: Dialect,
+    pub bases: Vec<DistinguishedName>,
+    /// Containers below the bases that are left out.
+    pub excluded: Vec<DistinguishedName>,
+    pub user_filter: Option<String>,
+    pub group_filter: Option<String>,
+    pub classes: ObjectClasses,
+    /// The directory's own immutable id of an entry.
+    pub anchor_attribute: String,
+    /// Attributes to read besides those that the rules name.
+    pub attributes: Vec<String>,
+    pub page_size: u32,
+    pub delta: DeltaMethod,
+    pub disabled: DisabledTest,
+    /// What may be written back; nothing when absent.
+    pub export: Option<WritableAttributes>,
+}
+
+/// Why an agent does not do with its directory what it is asked to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfBounds {
+    #[error("the gateway takes the directory for {asked}, the agent's settings for {own}: make `dialect` the same")]
+    Dialect { asked: Dialect, own: Dialect },
+    #[error("the agent's settings do not reach up to {0}: add it to their `bases`, or take it from the gateway's")]
+    Base(DistinguishedName),
+    #[error(
+        "the agent's settings leave {0} out, and the gateway's do not: list it under `excluded` in both, or in none"
+    )]
+    Excluded(DistinguishedName),
+    #[error("the agent's settings do not let {0} be written: add it to `attributes` of their `[connector.export]`")]
+    NotWritable(String),
+}
+
+impl DirectoryScope {
+    pub(super) fn read(table: &Table<'_>) -> Option<Self> {
+        let dialect = table.required("dialect", "write openldap, 389ds or ad");
+        let bases: Vec<DistinguishedName> = table.list("bases", "give distinguished names");
+        if bases.is_empty() {
+            table.complain("bases", "no base is given", "give the DN below which users and groups are");
+        }
+        let text = |key| table.text(key).map(|text| text.into_owned());
+        let class = |key, default: &str| text(key).unwrap_or_else(|| default.to_owned());
+        let ad = dialect == Some(Dialect::ActiveDirectory);
+        let default_dialect = dialect.unwrap_or(Dialect::Openldap);
+        let scope = Self {
+            dialect: default_dialect,
+            bases,
+            excluded: table.list("excluded", "give distinguished names below the bases"),
+            user_filter: text("user_filter"),
+            group_filter: text("group_filter"),
+            classes: ObjectClasses {
+                user: class("user_class", if ad { "user" } else { "inetOrgPerson" }),
+                group: class("group_class", if ad { "group" } else { "groupOfNames" }),
+                container: class("container_class", "organizationalUnit"),
+            },
+            anchor_attribute: class("anchor_attribute", default_dialect.anchor()),
+            attributes: table.list("attributes", "give attribute names"),
+            page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
+            delta: table
+                .parsed("delta", "write auto, content-sync, changelog, accesslog, timestamp, dirsync, usn or off")
+                .unwrap_or(DeltaMethod::Auto),
+            disabled: table
+                .parsed("disabled", "write attribute=VALUE or attribute&BIT")
+                .unwrap_or_else(|| DisabledTest::default_of(default_dialect)),
+            export: WritableAttributes::of_source(table),
+        };
+        dialect.map(|_| scope)
+    }
+
+    /// Whether an agent's own settings let everything be written that this scope names.
+    pub fn may_be_written(&self, own: &ConnectorSettings) -> Result<(), OutOfBounds> {
+        let of_agent = own.export.iter().flat_map(|export| &export.attributes);
+        let allowed: Vec<String> = of_agent.map(|name| name.to_ascii_lowercase()).collect();
+        let mut asked = self.export.iter().flat_map(|export| &export.attributes);
+        match asked.find(|name| !allowed.contains(&name.to_ascii_lowercase())) {
+            Some(refused) => Err(OutOfBounds::NotWritable(refused.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The settings by which an agent does what this scope says at its own directory: how the directory is reached is
+    /// the agent's, and so are the bounds of what may be read there.
+    pub fn at(&self, own: &ConnectorSettings) -> Result<ConnectorSettings, OutOfBounds> {
+        if self.dialect != own.dialect {
+            return Err(OutOfBounds::Dialect { asked: self.dialect, own: own.dialect });
+        }
+        let outside = self.bases.iter().find(|base| !own.bases.iter().any(|bound| base.is_within(bound)));
+        if let Some(outside) = outside {
+            return Err(OutOfBounds::Base(outside.clone()));
+        }
+        let hidden = own.excluded.iter().find(|hidden| {
+            let asked_for = self.bases.iter().any(|base| hidden.is_within(base) || base.is_within(hidden));
+            asked_for && !self.excluded.iter().any(|excluded| hidden.is_within(excluded))
+        });
+        if let Some(hidden) = hidden {
+            return Err(OutOfBounds::Excluded(hidden.clone()));
+        }
+        let Self {
+            dialect,
+            bases,
+            excluded,
+            user_filter,
+            group_filter,
+            classes,
+            anchor_attribute,
+            attributes,
+            page_size,
+            delta,
+            disabled,
+            export,
+        } = self.clone();
+        Ok(ConnectorSettings {
+            dialect,
+            bases,
+            excluded,
+            user_filter,
+            group_filter,
+            classes,
+            anchor_attribute,
+            attributes,
+            page_size,
+            delta,
+            disabled,
+            export,
+            ..own.clone()
+        })
+    }
+}
+
+/// A connector whose directory agents alone reach: its address, its account and the account's password are with them.
+#[derive(Clone, Debug)]
+pub struct AgentsOnlySettings {
+    pub name: ConnectorName,
+    /// Domains that this connector may speak for (design D9).
+    pub domains: Vec<DomainName>,
+    pub scope: DirectoryScope,
+    /// How long a live check of a password may take.
+    pub bind_deadline: Duration,
+    /// Agents bring account states and wrapped hashes too.
+    pub password_sync: bool,
+}
+
+/// Keys of the settings that an agent has instead.
+const OF_AGENTS: [&str; 7] = [
+    "servers",
+    "ca_file",
+    "bind_dn",
+    "bind_password_file",
+    "bind_password_env",
+    "connect_deadline",
+    "lockout_duration",
+];
+/// Keys about password hashes.
+const OF_HASHES: [&str; 7] = [
+    "password_attributes",
+    "cleartext_passwords",
+    "replication_account",
+    "replication_domain",
+    "replication_sign_in",
+    "password_policy",
+    "leaked_passwords",
+];
+
+impl AgentsOnlySettings {
+    /// Whether a table of `[[connectors]]` is of this kind.
+    pub(super) fn is_meant(table: &Table<'_>) -> bool {
+        table.text("reach").is_some_and(|reach| reach.parse() == Ok(Reach::AgentsOnly))
+    }
+
+    pub(super) fn read(table: Table<'_>) -> Option<Self> {
+        table.has("kind");
+        for key in OF_AGENTS.into_iter().filter(|key| table.has(key)) {
+            let what = "with reach = \"agents-only\" the directory's address and account are known to its agents alone";
+            table.complain(key, what, "remove the key here, and set it in the agents' settings");
+        }
+        for key in OF_HASHES.into_iter().filter(|key| table.has(key)) {
+            let what = "where hashes are, is known to the connector's agents alone";
+            table.complain(
+                key,
+                what,
+                "remove the key here, set it in the agents' settings, and write password_sync = true",
+            );
+        }
+        let name = table.required("name", "use letters, digits, `.`, `-` and `_`");
+        let domains = super::systems::source_domains(&table);
+        let scope = DirectoryScope::read(&table);
+        let millis = Duration::from_millis;
+        let bind_deadline = table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000));
+        let password_sync = table.flag("password_sync").unwrap_or(false);
+        table.finish();
+        Some(Self { name: name?, domains, scope: scope?, bind_deadline, password_sync })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::config::{AgentSettings, load_agent};
+
+    fn agent(lines: &str) -> ConnectorSettings {
+        let dir = tempfile::tempdir().expect("a folder");
+        let secret = dir.path().join("bind.secret");
+        std::fs::write(&secret, "secret").expect("a file");
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("own file");
+        let text = format!(
+            "[agent]\nstate = \"state\"\n[connector]\nname = \"corp\"\ndialect = \"openldap\"\n\
+             servers = [\"ldaps://ldap.example.org\"]\nbind_dn = \"cn=agent,dc=example,dc=org\"\n\
+             bind_password_file = \"bind.secret\"\nbases = [\"dc=example,dc=org\"]\n{lines}\n"
+        );
+        let path = dir.path().join("agent.toml");
+        std::fs::write(&path, text).expect("a settings file");
+        let AgentSettings { connector, .. } = load_agent(&path).expect("valid");
+        connector
+    }
+
+    fn scope() -> DirectoryScope {
+        DirectoryScope {
+            dialect: Dialect::Openldap,
+            bases: vec!["ou=people,dc=example,dc=org".parse().expect("a name")],
+            excluded: Vec::new(),
+            user_filter: Some("(mail=*)".to_owned()),
+            group_filter: None,
+            classes: ObjectClasses {
+                user: "inetOrgPerson".to_owned(),
+                group: "groupOfNames".to_owned(),
+                container: "organizationalUnit".to_owned(),
+            },
+            anchor_attribute: "entryUUID".to_owned(),
+            attributes: vec!["mail".to_owned()],
+            page_size: 100,
+            delta: DeltaMethod::Auto,
+            disabled: DisabledTest::Equals { attribute: "nsAccountLock".to_owned(), value: "TRUE".to_owned() },
+            export: None,
+        }
+    }
+
+    #[test]
+    fn the_gateway_says_what_is_read_and_the_agent_how_it_is_reached() {
+        let settings = scope().at(&agent("page_size = 10\nuser_filter = \"(cn=*)\"")).expect("within bounds");
+        assert_eq!(settings.bases, scope().bases);
+        assert_eq!((settings.page_size, settings.user_filter.as_deref()), (100, Some("(mail=*)")));
+        assert_eq!(settings.servers, ["ldaps://ldap.example.org"]);
+        assert_eq!(settings.bind_password.expose(), "secret");
+    }
+
+    #[test]
+    fn an_agents_own_settings_bound_what_the_gateway_may_ask_for() {
+        let dn = |text: &str| text.parse::<DistinguishedName>().expect("a name");
+        let writes = |names: &[&str]| {
+            let attributes = names.iter().map(|name| (*name).to_owned()).collect();
+            DirectoryScope { export: Some(WritableAttributes { attributes, binary: Vec::new() }), ..scope() }
+        };
+        let elsewhere = DirectoryScope { bases: vec![dn("dc=example,dc=com")], ..scope() };
+        let above = DirectoryScope { bases: vec![dn("dc=org")], ..scope() };
+        let of_ad = DirectoryScope { dialect: Dialect::ActiveDirectory, ..scope() };
+        let export = "[connector.export]\nattributes = [\"MAIL\"]";
+        let hides = "excluded = [\"ou=board,ou=people,dc=example,dc=org\"]";
+        let hides_also = DirectoryScope { excluded: vec![dn("ou=board,ou=people,dc=example,dc=org")], ..scope() };
+        let rows = [
+            (elsewhere, "", Err(OutOfBounds::Base(dn("dc=example,dc=com")))),
+            (above, "", Err(OutOfBounds::Base(dn("dc=org")))),
+            (of_ad, "", Err(OutOfBounds::Dialect { asked: Dialect::ActiveDirectory, own: Dialect::Openldap })),
+            (writes(&["mail"]), "", Err(OutOfBounds::NotWritable("mail".to_owned()))),
+            (writes(&["mail", "title"]), export, Err(OutOfBounds::NotWritable("title".to_owned()))),
+            (writes(&["mail"]), export, Ok(())),
+            (scope(), hides, Err(OutOfBounds::Excluded(dn("ou=board,ou=people,dc=example,dc=org")))),
+            (hides_also, hides, Ok(())),
+            (scope(), "excluded = [\"ou=machines,dc=example,dc=org\"]", Ok(())),
+        ];
+        for (asked, lines, expected) in rows {
+            let own = agent(lines);
+            assert_eq!(asked.at(&own).and_then(|_| asked.may_be_written(&own)), expected, "{lines}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Account states and hashes by agents: the same as the gateway would read, and nothing that is not wrapped and sealed.
+
+use agent_proto::parts::Cutter;
+use agent_proto::sealed::{PageBinding, SealingKey};
+use agent_proto::{AgentId, RequestId};
+use landbridge::agent_sync::AgentAccounts;
+use landbridge::agent_sync::words::{Question, Word};
+use landbridge::identity::{SourceAnchor, SystemClock};
+use landbridge::password_sync::{AccountSource, LdapSource, Passwords, SourceAccount, SourceError, SourcePage};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::faults::Scripted;
+use super::world::{machine, run, settings};
+use crate::agents::world::{CORP, World};
+
+const CARRIES: &str = "carries = [\"passwords\"]";
+
+fn accounts(world: &World) -> AgentAccounts {
+    AgentAccounts::new(&settings(CORP), world.broker.clone(), Zeroizing::new(vec![5; 32])).expect("sound settings")
+}
+
+/// What a source tells of every account, by anchor.
+async fn all(source: &dyn AccountSource) -> Result<BTreeMap<String, SourceAccount>, SourceError> {
+    let (sender, mut pages) = mpsc::channel::<SourcePage>(1);
+    let take = async {
+        let mut told = BTreeMap::new();
+        while let Some(page) = pages.recv().await {
+            told.extend(page.accounts.into_iter().map(|account| (account.anchor.as_str().to_owned(), account)));
+        }
+        told
+    };
+    let (read, told) = tokio::join!(source.read_all(None, sender), take);
+    read.map(|_| told)
+}
+
+fn values(account: &SourceAccount) -> Vec<(String, Vec<Vec<u8>>)> {
+    match &account.passwords {
+        Passwords::Read(passwords) => {
+            let of = |values: &[Zeroizing<Vec<u8>>]| values.iter().map(|value| value.to_vec()).collect();
+            passwords.iter().map(|password| (password.attribute.clone(), of(&password.values))).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_brings_what_the_gateway_itself_would_read() {
+    let world = World::open().await;
+    let (folder, _agent) = run(&world, "one", &world.slapd, CARRIES).await;
+    let own = landbridge::config::load_agent(&folder.join("agent.toml")).expect("valid").connector;
+    let direct = LdapSource::new(&own, Arc::new(SystemClock)).expect("sound settings");
+    let (expected, told) = (all(&direct).await.expect("a read"), all(&accounts(&world)).await.expect("a read"));
+    assert_eq!(told.len(), world.directory.people.len());
+    assert!(told.keys().eq(expected.keys()));
+    for (anchor, account) in &told {
+        let other = &expected[anchor];
+        assert_eq!((&account.state, &account.version), (&other.state, &other.version), "{anchor}");
+        assert_eq!((account.written, account.password_time), (other.written, other.password_time), "{anchor}");
+        assert_eq!(values(account), values(other), "salted hashes go as they are");
+    }
+    let anchors: Vec<SourceAnchor> =
+        told.keys().take(2).chain(&["nobody".to_owned()]).map(|a| SourceAnchor::from_stored(a.clone())).collect();
+    let page = accounts(&world).read(&anchors).await.expect("an answer");
+    let read: std::collections::BTreeSet<_> = page.accounts.iter().map(|account| account.anchor.as_str()).collect();
+    assert_eq!(read, anchors[..2].iter().map(SourceAnchor::as_str).collect());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_does_not_carry_passwords_is_not_asked_for_them() {
+    let world = World::open().await;
+    let folder = machine(&world, "one", &world.slapd, "carries = [\"import\"]", "").await;
+    let _agent = world.run(&folder).await;
+    let error = all(&accounts(&world)).await.map(drop).expect_err("nobody is asked");
+    let reason = landbridge::identity::causes(&error);
+    assert!(reason.contains("do not say `passwords` under `carries`"), "{reason}");
+}
+
+/// A page with one account whose password is shown under `attribute`.
+fn page(attribute: &str, value: &str) -> Vec<u8> {
+    serde_json::json!({
+        "server": "ldaps://dc1", "sole_server": true, "restored": false, "read_at": 1,
+        "accounts": [{
+            "anchor": "a1", "version": "1", "state": { "fault": "pwdReset" }, "written": null, "password_time": null,
+            "passwords": { "read": [{ "attribute": attribute, "values": [hex::encode(value)] }] },
+        }],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_taken_only_as_it_was_sealed_for_this_very_place_and_with_wrapped_hashes() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect_carrying(&world, "one", &["passwords"]).await;
+    let source = accounts(&world);
+    let id = agent.id();
+    let sound = page("userPassword", "{SSHA}DkMTwBl+a/3DQTxCYEApdUtNXGgdUac3");
+    let raw = page("unicodePwd", "92937945b518814341de3f726500d4ff");
+    let binding = |request: RequestId| PageBinding { request, agent: id, connector: CORP, number: 0 };
+    type Place = fn(PageBinding<'static>) -> PageBinding<'static>;
+    let rows: [(&str, &[u8], Place, Option<&str>); 7] = [
+        ("as it should be", &sound, |place| place, None),
+        (
+            "of another request",
+            &sound,
+            |place| PageBinding { request: RequestId::new([1; 16]), ..place },
+            Some("cannot be opened"),
+        ),
+        (
+            "of another agent",
+            &sound,
+            |place| PageBinding { agent: AgentId::new([1; 16]), ..place },
+            Some("cannot be opened"),
+        ),
+        ("of another connector", &sound, |place| PageBinding { connector: "lab", ..place }, Some("cannot be opened")),
+        ("another page", &sound, |place| PageBinding { number: 1, ..place }, Some("cannot be opened")),
+        ("a raw hash", &raw, |place| place, Some("a password hash that is not wrapped")),
+        ("garbage", b"{", |place| place, Some("is not understood")),
+    ];
+    for (case, text, place, expected) in rows {
+        let script = async {
+            let (request, question) = agent.asked().await;
+            let Question::Accounts { salting, .. } = question else { panic!("{case}: {question:?}") };
+            assert_eq!(format!("{salting:?}"), "Salting(..)");
+            let key = SealingKey::from_bytes(&hex::decode(&salting.key).expect("hex")).expect("a key");
+            let sealed = key.seal_page(text, &place(binding(request))).expect("sealed");
+            let mut cutter = Cutter::new(request);
+            agent.tell(&mut cutter, &Word::Begun).await;
+            agent.tell(&mut cutter, &Word::Accounts(hex::encode(sealed))).await;
+            agent.tell(&mut cutter, &Word::Reached(Some("there".to_owned()))).await;
+        };
+        let ((), read) = tokio::join!(script, all(&source));
+        match (read, expected) {
+            (Ok(told), None) => assert_eq!(told.len(), 1, "{case}"),
+            (Err(error), Some(expected)) => {
+                let reason = landbridge::identity::causes(&error);
+                assert!(reason.contains(expected), "{case}: {reason}");
+            }
+            (read, _) => panic!("{case}: {:?}", read.map(|told| told.len())),
+        }
+    }
+}

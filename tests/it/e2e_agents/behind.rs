@@ -1,0 +1,248 @@
+//! A directory of which the gateway has neither address nor password: agents read it, write to it and check passwords there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::site::CONNECTOR;
+use crate::support::agent::Agent;
+use crate::support::directory::{ALPHA, Directory, People};
+use crate::support::gateway::Gateway;
+use crate::support::ports::free_port;
+use crate::support::process::{Signal, make_private};
+use crate::support::samba::{CORP, SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
+use crate::support::slapd::Slapd;
+use crate::support::visitor::{Outcome, Visitor};
+use crate::support::wait::wait_until;
+
+const IMPORTS: &str = "carries = [\"import\"]";
+const ALL_READS: &str = "carries = [\"import\", \"passwords\"]";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Site {
+    agents: Vec<Agent>,
+    gateway: Gateway,
+    slapd: Slapd,
+    directory: Directory,
+}
+
+impl Site {
+    /// A gateway with active rules that has read nothing yet, and `agents` connected machines.
+    fn open(people: usize, agents: usize) -> Self {
+        let mut directory = People { people, groups: 2, ..People::default() }.generate();
+        for person in &mut directory.people {
+            person.upn = format!("{}@{ALPHA}", person.uid);
+        }
+        let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
+        let port = free_port();
+        let section = format!(
+            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\nacknowledgement = \"1s\"\n\
+             [failover]\ngood_probes = 2\nprobe_interval = \"300ms\"\n"
+        );
+        let lines = "bind_deadline = \"5s\"\npage_size = 10\npassword_sync = true";
+        let gateway = Gateway::builder().agents_only(CONNECTOR, &[ALPHA], lines).section(&section).start();
+        gateway.cli(&["domain", "add", ALPHA]);
+        gateway.cli(&["domain", "verify", ALPHA, "--vouch"]);
+        gateway.cli(&["rules", "activate"]);
+        let enrol = |_| Agent::enrol_with(&gateway, CONNECTOR, &slapd, IMPORTS, "");
+        let mut machines: Vec<Agent> = (0..agents).map(enrol).collect();
+        machines.iter_mut().for_each(|agent| agent.connect(&gateway));
+        Self { agents: machines, gateway, slapd, directory }
+    }
+
+    #[track_caller]
+    fn completes(&self, profile: &str) -> Value {
+        let answer = self.gateway.cli(&["sync", "run", "--profile", profile]);
+        assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
+        answer
+    }
+
+    /// The names that people sign in by.
+    fn users(&self) -> BTreeSet<String> {
+        let users = self.gateway.cli(&["user", "list"]);
+        let name = |user: &Value| user["upn"].as_str().expect("a name").to_owned();
+        users.as_array().expect("users").iter().map(name).collect()
+    }
+
+    fn everybody(&self) -> BTreeSet<String> {
+        self.directory.people.iter().map(|person| person.upn.clone()).collect()
+    }
+
+    /// Which agent has work of the engine now.
+    fn serving(&self) -> usize {
+        wait_until("an agent to be at work", PATIENCE, || {
+            let listed = self.gateway.cli(&["agents", "list"]);
+            let listed = listed.as_array().expect("a list");
+            let busy = listed.iter().find(|agent| agent["exchanges"].as_u64().expect("a number") > 0)?;
+            self.agents.iter().position(|agent| busy["id"] == agent.id.as_str())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_of_a_directory_that_agents_alone_reach_arrive_and_sign_in() {
+    let (site, visitor) = tokio::task::block_in_place(|| {
+        let mut site = Site::open(40, 0);
+        let settings = std::fs::read_to_string(site.gateway.settings_file()).expect("the settings");
+        assert!(!settings.contains(&site.slapd.ldaps_url()) && !settings.contains(&site.slapd.service_dn()));
+        // Nobody is there to read it: a clear error, and nothing else.
+        let (told, _) = site.gateway.cli_told(&["sync", "run", "--profile", "full"]);
+        assert!(told.to_string().contains("no agent of connector corp is connected"), "{told:#}");
+
+        // An agent that only checks passwords is named with what is to be done.
+        let mut quiet = Agent::enrol(&site.gateway, CONNECTOR, &site.slapd);
+        quiet.connect(&site.gateway);
+        let (told, _) = site.gateway.cli_told(&["sync", "run", "--profile", "full"]);
+        assert!(told.to_string().contains("do not say `import` under `carries`"), "{told:#}");
+
+        let mut agent = Agent::enrol_with(&site.gateway, CONNECTOR, &site.slapd, ALL_READS, "");
+        agent.connect(&site.gateway);
+        let listed = site.gateway.cli(&["agents", "list"]);
+        let listed = listed.as_array().expect("a list");
+        let carries = |id: &str| listed.iter().find(|agent| agent["id"] == id).expect("listed")["carries"].clone();
+        assert_eq!(carries(&agent.id), serde_json::json!(["import", "passwords"]));
+        assert_eq!(carries(&quiet.id), serde_json::json!([]));
+        site.agents = vec![quiet, agent];
+
+        site.completes("full");
+        assert_eq!(site.users(), site.everybody());
+        let ada = &site.directory.people[0];
+        site.slapd.replace(&ada.dn, "cn", "Ada of the branch office");
+        let gone = site.directory.people.pop().expect("people");
+        site.slapd.ldapmodify(&format!("dn: {}\nchangetype: delete\n", gone.dn));
+        site.completes("delta");
+        assert_eq!(site.users(), site.everybody(), "a deletion is told by the delta");
+        let shown = site.gateway.cli(&["user", "show", &site.directory.people[0].upn]);
+        assert!(shown.to_string().contains("Ada of the branch office"), "{shown:#}");
+        let preview = site.gateway.cli(&["sync", "preview"]);
+        assert!(preview.is_object(), "{preview}");
+
+        site.gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
+        let visitor = Visitor::register(&site.gateway);
+        (site, visitor)
+    });
+    let bob = &site.directory.people[1];
+    let outcome = visitor.sign_in(&bob.upn, &bob.password).await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", site.gateway.log());
+    visitor.sign_in(&bob.upn, "wrong").await.refused();
+
+    // The same people by their hashes, which no agent is needed for once they are stored.
+    tokio::task::block_in_place(|| {
+        let pass = site.gateway.cli(&["password-sync", "run"]);
+        assert!(pass[0]["error"].is_null(), "{pass:#}");
+        let again = site.gateway.cli(&["password-sync", "run"]);
+        assert_eq!(again[0]["report"]["stored"], 0, "a repeated pass finds nothing: {again:#}");
+        site.gateway.cli(&["domain", "set-method", ALPHA, "phs", "--force"]);
+    });
+    let outcome = visitor.sign_in(&bob.upn, &bob.password).await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", site.gateway.log());
+    visitor.sign_in(&bob.upn, "wrong").await.refused();
+    tokio::task::block_in_place(|| {
+        let secret = site.slapd.service_password();
+        let logs: String = site.agents.iter().map(Agent::log).chain([site.gateway.log()]).collect();
+        assert!(!logs.contains(secret) && !logs.contains(&bob.password), "no secret is logged");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_killed_while_it_reads_is_followed_by_another_and_nobody_is_lost() {
+    tokio::task::block_in_place(|| {
+        let mut site = Site::open(60, 2);
+        site.completes("full");
+        assert_eq!(site.users(), site.everybody());
+        for profile in ["full", "delta"] {
+            let ada = &site.directory.people[0];
+            site.slapd.replace(&ada.dn, "cn", &format!("Ada by a {profile} import"));
+            site.slapd.freeze();
+            let operator = site.gateway.operator();
+            let run = std::thread::spawn(move || {
+                let output =
+                    operator.command(&["sync", "run", "--profile", profile]).output().expect("the command runs");
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            });
+            let victim = site.serving();
+            site.agents[victim].end(Signal::Kill);
+            let other = site.serving();
+            assert_ne!(other, victim, "the other agent took over");
+            site.slapd.thaw();
+            let told = run.join().expect("the run ends");
+            let told: Value = serde_json::from_str(&told).expect("JSON");
+            assert_eq!(told["run"]["outcome"], "completed", "{told:#}\n{}", site.gateway.log());
+            assert_eq!(site.users(), site.everybody());
+            let shown = site.gateway.cli(&["user", "show", &site.directory.people[0].upn]);
+            assert!(shown.to_string().contains(&format!("Ada by a {profile} import")), "{shown:#}");
+            let gateway = &site.gateway;
+            site.agents[victim].connect(gateway);
+        }
+    });
+}
+
+/// An agent beside a Samba domain.
+fn write_settings(dir: &Path, samba: &Samba) {
+    let secret = dir.join("bind.secret");
+    std::fs::write(&secret, SYNC_PASSWORD).expect("a secret file");
+    make_private(&secret);
+    let text = format!(
+        "[agent]\nstate = \"state\"\n{ALL_READS}\n[connector]\nname = \"{CONNECTOR}\"\ndialect = \"ad\"\n\
+         servers = [\"ldaps://{}\"]\nca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\n\
+         bases = [\"{}\"]\nreplication_account = \"{SYNC_ACCOUNT}\"\nreplication_domain = \"{}\"\nbind_deadline = \"5s\"\n",
+        samba.address,
+        samba.ca_file().display(),
+        samba.sync_account_name(),
+        samba.base(),
+        samba.forest.netbios,
+    );
+    std::fs::write(dir.join("agent.toml"), text).expect("a settings file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_and_hashes_by_replication() {
+    let password = |user: usize| format!("Start-{user}-Pässwörd!");
+    let (samba, gateway, agent, visitor) = tokio::task::block_in_place(|| {
+        let samba = Samba::start(CORP, &["get-changes", "get-changes-all", "deleted-objects"]);
+        samba.add_users("user", &(0..6).map(password).collect::<Vec<_>>());
+        let port = free_port();
+        let section = format!(
+            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n\
+             [[connectors]]\nname = \"{CONNECTOR}\"\nreach = \"agents-only\"\ndialect = \"ad\"\ndomains = [\"{}\"]\n\
+             bases = [\"OU=Staff,{}\"]\ndelta = \"dirsync\"\npassword_sync = true\n",
+            CORP.realm,
+            samba.base(),
+        );
+        let gateway = Gateway::builder().section(&section).hardening("sealed").start();
+        gateway.cli(&["domain", "add", CORP.realm]);
+        gateway.cli(&["domain", "verify", CORP.realm, "--vouch"]);
+        gateway.cli(&["rules", "activate"]);
+        let mut agent = Agent::enrol_as(&gateway, CONNECTOR, |dir| write_settings(dir, &samba));
+        agent.connect(&gateway);
+        let completes = |profile: &str| {
+            let answer = gateway.cli(&["sync", "run", "--profile", profile]);
+            assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
+        };
+        completes("full");
+        samba.replace("user1", "displayName", "Renamed by a delta");
+        completes("delta");
+        let shown = gateway.cli(&["user", "show", &format!("user1@{}", CORP.realm)]);
+        assert!(shown.to_string().contains("Renamed by a delta"), "{shown:#}");
+        gateway.cli(&["password-sync", "run"]);
+        gateway.cli(&["domain", "set-method", CORP.realm, "phs", "--force"]);
+        let visitor = Visitor::register(&gateway);
+        (samba, gateway, agent, visitor)
+    });
+    let upn = |user: usize| format!("user{user}@{}", CORP.realm);
+    let outcome = visitor.sign_in(&upn(0), &password(0)).await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}\n{}", gateway.log(), agent.log());
+    tokio::task::block_in_place(|| {
+        samba.set_passwords([("user2", "Changed-2-Pässwörd!")]);
+        let pass = gateway.cli(&["password-sync", "run"]);
+        assert_eq!(pass[0]["report"]["stored"], 1, "the one that changed: {pass:#}");
+        let raw = &samba.stored_hashes()["user3"];
+        let logs = (gateway.log() + &agent.log()).to_ascii_lowercase();
+        assert!(!logs.contains(&raw.to_ascii_lowercase()) && !logs.contains(SYNC_PASSWORD), "no secret is logged");
+    });
+    visitor.sign_in(&upn(2), &password(2)).await.refused();
+    let outcome = visitor.sign_in(&upn(2), "Changed-2-Pässwörd!").await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", gateway.log());
+}
