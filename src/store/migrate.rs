@@ -43,6 +43,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     18 "0018_alert_notices",
     19 "0019_partner_looks",
     20 "0020_leaked_passwords",
+    21 "0021_partner_outages",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":
