@@ -6,6 +6,8 @@
 
 #[path = "budget/ad_rows.rs"]
 mod ad_rows;
+#[path = "budget/agent_rows.rs"]
+mod agent_rows;
 #[path = "budget/browser.rs"]
 mod browser;
 #[path = "budget/engine_rows.rs"]
@@ -47,9 +49,9 @@ use table::Table;
 const DEFAULT_USERS: usize = 10_000;
 const USERS: std::ops::RangeInclusive<usize> = 1_000..=1_000_000;
 /// Groups of rows.
-const ROWS: [&str; 6] = ["sync", "sign-in", "overlap", "postgres", "engines", "ad"];
+const ROWS: [&str; 7] = ["sync", "sign-in", "overlap", "postgres", "agents", "engines", "ad"];
 /// Those that are measured unless `--rows` says otherwise; the others compare with other products, or want another directory.
-const USUAL: usize = 4;
+const USUAL: usize = 5;
 
 fn main() {
     let Some((sizes, rows)) = arguments(std::env::args().skip(1)) else {
@@ -147,6 +149,10 @@ async fn measure(users: usize, rows: &[String]) -> Measured {
         step("sync into PostgreSQL");
         let gateway = landscape.gateway(Store::Postgres, "sealed", "");
         sync_rows::rows(&mut table, &landscape, &gateway, &limits, "PostgreSQL");
+    }
+    if wanted("agents") {
+        step("sign-in through agents");
+        agent_rows::rows(&mut table, &landscape).await;
     }
     if wanted("engines") {
         step("the same people into another directory");

@@ -93,12 +93,17 @@ impl Landscape {
     /// A gateway with its domains verified and its rules active, before the first import. The hash pass and the engine
     /// run when told.
     pub fn gateway(&self, store: Store, hardening: &str, connector: &str) -> Gateway {
+        self.gateway_with(store, hardening, connector, "")
+    }
+
+    /// The same with further sections of its settings.
+    pub fn gateway_with(&self, store: Store, hardening: &str, connector: &str, sections: &str) -> Gateway {
         let builder = match store {
             Store::Sqlite => Gateway::builder().store("sqlite:data"),
             Store::Postgres => Gateway::builder().store(&Postgres::start().fresh_database()),
         };
         let metrics = format!("metrics_listen = \"127.0.0.1:{}\"", free_port());
-        let builder = builder.hardening(hardening).gateway_line(&metrics);
+        let builder = builder.hardening(hardening).gateway_line(&metrics).section(sections);
         let gateway = builder.slapd("corp", &self.slapd, &[ALPHA, BETA], connector).start();
         for domain in [ALPHA, BETA] {
             gateway.cli(&["domain", "add", domain]);

@@ -15,13 +15,13 @@ use crate::support::gateway::Gateway;
 use crate::support::wait::wait_until;
 use crate::table::{Budget, Row, Table};
 
-const CLIENT: &str = "ES256";
+pub const CLIENT: &str = "ES256";
 /// Visitors at once; each has a connection and does one thing after the other.
-const VISITORS: u8 = 16;
-const SIGN_INS: usize = 1_500;
+pub const VISITORS: u8 = 16;
+pub const SIGN_INS: usize = 1_500;
 
 /// Lets these people sign in, everybody up to the password beforehand; only the password is measured.
-async fn sign_ins(gateway: &Gateway, visitors: u8, people: &[Person], count: usize) -> Load {
+pub async fn sign_ins(gateway: &Gateway, visitors: u8, people: &[Person], count: usize) -> Load {
     let visitors = Visitor::several(gateway, visitors);
     let people: Vec<Person> = people.iter().cycle().take(count).cloned().collect();
     let mut walking = JoinSet::new();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
@@ -19,6 +21,7 @@ use super::housekeeping::{Housekeeping, sweep};
 use super::installation::{Installation, InstallationError};
 use super::instances::StagingInstances;
 use super::lease_keeper::LeaseKeeper;
+use super::partner_watch;
 use super::readiness::StoreReadiness;
 use super::registrations::Waiting;
 use super::ring_keeper::RingKeeper;
@@ -30,13 +33,14 @@ use super::{metrics, public_listener, saml_key, tls};
 use crate::agent_sync::AgentAccounts;
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::config::{
-    self, AdminSettings, ConnectorSettings, LeakPolicy, LeakedPasswordSettings, Settings, SyncServersSettings,
+    self, AdminSettings, ConnectorSettings, LeakPolicy, LeakedPasswordSettings, PartnerCanarySettings, Settings,
+    SyncServersSettings,
 };
 use crate::connectors::tenant::TenantConnector;
 use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, LeakedList, pool::PoolSize};
 use crate::dns::Resolver;
-use crate::federation::{FederatedSignIn, PartnerCertificates, PartnerRenewal, XmlWork};
-use crate::identity::{Clock, ConnectorName, SystemClock};
+use crate::federation::{CanaryAccount, CanaryBrowser, FederatedSignIn, PartnerCertificates, PartnerRenewal, XmlWork};
+use crate::identity::{Clock, ConnectorName, EntityId, SystemClock};
 use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
 use crate::password_sync::{
     AccountSource, AdSource, Channel, EngineEpoch, LdapSource, LeakCheck, PasswordSync, Sealer, StoredHashes, Wrapping,
@@ -84,6 +88,7 @@ use crate::web::admin::domain_withdraw::DomainWithdraw;
 use crate::web::admin::failover_drill::FailoverDrill;
 use crate::web::admin::failover_force::FailoverForce;
 use crate::web::admin::failover_release::FailoverRelease;
+use crate::web::admin::failover_set_group::FailoverSetGroup;
 use crate::web::admin::failover_status::ShowFailover;
 use crate::web::admin::keys_ring::KeysRing;
 use crate::web::admin::keys_roll_ring::KeysRollRing;
@@ -250,6 +255,7 @@ impl Gateway {
         };
         // Agents serve until the last request is answered.
         let (close, served) = (CancellationToken::new(), CancellationToken::new());
+        let synthetic = CanaryBrowser::new(federation.clone(), partner_canaries(&settings)?);
         let own_metadata = federation.metadata();
         let saml_certificate = federation.key.certificate().clone();
         let services = Services {
@@ -332,13 +338,18 @@ impl Gateway {
             domains: directory.clone(),
             rollouts: directory.clone(),
             changes: directory.clone(),
+            failover_groups: directory.clone(),
             coverage: directory,
             tallies: tables.clone(),
+            partner_outages: tables.clone(),
+            synthetic: Arc::new(synthetic),
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
             four_eyes: settings.signin.four_eyes,
         });
         tasks.spawn(switching::run(sign_in_desk.clone(), stop.clone()));
+        let pause = settings.failover.partner_interval;
+        tasks.spawn(partner_watch::run(sign_in_desk.clone(), pause, stop.clone()));
         let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, renewal, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
@@ -386,6 +397,7 @@ impl Gateway {
             .with::<ShowFailover>(&sign_in_desk)
             .with::<FailoverForce>(&sign_in_desk)
             .with::<FailoverRelease>(&sign_in_desk)
+            .with::<FailoverSetGroup>(&sign_in_desk)
             .with::<ClientAdd>(&issuer)
             .with::<ClientList>(&issuer)
             .with::<KeysRotate>(&issuer)
@@ -572,6 +584,7 @@ fn sign_in_settings(settings: &Settings) -> signin::Settings {
         failover_session_life: settings.signin.failover_session_lifetime,
         refusal_quantum: settings.signin.refusal_floor,
         probe_interval: settings.failover.probe_interval,
+        partner_interval: settings.failover.partner_interval,
         good_probes: settings.failover.good_probes,
         lockout: signin::LockoutSettings {
             familiar_limit: lockout.familiar_limit,
@@ -587,6 +600,19 @@ fn sign_in_settings(settings: &Settings) -> signin::Settings {
         leaked: leaked_passwords(&settings.leaked_passwords),
         ..signin::Settings::default()
     }
+}
+
+fn partner_canaries(settings: &Settings) -> Result<Vec<(EntityId, CanaryAccount)>, StartError> {
+    let canary = |canary: &PartnerCanarySettings| {
+        let authorities = match &canary.ca_file {
+            None => Vec::new(),
+            Some(file) => CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect)
+                .map_err(StartError::part("certification authorities of a partner"))?,
+        };
+        Ok((canary.partner.clone(), CanaryAccount { login: canary.account.clone(), authorities }))
+    };
+    settings.failover.partner_canaries.iter().map(canary).collect()
 }
 
 async fn sign_in_key(installation: &Installation) -> Result<SignInKey, StartError> {

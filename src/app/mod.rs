@@ -16,6 +16,7 @@ mod key_pair;
 mod lease_keeper;
 pub mod logging;
 pub mod metrics;
+mod partner_watch;
 mod public_listener;
 mod readiness;
 mod registrations;

@@ -229,6 +229,12 @@ fn drilled(drill: &Drill) -> String {
         drill.checks_a_minute,
         drill.nodes.len()
     ));
+    if drill.by_itself != drill.covered {
+        text.push_str(&format!("\n{} of them without an administrator's word", drill.by_itself));
+    }
+    for warning in &drill.warnings {
+        text.push_str(&format!("\nwarning: {warning}"));
+    }
     for finding in &drill.findings {
         text.push_str(&format!("\nfinding: {finding}"));
     }

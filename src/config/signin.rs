@@ -1,8 +1,11 @@
 //! `[signin]`, `[lockout]`, `[failover]`, `[tokens]`: how long things last and where limits lie.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Table;
+use super::secret::secret;
+use crate::identity::{EntityId, PlainPassword};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -85,6 +88,34 @@ pub struct FailoverSettings {
     /// Good probes in a row before a primary that was down answers again.
     pub good_probes: u32,
     pub probe_interval: Duration,
+    /// Between two synthetic sign-ins at a federation partner.
+    pub partner_interval: Duration,
+    /// How synthetic sign-ins are made at partners.
+    pub partner_canaries: Vec<PartnerCanarySettings>,
+}
+
+/// An account at a federation partner that signs in again and again, so that an outage is noticed.
+#[derive(Clone, Debug)]
+pub struct PartnerCanarySettings {
+    /// The partner's entity id.
+    pub partner: EntityId,
+    /// Its name there, and its password; without them the partner's first page alone is looked at.
+    pub account: Option<(String, PlainPassword)>,
+    /// PEM file of the authorities that vouch for the partner's addresses; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl PartnerCanarySettings {
+    fn read(table: Table<'_>) -> Option<Self> {
+        let partner = table.required("partner", "give the partner's entity id, as partner list shows it");
+        let account = match table.text("name") {
+            Some(name) => Some((name.into_owned(), secret(&table, "password_file", "password_env")?)),
+            None => None,
+        };
+        let canary = Self { partner: partner?, account, ca_file: table.path("ca_file") };
+        table.finish();
+        Some(canary)
+    }
 }
 
 impl FailoverSettings {
@@ -95,7 +126,20 @@ impl FailoverSettings {
             probe_interval: table
                 .duration("probe_interval", Duration::from_millis(100)..=10 * MINUTE)
                 .unwrap_or(2 * SECOND),
+            partner_interval: table.duration("partner_interval", SECOND..=10 * MINUTE).unwrap_or(30 * SECOND),
+            partner_canaries: table
+                .tables("partner_canaries")
+                .into_iter()
+                .filter_map(PartnerCanarySettings::read)
+                .collect(),
         };
+        let partners = settings.partner_canaries.iter().map(|canary| &canary.partner);
+        if let Some(twice) =
+            partners.clone().enumerate().find(|(at, one)| partners.clone().take(*at).any(|p| p == *one))
+        {
+            let what = format!("the partner {} has two canaries", twice.1);
+            table.complain("partner_canaries", what, "keep one of them");
+        }
         table.finish();
         settings
     }

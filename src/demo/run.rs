@@ -115,6 +115,7 @@ pub async fn run(options: DemoOptions, say: impl Fn(&str)) -> anyhow::Result<()>
         backup: Some(Backup::Phs),
         failover: Some(FailoverMode::Automatic),
         max_hash_age_seconds: None,
+        partner_outage_seconds: None,
     };
     desk.call::<DomainSetFailover>(&failover).await?;
 

@@ -4,6 +4,7 @@
 //! identity that is claimed for a domain of its issuer. Which user that is, by source anchor *and* user principal name, and
 //! that an assertion is used once, is for `signin` to decide (design D9).
 
+mod canary;
 mod certificates;
 pub mod federated_sign_in;
 pub mod identify;
@@ -11,8 +12,10 @@ pub mod partner;
 pub mod partner_store;
 mod published;
 pub mod renewal;
+mod sign_in_page;
 pub mod xml_work;
 
+pub use canary::{CanaryAccount, CanaryBrowser};
 pub use certificates::PartnerCertificates;
 pub use federated_sign_in::FederatedSignIn;
 pub use identify::{FederationRefusal, identify};

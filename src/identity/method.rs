@@ -32,6 +32,19 @@ pub enum FailoverMode {
     Automatic,
 }
 
+/// What failover is for a group where that is something else than for its domain, from the laxest to the strictest: of
+/// several groups of a user the strictest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupFailover {
+    /// Members get in through the backup by themselves, though the domain's failover is manual.
+    Automatic,
+    /// Only once an administrator forces the backup.
+    Manual,
+    /// Never, not even then.
+    Barred,
+}
+
 /// An operator's decision that overrides the automatic one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,6 +79,7 @@ macro_rules! words {
 words!(AuthenticationMethod { Phs = "phs", Pta = "pta", Federated = "federated" } "phs, pta or federated");
 words!(Backup { None = "none", Phs = "phs" } "none or phs");
 words!(FailoverMode { Manual = "manual", Automatic = "automatic" } "manual or automatic");
+words!(GroupFailover { Automatic = "automatic", Manual = "manual", Barred = "barred" } "automatic, manual or barred");
 words!(Pin { Primary = "primary", Backup = "backup" } "primary or backup");
 
 /// A word outside the closed list of an enumeration.

@@ -32,7 +32,7 @@ pub use ids::{
     NodeId, RolloutId, SessionId, TransactionId, UserId,
 };
 pub use lease_epoch::LeaseEpoch;
-pub use method::{AuthenticationMethod, Backup, FailoverMode, Pin};
+pub use method::{AuthenticationMethod, Backup, FailoverMode, GroupFailover, Pin};
 pub use network::Network;
 pub use password::{PasswordShape, PlainPassword};
 pub use percent::Percent;

@@ -173,6 +173,11 @@ pub fn secure_endpoint(location: &str) -> Result<Url, MetadataError> {
         return Err(insecure());
     }
     let url = Url::parse(location).map_err(|_| insecure())?;
+    if is_private(&url) { Ok(url) } else { Err(insecure()) }
+}
+
+/// Whether what is sent there stays between the two ends: TLS, or no network at all. Nobody is named in the address.
+pub fn is_private(url: &Url) -> bool {
     let on_loopback = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -180,8 +185,7 @@ pub fn secure_endpoint(location: &str) -> Result<Url, MetadataError> {
         None => false,
     };
     let named = !url.username().is_empty() || url.password().is_some();
-    let private = url.scheme() == "https" || (url.scheme() == "http" && on_loopback);
-    if private && !named { Ok(url) } else { Err(insecure()) }
+    !named && (url.scheme() == "https" || (url.scheme() == "http" && on_loopback))
 }
 
 fn signing_certificates(role: roxmltree::Node<'_, '_>) -> (Vec<SigningCertificate>, Vec<CertificateError>) {

@@ -40,7 +40,7 @@ impl SignIn {
     pub(super) fn follow(&self, followed: Followed) {
         let sign_in = self.clone();
         let nothing_to_do = followed.late.is_none()
-            && followed.situation.method == Managed::Phs
+            && followed.situation.method != Managed::Pta
             && followed.situation.primary != Asked::Unavailable(UnavailableCause::CredentialUnreadable);
         if !nothing_to_do {
             self.room.tasks.spawn(async move { sign_in.follow_up(followed).await });

@@ -10,9 +10,9 @@ use super::browser::Browser;
 use super::candidate::Candidate;
 use super::directory::UserForSignIn;
 use super::failover::{
-    Account, Asked, By, Cause, Decision, HashStanding, Policy, ProbeOutcome, Situation, StoredState, concerns_account,
-    decide,
+    Account, Asked, By, Cause, Decision, HashStanding, ProbeOutcome, Situation, StoredState, concerns_account, decide,
 };
+use super::failover_groups::strictest;
 use super::floor;
 use super::lockout::{Limits, Settlement, SprayLimits, Try, fingerprint, settle};
 use super::outage::RunningProbe;
@@ -81,6 +81,9 @@ impl SignIn {
         browser: &Browser,
     ) -> Result<Step, SignInError> {
         let transaction = self.load(handle).await?;
+        if let Some(step) = self.back_to_partner(&transaction).await? {
+            return Ok(step);
+        }
         let candidate = self.candidate(&transaction.state).await?.ok_or(TransactionLost::OtherState)?;
         let attempt = AttemptId::random();
         let event = candidate.event(attempt, browser, &transaction);
@@ -258,13 +261,13 @@ impl<'a> Run<'a> {
         let record = user.and_then(|user| user.refusal);
         let situation = Situation {
             method: candidate.method,
-            policy: Policy {
-                backup: realm.backup,
-                mode: realm.failover,
-                pin: realm.pin,
-                max_hash_age: realm.max_hash_age,
+            policy: realm.policy(),
+            outage_known: match candidate.method {
+                Managed::Federated => realm.partner_outage.is_some(),
+                Managed::Phs | Managed::Pta => {
+                    candidate.connector.as_ref().is_some_and(|connector| room.outages.is_open(connector))
+                }
             },
-            outage_known: candidate.connector.as_ref().is_some_and(|connector| room.outages.is_open(connector)),
             primary: Asked::NotYet,
             probe: ProbeOutcome::NotRun,
             late: None,
@@ -288,6 +291,7 @@ impl<'a> Run<'a> {
                 .map(|record| record.refusal),
             // Read with the hash's facts; until then it bars.
             barred_group: true,
+            group: None,
             backup: Asked::NotYet,
         };
         Self {
@@ -313,7 +317,7 @@ impl<'a> Run<'a> {
             match decide(&self.situation) {
                 Decision::AskPrimary => match self.situation.method {
                     Managed::Pta => self.ask_directory().await,
-                    Managed::Phs => self.situation.primary = self.ask_hash().await,
+                    Managed::Phs | Managed::Federated => self.situation.primary = self.ask_hash().await,
                 },
                 Decision::ConfirmOutage => self.situation.probe = self.confirm().await,
                 Decision::ReadHash => self.read_standing().await?,
@@ -322,7 +326,7 @@ impl<'a> Run<'a> {
             }
         };
         let refused_unasked = matches!(decision, Decision::Refuse(..)) && self.situation.backup == Asked::NotYet;
-        if self.situation.method == Managed::Pta && refused_unasked && self.by_backup(&decision) {
+        if self.situation.method != Managed::Phs && refused_unasked && self.by_backup(&decision) {
             // Who is barred from the backup waits as long as who is asked.
             let decoy = self.sign_in.room.hashes.check(None, self.password, self.admission.clone()).await;
             if let Answer::Unavailable(full) = decoy.answer {
@@ -411,6 +415,7 @@ impl<'a> Run<'a> {
         };
         self.situation.pass_age = standing.last_pass.map(|pass| now.since(pass));
         self.situation.barred_group = standing.barred;
+        self.situation.group = strictest(&self.candidate.realm.failover_groups, &standing.groups);
         Ok(())
     }
 

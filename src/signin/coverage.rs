@@ -10,7 +10,7 @@ use super::failover::{
 };
 use super::realm::Managed;
 use super::store::StoreDown;
-use crate::identity::{Backup, ConnectorName, DomainName, FailoverMode, Timestamp, Upn, UserId, Verdict};
+use crate::identity::{Backup, ConnectorName, DomainName, GroupFailover, Pin, Timestamp, Upn, UserId, Verdict};
 use crate::tenant::Domain;
 
 /// What the store knows of a user that failover depends on.
@@ -44,15 +44,44 @@ pub trait BackupCoverage: Send + Sync {
     async fn barred(&self) -> Result<HashSet<UserId>, StoreDown>;
 }
 
-/// Whether the right password would let the user in, if no server of the connector answered and the backup were asked;
-/// else the code of the reason.
-pub fn covered(user: &Coverage, domain: &Domain, barred: bool, now: Timestamp) -> Result<(), String> {
+/// Who lets the backup be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoAsks {
+    /// An administrator forces it.
+    Administrator,
+    /// It is asked by itself, as far as the policy lets it.
+    Nobody,
+}
+
+/// What groups say of a user's failover.
+#[derive(Clone, Copy, Debug)]
+pub struct Barriers {
+    /// The user is in a group that failover is closed to everywhere.
+    pub barred: bool,
+    /// What the domain says of the user's groups.
+    pub group: Option<GroupFailover>,
+}
+
+/// Whether the right password would let the user in, if nobody answered for the primary and the backup were asked; else the
+/// code of the reason.
+pub fn covered(
+    user: &Coverage,
+    domain: &Domain,
+    barriers: Barriers,
+    asked: WhoAsks,
+    now: Timestamp,
+) -> Result<(), String> {
     let situation = Situation {
         method: Managed::Pta,
         policy: Policy {
             backup: Backup::Phs,
-            mode: FailoverMode::Automatic,
-            pin: None,
+            mode: domain.failover,
+            // Asked of one user: the backup is reached, whatever holds for the others.
+            automatic_group: true,
+            pin: match asked {
+                WhoAsks::Administrator => Some(Pin::Backup),
+                WhoAsks::Nobody => None,
+            },
             max_hash_age: domain.max_hash_age,
         },
         outage_known: true,
@@ -73,7 +102,8 @@ pub fn covered(user: &Coverage, domain: &Domain, barred: bool, now: Timestamp) -
             .refusal
             .filter(|record| user.state.as_ref().is_none_or(|state| record.at > state.observed_at))
             .map(|record| record.refusal),
-        barred_group: barred,
+        barred_group: barriers.barred,
+        group: barriers.group,
         backup: Asked::Verdict(Verdict::Verified),
     };
     match decide(&situation) {

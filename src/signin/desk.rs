@@ -2,7 +2,9 @@
 
 mod changes;
 mod drill;
+mod failover_groups;
 mod methods;
+mod partners;
 mod rollouts;
 mod survey;
 mod upkeep;
@@ -17,8 +19,10 @@ use super::breaker::Breaker;
 use super::change::MethodChanges;
 use super::coverage::BackupCoverage;
 use super::failover::ProbeOutcome;
+use super::failover_groups::FailoverGroups;
 use super::lockout::Subject;
 use super::lockout_report::{Judgement, NetworkTries, PlaceTries, judge};
+use super::partner_outage::{PartnerOutages, SyntheticSignIn};
 use super::readiness::{CredentialReadiness, PartnerWatch, Readiness};
 use super::service::{EVIDENCE, SignIn};
 use super::store::{Alert, DomainChanged, DomainEdit, DomainSettings, Rollouts, StoreDown};
@@ -31,7 +35,9 @@ use crate::tenant::{Domain, PinMark};
 
 pub use changes::{CANARY_ROLLED_BACK, CHANGE_FAILED};
 pub use drill::{Drill, DrillReason, HashAges, PassAge, Uncovered};
+pub use failover_groups::GroupPolicy;
 pub use methods::{MethodSet, SetMethod};
+pub use partners::{CANARY_REFUSED, NodeStatus, PARTNER_DOWN, PartnerStatus};
 pub use rollouts::{AddRollout, RemoveRollout, RolloutSet, RolloutSummary};
 pub use survey::{Outlook, UserOutlook};
 
@@ -52,6 +58,9 @@ pub struct SignInDesk {
     pub changes: Arc<dyn MethodChanges>,
     pub tallies: Arc<dyn Tallies>,
     pub coverage: Arc<dyn BackupCoverage>,
+    pub failover_groups: Arc<dyn FailoverGroups>,
+    pub partner_outages: Arc<dyn PartnerOutages>,
+    pub synthetic: Arc<dyn SyntheticSignIn>,
     /// Changes of methods and rollouts are proposed by one principal and approved by another.
     pub four_eyes: bool,
 }
@@ -72,8 +81,8 @@ pub enum DeskError {
     #[error("{0} was changed in the meantime: look at it and ask again")]
     Outdated(DomainName),
     #[error(
-        "no server of {down} answers reliably yet, and failover of {domain} is manual: nobody could sign in. The backup \
-         stays forced; release it with --anyway, or make failover automatic"
+        "{down} gives no reliable service yet, and failover of {domain} is manual: nobody could sign in. The backup stays \
+         forced; release it with --anyway, or make failover automatic"
     )]
     StillDown { domain: DomainName, down: String },
     #[error("{text}")]
@@ -96,6 +105,12 @@ enum Releasing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailoverStatus {
     pub domains: Vec<DomainStatus>,
+    /// Groups for which failover is something else than for their domain.
+    #[serde(default)]
+    pub groups: Vec<GroupPolicy>,
+    /// The federation partners of domains, as all nodes see them.
+    #[serde(default)]
+    pub partners: Vec<PartnerStatus>,
     /// As the node that answers sees them.
     pub connectors: Vec<ConnectorStatus>,
     pub alerts: Vec<AlertStatus>,
@@ -108,7 +123,19 @@ pub struct DomainStatus {
     pub backup: Backup,
     pub failover: FailoverMode,
     pub max_hash_age_seconds: u64,
+    /// For how long every node must have found a federation partner without service.
+    #[serde(default)]
+    pub partner_outage_seconds: u64,
     pub pin: Option<PinMark>,
+}
+
+/// What becomes of a domain's failover; `None` keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FailoverEdit {
+    pub backup: Option<Backup>,
+    pub mode: Option<FailoverMode>,
+    pub max_hash_age: Option<Duration>,
+    pub partner_outage_after: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,17 +188,16 @@ impl SignInDesk {
     pub async fn set_failover(
         &self,
         name: &DomainName,
-        backup: Option<Backup>,
-        mode: Option<FailoverMode>,
-        max_hash_age: Option<Duration>,
+        edit: FailoverEdit,
         by: &str,
     ) -> Result<DomainStatus, DeskError> {
+        let FailoverEdit { backup, mode, max_hash_age, partner_outage_after } = edit;
         let domain = self.domain(name).await?;
         let becomes = backup.unwrap_or(domain.backup);
         if becomes == Backup::None && domain.pin.as_ref().is_some_and(|mark| mark.pin == Pin::Backup) {
             return Err(refused(format!("{name} is pinned to its backup: release it first, with failover release")));
         }
-        let edit = DomainEdit { backup, failover: mode, max_hash_age, ..DomainEdit::default() };
+        let edit = DomainEdit { backup, failover: mode, max_hash_age, partner_outage_after, ..DomainEdit::default() };
         let event = event("domain.set-failover", by)
             .about(name)
             .with("backup", becomes.as_str())
@@ -179,7 +205,8 @@ impl SignInDesk {
         Ok(status_of(self.change(&domain, edit, event).await?))
     }
 
-    /// Breakers, probes, pins and alerts. With `probe`, every connector of a pass-through domain is probed now.
+    /// Breakers, probes, pins and alerts. With `probe`, every connector of a pass-through domain is probed now, and every
+    /// federation partner by a synthetic sign-in.
     pub async fn failover_status(&self, probe: bool) -> Result<FailoverStatus, DeskError> {
         let room = &self.sign_in.room;
         let domains = self.domains.domains().await?;
@@ -190,6 +217,10 @@ impl SignInDesk {
                 }
             }
         }
+        if probe {
+            self.look_at_partners().await?;
+        }
+        let (groups, partners) = (self.group_policies(None).await?, self.partner_status().await?);
         let alerts = room.store.raised().await?.into_iter().map(|alert| AlertStatus {
             name: alert.name,
             subject: alert.subject,
@@ -211,7 +242,8 @@ impl SignInDesk {
             ConnectorStatus { connector: status.connector, open_since, good_probes, servers }
         });
         let (connectors, alerts) = (connectors.collect(), alerts.collect());
-        Ok(FailoverStatus { domains: domains.into_iter().map(status_of).collect(), connectors, alerts })
+        let domains = domains.into_iter().map(status_of).collect();
+        Ok(FailoverStatus { domains, groups, partners, connectors, alerts })
     }
 
     /// Pins a domain to its primary or its backup, whatever the gateway would decide.
@@ -225,8 +257,10 @@ impl SignInDesk {
     ) -> Result<DomainStatus, DeskError> {
         let room = &self.sign_in.room;
         let domain = self.domain(name).await?;
-        if !self.paths(&domain).await?.methods().contains(&AuthenticationMethod::Pta) {
-            return Err(refused(format!("{name} signs in by {}: only pass-through has a backup", domain.method)));
+        let elsewhere = |method: &AuthenticationMethod| *method != AuthenticationMethod::Phs;
+        if !self.paths(&domain).await?.methods().iter().any(elsewhere) {
+            let text = "the stored hash answers already; only pass-through and federation have a backup";
+            return Err(refused(format!("{name} signs in by {}: {text}", domain.method)));
         }
         if pin == Pin::Backup && domain.backup == Backup::None {
             return Err(refused(format!("{name} has no backup: give it one first, with domain set-failover")));
@@ -264,9 +298,9 @@ impl SignInDesk {
         let Some(mark) = &domain.pin else { return Err(refused(format!("{name} is not pinned"))) };
         let forced = mark.pin == Pin::Backup && domain.failover == FailoverMode::Manual;
         if forced && when != Releasing::Anyway {
-            let down = self.unreachable(name, when == Releasing::OnceRecovered).await?;
+            let down = self.still_down(domain, when).await?;
             if !down.is_empty() {
-                let down = down.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(", ");
+                let down = down.join(", ");
                 return Err(DeskError::StillDown { domain: name.clone(), down });
             }
         }
@@ -277,6 +311,20 @@ impl SignInDesk {
         let status = status_of(self.change(domain, edit, event).await?);
         self.clear_forced(name, self.sign_in.room.clock.now()).await?;
         Ok(status)
+    }
+
+    /// What people of a domain would sign in at without the backup, and cannot: connectors and partners.
+    async fn still_down(&self, domain: &Domain, when: Releasing) -> Result<Vec<String>, DeskError> {
+        let (methods, mut down) = (self.paths(domain).await?.methods(), Vec::new());
+        if methods.contains(&AuthenticationMethod::Pta) {
+            let connectors = self.unreachable(&domain.name, when == Releasing::OnceRecovered).await?;
+            down.extend(connectors.iter().map(|connector| format!("connector {connector}")));
+        }
+        if methods.contains(&AuthenticationMethod::Federated) {
+            let partners = self.partners_down(&domain.name).await?;
+            down.extend(partners.iter().map(|partner| format!("partner {partner}")));
+        }
+        Ok(down)
     }
 
     /// What wrong passwords of the last `hours` look like: of the `limit` users and networks with most of them.
@@ -387,6 +435,7 @@ fn status_of(domain: Domain) -> DomainStatus {
         backup: domain.backup,
         failover: domain.failover,
         max_hash_age_seconds: domain.max_hash_age.as_secs(),
+        partner_outage_seconds: domain.partner_outage_after.as_secs(),
         pin: domain.pin,
     }
 }

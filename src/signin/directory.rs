@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::failover::Policy;
+use super::failover_groups::{FailoverGroup, some_automatic};
 use super::rollout::Rollout;
 use super::store::StoreDown;
 use crate::identity::{
@@ -54,6 +56,23 @@ pub struct Realm {
     pub connectors: Vec<ConnectorName>,
     /// The staged rollouts of the domain.
     pub rollouts: Vec<Rollout>,
+    /// Groups for which failover is something else than for the domain.
+    pub failover_groups: Vec<FailoverGroup>,
+    /// Since when every node finds the domain's partner without service, once that is confirmed.
+    pub partner_outage: Option<Timestamp>,
+}
+
+impl Realm {
+    /// What failover of the domain depends on.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            backup: self.backup,
+            mode: self.failover,
+            automatic_group: some_automatic(&self.failover_groups),
+            pin: self.pin,
+            max_hash_age: self.max_hash_age,
+        }
+    }
 }
 
 /// Who has a name, as far as the road depends on it.
@@ -92,10 +111,12 @@ impl UserForSignIn {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailoverStanding {
     /// The user is, directly or by nesting, in a group barred from failover.
     pub barred: bool,
+    /// The groups that the user is in, directly or by nesting.
+    pub groups: BTreeSet<GroupId>,
     /// When the last pass of the password channel that reached the end of the user's connector began.
     pub last_pass: Option<Timestamp>,
 }

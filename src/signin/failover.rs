@@ -13,14 +13,15 @@ use std::time::Duration;
 use super::fault::{Fault, planted};
 use super::outcome::Notice;
 use super::realm::Managed;
-use crate::identity::{Backup, FailoverMode, Pin, Refusal, UnavailableCause, Verdict};
+use crate::identity::{Backup, FailoverMode, GroupFailover, Pin, Refusal, UnavailableCause, Verdict};
 
 /// All that a decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Situation {
     pub method: Managed,
     pub policy: Policy,
-    /// Whether this node has confirmed an outage of the connector and not yet seen it end.
+    /// Whether an outage is confirmed and not yet seen to end: of the connector, by this node; of a federation partner,
+    /// by every node for as long as the domain demands.
     pub outage_known: bool,
     pub primary: Asked,
     pub probe: ProbeOutcome,
@@ -33,8 +34,10 @@ pub struct Situation {
     pub pass_age: Option<Duration>,
     /// The newest live refusal of the account, if it is newer than the stored state.
     pub refusal_on_record: Option<Refusal>,
-    /// The user is in a group that failover is closed to.
+    /// The user is in a group that failover is closed to in every domain.
     pub barred_group: bool,
+    /// What the domain says of the user's groups; the strictest of them. Read with the hash.
+    pub group: Option<GroupFailover>,
     pub backup: Asked,
 }
 
@@ -43,8 +46,17 @@ pub struct Situation {
 pub struct Policy {
     pub backup: Backup,
     pub mode: FailoverMode,
+    /// Failover is automatic for some group of the domain, whatever `mode` says for the others.
+    pub automatic_group: bool,
     pub pin: Option<Pin>,
     pub max_hash_age: Duration,
+}
+
+impl Policy {
+    /// Whether somebody of the domain gets in through the backup without an administrator's word.
+    const fn asks_by_itself(&self) -> bool {
+        matches!(self.mode, FailoverMode::Automatic) || self.automatic_group
+    }
 }
 
 /// What an authority has said about the password.
@@ -143,6 +155,8 @@ pub enum Bar {
     PassTooOld,
     RefusedBefore(Refusal),
     BarredGroup,
+    /// For the user's groups, or the domain, failover waits for an administrator, and nobody has forced it.
+    NotForced,
     /// It is on the list of leaked passwords, and has to be changed.
     LeakedPassword,
 }
@@ -158,7 +172,22 @@ pub enum Cause {
     /// Failover is manual and nobody has forced it.
     ManualFailover,
     PinnedToPrimary,
+    /// The federation partner gives service, as far as every node knows: the password is its to check.
+    PartnerServes,
     Backup(UnavailableCause),
+}
+
+/// Whether the stored hash stands in for a federation partner: who types a name of the domain is then asked for the
+/// password here instead of being sent to the partner. The same for everybody of the domain, so that nobody can tell from
+/// the road who is in which group; `outage` as in [`Situation::outage_known`].
+pub fn stands_in(policy: &Policy, outage: bool) -> bool {
+    let confirmed = outage || planted(Fault::PartnerOutageUnconfirmed);
+    let wanted = match policy.pin {
+        Some(Pin::Backup) => true,
+        Some(Pin::Primary) => confirmed && planted(Fault::PinIgnored),
+        None => confirmed && (policy.asks_by_itself() || planted(Fault::ManualTakenAsAutomatic)),
+    };
+    wanted && policy.backup != Backup::None
 }
 
 /// Decides. Total: every situation has an answer, and what is not allowed here is refused.
@@ -177,6 +206,13 @@ pub fn decide(situation: &Situation) -> Decision {
         // The live read has just seen the directory's half of the state.
         (Asked::Verdict(Verdict::Verified), Managed::Pta) => after_proof(situation, StoredState::Allows),
         (Asked::NotYet, Managed::Phs) => Decision::AskPrimary,
+        // A partner is asked by the browser alone: nothing that is checked here is its word.
+        (Asked::Verdict(Verdict::Verified) | Asked::NotYet | Asked::Unavailable(_), Managed::Federated) => {
+            match stands_in(&situation.policy, situation.outage_known) {
+                true => by_backup(situation),
+                false => Decision::TryAgain(Cause::PartnerServes),
+            }
+        }
         (Asked::Unavailable(cause), Managed::Phs) => Decision::TryAgain(Cause::Primary(cause)),
         (Asked::NotYet, Managed::Pta) if situation.policy.pin == Some(Pin::Backup) => by_backup(situation),
         (Asked::NotYet, Managed::Pta) if !situation.outage_known => Decision::AskPrimary,
@@ -275,6 +311,7 @@ fn in_outage(situation: &Situation) -> Decision {
         (Some(Pin::Primary), _) if planted(Fault::PinIgnored) => by_backup(situation),
         (Some(Pin::Primary), _) => Decision::TryAgain(Cause::PinnedToPrimary),
         (Some(Pin::Backup), _) | (None, FailoverMode::Automatic) => by_backup(situation),
+        (None, FailoverMode::Manual) if situation.policy.automatic_group => by_backup(situation),
         (None, FailoverMode::Manual) if planted(Fault::ManualTakenAsAutomatic) => by_backup(situation),
         (None, FailoverMode::Manual) => Decision::TryAgain(match situation.policy.backup {
             Backup::None => Cause::NoBackup,
@@ -331,7 +368,18 @@ fn condition(situation: &Situation) -> Option<Bar> {
     if let Some(refusal) = situation.refusal_on_record.filter(|_| !planted(Fault::RecordIgnored)) {
         return Some(Bar::RefusedBefore(refusal));
     }
-    (situation.barred_group && !planted(Fault::BarredGroupLetIn)).then_some(Bar::BarredGroup)
+    if situation.barred_group && !planted(Fault::BarredGroupLetIn) {
+        return Some(Bar::BarredGroup);
+    }
+    let group = situation.group.filter(|_| !planted(Fault::GroupPolicyIgnored));
+    let forced = situation.policy.pin == Some(Pin::Backup);
+    match (group, situation.policy.mode) {
+        (Some(GroupFailover::Barred), _) => Some(Bar::BarredGroup),
+        (Some(GroupFailover::Automatic), _) | (None, FailoverMode::Automatic) => None,
+        (Some(GroupFailover::Manual), _) | (None, FailoverMode::Manual) => {
+            (!forced && !planted(Fault::ManualTakenAsAutomatic)).then_some(Bar::NotForced)
+        }
+    }
 }
 
 impl Reason {
@@ -360,6 +408,7 @@ impl Bar {
             Self::PassTooOld => "hash-too-old".to_owned(),
             Self::RefusedBefore(refusal) => format!("refused-before-{}", refusal.code()),
             Self::BarredGroup => "barred-group".to_owned(),
+            Self::NotForced => "not-forced".to_owned(),
             Self::LeakedPassword => "leaked-password".to_owned(),
         }
     }
@@ -374,6 +423,7 @@ impl Cause {
             Self::NoBackup => "no-backup".to_owned(),
             Self::ManualFailover => "manual-failover".to_owned(),
             Self::PinnedToPrimary => "pinned-to-primary".to_owned(),
+            Self::PartnerServes => "partner-serves".to_owned(),
             Self::Backup(cause) => format!("backup-{}", cause.code()),
         }
     }

@@ -148,8 +148,7 @@ fn enumerate(
                                 for &primary in primaries {
                                     for &late in lates {
                                         for &backup in backups {
-                                            let policy =
-                                                Policy { backup: backup_policy, mode, pin, max_hash_age: LIMIT };
+                                            let policy = Policy { backup: backup_policy, mode, pin, ..fair().policy };
                                             let situation = Situation {
                                                 method,
                                                 policy,
@@ -179,7 +178,13 @@ fn enumerate(
 fn fair() -> Situation {
     Situation {
         method: Managed::Pta,
-        policy: Policy { backup: Backup::Phs, mode: FailoverMode::Automatic, pin: None, max_hash_age: LIMIT },
+        policy: Policy {
+            backup: Backup::Phs,
+            mode: FailoverMode::Automatic,
+            automatic_group: false,
+            pin: None,
+            max_hash_age: LIMIT,
+        },
         outage_known: false,
         primary: Asked::NotYet,
         probe: ProbeOutcome::NotRun,
@@ -190,6 +195,7 @@ fn fair() -> Situation {
         pass_age: Some(Duration::from_secs(60)),
         refusal_on_record: None,
         barred_group: false,
+        group: None,
         backup: Asked::NotYet,
     }
 }

@@ -34,6 +34,16 @@ faults! {
     RecordIgnored,
     /// Members of barred groups are let in by the backup.
     BarredGroupLetIn,
+    /// What a domain says of a group does not matter.
+    GroupPolicyIgnored,
+    /// Of several groups of a user the laxest counts.
+    LaxestGroupCounts,
+    /// A partner is passed over though not every node has found it without service.
+    PartnerOutageUnconfirmed,
+    /// An outage of a partner is taken for confirmed at the first failure.
+    PartnerDownAtOnce,
+    /// A node that still reaches the partner is passed over.
+    OneNodeSpeaksForAll,
     /// The stored state of the account does not bar the backup.
     StateIgnored,
     /// A disabled account gets in by its right password.

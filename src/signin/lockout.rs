@@ -149,7 +149,7 @@ pub fn settle(situation: &Situation, decision: &Decision, wire: Wire, fingerprin
     let keep = || Settlement::Keep {
         fingerprint: Some(fingerprint),
         repeats: match situation.method {
-            Managed::Phs => Repeats::Free,
+            Managed::Phs | Managed::Federated => Repeats::Free,
             Managed::Pta => Repeats::Count,
         },
     };

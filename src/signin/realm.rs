@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::directory::Realm;
+use super::failover::stands_in;
 use crate::identity::{AuthenticationMethod, DomainName, EntityId};
 
 /// The methods in which the gateway sees the password.
@@ -16,6 +17,8 @@ use crate::identity::{AuthenticationMethod, DomainName, EntityId};
 pub enum Managed {
     Phs,
     Pta,
+    /// Federation, while its partner gives no service: the stored hash stands in.
+    Federated,
 }
 
 impl Managed {
@@ -23,6 +26,7 @@ impl Managed {
         match self {
             Self::Phs => AuthenticationMethod::Phs,
             Self::Pta => AuthenticationMethod::Pta,
+            Self::Federated => AuthenticationMethod::Federated,
         }
     }
 }
@@ -42,31 +46,32 @@ pub enum Road {
 pub fn discover(found: Option<&Realm>, initial: &Realm, own: Option<&Realm>) -> Road {
     let password = |realm: &Realm, ours| Road::Password {
         domain: realm.domain.clone(),
-        method: managed(realm).unwrap_or(Managed::Phs),
+        method: at_the_gateway(realm).unwrap_or(Managed::Phs),
         ours,
     };
     match found {
         None => password(initial, false),
-        Some(realm) => match (realm.method, &realm.partner) {
-            (AuthenticationMethod::Federated, Some(partner)) => {
-                Road::Partner { domain: realm.domain.clone(), partner: partner.clone() }
-            }
+        Some(realm) => match (at_the_gateway(realm), &realm.partner) {
+            (None, Some(partner)) => Road::Partner { domain: realm.domain.clone(), partner: partner.clone() },
             // Federated without a partner cannot be set; should it be met, nobody of the domain signs in.
-            (AuthenticationMethod::Federated, None) => password(initial, false),
-            (AuthenticationMethod::Phs | AuthenticationMethod::Pta, _) => match own {
+            (None, None) => password(initial, false),
+            (Some(_), _) => match own {
                 None => password(realm, true),
-                Some(own) if managed(own).is_some() => password(own, true),
+                Some(own) if at_the_gateway(own).is_some() => password(own, true),
                 Some(_) => password(realm, false),
             },
         },
     }
 }
 
-/// The managed method of a realm; `None` for a federated one.
-pub fn managed(realm: &Realm) -> Option<Managed> {
+/// How the gateway itself checks the passwords of a realm; `None` where that is the partner's.
+fn at_the_gateway(realm: &Realm) -> Option<Managed> {
     match realm.method {
         AuthenticationMethod::Phs => Some(Managed::Phs),
         AuthenticationMethod::Pta => Some(Managed::Pta),
-        AuthenticationMethod::Federated => None,
+        AuthenticationMethod::Federated => {
+            let partner_down = realm.partner_outage.is_some();
+            (realm.partner.is_some() && stands_in(&realm.policy(), partner_down)).then_some(Managed::Federated)
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::outage::Outages;
 use super::outcome::{
     Begun, FederatedIdentity, Session, SignInError, SignInRequest, Step, TransactionHandle, TransactionLost,
 };
-use super::realm::{self, Road};
+use super::realm::{self, Managed, Road};
 use super::rollout::{Draw, Standing, choose};
 use super::settings::{Settings, SignInKey};
 use super::spray::SPRAY_TOLD;
@@ -304,6 +304,22 @@ impl SignIn {
             }
         });
         Ok(realm::discover(found.as_ref(), &initial, own.as_ref()))
+    }
+
+    /// A sign-in that began while the partner gave no service, and goes another way by now, is sent on that way: nothing is
+    /// checked and nothing is counted. `None`: it goes on as it began.
+    pub(super) async fn back_to_partner(&self, transaction: &Transaction) -> Result<Option<Step>, SignInError> {
+        let State::Password { name: typed, domain, method: Managed::Federated, .. } = &transaction.state else {
+            return Ok(None);
+        };
+        let Ok(name) = typed.parse::<SignInName>() else { return Ok(None) };
+        let road = self.road(&name).await?;
+        if matches!(&road, Road::Password { domain: same, method: Managed::Federated, .. } if same == domain) {
+            return Ok(None);
+        }
+        let typed = Some(typed.clone());
+        let next = transaction.state.clone().started_over()?.identified(typed, road, request_id())?;
+        self.advance(transaction.clone(), next).await.map(Some)
     }
 
     pub(super) async fn load(&self, handle: &TransactionHandle) -> Result<Transaction, SignInError> {

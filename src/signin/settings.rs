@@ -20,6 +20,8 @@ pub struct Settings {
     pub late_after: Duration,
     /// Pause between two probes while a breaker is open.
     pub probe_interval: Duration,
+    /// Pause between two synthetic sign-ins at a federation partner.
+    pub partner_interval: Duration,
     /// Good probes in a row that close a breaker: an authority that flaps stays open.
     pub good_probes: u32,
     /// Refusals are answered at whole multiples of this time after the question, so that their cause cannot be timed.
@@ -73,6 +75,7 @@ impl Default for Settings {
             failover_session_life: Duration::from_secs(4 * 3600),
             late_after: Duration::from_millis(300),
             probe_interval: Duration::from_secs(2),
+            partner_interval: Duration::from_secs(30),
             good_probes: 3,
             refusal_quantum: Duration::from_millis(250),
             permit_patience: Duration::from_secs(5),

@@ -218,6 +218,7 @@ pub struct DomainEdit {
     pub backup: Option<Backup>,
     pub failover: Option<FailoverMode>,
     pub max_hash_age: Option<Duration>,
+    pub partner_outage_after: Option<Duration>,
     /// `Some(None)` releases the pin.
     pub pin: Option<Option<PinMark>>,
     /// `Some(None)` forgets the partner.

@@ -44,6 +44,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     19 "0019_partner_looks",
     20 "0020_leaked_passwords",
     21 "0021_addresses",
+    22 "0022_partner_outages",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

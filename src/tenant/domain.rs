@@ -23,6 +23,8 @@ pub struct Domain {
     pub failover: FailoverMode,
     /// The channel's last complete pass may be this old for the backup to count.
     pub max_hash_age: Duration,
+    /// For how long every node must have found the federation partner without service before that is an outage.
+    pub partner_outage_after: Duration,
     pub pin: Option<PinMark>,
     /// The federation partner of a federated domain.
     pub partner: Option<EntityId>,
@@ -65,6 +67,9 @@ pub struct PinMark {
 /// How old the last complete pass of the password channel may be, unless a domain says otherwise.
 pub const DEFAULT_MAX_HASH_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How long a federation partner must have given no service to any node, unless a domain says otherwise.
+pub const DEFAULT_PARTNER_OUTAGE: Duration = Duration::from_secs(10 * 60);
+
 impl Domain {
     /// A domain as it is added: pending, with password hash sync and nothing behind it.
     pub fn added(name: DomainName, challenge: String, now: Timestamp) -> Self {
@@ -78,6 +83,7 @@ impl Domain {
             backup: Backup::None,
             failover: FailoverMode::Manual,
             max_hash_age: DEFAULT_MAX_HASH_AGE,
+            partner_outage_after: DEFAULT_PARTNER_OUTAGE,
             pin: None,
             partner: None,
             version: 1,

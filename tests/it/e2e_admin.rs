@@ -18,6 +18,8 @@ use crate::support::tab::{self, Tab};
 const RIGHT: &str = "Zebra-violin-4711-right";
 const BY_HASH: usize = 8;
 const LIVE: usize = 9;
+/// A group that comes from the directory.
+const GROUP: &str = "group00";
 
 /// Principals of the tests besides the one that runs them: uid, role.
 const READER: u32 = 61_001;
@@ -132,6 +134,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         sign_in("rollout.add", json!({ "domain": BETA, "percent": 10, "method": "phs", "force": true })),
         sign_in("rollout.remove", json!({ "domain": BETA, "force": true })),
         sign_in("failover.force", json!({ "domain": BETA, "pin": "backup" })),
+        sign_in("failover.set-group", json!({ "domain": BETA, "group": GROUP, "failover": "manual" })),
         sign_in("failover.release", json!({ "domain": BETA, "anyway": true })),
         sign_in("domain.rollback", json!({ "domain": BETA, "force": true })),
         ("sync.preview", json!({ "files": false }), false, vec![SYNC_ADMIN]),

@@ -2,4 +2,5 @@
 
 mod conditions;
 mod outage;
+mod partner;
 mod site;

@@ -1,5 +1,6 @@
 //! Two nodes on one PostgreSQL behind a plain TCP balancer without sticky sessions.
 
+mod changes;
 mod database;
 mod lockout;
 mod restarts;

@@ -6,6 +6,7 @@ mod decisions;
 mod failover;
 mod federated;
 mod lockout;
+mod partner_outage;
 mod password;
 mod rollouts;
 mod scripted;

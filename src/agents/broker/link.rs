@@ -131,6 +131,7 @@ pub struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let removed = self.link.waiting().remove(&self.request);
+        self.link.changed.notify_waiters();
         if matches!(removed, Some(Waiting::Offered(_) | Waiting::Accepted)) {
             // A connection that is full or gone needs no withdrawal: the agent gets no go-ahead either.
             let _ = self.link.outgoing.try_send(ToAgent::Withdraw { request: self.request });
@@ -228,6 +229,11 @@ impl Link {
     /// Whether anything was heard since this was asked last.
     pub fn was_heard(&self) -> bool {
         self.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the agent has checks whose end somebody waits for, late ones among them.
+    pub fn awaits(&self) -> bool {
+        self.waiting().values().any(|waiting| !matches!(waiting, Waiting::Probing(_)))
     }
 
     /// Ends the connection; the first reason is told to the agent.

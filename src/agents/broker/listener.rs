@@ -89,8 +89,10 @@ impl Listener {
         Ok(Self { socket, acceptor, identity, authority, clock, host: host.to_owned() })
     }
 
-    /// Serves agents until `stop`, and whoever the routes of `besides` are for.
+    /// Serves agents until `stop`, and whoever the routes of `besides` are for. Returns when what agents had been asked is
+    /// answered.
     pub async fn serve(self, gate: Arc<Gate>, besides: Router, stop: CancellationToken) {
+        let broker = gate.broker.clone();
         let router = routes::router(gate).merge(besides);
         let Self { socket, acceptor, identity, authority, clock, host } = self;
         let doors = Doors {
@@ -120,6 +122,7 @@ impl Listener {
             () = served => {}
             () = renewed => {}
         }
+        broker.leave().await;
     }
 }
 

@@ -59,6 +59,11 @@ pub(super) struct Room {
 /// Connections of one agent to this node.
 const LINKS_OF_AN_AGENT: usize = 3;
 
+/// Longest wait for answers when the node leaves: a bind that was given up is read for 30 seconds.
+const LEAVING: Duration = Duration::from_secs(32);
+/// For agents to be told.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// After a start agents need a moment to find the node again; until then a check waits for one.
 const START_GRACE: Duration = Duration::from_secs(5);
 
@@ -85,6 +90,40 @@ impl Broker {
         for link in self.0.links().iter() {
             link.close(reason);
         }
+    }
+
+    /// Lets what agents were asked be answered, then ends every connection: the node leaves, and nobody's password is to
+    /// be tried in vain. Late answers are waited for, too, as they are of directories that are asked directly.
+    pub async fn leave(&self) {
+        let answered = async {
+            loop {
+                let changed = self.0.changed.notified();
+                tokio::pin!(changed);
+                // From here on no change is missed.
+                changed.as_mut().enable();
+                if !self.0.links().iter().any(|link| link.awaits() && !link.is_closed()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(LEAVING, answered).await.is_err() {
+            tracing::warn!("agents owe answers still; the node leaves without them");
+        }
+        self.close("the node leaves");
+        let gone = async {
+            loop {
+                let changed = self.0.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.0.links().is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // Whoever does not take the farewell notices that the connection is gone.
+        let _ = tokio::time::timeout(FAREWELL, gone).await;
     }
 
     /// Ends the connections of one agent.

@@ -1,14 +1,17 @@
 //! The failover drill: what the backup of a domain would hold, without touching anybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeskError, SignInDesk};
-use crate::identity::{AuthenticationMethod, Backup, ConnectorName, DomainName, FailoverMode, Timestamp, Upn, UserId};
-use crate::signin::coverage::covered;
+use super::{DeskError, NodeStatus, SignInDesk};
+use crate::identity::{
+    AuthenticationMethod, Backup, ConnectorName, DomainName, FailoverMode, GroupFailover, Timestamp, Upn, UserId,
+};
+use crate::signin::coverage::{Barriers, WhoAsks, covered};
 use crate::signin::tally::{NodePace, Peak};
+use crate::tenant::Domain;
 
 /// Users read at a time.
 const PAGE: u32 = 1000;
@@ -30,6 +33,9 @@ pub struct Drill {
     pub users: u64,
     /// Of them, those whom the backup would let in by the right password.
     pub covered: u64,
+    /// Of those, whom it lets in without an administrator's word, by the policies of the domain and its groups.
+    #[serde(default)]
+    pub by_itself: u64,
     pub reasons: Vec<DrillReason>,
     /// The first thousand of those whom it would not.
     pub uncovered: Vec<Uncovered>,
@@ -42,6 +48,9 @@ pub struct Drill {
     pub peak: Option<Peak>,
     /// What stands against the backup; it would hold when there is nothing.
     pub findings: Vec<String>,
+    /// What does not stand against it, and deserves attention.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +92,9 @@ impl SignInDesk {
         // What this node has just counted counts too.
         self.write_tally().await?;
         let barred = self.coverage.barred().await?;
+        let members = self.group_members(name).await?;
         let (mut reasons, mut passes) = (BTreeMap::<String, u64>::new(), BTreeMap::new());
-        let (mut users, mut uncovered, mut ages, mut after) = (0, Vec::new(), Vec::new(), None);
+        let (mut users, mut by_itself, mut uncovered, mut ages, mut after) = (0, 0, Vec::new(), Vec::new(), None);
         loop {
             let page = self.coverage.coverage(name, after, PAGE).await?;
             let Some(last) = page.last() else { break };
@@ -94,7 +104,11 @@ impl SignInDesk {
                 if let Some(connector) = &user.connector {
                     passes.insert(connector.clone(), user.last_pass);
                 }
-                match covered(&user, &domain, barred.contains(&user.oid), now) {
+                let group =
+                    members.iter().filter(|(_, members)| members.contains(&user.oid)).map(|(what, _)| *what).max();
+                let barriers = Barriers { barred: barred.contains(&user.oid), group };
+                by_itself += u64::from(covered(&user, &domain, barriers, WhoAsks::Nobody, now).is_ok());
+                match covered(&user, &domain, barriers, WhoAsks::Administrator, now) {
                     Ok(()) => ages.extend(user.confirmed_at.map(|at| now.since(at).as_secs())),
                     Err(reason) => {
                         *reasons.entry(reason.clone()).or_default() += 1;
@@ -116,6 +130,7 @@ impl SignInDesk {
             failover: domain.failover,
             users,
             covered: users - not_covered,
+            by_itself: if domain.backup == Backup::None { 0 } else { by_itself },
             reasons: reasons.into_iter().map(|(reason, users)| DrillReason { reason, users }).collect(),
             uncovered,
             passes: passes
@@ -131,9 +146,43 @@ impl SignInDesk {
             nodes,
             peak: self.tallies.peak(None, now - WEEK).await?,
             findings: Vec::new(),
+            warnings: Vec::new(),
         };
         drill.findings = findings(&drill);
+        drill.warnings = self.partner_warnings(&domain).await?;
         Ok(drill)
+    }
+
+    /// Who is in the groups of a domain for which failover is something else.
+    async fn group_members(&self, name: &DomainName) -> Result<Vec<(GroupFailover, HashSet<UserId>)>, DeskError> {
+        let mut members = Vec::new();
+        for policy in self.failover_groups.failover_groups().await? {
+            if policy.domain == *name {
+                members.push((policy.failover, self.rollouts.members(policy.group).await?));
+            }
+        }
+        Ok(members)
+    }
+
+    /// What keeps an outage of the domain's partner from being noticed.
+    async fn partner_warnings(&self, domain: &Domain) -> Result<Vec<String>, DeskError> {
+        let mut warnings = Vec::new();
+        for status in self.partner_status().await?.into_iter().filter(|status| status.domain == domain.name) {
+            let good = |node: &NodeStatus| node.view.as_ref().is_some_and(|view| view.last_good.is_some());
+            if !status.nodes.iter().any(good) {
+                warnings.push(format!(
+                    "no node has had a synthetic sign-in at {} go well: an outage of it is never noticed",
+                    status.partner
+                ));
+            } else if !status.canary_account {
+                warnings.push(format!(
+                    "there is no canary account at {}: its first page alone is looked at, and a partner that fails \
+                     behind it counts as healthy",
+                    status.partner
+                ));
+            }
+        }
+        Ok(warnings)
     }
 }
 

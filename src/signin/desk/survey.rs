@@ -38,7 +38,7 @@ impl Paths {
         methods
     }
 
-    fn partners(&self) -> BTreeSet<&EntityId> {
+    pub fn partners(&self) -> BTreeSet<&EntityId> {
         let own = self.partner.as_ref().filter(|_| self.method == AuthenticationMethod::Federated);
         own.into_iter().chain(self.rollouts.iter().filter_map(|rollout| rollout.partner.as_ref())).collect()
     }

@@ -8,8 +8,7 @@ use super::alerts::edit_in;
 use super::cut::{cut_in, told};
 use super::rollouts::{Claim, claim, write};
 use super::{SignInTenant, down, unreadable};
-use crate::audit::Event;
-use crate::identity::{AuthenticationMethod, ChangeId, DomainName, causes};
+use crate::identity::{ChangeId, DomainName};
 use crate::signin::change::{ChangeStep, MethodChange, MethodChanges, RolloutEdit, Stepped};
 use crate::signin::store::{CutOff, StoreDown};
 use crate::store::tenant::{DomainError, change_in};
@@ -80,7 +79,6 @@ impl MethodChanges for SignInTenant {
 
     async fn step(&self, step: ChangeStep) -> Result<Stepped, StoreDown> {
         let (audit, now) = (self.audit.clone(), self.tenant.now());
-        let late = step.cut.clone().map(|(kept, event)| (step.change.domain.clone(), kept, event));
         let taken = self
             .db
             .write(Urgency::Waited, move |conn| {
@@ -122,43 +120,11 @@ impl MethodChanges for SignInTenant {
             })
             .await;
         match taken {
-            Ok(cut) => Ok(Stepped::Done(self.cut_late(cut, late).await)),
+            Ok(cut) => Ok(Stepped::Done(cut)),
             Err(NotTaken::Left) => Ok(Stepped::Left),
             Err(NotTaken::Outdated) => Ok(Stepped::Outdated),
             Err(NotTaken::Refused(text)) => Ok(Stepped::Refused(text)),
             Err(NotTaken::Store(error)) => Err(down(error)),
-        }
-    }
-}
-
-impl SignInTenant {
-    /// Cuts what began by the former method while the step was being committed: it could not see the step yet.
-    async fn cut_late(&self, cut: CutOff, late: Option<(DomainName, AuthenticationMethod, Event)>) -> CutOff {
-        let Some((domain, kept, event)) = late else { return cut };
-        let (audit, now) = (self.audit.clone(), self.tenant.now());
-        let more: Result<CutOff, StoreError> = self
-            .db
-            .write(Urgency::Waited, move |conn| {
-                Box::pin(async move {
-                    let more = cut_in(conn, &domain, kept, now).await?;
-                    if more != CutOff::default() {
-                        audit.append(conn, told(event, more)).await?;
-                    }
-                    Ok(more)
-                })
-            })
-            .await;
-        match more {
-            Ok(more) => {
-                CutOff { transactions: cut.transactions + more.transactions, sessions: cut.sessions + more.sessions }
-            }
-            Err(error) => {
-                tracing::error!(
-                    error = causes(&error),
-                    "sign-ins that began while a method was cut could not be ended"
-                );
-                cut
-            }
         }
     }
 }

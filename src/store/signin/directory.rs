@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use sqlx::Row;
 
+use super::partner_outages::read_outages;
 use crate::audit::Event;
 use crate::identity::{
     ConnectorName, CredentialSource, DomainName, GroupId, Refusal, SignInName, SourceAnchor, Timestamp, UserId,
@@ -83,10 +84,22 @@ impl SignInTenant {
             }
         }
         let rollouts = self.read_rollouts().await.map_err(super::down)?;
+        let groups = self.read_failover_groups().await.map_err(super::down)?;
+        let outages = read_outages(self.db.read()).await.map_err(super::down)?;
+        let initial_name = domains.iter().find(|domain| domain.is_initial()).map(|domain| domain.name.clone());
+        let initial_name = initial_name.ok_or_else(|| super::down(StoreError::NotInitialised))?;
         let all: Vec<_> = domains
             .into_iter()
             .filter(|domain| domain.verification.is_verified())
-            .map(|domain| (domain.is_initial(), realm(domain, &registered, &rollouts)))
+            .map(|domain| {
+                let of_domain = realm(domain, &registered, &rollouts);
+                let partner_outage = outages.iter().find(|outage| outage.domain == of_domain.domain);
+                let partner_outage = partner_outage
+                    .filter(|outage| of_domain.partner.as_ref().is_none_or(|partner| *partner == outage.partner));
+                let failover_groups = groups.iter().filter(|group| group.domain == of_domain.domain).cloned().collect();
+                Realm { failover_groups, partner_outage: partner_outage.map(|outage| outage.since), ..of_domain }
+            })
+            .map(|realm| (realm.domain == initial_name, realm))
             .collect();
         let initial = all.iter().find(|(initial, _)| *initial).map(|(_, realm)| realm.clone());
         let initial = initial.ok_or_else(|| super::down(StoreError::NotInitialised))?;
@@ -147,7 +160,7 @@ impl Directory for SignInTenant {
             .map_err(StoreError::doing("reading the password channel's last pass"))
             .map_err(super::down)?;
         let last_pass = row.and_then(|row| row.get::<Option<i64>, _>("completed_at")).map(Timestamp::from_millis);
-        Ok(FailoverStanding { barred, last_pass })
+        Ok(FailoverStanding { barred, groups: groups.into_iter().map(|group| group.oid).collect(), last_pass })
     }
 }
 
@@ -186,8 +199,8 @@ impl DomainSettings for SignInTenant {
 
 impl From<DomainEdit> for DomainChange {
     fn from(edit: DomainEdit) -> Self {
-        let DomainEdit { method, backup, failover, max_hash_age, pin, partner } = edit;
-        Self { method, backup, failover, max_hash_age, pin, partner }
+        let DomainEdit { method, backup, failover, max_hash_age, partner_outage_after, pin, partner } = edit;
+        Self { method, backup, failover, max_hash_age, partner_outage_after, pin, partner }
     }
 }
 
@@ -201,6 +214,8 @@ fn realm(domain: Domain, registered: &[(ConnectorName, String)], rollouts: &[Rol
     Realm {
         connectors,
         rollouts: rollouts.iter().filter(|rollout| rollout.domain == domain.name).cloned().collect(),
+        failover_groups: Vec::new(),
+        partner_outage: None,
         method: domain.method,
         backup: domain.backup,
         failover: domain.failover,

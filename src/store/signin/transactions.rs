@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 
+use super::cut::{Hold, hold_ground};
 use super::{SignInTables, down, unreadable};
 use crate::identity::{Timestamp, TransactionId};
 use crate::signin::ProtocolRequest;
@@ -36,6 +37,9 @@ impl Transactions for SignInTables {
                     let protocol =
                         serde_json::to_string(&begun).map_err(|e| unreadable("signin_transaction", "protocol", e))?;
                     let (domain, method) = ground_of(&transaction.state);
+                    if !domain.is_empty() {
+                        hold_ground(conn, &domain, Hold::Shared).await?;
+                    }
                     let done = sqlx::query(
                         "INSERT INTO signin_transaction \
                      (id, cookie_hash, state, detail, protocol, domain, method, version, created_at, expires_at) \
@@ -53,7 +57,7 @@ impl Transactions for SignInTables {
                     .bind(transaction.version)
                     .bind(transaction.created_at.millis())
                     .bind(transaction.expires_at.millis())
-                    .execute(conn)
+                    .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("opening a sign-in transaction"))?;
                     Ok(done.rows_affected() == 1)
@@ -92,6 +96,9 @@ pub(super) async fn leave(
     next: &State,
 ) -> Result<bool, StoreError> {
     let (domain, method) = ground_of(next);
+    if !domain.is_empty() {
+        hold_ground(conn, &domain, Hold::Shared).await?;
+    }
     let done = sqlx::query(
         "UPDATE signin_transaction SET state = $3, detail = $4, version = version + 1, \
          domain = CASE WHEN $5 = '' THEN domain ELSE $5 END, method = CASE WHEN $6 = '' THEN method ELSE $6 END \

@@ -51,6 +51,7 @@ pub struct DomainChange {
     pub backup: Option<Backup>,
     pub failover: Option<FailoverMode>,
     pub max_hash_age: Option<std::time::Duration>,
+    pub partner_outage_after: Option<std::time::Duration>,
     /// `Some(None)` releases the pin.
     pub pin: Option<Option<PinMark>>,
     /// `Some(None)` forgets the partner.
@@ -230,6 +231,7 @@ fn changed(mut domain: Domain, change: DomainChange, now: Timestamp) -> Result<D
     domain.backup = change.backup.unwrap_or(domain.backup);
     domain.failover = change.failover.unwrap_or(domain.failover);
     domain.max_hash_age = change.max_hash_age.unwrap_or(domain.max_hash_age);
+    domain.partner_outage_after = change.partner_outage_after.unwrap_or(domain.partner_outage_after);
     domain.pin = change.pin.unwrap_or(domain.pin);
     domain.version += 1;
     Ok(domain)
@@ -255,7 +257,7 @@ async fn write_new(conn: &mut Connection, domain: &Domain) -> Result<(), StoreEr
     ];
     cells.extend(setting_cells(domain));
     let into = "tenant_domain (name, is_initial, challenge, created_at, recalculated_at, verification, verified_at, \
-                method, method_since, backup, failover, max_hash_age_ms, pin, pin_by, pin_at, pin_until, partner, version)";
+                method, method_since, backup, failover, max_hash_age_ms, partner_outage_ms, pin, pin_by, pin_at, pin_until, partner, version)";
     insert(conn, into, "", vec![cells], "adding a domain").await?;
     Ok(())
 }
@@ -276,6 +278,7 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
         domain.backup.as_str().into(),
         domain.failover.as_str().into(),
         i64::try_from(domain.max_hash_age.as_millis()).unwrap_or(i64::MAX).into(),
+        i64::try_from(domain.partner_outage_after.as_millis()).unwrap_or(i64::MAX).into(),
         pin.map(|mark| mark.pin.as_str().to_owned()).into(),
         pin.map(|mark| mark.by.clone()).into(),
         pin.map(|mark| mark.at.millis()).into(),
@@ -288,8 +291,8 @@ fn setting_cells(domain: &Domain) -> Vec<Cell> {
 /// Writes `domain` over the row that still has the version `expected`: rollouts claim a domain without the feed's lock.
 async fn update(conn: &mut Connection, domain: &Domain, expected: i64) -> Result<(), DomainError> {
     let sql = "UPDATE tenant_domain SET verification = $1, verified_at = $2, method = $3, method_since = $4, backup = $5, \
-               failover = $6, max_hash_age_ms = $7, pin = $8, pin_by = $9, pin_at = $10, \
-               pin_until = $11, partner = $12, version = $13 WHERE name = $14 AND version = $15 RETURNING name";
+               failover = $6, max_hash_age_ms = $7, partner_outage_ms = $8, pin = $9, pin_by = $10, pin_at = $11, \
+               pin_until = $12, partner = $13, version = $14 WHERE name = $15 AND version = $16 RETURNING name";
     let mut cells = setting_cells(domain);
     cells.push(domain.name.to_string().into());
     cells.push(expected.into());

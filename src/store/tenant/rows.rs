@@ -28,7 +28,7 @@ pub(super) const DOMAIN_COLUMNS: &str = "d.name AS d_name, d.verification AS d_v
      d.created_at AS d_created_at, d.verified_at AS d_verified_at, d.method AS d_method, \
      d.method_since AS d_method_since, d.backup AS d_backup, d.failover AS d_failover, \
      d.max_hash_age_ms AS d_max_hash_age_ms, d.pin AS d_pin, d.pin_by AS d_pin_by, d.pin_at AS d_pin_at, \
-     d.pin_until AS d_pin_until, \
+     d.pin_until AS d_pin_until, d.partner_outage_ms AS d_partner_outage_ms, \
      d.partner AS d_partner, d.version AS d_version";
 
 pub(super) fn parse<T>(table: &'static str, column: &'static str, text: &str) -> Result<T, StoreError>
@@ -300,8 +300,10 @@ pub(super) fn read_domain(row: &AnyRow) -> Result<Domain, StoreError> {
         }
         (Some(_), _, _) => return Err(unreadable(TABLE, "pin", "a pin without its author or time")),
     };
-    let max_hash_age: i64 = row.get("d_max_hash_age_ms");
-    let max_hash_age = u64::try_from(max_hash_age).map_err(|error| unreadable(TABLE, "max_hash_age_ms", error))?;
+    let span = |column: &str, named: &'static str| {
+        let millis: i64 = row.get(column);
+        u64::try_from(millis).map(Duration::from_millis).map_err(|error| unreadable(TABLE, named, error))
+    };
     Ok(Domain {
         name: parse(TABLE, "name", row.get("d_name"))?,
         verification,
@@ -311,7 +313,8 @@ pub(super) fn read_domain(row: &AnyRow) -> Result<Domain, StoreError> {
         method_since: time(row, "d_method_since"),
         backup: parse(TABLE, "backup", row.get("d_backup"))?,
         failover: parse(TABLE, "failover", row.get("d_failover"))?,
-        max_hash_age: Duration::from_millis(max_hash_age),
+        max_hash_age: span("d_max_hash_age_ms", "max_hash_age_ms")?,
+        partner_outage_after: span("d_partner_outage_ms", "partner_outage_ms")?,
         pin,
         partner: text(row, "d_partner").map(|entity| parse(TABLE, "partner", &entity)).transpose()?,
         version: row.get("d_version"),

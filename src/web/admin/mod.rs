@@ -34,6 +34,7 @@ mod error;
 pub mod failover_drill;
 pub mod failover_force;
 pub mod failover_release;
+pub mod failover_set_group;
 pub mod failover_status;
 pub mod guard_release;
 pub mod guard_show;

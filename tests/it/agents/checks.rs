@@ -10,7 +10,7 @@ use landbridge::signin::store::Alerts as _;
 use landbridge::signin::{LiveAnswer, LiveCheck as _, LiveSubject};
 
 use super::false_agent::{FalseAgent, Gone};
-use super::world::{CORP, HASHED, HASHED_AT, LAB, World};
+use super::world::{CORP, HASHED, HASHED_AT, LAB, World, domain};
 use crate::support::wait::wait_until_async;
 
 fn cause(answer: &LiveAnswer) -> (UnavailableCause, Wire) {
@@ -271,4 +271,32 @@ async fn neighbouring_releases_understand_each_other() {
         Some(ToAgent::Goodbye { reason }) => assert!(reason.contains("3 to 4"), "{reason}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_waits_for_what_its_agents_were_asked() {
+    let world = World::open().await;
+    let folder = world.enrol("one", CORP).await;
+    let mut agent = FalseAgent::connect(&world.url, &folder).await;
+    let (_, subject) = world.person(0);
+    let (broker, asked_of) = (world.broker.clone(), subject.clone());
+    let check = async {
+        let password = landbridge::identity::PlainPassword::new("any".to_owned()).expect("fits");
+        broker.check(&CORP.parse().expect("a name"), &domain("alpha.example"), &asked_of, &password).await
+    };
+    let serve = async {
+        let gone = agent.accept().await;
+        let leaving = tokio::spawn({
+            let broker = world.broker.clone();
+            async move { broker.leave().await }
+        });
+        assert!(agent.hears_nothing().await, "nobody is sent away while an answer is owed");
+        assert!(!leaving.is_finished());
+        agent.say(&ToGateway::Answer(agent.identity.keys.signing.answer(&asked(&gone), refused()))).await;
+        assert!(matches!(agent.hear().await, Some(ToAgent::Goodbye { .. })), "then it is told");
+        leaving.await.expect("the node leaves");
+    };
+    let (answer, ()) = tokio::join!(check, serve);
+    assert_eq!(answer.answer, Answer::Verdict(Verdict::Refused(Refusal::WrongPassword)));
+    assert_eq!(cause(&world.check(&subject, "any").await), (UnavailableCause::NoAgent, Wire::NothingSent));
 }

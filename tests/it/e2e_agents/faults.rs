@@ -8,17 +8,37 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::site::Site;
+use super::site::{Site, USUAL};
 use crate::support::process::Signal;
 use crate::support::visitor::{Outcome, Visitor};
-use crate::support::wait::wait_until_async;
+use crate::support::wait::{wait_until, wait_until_async};
 
+/// Sign-ins a second; two shared cores that build and test at the same time hold these. The product's own aim is 200:
+/// `LANDBRIDGE_AGENTS_RATE=200`.
 const RATE: u64 = 40;
 const PEOPLE: usize = 60;
 const AT_ONCE: usize = 40;
 const WRONG_EVERY: usize = 5;
-/// The product's aim is two seconds at the 99th percentile; a machine that builds and tests at the same time gets more.
+/// A machine that builds and tests at the same time gets more than the two seconds of the product's aim:
+/// `LANDBRIDGE_AGENTS_P99_MS=2000`.
+const P99_MS: u64 = 10_000;
 const LONGEST: Duration = Duration::from_secs(20);
+/// Around a fault, before and after.
+const AROUND: Duration = Duration::from_secs(5);
+
+/// A number of the environment.
+fn asked(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn rate() -> u64 {
+    asked("LANDBRIDGE_AGENTS_RATE", RATE).max(1)
+}
+
+/// Sign-ins at once: as many as begin in a second.
+fn at_once() -> usize {
+    usize::try_from(rate()).expect("fits").max(AT_ONCE)
+}
 /// The loads of two tests would slow each other down.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -51,13 +71,13 @@ impl Load {
         let people: Vec<_> = site.people.iter().map(|person| (person.upn.clone(), person.password.clone())).collect();
         let (visitor, halt, log) = (site.visitor.clone(), stop.clone(), visits.clone());
         let ticker = AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
+            let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / rate()));
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
             let (mut tasks, mut begun) = (tokio::task::JoinSet::new(), 0_usize);
             while !halt.load(Ordering::Relaxed) {
                 ticks.tick().await;
                 while tasks.try_join_next().is_some() {}
-                if tasks.len() >= AT_ONCE {
+                if tasks.len() >= at_once() {
                     continue;
                 }
                 let (person, wrong) = (begun % people.len(), begun.is_multiple_of(WRONG_EVERY));
@@ -81,6 +101,11 @@ impl Load {
     async fn wait_for(&self, what: &str, seen: Seen, since: Instant, count: usize) {
         wait_until_async(what, Duration::from_secs(60), async || (self.count(seen, since) >= count).then_some(()))
             .await;
+    }
+
+    /// Waits until the seconds after a fault are over.
+    async fn wait_past(&self, fault: Instant) {
+        tokio::time::sleep_until((fault + AROUND).into()).await;
     }
 
     async fn stop(self) -> Vec<Visit> {
@@ -139,8 +164,22 @@ fn judge(what: &str, site: &Site, visits: &[Visit]) {
     }
 }
 
+/// The 99th percentile of the sign-ins that began in the seconds around each fault.
+fn judge_around(faults: &[(&str, Instant)], visits: &[Visit]) {
+    let limit = Duration::from_millis(asked("LANDBRIDGE_AGENTS_P99_MS", P99_MS));
+    for (what, at) in faults {
+        let around = visits.iter().filter(|visit| visit.begun + AROUND >= *at && visit.begun <= *at + AROUND);
+        let mut took: Vec<_> = around.map(|visit| visit.took).collect();
+        took.sort();
+        assert!(!took.is_empty(), "nobody signed in around: {what}");
+        let p99 = took[took.len() * 99 / 100];
+        println!("around {what}: {} sign-ins, 99th percentile {} ms", took.len(), p99.as_millis());
+        assert!(p99 <= limit, "around {what}: {p99:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_three_agents_is_killed_and_another_frozen_under_load() {
+async fn of_three_agents_one_is_killed_one_frozen_one_cut_off_and_all_are_upgraded_under_load() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let mut site = tokio::task::block_in_place(|| Site::open(PEOPLE, 3, "none"));
     let load = Load::start(&site);
@@ -149,9 +188,11 @@ async fn one_of_three_agents_is_killed_and_another_frozen_under_load() {
     tokio::task::block_in_place(|| site.agents[0].end(Signal::Kill));
     let killed = Instant::now();
     load.wait_for("sign-ins after a kill", Seen::ByAgent, killed, 50).await;
+    load.wait_past(killed).await;
     site.agents[1].signal(Signal::Stop);
     let frozen = Instant::now();
     load.wait_for("sign-ins while an agent is frozen", Seen::ByAgent, frozen, 50).await;
+    load.wait_past(frozen).await;
     site.agents[1].signal(Signal::Continue);
     let thawed = Instant::now();
     load.wait_for("sign-ins after the thaw", Seen::ByAgent, thawed, 50).await;
@@ -159,11 +200,45 @@ async fn one_of_three_agents_is_killed_and_another_frozen_under_load() {
         let gateway = &site.gateway;
         site.agents[0].connect(gateway);
     });
+    // The second of the three connections that the agents began with.
+    site.wire.cut_one(2);
+    let cut = Instant::now();
+    load.wait_for("sign-ins while an agent is cut off", Seen::ByAgent, cut, 50).await;
+    load.wait_past(cut).await;
+    site.wire.mend();
+    let mended = Instant::now();
+    load.wait_for("sign-ins after the wire is mended", Seen::ByAgent, mended, 50).await;
+    tokio::task::block_in_place(|| {
+        wait_until("all agents to be connected", Duration::from_secs(60), || {
+            site.agents.iter().all(|agent| agent.state(&site.gateway) == "connected").then_some(())
+        });
+    });
+    let upgraded = Instant::now();
+    tokio::task::block_in_place(|| {
+        for turn in 0..site.agents.len() {
+            site.gateway.cli(&["agents", "drain", &site.agents[turn].id]);
+            site.agents[turn].end(Signal::Terminate);
+            site.agents[turn].start();
+            site.gateway.cli(&["agents", "drain", &site.agents[turn].id, "--end"]);
+            wait_until("the agent to be back", Duration::from_secs(60), || {
+                (site.agents[turn].state(&site.gateway) == "connected").then_some(())
+            });
+        }
+    });
+    let back = Instant::now();
+    load.wait_for("sign-ins after the upgrade", Seen::ByAgent, back, 50).await;
+    load.wait_past(back).await;
     let visits = load.stop().await;
-    judge("killed and frozen", &site, &visits);
+    judge("killed, frozen, cut off, upgraded", &site, &visits);
+    judge_around(&[("a kill", killed), ("a freeze", frozen), ("a cut", cut), ("an upgrade", upgraded)], &visits);
+    // An upgrade costs nobody anything: what an agent accepted it answers.
+    let lost = visits
+        .iter()
+        .filter(|visit| visit.begun >= upgraded && visit.begun <= back && !visit.wrong && visit.seen == Seen::TryAgain);
+    assert_eq!(lost.count(), 0, "an upgrade costs no sign-in");
     // Those whose agent died with their password are told to try again, and nobody else.
     let lost = visits.iter().filter(|visit| !visit.wrong && visit.seen == Seen::TryAgain).count();
-    assert!(lost <= 2 * AT_ONCE, "{lost} were told to try again");
+    assert!(lost <= 3 * at_once(), "{lost} were told to try again");
     println!("resident memory of an agent under load: {} KiB", site.agents[2].memory_kib());
 }
 
@@ -187,4 +262,33 @@ async fn with_all_agents_gone_the_backup_holds_until_they_are_back() {
     load.wait_for("sign-ins through agents again", Seen::ByAgent, back, 40).await;
     let visits = load.stop().await;
     judge("all gone", &site, &visits);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_comes_and_goes_makes_failover_neither_flap_nor_lose_anybody() {
+    const ROUNDS: usize = 5;
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let site = tokio::task::block_in_place(|| Site::with(PEOPLE, 2, "phs", USUAL));
+    let load = Load::start(&site);
+    let begun = Instant::now();
+    load.wait_for("sign-ins through agents", Seen::ByAgent, begun, 40).await;
+    // Until the first agent came there was an outage.
+    let outages = |site: &Site| site.gateway.log().matches("failover begins").count();
+    let before = outages(&site);
+    for _ in 0..ROUNDS {
+        site.wire.cut();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        site.wire.mend();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    tokio::task::block_in_place(|| site.wait_until_agents_serve_again());
+    let back = Instant::now();
+    load.wait_for("sign-ins through agents again", Seen::ByAgent, back, 40).await;
+    let visits = load.stop().await;
+    judge("a link that comes and goes", &site, &visits);
+    let begun = outages(&site) - before;
+    println!("failover began {begun} times in {ROUNDS} rounds");
+    assert!(begun * 2 <= ROUNDS, "failover began {begun} times while the link went {ROUNDS} times");
+    let by_backup = visits.iter().filter(|visit| visit.seen == Seen::ByBackup).count();
+    assert!(by_backup > 0, "the backup held meanwhile");
 }

@@ -11,16 +11,22 @@ use crate::support::ports::free_port;
 use crate::support::slapd::{self, Slapd};
 use crate::support::visitor::{Outcome, Visitor};
 use crate::support::wait::wait_until;
+use crate::support::wire::Wire;
 
-/// Short intervals, so that an outage is seen to end soon; limits that the load of one test does not reach.
-const SECTIONS: &str = "[failover]\ngood_probes = 2\nprobe_interval = \"300ms\"\n\
-                        [lockout]\nfamiliar_limit = 1000\nunfamiliar_limit = 1000\n";
+/// Short intervals, so that an outage is seen to end soon.
+const HASTY: &str = "good_probes = 2\nprobe_interval = \"300ms\"";
+/// As the product has them: what answers for some seconds only is not back.
+pub const USUAL: &str = "good_probes = 3\nprobe_interval = \"2s\"";
+/// Limits that the load of one test does not reach.
+const SECTIONS: &str = "[lockout]\nfamiliar_limit = 1000\nunfamiliar_limit = 1000\n";
 /// Deadlines that a machine keeps which builds and tests at the same time.
 const PATIENT: &str = "bind_deadline = \"5s\"\nconnect_deadline = \"3s\"";
 pub const CONNECTOR: &str = "corp";
 
 pub struct Site {
     pub agents: Vec<Agent>,
+    /// Between the agents and the gateway.
+    pub wire: Wire,
     pub gateway: Gateway,
     pub slapd: Slapd,
     pub visitor: Visitor,
@@ -39,13 +45,21 @@ fn people(count: usize) -> Directory {
 impl Site {
     /// `agents` machines, enrolled and connected.
     pub fn open(count: usize, agents: usize, backup: &str) -> Self {
+        Self::with(count, agents, backup, HASTY)
+    }
+
+    /// The same with these lines about failover.
+    pub fn with(count: usize, agents: usize, backup: &str, failover: &str) -> Self {
         let directory = people(count);
         let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
         let lines =
             format!("reach = \"agents\"\n{PATIENT}\npassword_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
         let port = free_port();
+        let wire = Wire::to(port);
         let section = format!(
-            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\nacknowledgement = \"1s\"\n{SECTIONS}"
+            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{}\"\nacknowledgement = \"1s\"\n\
+             [failover]\n{failover}\n{SECTIONS}",
+            wire.port()
         );
         let gateway =
             Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines).section(&section).hardening("sealed").start();
@@ -61,7 +75,7 @@ impl Site {
         gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
         gateway.cli(&["domain", "set-failover", ALPHA, "--backup", backup, "--mode", "automatic"]);
         let visitor = Visitor::register(&gateway);
-        let site = Self { agents: machines, gateway, slapd, visitor, people: directory.people };
+        let site = Self { agents: machines, wire, gateway, slapd, visitor, people: directory.people };
         // Until its first agent came, the connector was out of reach.
         site.wait_until_agents_serve_again();
         site

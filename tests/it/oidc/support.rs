@@ -376,6 +376,8 @@ impl People {
             partner: (method == AuthenticationMethod::Federated).then(|| PARTNER.parse().expect("an entity id")),
             connectors: vec![corp()],
             rollouts: Vec::new(),
+            failover_groups: Vec::new(),
+            partner_outage: None,
         })
     }
 
@@ -443,7 +445,7 @@ impl Directory for People {
     }
 
     async fn failover_standing(&self, _: UserId, _: &CredentialSource) -> Result<FailoverStanding, StoreDown> {
-        Ok(FailoverStanding { barred: false, last_pass: None })
+        Ok(FailoverStanding { barred: false, groups: BTreeSet::new(), last_pass: None })
     }
 }
 

@@ -6,7 +6,7 @@ use landbridge::identity::{
     AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, Pin, SignInName, Timestamp,
 };
 use landbridge::signin::Notice;
-use landbridge::signin::desk::{DeskError, FAILOVER_FORCED, MethodSet, SetMethod, SignInDesk};
+use landbridge::signin::desk::{DeskError, FAILOVER_FORCED, FailoverEdit, MethodSet, SetMethod, SignInDesk};
 use landbridge::signin::readiness::{NotReady, PartnerWatch, Readiness};
 use landbridge::signin::store::StoreDown;
 use landbridge::store::signin::SignInTenant;
@@ -48,7 +48,10 @@ pub(super) fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
         domains: tenant.clone(),
         rollouts: tenant.clone(),
         changes: tenant.clone(),
+        failover_groups: tenant.clone(),
         coverage: tenant,
+        partner_outages: Arc::new(world.tables.clone()),
+        synthetic: world.partner.clone(),
         tallies: Arc::new(world.tables.clone()),
         four_eyes: false,
         readiness: Arc::new(world.tables.clone()),
@@ -139,9 +142,11 @@ async fn failover_is_forced_shown_and_released(world: World) {
     let refused = |result: Result<_, DeskError>| matches!(result, Err(DeskError::Refused { readiness: None, .. }));
     assert!(refused(desk.force(&name, Pin::Backup, None, "operator").await), "hash sync has no backup");
     world.pta(FailoverMode::Manual).await;
-    desk.set_failover(&name, Some(Backup::None), None, None, "operator").await.expect("a change");
+    let backup = |backup| FailoverEdit { backup: Some(backup), ..FailoverEdit::default() };
+    desk.set_failover(&name, backup(Backup::None), "operator").await.expect("a change");
     assert!(refused(desk.force(&name, Pin::Backup, None, "operator").await), "the domain has no backup");
-    desk.set_failover(&name, Some(Backup::Phs), None, Some(HOUR), "operator").await.expect("a change");
+    let edit = FailoverEdit { max_hash_age: Some(HOUR), ..backup(Backup::Phs) };
+    desk.set_failover(&name, edit, "operator").await.expect("a change");
     world.person("ada").await;
     world.directory.become_(Mood::Down);
     assert_eq!(world.right("ada").await.notice(), Some(Notice::TryAgain));
@@ -152,7 +157,7 @@ async fn failover_is_forced_shown_and_released(world: World) {
     assert_eq!((shown.pin.as_ref().map(|mark| mark.pin), shown.max_hash_age_seconds), (Some(Pin::Backup), 3600));
     assert!(status.connectors[0].open_since.is_some() && !status.connectors[0].servers[0].answers);
     assert!(status.alerts.iter().any(|alert| alert.name == FAILOVER_FORCED && alert.subject == "example.org"));
-    assert!(refused(desk.set_failover(&name, Some(Backup::None), None, None, "operator").await), "it is pinned to it");
+    assert!(refused(desk.set_failover(&name, backup(Backup::None), "operator").await), "it is pinned to it");
     // While the primary is down, releasing a forced failover would let nobody in.
     assert!(matches!(desk.release(&name, false, "operator").await, Err(DeskError::StillDown { .. })));
     assert!(world.right("ada").await.session().failover, "it stays on");

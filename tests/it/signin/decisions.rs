@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use landbridge::identity::{
-    AuthenticationMethod, Backup, FailoverMode, GroupId, Pin, Refusal, RolloutId, Timestamp, UnavailableCause, UserId,
-    Verdict,
+    AuthenticationMethod, Backup, FailoverMode, GroupFailover, GroupId, NodeId, Pin, Refusal, RolloutId, Timestamp,
+    UnavailableCause, UserId, Verdict,
 };
 use landbridge::signin::failover::{
     Account, Asked, Bar, By, Cause, Decision, HashStanding, Policy, ProbeOutcome, Reason, Situation, StoredState,
-    decide,
+    decide, stands_in,
 };
+use landbridge::signin::failover_groups::{FailoverGroup, strictest};
+use landbridge::signin::partner_outage::{Measure, NodeView, PartnerHealth, Synthetic, judge as judge_partner};
 use landbridge::signin::realm::Managed;
 use landbridge::signin::rollout::{Ground, Lot, Rollout, Scope, Standing, choose};
 
@@ -33,6 +35,7 @@ struct Truth {
     pass_age: Option<Duration>,
     record: Option<Refusal>,
     barred: bool,
+    group: Option<GroupFailover>,
     stored_hash: Asked,
 }
 
@@ -71,6 +74,7 @@ fn run(method: Managed, truth: &Truth) -> Result<Course, String> {
         pass_age: None,
         refusal_on_record: truth.record,
         barred_group: true,
+        group: None,
         backup: Asked::NotYet,
     };
     let (mut primary_asked, mut backup_asked, mut probed, mut verdict, mut until_late) =
@@ -90,6 +94,7 @@ fn run(method: Managed, truth: &Truth) -> Result<Course, String> {
                 primary_asked = true;
                 situation.primary = match (method, truth.directory) {
                     (Managed::Phs, _) => truth.stored_hash,
+                    (Managed::Federated, _) => return Err("a partner was asked from here".to_owned()),
                     (Managed::Pta, Directory::Answers(verdict)) => Asked::Verdict(verdict),
                     (Managed::Pta, Directory::Silent(cause)) => Asked::Unavailable(cause),
                     (Managed::Pta, Directory::Late(_, after)) => {
@@ -109,6 +114,7 @@ fn run(method: Managed, truth: &Truth) -> Result<Course, String> {
                 situation.hash = truth.hash;
                 situation.pass_age = truth.pass_age;
                 situation.barred_group = truth.barred;
+                situation.group = truth.group;
             }
             Decision::AskBackup if backup_asked => return Err("the backup was asked twice".to_owned()),
             Decision::AskBackup => {
@@ -140,19 +146,29 @@ fn judge(method: Managed, truth: &Truth, course: &Course) -> Result<(), String> 
     match course.end {
         Decision::In(By::Primary) => demand(primary_lets_in, "the primary let in whom it may not")?,
         Decision::In(By::Backup) => {
-            demand(method == Managed::Pta && backup_lets_in(truth, course), "so did the backup")?
+            demand(method != Managed::Phs && backup_lets_in(method, truth, course), "so did the backup")?
         }
         _ => {}
     }
     demand(!primary_lets_in || matches!(course.end, Decision::In(_)), "a healthy method locks nobody out")?;
-    let conclusive = course.verdict.is_none() && method == Managed::Pta && backup_lets_in(truth, course);
+    let conclusive = course.verdict.is_none() && method != Managed::Phs && backup_lets_in(method, truth, course);
     demand(!conclusive || course.end == Decision::In(By::Backup), "the backup locks nobody out whom it may let in")?;
     let healthy = matches!(truth.directory, Directory::Answers(_)) && !truth.outage_known;
     let forced = truth.policy.pin == Some(Pin::Backup);
     if method == Managed::Pta && healthy && !forced {
         demand(course.primary_asked && !course.backup_asked, "a healthy directory answers for itself")?;
     }
-    if let Decision::TryAgain(Cause::ManualFailover | Cause::PinnedToPrimary | Cause::NoBackup) = course.end {
+    if method == Managed::Federated {
+        demand(!course.primary_asked && !course.probed, "the partner is the browser's to ask")?;
+        let passed_over = stands_in(&truth.policy, truth.outage_known);
+        let wanted = forced || truth.outage_known && truth.policy.pin.is_none();
+        demand(wanted || !passed_over, "a partner that serves is passed over by a pin alone")?;
+        let serves = course.end == Decision::TryAgain(Cause::PartnerServes);
+        demand(serves != passed_over, "the road and the decision are of one mind")?;
+    }
+    if let Decision::TryAgain(Cause::ManualFailover | Cause::PinnedToPrimary | Cause::NoBackup | Cause::PartnerServes) =
+        course.end
+    {
         demand(!course.backup_asked, "nobody is asked in vain")?;
     }
     if let Decision::Refuse(Reason::Condition(bar), _) = course.end {
@@ -162,12 +178,18 @@ fn judge(method: Managed, truth: &Truth, course: &Course) -> Result<(), String> 
 }
 
 /// The design's section 3, condition by condition.
-fn backup_lets_in(truth: &Truth, course: &Course) -> bool {
-    let confirmed = truth.outage_known || (course.probed && truth.probe == ProbeOutcome::EveryServerFailed);
+fn backup_lets_in(method: Managed, truth: &Truth, course: &Course) -> bool {
+    let probed = method == Managed::Pta && course.probed && truth.probe == ProbeOutcome::EveryServerFailed;
+    let confirmed = truth.outage_known || probed;
+    let by_itself = match truth.group {
+        Some(GroupFailover::Automatic) => truth.policy.automatic_group,
+        Some(GroupFailover::Manual | GroupFailover::Barred) => false,
+        None => truth.policy.mode == FailoverMode::Automatic,
+    };
     let wanted = match truth.policy.pin {
-        Some(Pin::Backup) => true,
+        Some(Pin::Backup) => truth.group != Some(GroupFailover::Barred),
         Some(Pin::Primary) => false,
-        None => truth.policy.mode == FailoverMode::Automatic && confirmed,
+        None => by_itself && confirmed,
     };
     wanted
         && truth.policy.backup == Backup::Phs
@@ -194,7 +216,10 @@ fn first_bar(truth: &Truth) -> Bar {
         (_, _, StoredState::Unknown, _) => Bar::StateUnknown,
         (_, _, StoredState::Refuses(refusal), _) => Bar::State(refusal),
         (_, _, StoredState::Allows, Some(refusal)) => Bar::RefusedBefore(refusal),
-        (_, _, StoredState::Allows, None) => Bar::BarredGroup,
+        (_, _, StoredState::Allows, None) if truth.barred || truth.group == Some(GroupFailover::Barred) => {
+            Bar::BarredGroup
+        }
+        (_, _, StoredState::Allows, None) => Bar::NotForced,
     }
 }
 
@@ -223,7 +248,7 @@ fn every_truth(check: &mut dyn FnMut(&Truth) -> Result<(), String>) -> Result<()
     for backup in [Backup::None, Backup::Phs] {
         for mode in [FailoverMode::Manual, FailoverMode::Automatic] {
             for pin in [None, Some(Pin::Primary), Some(Pin::Backup)] {
-                policies.push(Policy { backup, mode, pin, max_hash_age: LIMIT });
+                policies.push(Policy { backup, mode, automatic_group: false, pin, max_hash_age: LIMIT });
             }
         }
     }
@@ -247,7 +272,7 @@ fn every_truth(check: &mut dyn FnMut(&Truth) -> Result<(), String>) -> Result<()
                             for (barred, stored_hash) in
                                 [false, true].iter().flat_map(|barred| hashes.iter().map(move |hash| (*barred, *hash)))
                             {
-                                check(&Truth {
+                                let truth = Truth {
                                     policy: *policy,
                                     directory,
                                     probe,
@@ -258,8 +283,10 @@ fn every_truth(check: &mut dyn FnMut(&Truth) -> Result<(), String>) -> Result<()
                                     pass_age,
                                     record,
                                     barred,
+                                    group: None,
                                     stored_hash,
-                                })?;
+                                };
+                                every_group(&truth, check)?;
                             }
                         }
                     }
@@ -270,10 +297,34 @@ fn every_truth(check: &mut dyn FnMut(&Truth) -> Result<(), String>) -> Result<()
     Ok(())
 }
 
+/// The same with everything that may be said of the user's groups. Where another condition fails already they are never
+/// looked at.
+fn every_group(truth: &Truth, check: &mut dyn FnMut(&Truth) -> Result<(), String>) -> Result<(), String> {
+    check(truth)?;
+    let others_hold = truth.account == Account::Allowed
+        && (truth.state, truth.hash) == (StoredState::Allows, HashStanding::Usable)
+        && (truth.pass_age, truth.record) == (Some(LIMIT), None);
+    if !others_hold {
+        return Ok(());
+    }
+    use GroupFailover::{Automatic, Barred, Manual};
+    for (automatic_group, group) in [
+        (false, Some(Manual)),
+        (false, Some(Barred)),
+        (true, None),
+        (true, Some(Automatic)),
+        (true, Some(Manual)),
+        (true, Some(Barred)),
+    ] {
+        check(&Truth { policy: Policy { automatic_group, ..truth.policy }, group, ..*truth })?;
+    }
+    Ok(())
+}
+
 fn every_decision() -> Result<u64, String> {
     let mut tries = 0;
     every_truth(&mut |truth| {
-        for method in [Managed::Phs, Managed::Pta] {
+        for method in [Managed::Phs, Managed::Pta, Managed::Federated] {
             tries += 1;
             let course = run(method, truth).map_err(|what| format!("{what}: {method:?} {truth:?}"))?;
             judge(method, truth, &course).map_err(|what| format!("{what}: {method:?} {truth:?} {course:?}"))?;
@@ -407,11 +458,107 @@ fn every_choice() -> Result<u64, String> {
     Ok(tries)
 }
 
+/// Of two nodes each finds what it may find, either may be gone: an outage is what the page says it is.
+fn every_outage() -> Result<u64, String> {
+    let (now, after, fresh) = (Timestamp::from_secs(100_000), Duration::from_secs(600), Duration::from_secs(60));
+    let measure = Measure { after, fresh, good: 2 };
+    let names: Vec<NodeId> = ["one", "two"].iter().map(|name| name.parse().expect("a node")).collect();
+    let ago = |seconds| now - Duration::from_secs(seconds);
+    // For how long without service, how many good ones in a row, good at any time, seconds since the last look.
+    type Course = (Option<u64>, u32, bool, u64);
+    let courses: [Option<Course>; 9] = [
+        None,
+        Some((Some(600), 0, true, 5)),
+        Some((Some(600), 0, false, 5)),
+        Some((Some(599), 0, true, 5)),
+        Some((Some(900), 0, true, 61)),
+        Some((None, 1, true, 5)),
+        Some((None, 2, true, 5)),
+        Some((None, 2, true, 61)),
+        Some((None, 0, true, 5)),
+    ];
+    let view = |name: &NodeId, (failing, good, known, looked): Course| {
+        let found = if failing.is_some() { Synthetic::NoService(String::new()) } else { Synthetic::SignedIn };
+        NodeView {
+            failing_since: failing.map(ago),
+            good,
+            last_good: known.then(|| ago(5_000)),
+            ..NodeView::after(None, name.clone(), &found, ago(looked))
+        }
+    };
+    let mut tries = 0;
+    for first in courses {
+        for second in courses {
+            for live in [&names[..0], &names[..1], &names[1..], &names[..]] {
+                let all = [first, second];
+                let views: Vec<_> =
+                    names.iter().zip(all).filter_map(|(name, course)| Some(view(name, course?))).collect();
+                let of_live: Vec<_> =
+                    names.iter().zip(all).filter(|(name, _)| live.contains(name)).map(|(_, course)| course).collect();
+                let recent = |course: &Option<Course>| course.filter(|course| course.3 <= 60);
+                let serves = of_live.iter().filter_map(recent).any(|course| course.1 >= 2);
+                let long = |course: &Option<Course>| recent(course).is_some_and(|course| course.0 >= Some(600));
+                let ever = all.iter().flatten().any(|course| course.2);
+                let wanted = match (serves, !of_live.is_empty() && of_live.iter().all(long) && ever) {
+                    (true, _) => PartnerHealth::Serves,
+                    (false, true) => PartnerHealth::Down,
+                    (false, false) => PartnerHealth::Undecided,
+                };
+                let found = judge_partner(&views, live, measure, now);
+                if found != wanted {
+                    return Err(format!("{found:?} rather than {wanted:?}: {first:?} {second:?} {live:?}"));
+                }
+                tries += 1;
+            }
+        }
+    }
+    Ok(tries)
+}
+
+/// Of a user's groups the strictest counts, whatever their number and order.
+fn every_membership() -> Result<u64, String> {
+    use GroupFailover::{Automatic, Barred, Manual};
+    let kinds = [None, Some(Automatic), Some(Manual), Some(Barred)];
+    let mut tries = 0;
+    for (first, second) in kinds.iter().flat_map(|first| kinds.iter().map(move |second| (*first, *second))) {
+        let policies: Vec<_> = [(1, first), (2, second)]
+            .into_iter()
+            .filter_map(|(number, failover)| {
+                Some(FailoverGroup {
+                    domain: "example.org".parse().expect("a domain"),
+                    group: group(number),
+                    failover: failover?,
+                    by: "operator".to_owned(),
+                    at: Timestamp::from_secs(1),
+                })
+            })
+            .collect();
+        for member_of in [vec![], vec![1], vec![2], vec![1, 2]] {
+            let mine: BTreeSet<GroupId> = member_of.iter().map(|number| group(*number)).collect();
+            let said: Vec<_> = [(1, first), (2, second)]
+                .into_iter()
+                .filter(|(number, _)| member_of.contains(number))
+                .filter_map(|(_, failover)| failover)
+                .collect();
+            let wanted = [Barred, Manual, Automatic].into_iter().find(|kind| said.contains(kind));
+            let found = strictest(&policies, &mine);
+            if found != wanted {
+                return Err(format!("{found:?} rather than {wanted:?}: {first:?} {second:?} {member_of:?}"));
+            }
+            tries += 1;
+        }
+    }
+    Ok(tries)
+}
+
 #[test]
 fn every_combination_ends_as_the_design_demands() {
     let decided = every_decision().unwrap_or_else(|fault| panic!("{fault}"));
     let chosen = every_choice().unwrap_or_else(|fault| panic!("{fault}"));
+    let outages = every_outage().unwrap_or_else(|fault| panic!("{fault}"));
+    let memberships = every_membership().unwrap_or_else(|fault| panic!("{fault}"));
     assert!(decided > 1_000_000 && chosen > 10_000, "{decided} decisions, {chosen} choices");
+    assert!(outages > 300 && memberships == 64, "{outages} outages, {memberships} memberships");
 }
 
 #[cfg(feature = "planted-faults")]
@@ -421,7 +568,10 @@ fn every_planted_fault_is_noticed() {
     assert!(Fault::ALL.len() >= 8);
     for fault in Fault::ALL {
         plant(Some(*fault));
-        let noticed = every_choice().is_err() || every_decision().is_err();
+        let noticed = every_membership().is_err()
+            || every_outage().is_err()
+            || every_choice().is_err()
+            || every_decision().is_err();
         plant(None);
         assert!(noticed, "{fault:?} was not noticed");
     }

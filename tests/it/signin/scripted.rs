@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use landbridge::identity::{
-    Answer, ConnectorName, CredentialSource, DomainName, PlainPassword, Refusal, Timestamp, Unavailable,
+    Answer, ConnectorName, CredentialSource, DomainName, EntityId, PlainPassword, Refusal, Timestamp, Unavailable,
     UnavailableCause, Verdict, Wire,
 };
 use landbridge::signin::authority::CredentialStoreDown;
+use landbridge::signin::partner_outage::{Synthetic, SyntheticSignIn};
 use landbridge::signin::{
     Admission, CredentialFacts, HashAnswer, HashCheck, LateVerdict, LiveAnswer, LiveCheck, LiveSubject, ServerProbe,
 };
@@ -179,6 +180,32 @@ impl LiveCheck for ScriptedDirectory {
 
     fn deadline(&self, _: &ConnectorName) -> Duration {
         DEADLINE
+    }
+}
+
+/// A federation partner that answers every synthetic sign-in as it is told.
+pub struct ScriptedPartner(Mutex<Synthetic>);
+
+impl Default for ScriptedPartner {
+    fn default() -> Self {
+        Self(Mutex::new(Synthetic::SignedIn))
+    }
+}
+
+impl ScriptedPartner {
+    pub fn answers(&self, synthetic: Synthetic) {
+        *self.0.lock().expect("the partner") = synthetic;
+    }
+}
+
+#[async_trait::async_trait]
+impl SyntheticSignIn for ScriptedPartner {
+    async fn sign_in(&self, _: &EntityId) -> Synthetic {
+        self.0.lock().expect("the partner").clone()
+    }
+
+    fn has_account(&self, _: &EntityId) -> bool {
+        true
     }
 }
 

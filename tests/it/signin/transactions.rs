@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use landbridge::audit::{Actor, Event, EventKind, Outcome as Audited};
 use landbridge::identity::{AuthenticationMethod, FailoverMode, PlainPassword, TransactionId};
+use landbridge::signin::desk::SetMethod;
 use landbridge::signin::realm::Managed;
 use landbridge::signin::store::{MethodCut, Transactions};
 use landbridge::signin::transaction::{State, Transaction};
 use landbridge::signin::{SignInError, SignInRequest, Step, TransactionHandle, TransactionLost};
 use landbridge::store::tenant::{DomainChange, NewVerification};
+use landbridge::store::{StoreError, Urgency};
 
+use super::administration::desk;
 use super::federated::{PARTNER, federate, vouch};
 use super::scripted::Bind;
 use super::world::*;
@@ -329,6 +332,56 @@ async fn a_cut_ends_what_rests_on_the_former_method_and_nothing_else(world: Worl
         world.type_password(&unidentified, "ada-password", &stranger()).await.session().method,
         AuthenticationMethod::Pta
     );
+}
+
+/// On PostgreSQL two transactions do not see each other until they commit: a name that becomes known while the method is
+/// cut must not rest on the former one afterwards. Held up here between its question and its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_begins_in_the_midst_of_a_cut_escapes_it() {
+    let world = on_postgres().await;
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    world.pta(FailoverMode::Manual).await;
+    let begun = world.sign_in.begin(request(), &stranger(), None).await.expect("a transaction");
+    let (held, is_held) = tokio::sync::oneshot::channel();
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let (db, id) = (world.db.clone(), begun.handle.id.to_string());
+    let holder = tokio::spawn(async move {
+        let held: Result<(), StoreError> = db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    sqlx::query("SELECT id FROM signin_transaction WHERE id = $1 FOR UPDATE")
+                        .bind(id)
+                        .fetch_one(conn)
+                        .await
+                        .map_err(StoreError::doing("holding a row of a test"))?;
+                    held.send(()).expect("somebody waits");
+                    released.await.expect("it is released");
+                    Ok(())
+                })
+            })
+            .await;
+        held.expect("the row was held");
+    });
+    is_held.await.expect("the row is held");
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let (sign_in, handle) = (world.sign_in.clone(), begun.handle.clone());
+    let named = tokio::spawn(async move { sign_in.identify(&handle, "ada@example.org", &stranger()).await });
+    eventually("the name waits for its row", async || world.number(waiting).await == 1).await;
+    let wish = SetMethod { cut: true, force: true, ..SetMethod::new(domain("example.org"), AuthenticationMethod::Phs) };
+    let cut = tokio::spawn(async move { desk.set_method(wish, "operator").await });
+    eventually("the cut waits too, or is through", async || cut.is_finished() || world.number(waiting).await == 2)
+        .await;
+    release.send(()).expect("it waits");
+    holder.await.expect("the holder ends");
+    let named = named.await.expect("it ends").expect("a step");
+    assert!(matches!(named, Step::AwaitPassword { .. }), "{named:?}");
+    let set = cut.await.expect("it ends").expect("a change");
+    assert_eq!((set.changed, set.transactions_cut), (true, 1));
+    let escaped = "SELECT COUNT(*) FROM signin_transaction WHERE method <> 'phs' AND state <> 'cut'";
+    assert_eq!(world.number(escaped).await, 0);
+    let tried = world.type_password(&begun.handle, "ada-password", &stranger()).await;
+    assert!(matches!(tried, Outcome::Error(SignInError::Lost(TransactionLost::OtherState))), "{tried:?}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use landbridge::store::{AuditLog, Database, DatabaseUrl, Room, Urgency};
 use landbridge::tenant::PinMark;
 use sqlx::Row;
 
-use super::scripted::{ScriptedDirectory, ScriptedHashes};
+use super::scripted::{ScriptedDirectory, ScriptedHashes, ScriptedPartner};
 use crate::support::postgres::Postgres;
 
 pub const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -34,6 +34,7 @@ pub struct World {
     pub db: Database,
     pub directory: Arc<ScriptedDirectory>,
     pub hashes: Arc<ScriptedHashes>,
+    pub partner: Arc<ScriptedPartner>,
     pub clock: Arc<SettableClock>,
     pub settings: Settings,
     _kept: Box<dyn std::any::Any + Send + Sync>,
@@ -103,6 +104,7 @@ impl World {
             db,
             directory,
             hashes,
+            partner: Arc::new(ScriptedPartner::default()),
             clock,
             settings,
             _kept: kept,

@@ -157,10 +157,14 @@ impl Agent {
         self.dir.path().join("state")
     }
 
+    /// The pid of the agent.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the agent runs").id()
+    }
+
     /// Resident memory, in KiB.
     pub fn memory_kib(&self) -> u64 {
-        let pid = self.process.as_ref().expect("the agent runs").id();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process lives");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
     }

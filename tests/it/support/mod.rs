@@ -32,3 +32,4 @@ pub mod tab;
 pub mod thousands;
 pub mod visitor;
 pub mod wait;
+pub mod wire;

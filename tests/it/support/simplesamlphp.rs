@@ -40,7 +40,7 @@ pub struct Builder {
 pub struct SimpleSamlPhp {
     host: String,
     port: u16,
-    _process: Process,
+    process: Process,
     dir: tempfile::TempDir,
 }
 
@@ -76,27 +76,50 @@ impl Builder {
         write("config/authsources.php", auth_sources(&self.users));
         write("metadata/saml20-idp-hosted.php", identity_provider(&base, Rolled::No));
         write("metadata/saml20-sp-remote.php", "<?php\n".to_owned());
-        let mut command = Command::new("php");
-        command
-            .args(["-d", "opcache.enable=0", "-d"])
-            .arg(format!("session.save_path={}", path.join("session").display()))
-            .args(["-S", &format!("127.0.0.1:{port}"), "-t"])
-            .arg(path.join("web"))
-            .env("SIMPLESAMLPHP_CONFIG_DIR", path.join("config"))
-            .env("PHP_CLI_SERVER_WORKERS", "4");
-        let log = path.join("log/php.log");
-        let mut process = Process::spawn(&mut command, &log, Signal::Kill, Some(path));
-        wait_until("SimpleSAMLphp to listen", START_DEADLINE, || {
-            assert!(process.is_running(), "php ended: {}", process.log());
-            TcpStream::connect(("127.0.0.1", port)).ok()
-        });
-        SimpleSamlPhp { host: self.host, port, _process: process, dir }
+        let process = spawn(path, port);
+        SimpleSamlPhp { host: self.host, port, process, dir }
     }
+}
+
+fn spawn(path: &Path, port: u16) -> Process {
+    let mut command = Command::new("php");
+    command
+        .args(["-d", "opcache.enable=0", "-d"])
+        .arg(format!("session.save_path={}", path.join("session").display()))
+        .args(["-S", &format!("127.0.0.1:{port}"), "-t"])
+        .arg(path.join("web"))
+        .env("SIMPLESAMLPHP_CONFIG_DIR", path.join("config"))
+        .env("PHP_CLI_SERVER_WORKERS", "4");
+    let log = path.join("log/php.log");
+    let mut process = Process::spawn(&mut command, &log, Signal::Kill, Some(path));
+    wait_until("SimpleSAMLphp to listen", START_DEADLINE, || {
+        assert!(process.is_running(), "php ended: {}", process.log());
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    process
 }
 
 impl SimpleSamlPhp {
     pub fn builder() -> Builder {
         Builder { host: HOST.to_owned(), users: Vec::new() }
+    }
+
+    /// Ends it, as a power cut would.
+    pub fn stop(&mut self) {
+        self.process.end(Signal::Kill);
+    }
+
+    pub fn start_again(&mut self) {
+        self.process = spawn(self.dir.path(), self.port);
+    }
+
+    /// It takes connections and answers nothing.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::Stop);
+    }
+
+    pub fn thaw(&self) {
+        self.process.signal(Signal::Continue);
     }
 
     pub fn host(&self) -> &str {

@@ -1,0 +1,219 @@
+//! Synthetic sign-ins: what a partner's users would meet, found out by an account of the operator's.
+//!
+//! The request is signed and sent as for a user. What comes back is walked as a browser without scripts does: redirects,
+//! pages that go on by themselves, the form for name and password, up to the answer, which is verified as every answer is
+//! and then thrown away. Nobody is signed in to the gateway by it.
+//!
+//! The canary's password goes nowhere but to the origin of the partner's own sign-in address, over TLS (or loopback), in a
+//! POST, and never on by a redirect.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use rustls_pki_types::CertificateDer;
+use url::Url;
+
+use super::federated_sign_in::{FederatedSignIn, Outgoing};
+use super::partner::Partner;
+use super::sign_in_page::{Form, Purpose, purpose};
+use crate::identity::{EntityId, PlainPassword, causes};
+use crate::saml::metadata::is_private;
+use crate::saml::request::{Freshness, RelayState, RequestId};
+use crate::signin::partner_outage::{Synthetic, SyntheticSignIn};
+
+/// Longest time of one synthetic sign-in, and of each of its requests.
+const DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST: Duration = Duration::from_secs(15);
+/// Pages, and redirects between two of them.
+const MOST_PAGES: usize = 8;
+const MOST_REDIRECTS: usize = 10;
+/// Longest page.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// How synthetic sign-ins are made at a partner.
+#[derive(Clone, Debug)]
+pub struct CanaryAccount {
+    /// Its name there and its password; without them the first page alone is looked at.
+    pub login: Option<(String, PlainPassword)>,
+    /// Who vouches for the partner's addresses; the authorities of the system when empty.
+    pub authorities: Vec<CertificateDer<'static>>,
+}
+
+/// Signs in at partners as a browser would.
+#[derive(Debug)]
+pub struct CanaryBrowser {
+    federation: FederatedSignIn,
+    accounts: BTreeMap<EntityId, CanaryAccount>,
+}
+
+/// Why a sign-in came to no good end.
+enum Failed {
+    NoService(String),
+    Otherwise(String),
+}
+
+/// A page, and where it came from.
+struct Page {
+    at: Url,
+    html: String,
+}
+
+impl CanaryBrowser {
+    pub fn new(federation: FederatedSignIn, accounts: Vec<(EntityId, CanaryAccount)>) -> Self {
+        Self { federation, accounts: accounts.into_iter().collect() }
+    }
+
+    async fn walk(&self, entity_id: &EntityId) -> Result<Synthetic, Failed> {
+        // What fails on our side says nothing of the partner.
+        let ours = |what: &str, error: &dyn std::error::Error| Failed::Otherwise(format!("{what}: {}", causes(error)));
+        let partner = self.federation.partners.partner(entity_id).await;
+        let partner = partner.map_err(|error| ours("the partner cannot be read", &error))?;
+        let partner = partner.ok_or_else(|| Failed::Otherwise("the partner is no longer configured".to_owned()))?;
+        let account = self.accounts.get(entity_id);
+        let browser = client(&partner, account).map_err(|error| ours("no client can be made", &error))?;
+        let request_id = RequestId::random();
+        let relay: RelayState =
+            "synthetic-sign-in".parse().map_err(|error| ours("the request cannot be made", &error))?;
+        let outgoing = self.federation.begin(entity_id, request_id.clone(), relay, Freshness::SessionAllowed).await;
+        let mut page = match outgoing.map_err(|error| ours("the request cannot be made", &error))? {
+            Outgoing::Redirect(url) => get(&browser, url).await?,
+            Outgoing::Form(form) => {
+                let fields = [("SAMLRequest", form.saml_request.as_str()), ("RelayState", form.relay_state.as_str())];
+                let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                post(&browser, secure(form.action)?, &fields).await?
+            }
+        };
+        let mut login = account.and_then(|account| account.login.as_ref());
+        if login.is_none() {
+            return Ok(Synthetic::PageShown);
+        }
+        for _ in 0..MOST_PAGES {
+            let html = page.html;
+            // A parser of foreign bytes: should it panic, this sign-in fails and no more.
+            let read = tokio::task::spawn_blocking(move || purpose(&html)).await;
+            page = match read.map_err(|error| ours("the page cannot be read", &error))? {
+                Purpose::Answer { response } => {
+                    let checked = self.federation.finish(&response, entity_id, &request_id, None).await;
+                    return match checked {
+                        Ok(_) => Ok(Synthetic::SignedIn),
+                        Err(error) => Err(ours("the partner's answer is refused", &error)),
+                    };
+                }
+                Purpose::SignIn(form) => {
+                    let Some((name, password)) = login.take() else {
+                        return Err(Failed::Otherwise("the partner does not take the canary's password".to_owned()));
+                    };
+                    let target = target(&page.at, &form)?;
+                    if target.origin() != partner.endpoint().location.origin() {
+                        let host = target.host_str().unwrap_or_default();
+                        return Err(Failed::Otherwise(format!(
+                            "the sign-in form posts to {host}, which is not the host of the partner's sign-in address"
+                        )));
+                    }
+                    post(&browser, target, &form.filled(Some((name, password.expose())))).await?
+                }
+                Purpose::GoesOn(form) => post(&browser, target(&page.at, &form)?, &form.filled(None)).await?,
+                Purpose::Other => {
+                    let host = page.at.host_str().unwrap_or_default();
+                    return Err(Failed::Otherwise(format!("a page of {host} has no form for name and password")));
+                }
+            };
+        }
+        Err(Failed::Otherwise(format!("no answer after {MOST_PAGES} pages")))
+    }
+}
+
+#[async_trait]
+impl SyntheticSignIn for CanaryBrowser {
+    async fn sign_in(&self, partner: &EntityId) -> Synthetic {
+        match tokio::time::timeout(DEADLINE, self.walk(partner)).await {
+            Ok(Ok(synthetic)) => synthetic,
+            Ok(Err(Failed::NoService(what))) => Synthetic::NoService(what),
+            Ok(Err(Failed::Otherwise(what))) => Synthetic::Otherwise(what),
+            Err(_) => Synthetic::NoService(format!("no end within {} seconds", DEADLINE.as_secs())),
+        }
+    }
+
+    fn has_account(&self, partner: &EntityId) -> bool {
+        self.accounts.get(partner).is_some_and(|account| account.login.is_some())
+    }
+}
+
+/// A browser without a past.
+fn client(partner: &Partner, account: Option<&CanaryAccount>) -> Result<Client, reqwest::Error> {
+    let named = account.map(|account| account.authorities.as_slice()).unwrap_or_default();
+    let published = partner.source().map(|source| source.authorities.as_slice()).unwrap_or_default();
+    let authorities = if named.is_empty() { published } else { named };
+    let builder = Client::builder().redirect(Policy::none()).timeout(REQUEST).cookie_store(true);
+    if authorities.is_empty() {
+        return builder.build();
+    }
+    let authorities = authorities.iter().map(|der| reqwest::Certificate::from_der(der));
+    builder.tls_certs_only(authorities.collect::<Result<Vec<_>, _>>()?).build()
+}
+
+async fn get(browser: &Client, url: Url) -> Result<Page, Failed> {
+    fetch(browser, browser.get(url.clone()), url, Method::GET).await
+}
+
+async fn post(browser: &Client, url: Url, fields: &[(String, String)]) -> Result<Page, Failed> {
+    fetch(browser, browser.post(url.clone()).form(fields), url, Method::POST).await
+}
+
+/// Sends a request, and follows redirects by GET alone: what was posted is posted nowhere else.
+async fn fetch(browser: &Client, request: RequestBuilder, mut at: Url, method: Method) -> Result<Page, Failed> {
+    let mut answer = request.send().await.map_err(|error| no_service(&at, error))?;
+    for _ in 0..MOST_REDIRECTS {
+        let status = answer.status();
+        let host = at.host_str().unwrap_or_default().to_owned();
+        if status.is_server_error() {
+            return Err(Failed::NoService(format!("{host} answered with status {}", status.as_u16())));
+        }
+        let again = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        if again && method == Method::POST {
+            return Err(Failed::Otherwise(format!("{host} sends a posted form elsewhere")));
+        }
+        if !status.is_redirection() {
+            if !status.is_success() {
+                return Err(Failed::Otherwise(format!("{host} answered with status {}", status.as_u16())));
+            }
+            let mut html = Vec::new();
+            while let Some(part) = answer.chunk().await.map_err(|error| no_service(&at, error))? {
+                if html.len() + part.len() > MOST_BYTES {
+                    return Err(Failed::Otherwise(format!("a page of {host} is longer than 1 MiB")));
+                }
+                html.extend_from_slice(&part);
+            }
+            return Ok(Page { at, html: String::from_utf8_lossy(&html).into_owned() });
+        }
+        let next = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let next = next.and_then(|location| at.join(location).ok());
+        let next = next.ok_or_else(|| Failed::Otherwise(format!("{host} redirects nowhere")))?;
+        at = secure(next)?;
+        answer = browser.get(at.clone()).send().await.map_err(|error| no_service(&at, error))?;
+    }
+    Err(Failed::Otherwise("too many redirects".to_owned()))
+}
+
+fn target(at: &Url, form: &Form) -> Result<Url, Failed> {
+    let target = if form.action.is_empty() { Ok(at.clone()) } else { at.join(&form.action) };
+    let target = target.map_err(|_| Failed::Otherwise("a form has no address".to_owned()))?;
+    secure(target)
+}
+
+fn secure(url: Url) -> Result<Url, Failed> {
+    match is_private(&url) {
+        true => Ok(url),
+        false => Err(Failed::Otherwise("the way leads over an address without TLS".to_owned())),
+    }
+}
+
+/// Addresses may bear secrets, and what is told goes to people and logs: the host is enough.
+fn no_service(at: &Url, error: reqwest::Error) -> Failed {
+    let host = at.host_str().unwrap_or_default();
+    Failed::NoService(format!("{host}: {}", causes(&error.without_url())))
+}

@@ -1,0 +1,257 @@
+//! Federation partners, looked at by synthetic sign-ins from every node, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use super::{DeskError, SignInDesk, alert_event};
+use crate::audit::{Actor, Event, EventKind, Outcome};
+use crate::identity::{AuthenticationMethod, DomainName, EntityId, NodeId, Timestamp};
+use crate::signin::partner_outage::{Measure, NodeView, PartnerHealth, PartnerOutage, SyntheticKind, judge};
+use crate::signin::store::{Alert, StoreDown};
+use crate::tenant::Domain;
+
+/// The alert of a domain whose partner gives no service to any node.
+pub const PARTNER_DOWN: &str = "partner-down";
+/// The alert of a partner that answers synthetic sign-ins, though not by signing in.
+pub const CANARY_REFUSED: &str = "partner-canary-refused";
+/// A node that has not been heard of for longer is not asked for its view.
+const ALIVE: Duration = Duration::from_secs(120);
+/// Longest time of a synthetic sign-in, with what it takes to write it down.
+const LONGEST: Duration = Duration::from_secs(45);
+/// Views of nodes that are gone are kept for a week.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// What `failover status` shows of the partner of a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartnerStatus {
+    pub domain: DomainName,
+    pub partner: EntityId,
+    pub health: PartnerHealth,
+    /// Since when an outage is confirmed.
+    pub outage_since: Option<Timestamp>,
+    /// How long every node must find no service.
+    pub after_seconds: u64,
+    /// Synthetic sign-ins go on with a canary account's password; else they end with the partner's first page.
+    pub canary_account: bool,
+    /// Live nodes, and what each has found.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// What a live node knows of a partner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub node: NodeId,
+    /// `None`: it has not looked yet.
+    pub view: Option<NodeView>,
+}
+
+impl SignInDesk {
+    /// Signs in at every partner that answers for somebody, and decides anew about outages. To be called often, on every
+    /// node.
+    pub async fn look_at_partners(&self) -> Result<(), DeskError> {
+        let answering = self.answering().await?;
+        let mut partners: Vec<&EntityId> = answering.iter().map(|(_, partner)| partner).collect();
+        partners.sort();
+        partners.dedup();
+        for looked in join_all(partners.into_iter().map(|partner| self.look_at(partner))).await {
+            looked?;
+        }
+        let live = self.live_nodes().await?;
+        let outages = self.partner_outages.outages().await?;
+        for (domain, partner) in &answering {
+            let known = outages.iter().find(|outage| outage.domain == domain.name);
+            if let Some(former) = known.filter(|outage| outage.partner != *partner) {
+                self.end_outage(&former.domain, "partner-changed").await?;
+            }
+            let known = known.is_some_and(|outage| outage.partner == *partner);
+            match self.health(domain, partner, &live).await? {
+                PartnerHealth::Down if !known => self.begin_outage(domain, partner).await?,
+                PartnerHealth::Serves if known => self.end_outage(&domain.name, "partner-serves").await?,
+                PartnerHealth::Down | PartnerHealth::Serves | PartnerHealth::Undecided => {}
+            }
+        }
+        for outage in &outages {
+            if !answering.iter().any(|(domain, _)| domain.name == outage.domain) {
+                self.end_outage(&outage.domain, "method-changed").await?;
+            }
+        }
+        self.settle_alerts(&answering).await?;
+        Ok(())
+    }
+
+    /// Forgets what nodes knew that are gone.
+    pub async fn forget_views(&self) -> Result<(), StoreDown> {
+        self.partner_outages.forget(self.sign_in.room.clock.now() - KEPT).await
+    }
+
+    /// The partners of domains, and what nodes know of them.
+    pub(super) async fn partner_status(&self) -> Result<Vec<PartnerStatus>, DeskError> {
+        let (live, outages) = (self.live_nodes().await?, self.partner_outages.outages().await?);
+        let mut all = Vec::new();
+        for (domain, partner) in self.answering().await? {
+            let mut views: BTreeMap<NodeId, NodeView> = BTreeMap::new();
+            for view in self.partner_outages.views(&partner).await? {
+                views.insert(view.node.clone(), view);
+            }
+            let outage = outages.iter().find(|outage| outage.domain == domain.name && outage.partner == partner);
+            all.push(PartnerStatus {
+                health: self.health(&domain, &partner, &live).await?,
+                outage_since: outage.map(|outage| outage.since),
+                after_seconds: domain.partner_outage_after.as_secs(),
+                canary_account: self.synthetic.has_account(&partner),
+                nodes: live.iter().map(|node| NodeStatus { view: views.remove(node), node: node.clone() }).collect(),
+                domain: domain.name,
+                partner,
+            });
+        }
+        Ok(all)
+    }
+
+    /// The partners of a domain that cannot be gone back to: in an outage, or with no live node that has just signed in.
+    pub(super) async fn partners_down(&self, name: &DomainName) -> Result<Vec<EntityId>, DeskError> {
+        let (live, outages) = (self.live_nodes().await?, self.partner_outages.outages().await?);
+        let mut down = Vec::new();
+        for (domain, partner) in self.answering().await?.into_iter().filter(|(domain, _)| domain.name == *name) {
+            let outage = outages.iter().any(|outage| outage.domain == *name && outage.partner == partner);
+            let fails =
+                self.partner_outages.views(&partner).await?.iter().any(|view| {
+                    live.contains(&view.node) && view.found == SyntheticKind::NoService && self.is_fresh(view)
+                });
+            if outage || fails && self.health(&domain, &partner, &live).await? != PartnerHealth::Serves {
+                down.push(partner);
+            }
+        }
+        Ok(down)
+    }
+
+    async fn look_at(&self, partner: &EntityId) -> Result<(), StoreDown> {
+        let (room, node) = (&self.sign_in.room, self.partner_outages.node());
+        let synthetic = self.synthetic.sign_in(partner).await;
+        let now = room.clock.now();
+        let former = self.partner_outages.views(partner).await?.into_iter().find(|view| view.node == node);
+        let view = NodeView::after(former.as_ref(), node, &synthetic, now);
+        if former.as_ref().is_none_or(|former| former.found != view.found) {
+            let detail = view.detail.as_deref().unwrap_or_default();
+            tracing::info!(partner = %partner, found = view.found.as_str(), detail, "a synthetic sign-in");
+        }
+        self.partner_outages.note(partner, view).await
+    }
+
+    async fn health(&self, domain: &Domain, partner: &EntityId, live: &[NodeId]) -> Result<PartnerHealth, StoreDown> {
+        let settings = &self.sign_in.room.settings;
+        let measure = Measure { after: domain.partner_outage_after, fresh: self.fresh(), good: settings.good_probes };
+        let views = self.partner_outages.views(partner).await?;
+        Ok(judge(&views, live, measure, self.sign_in.room.clock.now()))
+    }
+
+    /// The domains some of whose people a partner answers for.
+    async fn answering(&self) -> Result<Vec<(Domain, EntityId)>, DeskError> {
+        let mut answering = Vec::new();
+        for domain in self.domains.domains().await? {
+            let paths = self.paths(&domain).await?;
+            // A domain has one partner, of its rollouts too.
+            let partner = paths.partners().first().map(|partner| (*partner).clone());
+            answering.extend(partner.map(|partner| (domain, partner)));
+        }
+        Ok(answering)
+    }
+
+    async fn live_nodes(&self) -> Result<Vec<NodeId>, StoreDown> {
+        let nodes = self.tallies.nodes(self.sign_in.room.clock.now() - ALIVE).await?;
+        let mut live: Vec<NodeId> = nodes.into_iter().map(|node| node.node).collect();
+        // This one lives, though it may not have said so yet.
+        let own = self.partner_outages.node();
+        if !live.contains(&own) {
+            live.push(own);
+        }
+        Ok(live)
+    }
+
+    fn fresh(&self) -> Duration {
+        self.sign_in.room.settings.partner_interval * 2 + LONGEST
+    }
+
+    fn is_fresh(&self, view: &NodeView) -> bool {
+        view.at + self.fresh() >= self.sign_in.room.clock.now()
+    }
+
+    async fn begin_outage(&self, domain: &Domain, partner: &EntityId) -> Result<(), StoreDown> {
+        let outage = PartnerOutage {
+            domain: domain.name.clone(),
+            partner: partner.clone(),
+            since: self.sign_in.room.clock.now(),
+        };
+        let event = event(EventKind::FailoverStarted, &domain.name, "every-node-finds-no-service")
+            .with("partner", partner.as_str())
+            .with("method", AuthenticationMethod::Federated.as_str())
+            .with("failover", domain.failover.as_str());
+        if self.partner_outages.begin(outage, event).await? {
+            tracing::error!(domain = %domain.name, partner = %partner, "the partner gives no service to any node");
+        }
+        Ok(())
+    }
+
+    async fn end_outage(&self, domain: &DomainName, because: &'static str) -> Result<(), StoreDown> {
+        if self.partner_outages.end(domain, event(EventKind::FailoverEnded, domain, because)).await? {
+            tracing::warn!(domain = %domain, because, "the outage of the partner is over");
+        }
+        Ok(())
+    }
+
+    /// Raises and clears what is to be told, whatever this node did itself: another may have stopped in between.
+    async fn settle_alerts(&self, answering: &[(Domain, EntityId)]) -> Result<(), StoreDown> {
+        let room = &self.sign_in.room;
+        let (now, outages) = (room.clock.now(), self.partner_outages.outages().await?);
+        let mut due: BTreeMap<(&'static str, String), String> = BTreeMap::new();
+        for outage in &outages {
+            let Some((domain, _)) = answering.iter().find(|(domain, _)| domain.name == outage.domain) else { continue };
+            due.insert((PARTNER_DOWN, outage.domain.to_string()), told(domain, outage));
+        }
+        for (_, partner) in answering {
+            let refusing = self.partner_outages.views(partner).await?.into_iter();
+            let refusing = refusing.filter(|view| view.found == SyntheticKind::Otherwise && self.is_fresh(view));
+            if let Some(view) = refusing.max_by_key(|view| view.at) {
+                let what = view.detail.unwrap_or_default();
+                due.insert((CANARY_REFUSED, partner.to_string()), format!("seen by {}: {what}", view.node));
+            }
+        }
+        let raised = room.store.raised().await?;
+        for alert in raised.iter() {
+            let Some(name) = [PARTNER_DOWN, CANARY_REFUSED].into_iter().find(|name| *name == alert.name) else {
+                continue;
+            };
+            if !due.contains_key(&(name, alert.subject.clone())) {
+                let events = vec![alerted(EventKind::AlertCleared, &alert.subject, name)];
+                room.store.clear(name, alert.subject.clone(), now, events).await?;
+            }
+        }
+        for ((name, subject), detail) in due {
+            if !raised.iter().any(|alert| alert.name == name && alert.subject == subject) {
+                let events = vec![alerted(EventKind::AlertRaised, &subject, name)];
+                room.store.raise(Alert { name, subject, detail, at: now }, events).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn told(domain: &Domain, outage: &PartnerOutage) -> String {
+    let name = &domain.name;
+    let waited = domain.partner_outage_after.as_secs();
+    format!(
+        "no node has had service of {} for {waited} seconds; failover of {name} is {} (failover status {name} shows what \
+         each node finds; failover force {name} lets people in by their stored hashes)",
+        outage.partner, domain.failover
+    )
+}
+
+fn event(kind: EventKind, domain: &DomainName, because: &'static str) -> Event {
+    alert_event(kind, domain, because)
+}
+
+fn alerted(kind: EventKind, subject: &str, name: &'static str) -> Event {
+    Event::new(kind, Outcome::Success, Actor::System("failover".to_owned())).about(subject).because(name)
+}

@@ -1,0 +1,80 @@
+use super::*;
+
+const AT: Timestamp = Timestamp::from_secs(1_000_000);
+const MEASURE: Measure = Measure { after: Duration::from_secs(600), fresh: Duration::from_secs(100), good: 3 };
+
+fn node(name: &str) -> NodeId {
+    name.parse().expect("a node")
+}
+
+fn secs(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+fn no_service() -> Synthetic {
+    Synthetic::NoService("refused".to_owned())
+}
+
+/// What a node knows after these, one every 50 seconds, the last one at [`AT`].
+fn seen(name: &str, found: &[Synthetic]) -> NodeView {
+    let mut view = None;
+    for (index, synthetic) in found.iter().enumerate() {
+        let ago = secs(50) * u32::try_from(found.len() - 1 - index).expect("a few");
+        view = Some(NodeView::after(view.as_ref(), node(name), synthetic, AT - ago));
+    }
+    view.expect("at least one")
+}
+
+/// Good once, then `failures` without service.
+fn failing(name: &str, failures: usize) -> NodeView {
+    let mut found = vec![Synthetic::SignedIn];
+    found.extend(std::iter::repeat_n(no_service(), failures));
+    seen(name, &found)
+}
+
+#[test]
+fn an_outage_needs_the_whole_time_from_every_live_node() {
+    let both = [node("one"), node("two")];
+    assert_eq!(judge(&[failing("one", 13), failing("two", 13)], &both, MEASURE, AT), PartnerHealth::Down);
+    assert_eq!(judge(&[failing("one", 13), failing("two", 12)], &both, MEASURE, AT), PartnerHealth::Undecided);
+    assert_eq!(judge(&[failing("one", 13)], &both, MEASURE, AT), PartnerHealth::Undecided, "one has not looked");
+    assert_eq!(judge(&[failing("one", 13)], &both[..1], MEASURE, AT), PartnerHealth::Down, "it is alone");
+    assert_eq!(judge(&[failing("one", 13)], &[], MEASURE, AT), PartnerHealth::Undecided);
+    let stale = NodeView { at: AT - secs(101), ..failing("two", 13) };
+    assert_eq!(judge(&[failing("one", 13), stale], &both, MEASURE, AT), PartnerHealth::Undecided);
+}
+
+#[test]
+fn what_is_no_outage_ends_the_count() {
+    let alone = [node("one")];
+    for between in [Synthetic::SignedIn, Synthetic::PageShown, Synthetic::Otherwise("403".to_owned())] {
+        let mut found = vec![Synthetic::SignedIn];
+        found.extend(std::iter::repeat_n(no_service(), 20));
+        found.push(between.clone());
+        found.extend(std::iter::repeat_n(no_service(), 12));
+        let view = seen("one", &found);
+        assert_eq!(judge(&[view], &alone, MEASURE, AT), PartnerHealth::Undecided, "{between:?}");
+    }
+}
+
+#[test]
+fn a_partner_that_never_served_is_not_down() {
+    let never = seen("one", &std::iter::repeat_n(no_service(), 40).collect::<Vec<_>>());
+    assert_eq!(judge(&[never], &[node("one")], MEASURE, AT), PartnerHealth::Undecided);
+}
+
+#[test]
+fn an_outage_ends_when_some_node_signs_in_several_times_in_a_row() {
+    let alone = [node("one"), node("two")];
+    let recovering = |good: usize| {
+        let mut found = vec![Synthetic::SignedIn];
+        found.extend(std::iter::repeat_n(no_service(), 20));
+        found.extend(std::iter::repeat_n(Synthetic::SignedIn, good));
+        seen("one", &found)
+    };
+    assert_eq!(judge(&[recovering(2), failing("two", 20)], &alone, MEASURE, AT), PartnerHealth::Undecided);
+    assert_eq!(judge(&[recovering(3), failing("two", 20)], &alone, MEASURE, AT), PartnerHealth::Serves);
+    let flapping: Vec<_> =
+        (0..40).map(|number| if number % 2 == 0 { no_service() } else { Synthetic::SignedIn }).collect();
+    assert_eq!(judge(&[seen("one", &flapping)], &alone[..1], MEASURE, AT), PartnerHealth::Undecided);
+}
