@@ -1,6 +1,6 @@
 //! The agent's side: questions of the engine, answered by the connector that the gateway has for its own directories.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_proto::sealed::{PageBinding, SealingKey};
@@ -17,7 +17,10 @@ use crate::config::{AgentSettings, Carried, ConnectorSettings, DirectoryScope};
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings};
 use crate::identity::{Clock, ConnectorName, LeaseEpoch, SourceAnchor, causes};
 use crate::password_sync::{AccountSource, AdSource, LdapSource, SourceError, SourcePage, SourcePosition};
-use crate::sync::connector::{Connector as _, ConnectorError, ExportChange, ExportResult, ImportRequest, ImportStream};
+use crate::sync::attribute::Attribute;
+use crate::sync::connector::{
+    Connector as _, ConnectorError, ExportChange, ExportResult, ImportRequest, ImportStream, Wanted,
+};
 use crate::sync::lease::{EngineLease, HeldLease, Turn};
 
 /// What an agent with these settings does besides checks; `None`: nothing.
@@ -93,12 +96,17 @@ impl DirectoryCarrier {
             return Err(fault(FaultKind::Settings, reason));
         }
         match question {
-            Question::Import { scope, request } => self.import(&scope, request, exchange).await,
+            Question::Import { scope, request } => {
+                self.may_be_told(&request.wanted)?;
+                self.import(&scope, request, exchange).await
+            }
             Question::ImportOne { scope, sought, request } => {
+                self.may_be_told(&request.wanted)?;
                 let read = self.connector(&scope)?.import_one(sought, request).await?;
                 Ok(Word::One(Box::new(read)))
             }
             Question::ReadBack { scope, objects } => {
+                scope.may_be_written(&self.own).map_err(|error| fault(FaultKind::Settings, error.to_string()))?;
                 Ok(Word::Objects(self.connector(&scope)?.read_back(objects).await?))
             }
             Question::Export { scope, changes } => {
@@ -118,6 +126,13 @@ impl DirectoryCarrier {
             }
             Question::GoOn => Err(fault(FaultKind::Refused, "nothing was begun that could go on")),
         }
+    }
+
+    /// Whether what the rules read may leave.
+    fn may_be_told(&self, wanted: &BTreeMap<String, Wanted>) -> Result<(), Ended> {
+        let names = wanted.values().flat_map(|wanted| wanted.attributes.iter().chain(&wanted.references));
+        DirectoryScope::may_be_told(&self.own, names.map(Attribute::as_str))
+            .map_err(|error| fault(FaultKind::Settings, error.to_string()))
     }
 
     /// What reads accounts, within the bounds of the agent's own settings.

@@ -216,34 +216,31 @@ impl Behind {
         }
     }
 
-    /// Sends a batch to one agent, once. Only an agent that takes no work is followed by another.
+    /// Sends a batch to one agent, once: after that nobody knows whether it was written until it is read back.
     async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let count = batch.len();
         let question = Question::Export { scope: self.scope(), changes: batch };
         let text = self.written(&question)?;
         let errand = Errand { connector: &self.name, domains: &self.domains, what: question.carried() };
-        let mut tried = Vec::new();
-        loop {
-            self.has_turn(turn)?;
-            let engaged = self.agents.engage(errand, &tried).await;
-            let mut exchange = engaged.map_err(|nobody| self.failure(&nobody).into_error())?;
-            tried.push(exchange.agent());
-            let writing = tokio::time::timeout(EXPORT_DEADLINE, self.write(&mut exchange, &text, turn)).await;
-            let told = match writing {
-                Ok(Ok(told)) => told?,
-                Ok(Err(ExchangeError::Declined { .. })) => continue,
-                Ok(Err(error)) => return Err(self.failure(&error).into_error()),
-                Err(_) => return Err(self.aborted(format!("the agent on {} writes for too long", exchange.host()))),
-            };
-            return match serde_json::from_slice(&told) {
-                Ok(Word::Results(results)) if results.len() == count => {
-                    exchange.close();
-                    Ok(results)
-                }
-                Ok(Word::Fault(fault)) => Err(self.fault(fault, &exchange).into_error()),
-                Ok(_) => Err(self.unexpected(&exchange)),
-                Err(error) => Err(self.not_understood(&exchange, &format!("column {}", error.column()))),
-            };
+        self.has_turn(turn)?;
+        let engaged = self.agents.engage(errand, &[]).await;
+        let mut exchange = engaged.map_err(|nobody| self.failure(&nobody).into_error())?;
+        let writing = tokio::time::timeout(EXPORT_DEADLINE, self.write(&mut exchange, &text, turn)).await;
+        let told = match writing {
+            Ok(Ok(told)) => told?,
+            // An agent that declines now may have begun before.
+            Ok(Err(error @ ExchangeError::Declined { .. })) => return Err(self.aborted(causes(&error))),
+            Ok(Err(error)) => return Err(self.failure(&error).into_error()),
+            Err(_) => return Err(self.aborted(format!("the agent on {} writes for too long", exchange.host()))),
+        };
+        match serde_json::from_slice(&told) {
+            Ok(Word::Results(results)) if results.len() == count => {
+                exchange.close();
+                Ok(results)
+            }
+            Ok(Word::Fault(fault)) => Err(self.fault(fault, &exchange).into_error()),
+            Ok(_) => Err(self.unexpected(&exchange)),
+            Err(error) => Err(self.not_understood(&exchange, &format!("column {}", error.column()))),
         }
     }
 

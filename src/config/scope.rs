@@ -56,6 +56,10 @@ pub enum OutOfBounds {
         "the agent's settings leave {0} out, and the gateway's do not: list it under `excluded` in both, or in none"
     )]
     Excluded(DistinguishedName),
+    #[error(
+        "{0} holds passwords or hashes of them: agents tell nothing of it, and bring hashes by `password_sync` alone"
+    )]
+    Secret(String),
     #[error("the agent's settings do not let {0} be written: add it to `attributes` of their `[connector.export]`")]
     NotWritable(String),
 }
@@ -107,12 +111,35 @@ impl DirectoryScope {
         }
     }
 
+    /// Whether an agent with these settings may tell what these attributes hold.
+    pub fn may_be_told<'a>(
+        own: &ConnectorSettings,
+        mut names: impl Iterator<Item = &'a str>,
+    ) -> Result<(), OutOfBounds> {
+        match names.find(|name| is_secret(name, own)) {
+            Some(secret) => Err(OutOfBounds::Secret(secret.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// The attributes whose values are read or asked about by name.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) = &self.disabled;
+        let filters = self.user_filter.iter().chain(&self.group_filter);
+        // Whatever a filter means: a name in it is followed by its comparison.
+        let filtered = filters.flat_map(|filter| filter.split(['(', ')', '=', '~', '<', '>', ':', '&', '|', '!', ' ']));
+        let written = self.export.iter().flat_map(|export| &export.attributes);
+        let listed = self.attributes.iter().chain(written).map(String::as_str);
+        [self.anchor_attribute.as_str(), attribute.as_str()].into_iter().chain(listed).chain(filtered)
+    }
+
     /// The settings by which an agent does what this scope says at its own directory: how the directory is reached is
     /// the agent's, and so are the bounds of what may be read there.
     pub fn at(&self, own: &ConnectorSettings) -> Result<ConnectorSettings, OutOfBounds> {
         if self.dialect != own.dialect {
             return Err(OutOfBounds::Dialect { asked: self.dialect, own: own.dialect });
         }
+        Self::may_be_told(own, self.named())?;
         let outside = self.bases.iter().find(|base| !own.bases.iter().any(|bound| base.is_within(bound)));
         if let Some(outside) = outside {
             return Err(OutOfBounds::Base(outside.clone()));
@@ -154,6 +181,31 @@ impl DirectoryScope {
             ..own.clone()
         })
     }
+}
+
+/// Attributes of passwords, of their hashes and of keys made of them, in lower case: what directories of all kinds call them.
+const SECRETS: [&str; 14] = [
+    "userpassword",
+    "unicodepwd",
+    "dbcspwd",
+    "ntpwdhistory",
+    "lmpwdhistory",
+    "supplementalcredentials",
+    "sambantpassword",
+    "sambalmpassword",
+    "sambapasswordhistory",
+    "ntpassword",
+    "lmpassword",
+    "pwdhistory",
+    "ipanthash",
+    "krbprincipalkey",
+];
+
+/// With or without options (RFC 4512 2.5).
+fn is_secret(name: &str, own: &ConnectorSettings) -> bool {
+    let base = name.split(';').next().unwrap_or(name).trim();
+    SECRETS.iter().any(|secret| base.eq_ignore_ascii_case(secret))
+        || own.passwords.attributes.iter().any(|own| base.eq_ignore_ascii_case(own))
 }
 
 /// A connector whose directory agents alone reach: its address, its account and the account's password are with them.

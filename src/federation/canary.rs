@@ -15,7 +15,7 @@ use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use rustls_pki_types::CertificateDer;
-use url::Url;
+use url::{Host, Url};
 
 use super::federated_sign_in::{FederatedSignIn, Outgoing};
 use super::partner::Partner;
@@ -50,6 +50,14 @@ pub struct CanaryBrowser {
     accounts: BTreeMap<EntityId, CanaryAccount>,
 }
 
+/// One sign-in's browser, without a past.
+struct Browser {
+    client: Client,
+    /// The partner's own sign-in address: no other address without public TLS is visited, and no other origin's failure is
+    /// the partner's.
+    own: Url,
+}
+
 /// Why a sign-in came to no good end.
 enum Failed {
     NoService(String),
@@ -74,17 +82,17 @@ impl CanaryBrowser {
         let partner = partner.map_err(|error| ours("the partner cannot be read", &error))?;
         let partner = partner.ok_or_else(|| Failed::Otherwise("the partner is no longer configured".to_owned()))?;
         let account = self.accounts.get(entity_id);
-        let browser = client(&partner, account).map_err(|error| ours("no client can be made", &error))?;
+        let browser = Browser::new(&partner, account).map_err(|error| ours("no client can be made", &error))?;
         let request_id = RequestId::random();
         let relay: RelayState =
             "synthetic-sign-in".parse().map_err(|error| ours("the request cannot be made", &error))?;
         let outgoing = self.federation.begin(entity_id, request_id.clone(), relay, Freshness::SessionAllowed).await;
         let mut page = match outgoing.map_err(|error| ours("the request cannot be made", &error))? {
-            Outgoing::Redirect(url) => get(&browser, url).await?,
+            Outgoing::Redirect(url) => browser.get(url).await?,
             Outgoing::Form(form) => {
                 let fields = [("SAMLRequest", form.saml_request.as_str()), ("RelayState", form.relay_state.as_str())];
                 let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-                post(&browser, secure(form.action)?, &fields).await?
+                browser.post(browser.secure(form.action)?, &fields).await?
             }
         };
         let mut login = account.and_then(|account| account.login.as_ref());
@@ -107,16 +115,16 @@ impl CanaryBrowser {
                     let Some((name, password)) = login.take() else {
                         return Err(Failed::Otherwise("the partner does not take the canary's password".to_owned()));
                     };
-                    let target = target(&page.at, &form)?;
-                    if target.origin() != partner.endpoint().location.origin() {
+                    let target = browser.target(&page.at, &form)?;
+                    if !browser.is_own(&target) {
                         let host = target.host_str().unwrap_or_default();
                         return Err(Failed::Otherwise(format!(
                             "the sign-in form posts to {host}, which is not the host of the partner's sign-in address"
                         )));
                     }
-                    post(&browser, target, &form.filled(Some((name, password.expose())))).await?
+                    browser.post(target, &form.filled(Some((name, password.expose())))).await?
                 }
-                Purpose::GoesOn(form) => post(&browser, target(&page.at, &form)?, &form.filled(None)).await?,
+                Purpose::GoesOn(form) => browser.post(browser.target(&page.at, &form)?, &form.filled(None)).await?,
                 Purpose::Other => {
                     let host = page.at.host_str().unwrap_or_default();
                     return Err(Failed::Otherwise(format!("a page of {host} has no form for name and password")));
@@ -134,7 +142,8 @@ impl SyntheticSignIn for CanaryBrowser {
             Ok(Ok(synthetic)) => synthetic,
             Ok(Err(Failed::NoService(what))) => Synthetic::NoService(what),
             Ok(Err(Failed::Otherwise(what))) => Synthetic::Otherwise(what),
-            Err(_) => Synthetic::NoService(format!("no end within {} seconds", DEADLINE.as_secs())),
+            // Each request has a deadline of its own; what is beyond them may be our own slowness.
+            Err(_) => Synthetic::Otherwise(format!("no end within {} seconds", DEADLINE.as_secs())),
         }
     }
 
@@ -143,77 +152,100 @@ impl SyntheticSignIn for CanaryBrowser {
     }
 }
 
-/// A browser without a past.
-fn client(partner: &Partner, account: Option<&CanaryAccount>) -> Result<Client, reqwest::Error> {
-    let named = account.map(|account| account.authorities.as_slice()).unwrap_or_default();
-    let published = partner.source().map(|source| source.authorities.as_slice()).unwrap_or_default();
-    let authorities = if named.is_empty() { published } else { named };
-    let builder = Client::builder().redirect(Policy::none()).timeout(REQUEST).cookie_store(true);
-    if authorities.is_empty() {
-        return builder.build();
+impl Browser {
+    fn new(partner: &Partner, account: Option<&CanaryAccount>) -> Result<Self, reqwest::Error> {
+        let named = account.map(|account| account.authorities.as_slice()).unwrap_or_default();
+        let published = partner.source().map(|source| source.authorities.as_slice()).unwrap_or_default();
+        let authorities = if named.is_empty() { published } else { named };
+        let builder = Client::builder().redirect(Policy::none()).timeout(REQUEST).cookie_store(true);
+        let client = if authorities.is_empty() {
+            builder.build()
+        } else {
+            let authorities = authorities.iter().map(|der| reqwest::Certificate::from_der(der));
+            builder.tls_certs_only(authorities.collect::<Result<Vec<_>, _>>()?).build()
+        };
+        Ok(Self { client: client?, own: partner.endpoint().location.clone() })
     }
-    let authorities = authorities.iter().map(|der| reqwest::Certificate::from_der(der));
-    builder.tls_certs_only(authorities.collect::<Result<Vec<_>, _>>()?).build()
-}
 
-async fn get(browser: &Client, url: Url) -> Result<Page, Failed> {
-    fetch(browser, browser.get(url.clone()), url, Method::GET).await
-}
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.own.origin()
+    }
 
-async fn post(browser: &Client, url: Url, fields: &[(String, String)]) -> Result<Page, Failed> {
-    fetch(browser, browser.post(url.clone()).form(fields), url, Method::POST).await
-}
+    async fn get(&self, url: Url) -> Result<Page, Failed> {
+        self.fetch(self.client.get(url.clone()), url, Method::GET).await
+    }
 
-/// Sends a request, and follows redirects by GET alone: what was posted is posted nowhere else.
-async fn fetch(browser: &Client, request: RequestBuilder, mut at: Url, method: Method) -> Result<Page, Failed> {
-    let mut answer = request.send().await.map_err(|error| no_service(&at, error))?;
-    for _ in 0..MOST_REDIRECTS {
-        let status = answer.status();
-        let host = at.host_str().unwrap_or_default().to_owned();
-        if status.is_server_error() {
-            return Err(Failed::NoService(format!("{host} answered with status {}", status.as_u16())));
-        }
-        let again = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-        if again && method == Method::POST {
-            return Err(Failed::Otherwise(format!("{host} sends a posted form elsewhere")));
-        }
-        if !status.is_redirection() {
-            if !status.is_success() {
-                return Err(Failed::Otherwise(format!("{host} answered with status {}", status.as_u16())));
+    async fn post(&self, url: Url, fields: &[(String, String)]) -> Result<Page, Failed> {
+        self.fetch(self.client.post(url.clone()).form(fields), url, Method::POST).await
+    }
+
+    /// Sends a request, and follows redirects by GET alone: what was posted is posted nowhere else.
+    async fn fetch(&self, request: RequestBuilder, mut at: Url, method: Method) -> Result<Page, Failed> {
+        let mut answer = request.send().await.map_err(|error| self.no_answer(&at, error))?;
+        for _ in 0..MOST_REDIRECTS {
+            let status = answer.status();
+            let host = at.host_str().unwrap_or_default().to_owned();
+            if status.is_server_error() {
+                return Err(self.no_service(&at, format!("{host} answered with status {}", status.as_u16())));
             }
-            let mut html = Vec::new();
-            while let Some(part) = answer.chunk().await.map_err(|error| no_service(&at, error))? {
-                if html.len() + part.len() > MOST_BYTES {
-                    return Err(Failed::Otherwise(format!("a page of {host} is longer than 1 MiB")));
+            let again = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+            if again && method == Method::POST {
+                return Err(Failed::Otherwise(format!("{host} sends a posted form elsewhere")));
+            }
+            if !status.is_redirection() {
+                if !status.is_success() {
+                    return Err(Failed::Otherwise(format!("{host} answered with status {}", status.as_u16())));
                 }
-                html.extend_from_slice(&part);
+                let mut html = Vec::new();
+                while let Some(part) = answer.chunk().await.map_err(|error| self.no_answer(&at, error))? {
+                    if html.len() + part.len() > MOST_BYTES {
+                        return Err(Failed::Otherwise(format!("a page of {host} is longer than 1 MiB")));
+                    }
+                    html.extend_from_slice(&part);
+                }
+                return Ok(Page { at, html: String::from_utf8_lossy(&html).into_owned() });
             }
-            return Ok(Page { at, html: String::from_utf8_lossy(&html).into_owned() });
+            let next = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let next = next.and_then(|location| at.join(location).ok());
+            let next = next.ok_or_else(|| Failed::Otherwise(format!("{host} redirects nowhere")))?;
+            at = self.secure(next)?;
+            answer = self.client.get(at.clone()).send().await.map_err(|error| self.no_answer(&at, error))?;
         }
-        let next = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-        let next = next.and_then(|location| at.join(location).ok());
-        let next = next.ok_or_else(|| Failed::Otherwise(format!("{host} redirects nowhere")))?;
-        at = secure(next)?;
-        answer = browser.get(at.clone()).send().await.map_err(|error| no_service(&at, error))?;
+        Err(Failed::Otherwise("too many redirects".to_owned()))
     }
-    Err(Failed::Otherwise("too many redirects".to_owned()))
-}
 
-fn target(at: &Url, form: &Form) -> Result<Url, Failed> {
-    let target = if form.action.is_empty() { Ok(at.clone()) } else { at.join(&form.action) };
-    let target = target.map_err(|_| Failed::Otherwise("a form has no address".to_owned()))?;
-    secure(target)
-}
-
-fn secure(url: Url) -> Result<Url, Failed> {
-    match is_private(&url) {
-        true => Ok(url),
-        false => Err(Failed::Otherwise("the way leads over an address without TLS".to_owned())),
+    fn target(&self, at: &Url, form: &Form) -> Result<Url, Failed> {
+        let target = if form.action.is_empty() { Ok(at.clone()) } else { at.join(&form.action) };
+        let target = target.map_err(|_| Failed::Otherwise("a form has no address".to_owned()))?;
+        self.secure(target)
     }
-}
 
-/// Addresses may bear secrets, and what is told goes to people and logs: the host is enough.
-fn no_service(at: &Url, error: reqwest::Error) -> Failed {
-    let host = at.host_str().unwrap_or_default();
-    Failed::NoService(format!("{host}: {}", causes(&error.without_url())))
+    /// A partner's pages may lead elsewhere over TLS, but not to what only this machine can reach.
+    fn secure(&self, url: Url) -> Result<Url, Failed> {
+        let leads_home = match url.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified() || address.is_link_local(),
+            Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+            None => true,
+        };
+        let fits = is_private(&url) && (self.is_own(&url) || url.scheme() == "https" && !leads_home);
+        if fits {
+            Ok(url)
+        } else {
+            Err(Failed::Otherwise(
+                "the way leads over an address that is not visited: one without TLS, or of this machine".to_owned(),
+            ))
+        }
+    }
+
+    /// The service of another origin on the way is not the partner's.
+    fn no_service(&self, at: &Url, what: String) -> Failed {
+        if self.is_own(at) { Failed::NoService(what) } else { Failed::Otherwise(what) }
+    }
+
+    fn no_answer(&self, at: &Url, error: reqwest::Error) -> Failed {
+        // Addresses may bear secrets, and what is told goes to people and logs: the host is enough.
+        let host = at.host_str().unwrap_or_default();
+        self.no_service(at, format!("{host}: {}", causes(&error.without_url())))
+    }
 }

@@ -115,15 +115,18 @@ pub struct NodeView {
 }
 
 impl NodeView {
-    /// The view after one more synthetic sign-in.
-    pub fn after(former: Option<&Self>, node: NodeId, synthetic: &Synthetic, now: Timestamp) -> Self {
+    /// The view after one more synthetic sign-in. A former view that is not `fresh` any more is of another time: nobody looked
+    /// in between, and nothing is counted from it on.
+    pub fn after(former: Option<&Self>, node: NodeId, synthetic: &Synthetic, fresh: Duration, now: Timestamp) -> Self {
         let found = synthetic.kind();
+        let last_good = former.and_then(|former| former.last_good);
+        let former = former.filter(|former| former.at + fresh >= now);
         let failing_since = match found {
             SyntheticKind::NoService => Some(former.and_then(|former| former.failing_since).unwrap_or(now)),
             SyntheticKind::SignedIn | SyntheticKind::PageShown | SyntheticKind::Otherwise => None,
         };
         let good = if found.is_good() { former.map_or(0, |former| former.good).saturating_add(1) } else { 0 };
-        let last_good = if found.is_good() { Some(now) } else { former.and_then(|former| former.last_good) };
+        let last_good = if found.is_good() { Some(now) } else { last_good };
         Self { node, at: now, found, detail: synthetic.detail().map(str::to_owned), failing_since, good, last_good }
     }
 }
@@ -132,7 +135,7 @@ impl NodeView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartnerHealth {
-    /// Some live node has signed in several times in a row.
+    /// Some live node has signed in several times in a row, or every live node is answered, though not by a sign-in.
     Serves,
     /// Neither: what was true before stays true.
     Undecided,
@@ -156,6 +159,10 @@ pub struct Measure {
 pub fn judge(views: &[NodeView], live: &[NodeId], measure: Measure, now: Timestamp) -> PartnerHealth {
     let of = |node: &NodeId| views.iter().find(|view| view.node == *node && view.at + measure.fresh >= now);
     if live.iter().filter_map(of).any(|view| view.good >= measure.good) {
+        return PartnerHealth::Serves;
+    }
+    let answers = |node: &NodeId| of(node).is_some_and(|view| view.found == SyntheticKind::Otherwise);
+    if !live.is_empty() && live.iter().all(answers) {
         return PartnerHealth::Serves;
     }
     let known = views.iter().any(|view| view.last_good.is_some());

@@ -20,7 +20,7 @@ fn seen(name: &str, found: &[Synthetic]) -> NodeView {
     let mut view = None;
     for (index, synthetic) in found.iter().enumerate() {
         let ago = secs(50) * u32::try_from(found.len() - 1 - index).expect("a few");
-        view = Some(NodeView::after(view.as_ref(), node(name), synthetic, AT - ago));
+        view = Some(NodeView::after(view.as_ref(), node(name), synthetic, MEASURE.fresh, AT - ago));
     }
     view.expect("at least one")
 }
@@ -42,6 +42,27 @@ fn an_outage_needs_the_whole_time_from_every_live_node() {
     assert_eq!(judge(&[failing("one", 13)], &[], MEASURE, AT), PartnerHealth::Undecided);
     let stale = NodeView { at: AT - secs(101), ..failing("two", 13) };
     assert_eq!(judge(&[failing("one", 13), stale], &both, MEASURE, AT), PartnerHealth::Undecided);
+}
+
+#[test]
+fn nothing_is_counted_over_a_time_in_which_nobody_looked() {
+    let alone = [node("one")];
+    let before = failing("one", 1);
+    let stopped = NodeView { at: AT - secs(3_600), failing_since: Some(AT - secs(3_600)), ..before };
+    let again = NodeView::after(Some(&stopped), node("one"), &no_service(), MEASURE.fresh, AT);
+    assert_eq!((again.failing_since, again.last_good), (Some(AT), stopped.last_good));
+    assert_eq!(judge(&[again], &alone, MEASURE, AT), PartnerHealth::Undecided);
+    let good = NodeView { good: 2, at: AT - secs(3_600), ..seen("one", &[Synthetic::SignedIn]) };
+    assert_eq!(NodeView::after(Some(&good), node("one"), &Synthetic::SignedIn, MEASURE.fresh, AT).good, 1);
+}
+
+#[test]
+fn a_partner_that_answers_every_node_is_there() {
+    let both = [node("one"), node("two")];
+    let refused = |name| seen(name, &[no_service(), Synthetic::Otherwise("403".to_owned())]);
+    assert_eq!(judge(&[refused("one"), refused("two")], &both, MEASURE, AT), PartnerHealth::Serves);
+    assert_eq!(judge(&[refused("one"), failing("two", 13)], &both, MEASURE, AT), PartnerHealth::Undecided);
+    assert_eq!(judge(&[refused("one")], &both, MEASURE, AT), PartnerHealth::Undecided);
 }
 
 #[test]

@@ -112,7 +112,11 @@ impl Exchanges {
         let Some(open) = self.open.get_mut(&request) else { return Ok(()) };
         let said = match open.joiner.take(part) {
             Ok(None) => Ok(()),
-            Ok(Some(question)) => open.questions.try_send(question).map_err(|error| error.to_string()),
+            // What is said again and again may be waited for already, or come when the work is done.
+            Ok(Some(question)) => {
+                let _ = open.questions.try_send(question);
+                Ok(())
+            }
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = said {

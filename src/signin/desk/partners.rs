@@ -56,8 +56,10 @@ impl SignInDesk {
         let mut partners: Vec<&EntityId> = answering.iter().map(|(_, partner)| partner).collect();
         partners.sort();
         partners.dedup();
+        // What fails for one partner keeps nothing from being decided about the others.
+        let mut failed = None;
         for looked in join_all(partners.into_iter().map(|partner| self.look_at(partner))).await {
-            looked?;
+            failed = looked.err().or(failed);
         }
         let live = self.live_nodes().await?;
         let outages = self.partner_outages.outages().await?;
@@ -79,7 +81,7 @@ impl SignInDesk {
             }
         }
         self.settle_alerts(&answering).await?;
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Forgets what nodes knew that are gone.
@@ -132,7 +134,7 @@ impl SignInDesk {
         let synthetic = self.synthetic.sign_in(partner).await;
         let now = room.clock.now();
         let former = self.partner_outages.views(partner).await?.into_iter().find(|view| view.node == node);
-        let view = NodeView::after(former.as_ref(), node, &synthetic, now);
+        let view = NodeView::after(former.as_ref(), node, &synthetic, self.fresh(), now);
         if former.as_ref().is_none_or(|former| former.found != view.found) {
             let detail = view.detail.as_deref().unwrap_or_default();
             tracing::info!(partner = %partner, found = view.found.as_str(), detail, "a synthetic sign-in");

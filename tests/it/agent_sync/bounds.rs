@@ -1,5 +1,6 @@
 //! What an agent's own settings allow, and for how long a run may write.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use landbridge::config::DirectoryScope;
 use landbridge::identity::LeaseEpoch;
 use landbridge::sync::Connector as _;
-use landbridge::sync::attribute::{Attributes, Value};
+use landbridge::sync::attribute::{Attribute, Attributes, Value};
 use landbridge::sync::connector::{
     ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportRequest, ReadBack, SingleRead,
-    SingleRequest, Sought,
+    SingleRequest, Sought, Wanted,
 };
 use landbridge::sync::lease::{EngineLease, HeldLease, Turn};
 use landbridge::sync::space::ObjectId;
@@ -81,6 +82,24 @@ async fn an_agents_settings_bound_what_is_read_and_written() {
     let error = import(elsewhere).await.expect_err("out of bounds");
     assert!(matches!(error, ConnectorError::Settings { .. }), "{error}");
     assert!(error.to_string().contains("do not reach up to dc=elsewhere,dc=example"), "{error}");
+
+    for scope in [
+        DirectoryScope { attributes: vec!["userPassword;x-raw".to_owned()], ..scope() },
+        DirectoryScope { anchor_attribute: "sambaNTPassword".to_owned(), ..scope() },
+        DirectoryScope { user_filter: Some("(&(objectClass=person)(userPASSWORD>=a))".to_owned()), ..scope() },
+    ] {
+        let error = import(scope).await.expect_err("a secret");
+        assert!(error.to_string().contains("holds passwords or hashes"), "{error}");
+    }
+    let secret = Wanted { attributes: [Attribute::new("userPassword")].into(), ..Wanted::default() };
+    let wanted: BTreeMap<_, _> = [("user".to_owned(), secret)].into();
+    let request = SingleRequest { wanted: wanted.clone(), ..SingleRequest::default() };
+    let person = Sought::Dn(world.directory.people[0].dn.parse().expect("a name"));
+    let error = directory(&world, CORP, scope()).import_one(person, request).await.expect_err("a secret");
+    assert!(error.to_string().contains("holds passwords or hashes"), "{error}");
+    let request = ImportRequest { mode: ImportMode::Full, bases: Vec::new(), wanted };
+    let error = directory(&world, CORP, scope()).import(request).await.map(drop).expect_err("a secret");
+    assert!(error.to_string().contains("holds passwords or hashes"), "{error}");
 
     let write = async |scope: DirectoryScope| {
         directory(&world, CORP, scope).export(vec![describe("a", "b")], &turn()).await.map(drop)

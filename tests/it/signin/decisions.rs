@@ -483,7 +483,7 @@ fn every_outage() -> Result<u64, String> {
             failing_since: failing.map(ago),
             good,
             last_good: known.then(|| ago(5_000)),
-            ..NodeView::after(None, name.clone(), &found, ago(looked))
+            ..NodeView::after(None, name.clone(), &found, Duration::ZERO, ago(looked))
         }
     };
     let mut tries = 0;
