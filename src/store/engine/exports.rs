@@ -291,7 +291,8 @@ impl Exports for SqlEngine {
             "DELETE FROM pending_export WHERE kind <> 'add' AND object IN ({})",
             "DELETE FROM object_problem WHERE object IN ({})",
             "DELETE FROM space_object WHERE mv IS NULL AND id IN ({})",
-            "UPDATE space_object SET shown = NULL, unconfirmed = NULL, anchor = NULL WHERE id IN ({})",
+            // Whoever made it: what comes after it is made by the export that stands there.
+            "UPDATE space_object SET shown = NULL, unconfirmed = NULL, anchor = NULL, found_at = NULL WHERE id IN ({})",
         ] {
             statements.extend(in_list(sql, &[], ids(objects)));
         }

@@ -144,7 +144,8 @@ impl Cycle<'_> {
                 Some(met) => {
                     // The other engine may have read another replica than this one does.
                     let until = asked.min(runner.clock.now() - ELSEWHERE_AGAIN);
-                    let after = runner.store.mark(&judged_mark(name)).await?.unwrap_or(-1);
+                    // What was found before times were noted has time 0: it waits until nobody else was seen to write.
+                    let after = runner.store.mark(&judged_mark(name)).await?.unwrap_or(0);
                     let after = Timestamp::from_millis(after);
                     if met <= until {
                         Some(Due::All)

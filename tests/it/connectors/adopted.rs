@@ -154,3 +154,18 @@ async fn an_account_with_our_identifier_is_ours_whoever_wrote_it_and_whatever_en
     assert_eq!(site.held().await, [set(&["1", "3"]), set(&["eve"])], "the directory has no such mark");
     assert_eq!(site.kept(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adopted_account_that_was_lost_at_its_target_and_made_anew_by_rules_is_deleted_with_its_person() {
+    let by_name = r#"join = [[{ space = "userName", metaverse = "userPrincipalName" }]]"#;
+    let mut site = Site::open(by_name, &json!({ "userName": "ada@alpha.example" })).await;
+    run(&site.gateway);
+    run(&site.gateway);
+    site.pages.ldapmodify(&format!("dn: uid=1,ou=people,{SUFFIX}\nchangetype: delete\n"));
+    run(&site.gateway);
+    run(&site.gateway);
+    assert_eq!(site.held().await[0], set(&["1", "2", "3"]), "she is wanted there");
+    site.people("");
+    assert_eq!(site.held().await, [set(&["3"]), set(&["ada", "eve"])], "rules made the one, and adopted the other");
+    assert_eq!(site.kept(), 1);
+}

@@ -44,14 +44,15 @@ impl Forests {
         Self { corp, res: res.join().expect("it starts") }
     }
 
-    /// A gateway before both, the one with the people first.
-    fn gateway(&self, builder: Builder) -> Gateway {
+    /// A gateway before both, the one with the people first. `foreign`: it reads whom the other one knows of strangers, too.
+    fn gateway(&self, builder: Builder, foreign: bool) -> Gateway {
         let mut gateway = builder.samba("corp", &self.corp).samba("res", &self.res).hardening("sealed").prepare();
         let file = gateway.settings_file();
         let text = std::fs::read_to_string(&file).expect("the settings");
         let staff = format!("\"OU=Staff,{}\"", self.res.base());
         let both = format!("{staff}, \"CN=ForeignSecurityPrincipals,{}\"", self.res.base());
-        std::fs::write(&file, text.replace(&staff, &both)).expect("the settings");
+        let bases = if foreign { both } else { staff.clone() };
+        std::fs::write(&file, text.replace(&staff, &bases)).expect("the settings");
         gateway.start_again();
         for forest in [CORP, RES] {
             gateway.cli(&["domain", "add", forest.realm]);
@@ -75,6 +76,13 @@ fn people(forest: &Samba, names: &[&str]) {
              replace: displayName\ndisplayName: {name} of {realm}\n-\n"
         ));
     }
+}
+
+fn move_person(forest: &Samba, name: &str, from: &str, to: &str) {
+    let base = forest.base();
+    forest.ldif(&format!(
+        "dn: CN={name},{from},{base}\nchangetype: modrdn\nnewrdn: CN={name}\ndeleteoldrdn: 1\nnewsuperior: {to},{base}\n"
+    ));
 }
 
 fn password(forest: &Samba, name: &str) -> String {
@@ -132,8 +140,8 @@ fn refused(outcome: &Outcome, who: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_forests_make_one_directory_and_neither_takes_the_others_people() {
     let mut forests = tokio::task::spawn_blocking(Forests::start).await.expect("they start");
-    people(&forests.corp, &["ada", "eve"]);
-    people(&forests.res, &["adamail", "mallory", "rob"]);
+    people(&forests.corp, &["ada", "eve", "lea"]);
+    people(&forests.res, &["adamail", "leamail", "mallory", "rob"]);
     strangers_own_nobody(&mut forests).await;
     joined_by_mail(&forests).await;
 }
@@ -144,13 +152,22 @@ async fn strangers_own_nobody(forests: &mut Forests) {
     let (corp, res) = (&forests.corp, &forests.res);
     let base = res.base();
     let sid = corp.sid_of("ada");
-    // Whose mailbox it is, and a group with its owner; and a mailbox whose owner is nowhere.
+    // The owner of a mailbox is not seen yet.
+    move_person(corp, "lea", "OU=Staff", "CN=Users");
+    let lea = corp.sid_of("lea");
+    res.ldif(&format!(
+        "dn: CN=leamail,OU=Staff,{base}\nchangetype: modify\nreplace: userAccountControl\nuserAccountControl: 514\n-\n\
+         replace: msExchRecipientTypeDetails\nmsExchRecipientTypeDetails: 2\n-\nreplace: mailNickname\nmailNickname: leamail\n-\n\
+         replace: msExchMasterAccountSid\nmsExchMasterAccountSid: {lea}\n-\n"
+    ));
+    // Whose mailbox it is, and a group with its owner and with the mailbox whose owner is nowhere.
     res.ldif(&format!(
         "dn: CN=adamail,OU=Staff,{base}\nchangetype: modify\nreplace: userAccountControl\nuserAccountControl: 514\n-\n\
          replace: msExchRecipientTypeDetails\nmsExchRecipientTypeDetails: 2\n-\nreplace: title\ntitle: Analyst\n-\n\
          replace: mailNickname\nmailNickname: adamail\n-\n\
          replace: msExchMasterAccountSid\nmsExchMasterAccountSid: {sid}\n-\n\n\
-         dn: CN=g1,OU=Staff,{base}\nchangetype: add\nobjectClass: group\nsAMAccountName: g1\ndisplayName: g1\nmember: <SID={sid}>\n"
+         dn: CN=g1,OU=Staff,{base}\nchangetype: add\nobjectClass: group\nsAMAccountName: g1\ndisplayName: g1\nmember: <SID={sid}>\n\
+         member: CN=leamail,OU=Staff,{base}\n"
     ));
     // A contact with the mail address of somebody who will come.
     res.ldif(&format!(
@@ -164,7 +181,7 @@ async fn strangers_own_nobody(forests: &mut Forests) {
          dn: CN=rob,OU=Staff,{base}\nchangetype: modify\nreplace: userPrincipalName\nuserPrincipalName: bea@corp.example\n-\n\
          replace: mail\nmail: bea@corp.example\n-\n"
     ));
-    let gateway = forests.gateway(Builder::default());
+    let gateway = forests.gateway(Builder::default(), true);
     cycle(&gateway);
     gateway.cli(&["password-sync", "run"]);
     for forest in [CORP, RES] {
@@ -175,6 +192,8 @@ async fn strangers_own_nobody(forests: &mut Forests) {
     assert_eq!(found.get("eve@corp.example"), Some(&is("eve of corp.example", "corp")), "{found:#?}");
     assert!(!found.contains_key("bea@corp.example"), "{found:#?}");
     assert!(!found.keys().any(|upn| upn.starts_with("adamail")), "a mailbox is nobody by itself: {found:#?}");
+    // Row 2: nor is one whose owner is nowhere.
+    assert!(!found.keys().any(|upn| upn.starts_with("lea")), "{found:#?}");
     assert_eq!(
         groups(&gateway, "ada@corp.example"),
         BTreeSet::from(["g1".to_owned()]),
@@ -189,13 +208,18 @@ async fn strangers_own_nobody(forests: &mut Forests) {
     refused(&check("eve@corp.example", password(res, "mallory")).await, "mallory as eve");
     refused(&check("bea@corp.example", password(res, "rob")).await, "rob as bea");
 
-    // She comes, and has her name and her password.
+    // She comes, and has her name and her password; row 3: the mailbox's owner comes, and has it and its memberships.
     people(corp, &["bea", "zed"]);
+    move_person(corp, "lea", "CN=Users", "OU=Staff");
     corp.replace("zed", "proxyAddresses", "SMTP:zed@corp.example");
     cycle(&gateway);
     gateway.cli(&["password-sync", "run"]);
     assert_eq!(users(&gateway).get("bea@corp.example"), Some(&is("bea of corp.example", "corp")));
     signed(&check("bea@corp.example", password(corp, "bea")).await, "bea");
+    assert_eq!(users(&gateway).get("lea@corp.example"), Some(&is("leamail of res.example", "corp")));
+    assert_eq!(groups(&gateway, "lea@corp.example"), BTreeSet::from(["g1".to_owned()]));
+    signed(&check("lea@corp.example", password(corp, "lea")).await, "lea");
+    refused(&check("lea@corp.example", password(res, "leamail")).await, "lea by her mailbox's password");
     refused(&check("bea@corp.example", password(res, "rob")).await, "rob as bea");
 
     // Row 5: without a join the contact and the account are two, and who came second is without the address.
@@ -236,7 +260,7 @@ async fn joined_by_mail(forests: &Forests) {
          dn: CN=zoe,OU=Staff,{base}\nchangetype: add\nobjectClass: contact\nmail: zoe@corp.example\ndisplayName: Zoe, a contact\n"
     ));
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules-options/join-by-mail.toml");
-    let gateway = forests.gateway(Builder::default().rules(&rules));
+    let gateway = forests.gateway(Builder::default().rules(&rules), false);
     cycle(&gateway);
     gateway.cli(&["password-sync", "run"]);
     gateway.cli(&["domain", "set-method", CORP.realm, "phs", "--force"]);
@@ -244,6 +268,8 @@ async fn joined_by_mail(forests: &Forests) {
     // Of two enabled accounts the forest that stands first says who she is and where her password is.
     assert_eq!(found.get("ada@corp.example"), Some(&is("ada of corp.example", "corp")), "{found:#?}");
     let ada = gateway.cli(&["user", "show", "ada@corp.example"]);
+    // Row 9: without the foreign security principals the other forest's member is missing.
+    assert_eq!(groups(&gateway, "ada@corp.example"), BTreeSet::new());
     assert_eq!(ada["attributes"]["title"][0], "Analyst", "what the first does not say comes from the second: {ada:#}");
     assert!(!found.keys().any(|upn| upn.starts_with("adamail") || upn.starts_with("zoe")), "{found:#?}");
 
