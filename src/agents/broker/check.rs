@@ -101,10 +101,11 @@ impl LiveCheck for Broker {
         };
         let mut links = usable();
         let end = Instant::now() + reach.probe_deadline;
-        while links.is_empty() && self.0.is_starting() {
+        while links.is_empty() {
             let changed = self.0.changed.notified();
+            let Some(due) = self.0.first_due(connector) else { break };
             links = usable();
-            if links.is_empty() && tokio::time::timeout_at(end, changed).await.is_err() {
+            if links.is_empty() && tokio::time::timeout_at(end.min(due), changed).await.is_err() {
                 break;
             }
         }
@@ -182,19 +183,22 @@ impl Check<'_> {
         loop {
             // Before the look at the agents, so that no change is missed.
             let changed = self.room.changed.notified();
-            let link = match self.room.choose(self.connector, self.domain, &tried) {
-                Choice::Take(link) => link,
-                Choice::AllFull => {
-                    self.wait(changed).await.map_err(|_| UnavailableCause::Overloaded)?;
+            let first_due = self.room.first_due(self.connector);
+            let link = match (self.room.choose(self.connector, self.domain, &tried), first_due) {
+                (Choice::Take(link), _) => link,
+                (Choice::AllFull, _) => {
+                    let waited = tokio::time::timeout_at(self.end, changed).await;
+                    waited.map_err(|_| UnavailableCause::Overloaded)?;
                     continue;
                 }
-                Choice::Nobody if tried.is_empty() && self.room.is_starting() => {
-                    self.wait(changed).await.map_err(|_| UnavailableCause::NoAgent)?;
+                (Choice::Nobody, Some(due)) if tried.is_empty() => {
+                    let waited = tokio::time::timeout_at(self.end.min(due), changed).await;
+                    waited.map_err(|_| UnavailableCause::NoAgent)?;
                     continue;
                 }
-                Choice::Nobody if full => return Err(UnavailableCause::Overloaded),
-                Choice::Nobody if silent > 0 => return Err(UnavailableCause::Deadline),
-                Choice::Nobody => return Err(UnavailableCause::NoAgent),
+                (Choice::Nobody, _) if full => return Err(UnavailableCause::Overloaded),
+                (Choice::Nobody, _) if silent > 0 => return Err(UnavailableCause::Deadline),
+                (Choice::Nobody, _) => return Err(UnavailableCause::NoAgent),
             };
             tried.push(link.number);
             let patience = self.room.acknowledgement.min(self.end.saturating_duration_since(Instant::now()));
@@ -213,10 +217,6 @@ impl Check<'_> {
                 }
             }
         }
-    }
-
-    async fn wait(&self, changed: impl Future<Output = ()>) -> Result<(), tokio::time::error::Elapsed> {
-        tokio::time::timeout_at(self.end, changed).await
     }
 
     async fn go(&self, accepted: Accepted) -> LiveAnswer {

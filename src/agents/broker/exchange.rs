@@ -130,6 +130,7 @@ impl Broker {
                     Err(missing) => missing,
                 }
             };
+            // One that carries nothing may be there before another.
             let waits = room.is_starting() && tried.is_empty();
             if !waits || tokio::time::timeout_at(end, changed).await.is_err() {
                 return Err(ExchangeError::Nobody(missing));

@@ -1,6 +1,6 @@
 //! The open connections of all agents on this node, and which of them gets the next check.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub(super) struct Room {
     pub doubts: Arc<Doubts>,
     /// Shared by checks and connections; held for a few comparisons, never across an await.
     links: Mutex<Vec<Arc<Link>>>,
+    /// Connectors of which an agent has been here.
+    met: Mutex<HashSet<ConnectorName>>,
     numbers: AtomicU64,
     /// A connection came, went, or has room again.
     pub changed: Arc<Notify>,
@@ -64,7 +66,7 @@ const LEAVING: Duration = Duration::from_secs(32);
 /// For agents to be told.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// After a start agents need a moment to find the node again; until then a check waits for one.
+/// After a start agents need a moment to find the node again; until the first of a connector is there, a check waits for it.
 const START_GRACE: Duration = Duration::from_secs(5);
 
 impl Broker {
@@ -78,6 +80,7 @@ impl Broker {
             acknowledgement,
             doubts,
             links: Mutex::default(),
+            met: Mutex::default(),
             numbers: AtomicU64::new(0),
             changed: Arc::new(Notify::new()),
             nodes: watch::Sender::new(Vec::new()),
@@ -156,13 +159,23 @@ impl Room {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Until when to wait for a first agent of `connector`; `None`: it is known to have none.
+    pub fn first_due(&self, connector: &ConnectorName) -> Option<Instant> {
+        (self.is_starting() && !self.met().contains(connector)).then_some(self.begun + START_GRACE)
+    }
+
     pub fn is_starting(&self) -> bool {
         self.begun.elapsed() < START_GRACE
+    }
+
+    fn met(&self) -> MutexGuard<'_, HashSet<ConnectorName>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An agent has one connection to each node, and a second while it renews its certificate; of more the oldest end.
     pub fn add(&self, link: Arc<Link>) {
         let connector = link.connector.clone();
+        self.met().insert(connector.clone());
         let mut links = self.links();
         links.push(link.clone());
         let own: Vec<&Arc<Link>> =

@@ -251,6 +251,29 @@ async fn an_agent_is_asked_for_its_connector_and_its_domains_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_starting_gateway_waits_for_agents_until_their_first_has_come() {
+    let world = World::open().await;
+    let folder = world.enrol("one", CORP).await;
+    let (_, subject) = world.person(0);
+    let early = world.check(&subject, "any");
+    let (answer, agent) = tokio::join!(early, async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut agent = FalseAgent::connect(&world.url, &folder).await;
+        let gone = agent.accept().await;
+        agent.say(&ToGateway::Answer(agent.identity.keys.signing.answer(&asked(&gone), refused()))).await;
+        agent
+    });
+    assert_eq!(answer.answer, Answer::Verdict(Verdict::Refused(Refusal::WrongPassword)), "it waited for the agent");
+    let id = agent.identity.id();
+    drop(agent);
+    world.wait_for("the agent to be gone", id, "away").await;
+    let asked_at = std::time::Instant::now();
+    let answer = world.check(&subject, "any").await;
+    assert_eq!(cause(&answer), (UnavailableCause::NoAgent, Wire::NothingSent));
+    assert!(asked_at.elapsed() < Duration::from_secs(1), "nobody waits for what is known to be gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neighbouring_releases_understand_each_other() {
     let world = World::open().await;
     let folder = world.enrol("one", CORP).await;

@@ -181,7 +181,7 @@ fn judge_around(faults: &[(&str, Instant)], visits: &[Visit]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_three_agents_one_is_killed_one_frozen_one_cut_off_and_all_are_upgraded_under_load() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let mut site = tokio::task::block_in_place(|| Site::open(PEOPLE, 3, "none"));
+    let mut site = tokio::task::block_in_place(|| Site::apart(PEOPLE, 3, "none"));
     let load = Load::start(&site);
     let begun = Instant::now();
     load.wait_for("sign-ins through agents", Seen::ByAgent, begun, 50).await;
@@ -200,12 +200,11 @@ async fn of_three_agents_one_is_killed_one_frozen_one_cut_off_and_all_are_upgrad
         let gateway = &site.gateway;
         site.agents[0].connect(gateway);
     });
-    // The second of the three connections that the agents began with.
-    site.wire.cut_one(2);
+    site.agents[1].machine().cut();
     let cut = Instant::now();
     load.wait_for("sign-ins while an agent is cut off", Seen::ByAgent, cut, 50).await;
     load.wait_past(cut).await;
-    site.wire.mend();
+    site.agents[1].machine().mend();
     let mended = Instant::now();
     load.wait_for("sign-ins after the wire is mended", Seen::ByAgent, mended, 50).await;
     tokio::task::block_in_place(|| {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::agent::Agent;
 use crate::support::directory::{ALPHA, Directory, People, Person};
 use crate::support::gateway::Gateway;
+use crate::support::lan::Lan;
 use crate::support::ports::free_port;
 use crate::support::slapd::{self, Slapd};
 use crate::support::visitor::{Outcome, Visitor};
@@ -25,12 +26,14 @@ pub const CONNECTOR: &str = "corp";
 
 pub struct Site {
     pub agents: Vec<Agent>,
-    /// Between the agents and the gateway.
+    /// Between the agents and the gateway, unless they have machines of their own.
     pub wire: Wire,
     pub gateway: Gateway,
     pub slapd: Slapd,
     pub visitor: Visitor,
     pub people: Vec<Person>,
+    /// What joins the agents' machines, if they have machines of their own.
+    _lan: Option<Lan>,
 }
 
 /// Generated people whose names are all in one domain.
@@ -50,16 +53,29 @@ impl Site {
 
     /// The same with these lines about failover.
     pub fn with(count: usize, agents: usize, backup: &str, failover: &str) -> Self {
+        Self::joined_by(None, count, agents, backup, failover)
+    }
+
+    /// Each agent on a machine of its own, which reaches gateway and directory over a network.
+    pub fn apart(count: usize, agents: usize, backup: &str) -> Self {
+        Self::joined_by(Some(Lan::new()), count, agents, backup, HASTY)
+    }
+
+    fn joined_by(lan: Option<Lan>, count: usize, agents: usize, backup: &str, failover: &str) -> Self {
         let directory = people(count);
-        let slapd = Slapd::builder().directory(&directory).lockout_after(0).start();
+        let slapd = Slapd::builder().directory(&directory).lockout_after(0);
+        let slapd = lan.iter().fold(slapd, |slapd, lan| slapd.at(&lan.address())).start();
         let lines =
             format!("reach = \"agents\"\n{PATIENT}\npassword_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
         let port = free_port();
         let wire = Wire::to(port);
+        let (listen, url) = match &lan {
+            Some(lan) => (lan.address(), format!("https://{}:{port}", lan.address())),
+            None => ("127.0.0.1".to_owned(), format!("https://localhost:{}", wire.port())),
+        };
         let section = format!(
-            "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{}\"\nacknowledgement = \"1s\"\n\
-             [failover]\n{failover}\n{SECTIONS}",
-            wire.port()
+            "[agents]\nlisten = \"{listen}:{port}\"\nurl = \"{url}\"\nacknowledgement = \"1s\"\n\
+             [failover]\n{failover}\n{SECTIONS}"
         );
         let gateway =
             Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines).section(&section).hardening("sealed").start();
@@ -68,14 +84,19 @@ impl Site {
         gateway.cli(&["rules", "activate"]);
         gateway.cli(&["sync", "run", "--profile", "full"]);
         gateway.cli(&["password-sync", "run"]);
-        let mut machines: Vec<_> = (0..agents).map(|_| Agent::enrol(&gateway, CONNECTOR, &slapd)).collect();
+        let mut machines: Vec<_> = (0..agents)
+            .map(|_| match &lan {
+                Some(lan) => Agent::enrol_on(lan.machine(), &gateway, CONNECTOR, &slapd),
+                None => Agent::enrol(&gateway, CONNECTOR, &slapd),
+            })
+            .collect();
         for agent in &mut machines {
             agent.connect(&gateway);
         }
         gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
         gateway.cli(&["domain", "set-failover", ALPHA, "--backup", backup, "--mode", "automatic"]);
         let visitor = Visitor::register(&gateway);
-        let site = Self { agents: machines, wire, gateway, slapd, visitor, people: directory.people };
+        let site = Self { agents: machines, wire, gateway, slapd, visitor, people: directory.people, _lan: lan };
         // Until its first agent came, the connector was out of reach.
         site.wait_until_agents_serve_again();
         site

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::gateway::{Gateway, binary};
+use super::lan::Machine;
 use super::process::{Process, Signal, output, temp_dir};
 use super::slapd::{SUFFIX, Slapd};
 use super::wait::wait_until;
@@ -17,8 +18,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// An enrolled machine; dropping it ends its agent.
 pub struct Agent {
-    dir: tempfile::TempDir,
     process: Option<Process>,
+    machine: Option<Machine>,
+    dir: tempfile::TempDir,
     pub id: String,
 }
 
@@ -66,13 +68,25 @@ impl Agent {
         })
     }
 
+    /// The same on a machine of its own.
+    #[track_caller]
+    pub fn enrol_on(machine: Machine, gateway: &Gateway, connector: &str, slapd: &Slapd) -> Self {
+        let write = |dir: &Path| drop(settings(dir, connector, slapd));
+        Self::enrol_at(Some(machine), gateway, connector, write)
+    }
+
     /// A machine with settings that `write` puts into its folder, as `agent.toml`.
     #[track_caller]
     pub fn enrol_as(gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
+        Self::enrol_at(None, gateway, connector, write)
+    }
+
+    #[track_caller]
+    fn enrol_at(machine: Option<Machine>, gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
         let dir = temp_dir("agent");
         write(dir.path());
         let token = gateway.cli(&["agents", "token", "--connector", connector]);
-        let mut agent = Self { dir, process: None, id: String::new() };
+        let mut agent = Self { process: None, machine, dir, id: String::new() };
         let enrolled = agent.try_enrol(token["token"].as_str().expect("a token")).expect("enrolled");
         agent.id = enrolled["agent"].as_str().expect("an id").to_owned();
         agent
@@ -96,7 +110,9 @@ impl Agent {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(std::env::var_os("LANDBRIDGE_AGENT_BINARY").map_or_else(binary, PathBuf::from));
+        let program = std::env::var_os("LANDBRIDGE_AGENT_BINARY").map_or_else(binary, PathBuf::from);
+        let mut command =
+            self.machine.as_ref().map_or_else(|| Command::new(&program), |machine| machine.command(&program));
         command.arg("--config").arg(self.dir.path().join("agent.toml")).arg("--json").args(args);
         command
     }
@@ -147,6 +163,11 @@ impl Agent {
 
     pub fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("the agent runs").signal(signal);
+    }
+
+    /// The machine that it was given.
+    pub fn machine(&self) -> &Machine {
+        self.machine.as_ref().expect("a machine of its own")
     }
 
     pub fn log(&self) -> String {

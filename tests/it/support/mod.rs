@@ -1,5 +1,6 @@
-//! Real servers for the tests: each starts on free loopback ports, in a folder of its own, and is gone when its guard is
-//! dropped or the test binary ends, however it ends. A server that is not installed fails the test that asks for it.
+//! Real servers for the tests: each starts on free loopback ports (or on a network that its test made), in a folder of its
+//! own, and is gone when its guard is dropped or the test binary ends, however it ends. A server that is not installed fails the
+//! test that asks for it.
 //!
 //! Starting and stopping block and need no async runtime; only the browser's calls are async.
 
@@ -12,6 +13,7 @@ pub mod directory;
 pub mod ds389;
 pub mod gateway;
 pub mod html;
+pub mod lan;
 pub mod mail;
 pub mod name_proxy;
 pub mod passwords;

@@ -46,6 +46,7 @@ pub struct Builder {
     scripted: bool,
     access_log: Option<String>,
     cert_names: Option<Vec<String>>,
+    address: Option<String>,
 }
 
 /// A running slapd, or one that was stopped and can be started again with its data and ports.
@@ -53,6 +54,8 @@ pub struct Slapd {
     process: Option<Process>,
     port: u16,
     tls_port: u16,
+    /// Where LDAPS is served besides loopback.
+    address: Option<String>,
     pki: Pki,
     earlier_logs: String,
     runs: u32,
@@ -110,6 +113,12 @@ impl Builder {
         self
     }
 
+    /// Serves LDAPS at this address too, and is called by it.
+    pub fn at(mut self, address: &str) -> Self {
+        self.address = Some(address.to_owned());
+        self
+    }
+
     pub fn start(mut self) -> Slapd {
         let dir = temp_dir("slapd");
         // The log lies within, so that it is saved and restored with the data.
@@ -117,7 +126,7 @@ impl Builder {
         let pki = Pki::new(&dir.path().join("tls"));
         let cert = match &self.cert_names {
             Some(names) => pki.server_exactly("slapd", &names.iter().map(String::as_str).collect::<Vec<_>>()),
-            None => pki.server("slapd", &[]),
+            None => pki.server("slapd", &self.address.as_deref().into_iter().collect::<Vec<_>>()),
         };
         std::fs::write(dir.path().join("test.schema"), SCHEMA).expect("schema file");
         std::fs::write(dir.path().join("slapd.conf"), self.slapd_conf(&dir, &pki, &cert)).expect("slapd.conf");
@@ -131,6 +140,7 @@ impl Builder {
             process: None,
             port: free_port(),
             tls_port: free_port(),
+            address: self.address.take(),
             pki,
             earlier_logs: String::new(),
             runs: 0,
@@ -214,6 +224,7 @@ impl Slapd {
             scripted: false,
             access_log: None,
             cert_names: None,
+            address: None,
         }
     }
 
@@ -223,7 +234,7 @@ impl Slapd {
     }
 
     pub fn ldaps_url(&self) -> String {
-        format!("ldaps://localhost:{}", self.tls_port)
+        format!("ldaps://{}:{}", self.address.as_deref().unwrap_or("localhost"), self.tls_port)
     }
 
     pub fn port(&self) -> u16 {
@@ -262,7 +273,11 @@ impl Slapd {
         assert!(self.process.is_none(), "slapd is running");
         self.runs += 1;
         let log = self.dir.path().join(format!("slapd-{}.log", self.runs));
-        let listeners = format!("ldap://127.0.0.1:{} ldaps://127.0.0.1:{}", self.port, self.tls_port);
+        let mut listeners = format!("ldap://127.0.0.1:{} ldaps://127.0.0.1:{}", self.port, self.tls_port);
+        if self.address.is_some() {
+            listeners += " ";
+            listeners += &self.ldaps_url();
+        }
         let mut command = Command::new(PROGRAM);
         command.arg("-f").arg(self.dir.path().join("slapd.conf")).args(["-d", "stats", "-h", &listeners]);
         let mut process = Process::spawn(&mut command, &log, Signal::Kill, Some(self.dir.path()));

@@ -1,10 +1,10 @@
-//! A wire to a server on loopback that can be cut, whole or for one connection, and mended: while it is cut, bytes vanish and
-//! nobody is told, as when a cable is pulled. What was cut ends when it is mended.
+//! A wire to a server on loopback that can be cut and mended: while it is cut, bytes vanish and nobody is told, as when a cable
+//! is pulled. What was cut ends when it is mended.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often a relay looks whether it is cut.
@@ -19,18 +19,12 @@ pub struct Wire {
 #[derive(Default)]
 struct State {
     stopped: AtomicBool,
-    all: AtomicBool,
-    /// The connection that is cut, from 1 on; 0: none. What begins while one is cut is cut, too.
-    one: AtomicUsize,
-    newest: AtomicUsize,
-    newest_at_cut: AtomicUsize,
+    cut: AtomicBool,
 }
 
 impl State {
-    fn is_cut(&self, number: usize) -> bool {
-        let one = self.one.load(Ordering::Acquire);
-        let newer = one != 0 && number > self.newest_at_cut.load(Ordering::Acquire);
-        self.all.load(Ordering::Acquire) || number == one || newer
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 }
 
@@ -45,10 +39,9 @@ impl Wire {
                 if accepting.stopped.load(Ordering::Acquire) {
                     return;
                 }
-                let number = accepting.newest.fetch_add(1, Ordering::AcqRel) + 1;
                 let state = accepting.clone();
                 // A connection that breaks is what this is for.
-                std::thread::spawn(move || connect(client, server, number, &state).ok());
+                std::thread::spawn(move || connect(client, server, &state).ok());
             }
         });
         Self { address, state }
@@ -58,20 +51,12 @@ impl Wire {
         self.address.port()
     }
 
-    /// Cuts everything.
     pub fn cut(&self) {
-        self.state.all.store(true, Ordering::Release);
-    }
-
-    /// Cuts one connection, counted from 1 on, and whatever begins meanwhile.
-    pub fn cut_one(&self, number: usize) {
-        self.state.newest_at_cut.store(self.state.newest.load(Ordering::Acquire), Ordering::Release);
-        self.state.one.store(number, Ordering::Release);
+        self.state.cut.store(true, Ordering::Release);
     }
 
     pub fn mend(&self) {
-        self.state.all.store(false, Ordering::Release);
-        self.state.one.store(0, Ordering::Release);
+        self.state.cut.store(false, Ordering::Release);
     }
 }
 
@@ -83,23 +68,23 @@ impl Drop for Wire {
     }
 }
 
-fn connect(client: TcpStream, server: u16, number: usize, state: &Arc<State>) -> std::io::Result<()> {
+fn connect(client: TcpStream, server: u16, state: &Arc<State>) -> std::io::Result<()> {
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;
     for end in [&client, &server] {
         end.set_nodelay(true)?;
         end.set_read_timeout(Some(LOOK))?;
     }
     let (from, to, other) = (client.try_clone()?, server.try_clone()?, state.clone());
-    std::thread::spawn(move || relay(from, to, number, &other));
-    relay(server, client, number, state);
+    std::thread::spawn(move || relay(from, to, &other));
+    relay(server, client, state);
     Ok(())
 }
 
 /// Carries bytes until one end is gone, or a cut is mended.
-fn relay(mut from: TcpStream, mut to: TcpStream, number: usize, state: &State) {
+fn relay(mut from: TcpStream, mut to: TcpStream, state: &State) {
     let (mut buffer, mut was_cut) = ([0; 16_384], false);
     while !state.stopped.load(Ordering::Acquire) {
-        if state.is_cut(number) {
+        if state.is_cut() {
             was_cut = true;
             std::thread::sleep(LOOK);
             continue;
@@ -110,7 +95,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, number: usize, state: &State) {
         match from.read(&mut buffer) {
             Ok(0) => break,
             // What arrives in the very moment of a cut is lost with it.
-            Ok(_) if state.is_cut(number) => {}
+            Ok(_) if state.is_cut() => {}
             Ok(read) if to.write_all(&buffer[..read]).is_ok() => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Ok(_) | Err(_) => break,
