@@ -10,9 +10,10 @@ use crate::browser::{Outcome, Visitor};
 use crate::landscape::{Landscape, Store};
 use crate::limits::{self, Pair};
 use crate::load::{Load, closed, cpu_time, deal, memory_mib};
-use crate::sign_in_rows::{CLIENT, SIGN_INS, VISITORS, sign_ins};
+use crate::overlap_rows::FEW;
+use crate::sign_in_rows::{CLIENT, SIGN_INS, VISITORS, few, sign_ins, wrapped};
 use crate::support::agent::Agent;
-use crate::support::directory::{BETA, Person};
+use crate::support::directory::{ALPHA, BETA, Person};
 use crate::support::gateway::Gateway;
 use crate::support::ports::free_port;
 use crate::support::process::Signal;
@@ -54,9 +55,31 @@ pub async fn rows(table: &mut Table, landscape: &Landscape) {
     table.add(Row::figure("PTA directly, p99", direct.percentile_ms(99), "ms", Budget::None));
     let largest = agents.iter().map(|agent| memory_mib(agent.pid(), "VmHWM")).fold(0.0, f64::max);
     table.add(Row::figure("agent: most memory held under this load", largest, "MiB", Budget::AtMost(30.0)));
-    let held = memory_mib(gateway.pid(), "VmRSS");
-    table.add(Row::figure("gateway: memory held after this load", held, "MiB", Budget::None));
+    let resident = memory_mib(gateway.pid(), "VmRSS");
+    table.add(Row::figure("gateway: memory held after this load", resident, "MiB", Budget::None));
     outages(table, &gateway, &mut agents, &people).await;
+    agents.iter_mut().for_each(|agent| agent.end(Signal::Kill));
+    held(table, "sealed", 200.0, &gateway, &people, count).await;
+
+    drop(gateway);
+    // Nobody has ever reached this one's directory for it.
+    let lines = format!("reach = \"agents\"\n{FEW}");
+    let gateway = landscape.gateway_with(Store::Sqlite, "argon2id", &lines, &section);
+    gateway.cli(&["sync", "run"]);
+    gateway.cli(&["password-sync", "run"]);
+    wrapped(&gateway);
+    behind_hashes(&gateway, ALPHA);
+    held(table, "Argon2id", 60.0, &gateway, &few(landscape), ARGON2ID_SIGN_INS).await;
+}
+
+const ARGON2ID_SIGN_INS: usize = 400;
+
+/// What the backup holds while no agent is there.
+async fn held(table: &mut Table, hardening: &str, least: f64, gateway: &Gateway, people: &[Person], count: usize) {
+    let load = measured(gateway, people, count).await;
+    let path = format!("all agents gone: sign-ins by the backup, {hardening}");
+    table.add(Row::figure(&path, load.rate(), "/s", Budget::AtLeast(least)));
+    table.add(Row::figure(format!("{path}, p99"), load.percentile_ms(99), "ms", Budget::None));
 }
 
 const WARM_UP: usize = 100;
@@ -66,9 +89,14 @@ fn gateway(landscape: &Landscape, connector: &str, section: &str) -> Gateway {
     let gateway = landscape.gateway_with(Store::Sqlite, "sealed", connector, section);
     gateway.cli(&["sync", "run"]);
     gateway.cli(&["password-sync", "run"]);
-    gateway.cli(&["domain", "set-method", BETA, "pta", "--force"]);
-    gateway.cli(&["domain", "set-failover", BETA, "--backup", "phs", "--mode", "automatic"]);
+    behind_hashes(&gateway, BETA);
     gateway
+}
+
+/// Pass-through for a domain, with hashes as its backup.
+fn behind_hashes(gateway: &Gateway, domain: &str) {
+    gateway.cli(&["domain", "set-method", domain, "pta", "--force"]);
+    gateway.cli(&["domain", "set-failover", domain, "--backup", "phs", "--mode", "automatic"]);
 }
 
 async fn measured(gateway: &Gateway, people: &[Person], count: usize) -> Load {

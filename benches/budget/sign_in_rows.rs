@@ -57,10 +57,7 @@ pub async fn sealed(table: &mut Table, landscape: &Landscape, gateway: &Gateway)
 pub async fn argon2id(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limits: &Limits) {
     gateway.cli(&["sync", "run"]);
     gateway.cli(&["password-sync", "run"]);
-    wait_until("all hashes to be wrapped", Duration::from_secs(120), || {
-        let status = gateway.cli(&["password-sync", "status"]);
-        (status["wrapping"]["sealed"] == 0 && status["wrapping"]["wrapped"] != 0).then_some(())
-    });
+    wrapped(gateway);
     let people = few(landscape);
     sign_ins(gateway, VISITORS, &people, people.len()).await;
     let load = sign_ins(gateway, VISITORS, &people, 400).await;
@@ -68,6 +65,14 @@ pub async fn argon2id(table: &mut Table, landscape: &Landscape, gateway: &Gatewa
     table.add(Row::ratio("PHS sign-in, Argon2id, all cores", rate, "/s", limit, Budget::AtLeast(0.9)));
     let (rate, limit) = (load.rate_per_core(), limits.argon2id_per_core);
     table.add(Row::ratio("PHS sign-in, Argon2id, per core", rate, "/s", limit, Budget::AtLeast(0.9)));
+}
+
+/// Waits until all hashes are.
+pub fn wrapped(gateway: &Gateway) {
+    wait_until("all hashes to be wrapped", Duration::from_secs(120), || {
+        let status = gateway.cli(&["password-sync", "status"]);
+        (status["wrapping"]["sealed"] == 0 && status["wrapping"]["wrapped"] != 0).then_some(())
+    });
 }
 
 /// Those who match [`crate::overlap_rows::FEW`].
