@@ -93,7 +93,7 @@ async fn look(
     settings: &ConnectorSettings,
     findings: &mut Vec<Finding>,
 ) -> Result<(), LdapError> {
-    for base in &settings.bases {
+    for base in &settings.scope.bases {
         findings.push(match connection.read(base, vec!["objectClass".to_owned()]).await {
             Ok(Some(_)) => Finding::good(Area::Import, format!("{base} can be read")),
             Ok(None) | Err(LdapError::SearchRefused { .. }) => {

@@ -20,9 +20,9 @@ pub(super) async fn writeback(
     schema: Option<&DistinguishedName>,
     (make, grantee): (Make, &Grantee),
 ) -> Result<Vec<Finding>, LdapError> {
-    let wanted: &[String] = settings.export.as_ref().map_or(&[], |export| &export.attributes);
+    let wanted: &[String] = settings.scope.export.as_ref().map_or(&[], |export| &export.attributes);
     let mut findings = Vec::new();
-    for base in &settings.bases {
+    for base in &settings.scope.bases {
         let Some(person) = someone(connection, settings, base).await? else {
             if !wanted.is_empty() {
                 let text = format!("nobody is visible below {base}, so what may be written there cannot be told");
@@ -69,7 +69,7 @@ async fn someone(
     base: &DistinguishedName,
 ) -> Result<Option<Entry>, LdapError> {
     let people = Filter::and([
-        Filter::equal("objectClass", &settings.classes.user),
+        Filter::equal("objectClass", &settings.scope.classes.user),
         Filter::not(Filter::equal("distinguishedName", settings.bind_dn.as_str())),
     ]);
     let search =

@@ -40,7 +40,7 @@ pub(super) fn ldap_target(settings: &LdapTargetSettings) -> Result<ldap_target::
         delta: choice(settings.delta),
         placeholder_member: settings.placeholder_member.clone(),
         adopted: match settings.adopted {
-            AdoptedObjects::Keep => Adopted::Kept { mark: None },
+            AdoptedObjects::Keep => Adopted::Kept { mark: settings.mark_attribute.as_deref().map(Into::into) },
             AdoptedObjects::Delete => Adopted::Deleted,
         },
     })

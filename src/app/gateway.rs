@@ -1,14 +1,10 @@
 //! A running gateway: builds every room from the settings, spawns its tasks, and stops them in order.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zeroize::Zeroizing;
 
 use super::agents;
 use super::alerts;
@@ -21,101 +17,48 @@ use super::housekeeping::{Housekeeping, sweep};
 use super::installation::{Installation, InstallationError};
 use super::instances::StagingInstances;
 use super::lease_keeper::LeaseKeeper;
+use super::operations::{self, Desks};
 use super::partner_watch;
+use super::passwords;
 use super::readiness::StoreReadiness;
 use super::registrations::Waiting;
 use super::ring_keeper::RingKeeper;
 use super::schedule;
-use super::sealing::RingSealer;
+use super::sign_in;
 use super::switching;
 use super::upkeep::{FeedReaders, OwnEngine, PresentEpoch, SyncServers};
 use super::{metrics, public_listener, saml_key, tls};
-use crate::agent_sync::AgentAccounts;
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::config::{
-    self, AdminSettings, ConnectorSettings, LeakPolicy, LeakedPasswordSettings, PartnerCanarySettings, Settings,
-    SyncServersSettings,
-};
+use crate::config::Settings;
 use crate::connectors::tenant::TenantConnector;
-use crate::credential::{Argon2Cost, ClearText, Hardening, HashingPool, LeakedList, pool::PoolSize};
 use crate::dns::Resolver;
-use crate::federation::{CanaryAccount, CanaryBrowser, FederatedSignIn, PartnerCertificates, PartnerRenewal, XmlWork};
-use crate::identity::{Clock, ConnectorName, EntityId, SystemClock};
-use crate::issuer::{Issuer, IssuerSettings, IssuerUrl};
-use crate::password_sync::{
-    AccountSource, AdSource, Channel, EngineEpoch, LdapSource, LeakCheck, PasswordSync, Sealer, StoredHashes, Wrapping,
-};
-use crate::saml::request::ServiceProvider;
-use crate::saml::response::ResponseChecker;
+use crate::federation::{CanaryBrowser, FederatedSignIn, PartnerCertificates, PartnerRenewal, XmlWork};
+use crate::identity::{Clock, SystemClock};
+use crate::password_sync::{EngineEpoch, PasswordSync, StoredHashes, Wrapping};
 use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
 use crate::signin::store::Alerts;
-use crate::signin::{self, BarredGroups, HashCheck, SignIn, SignInKey};
+use crate::signin::{self, BarredGroups, HashCheck, SignIn};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
-use crate::store::issuer::IssuerStore;
 use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{SignInTables, SignInTenant};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database, StoreError};
+use crate::web::Services;
 use crate::web::admin::AdminRoutes;
 use crate::web::admin::agents_drain::AgentsDrain;
 use crate::web::admin::agents_list::AgentsList;
 use crate::web::admin::agents_revoke::AgentsRevoke;
 use crate::web::admin::agents_test::AgentsTest;
 use crate::web::admin::agents_token::AgentsToken;
-use crate::web::admin::alerts_status::AlertsStatus;
-use crate::web::admin::alerts_test::AlertsTest;
-use crate::web::admin::audit_tail::AuditTail;
-use crate::web::admin::audit_verify::AuditVerify;
-use crate::web::admin::client_add::ClientAdd;
-use crate::web::admin::client_list::ClientList;
-use crate::web::admin::directory_quarantine::DirectoryQuarantine;
-use crate::web::admin::directory_quota::DirectoryQuota;
-use crate::web::admin::domain_add::DomainAdd;
-use crate::web::admin::domain_approve::DomainApprove;
-use crate::web::admin::domain_cancel::DomainCancel;
-use crate::web::admin::domain_changes::DomainChanges;
-use crate::web::admin::domain_list::DomainList;
-use crate::web::admin::domain_readiness::DomainReadiness;
-use crate::web::admin::domain_rollback::DomainRollback;
-use crate::web::admin::domain_set_failover::DomainSetFailover;
-use crate::web::admin::domain_set_method::DomainSetMethod;
-use crate::web::admin::domain_show::DomainShow;
-use crate::web::admin::domain_verify::DomainVerify;
-use crate::web::admin::domain_withdraw::DomainWithdraw;
-use crate::web::admin::failover_drill::FailoverDrill;
-use crate::web::admin::failover_force::FailoverForce;
-use crate::web::admin::failover_release::FailoverRelease;
-use crate::web::admin::failover_set_group::FailoverSetGroup;
-use crate::web::admin::failover_status::ShowFailover;
-use crate::web::admin::keys_ring::KeysRing;
-use crate::web::admin::keys_roll_ring::KeysRollRing;
-use crate::web::admin::keys_rotate::KeysRotate;
-use crate::web::admin::lockout_report::LockoutReport;
-use crate::web::admin::partner_add::PartnerAdd;
-use crate::web::admin::partner_list::PartnerList;
-use crate::web::admin::partner_refresh::PartnerRefresh;
 use crate::web::admin::partners::Partners;
-use crate::web::admin::password_sync_leaked::PasswordSyncLeaked;
-use crate::web::admin::password_sync_run::PasswordSyncRun;
-use crate::web::admin::password_sync_status::{PasswordDesk, PasswordSyncStatus};
+use crate::web::admin::password_sync_status::PasswordDesk;
 use crate::web::admin::ring_desk::RingDesk;
-use crate::web::admin::rollout_add::RolloutAdd;
-use crate::web::admin::rollout_list::RolloutList;
-use crate::web::admin::rollout_remove::RolloutRemove;
 use crate::web::admin::sync_anchor_migrate::{MigrationDesk, SyncAnchorMigrate};
 use crate::web::admin::tenant::Tenant;
-use crate::web::admin::user_add::UserAdd;
-use crate::web::admin::user_delete::UserDelete;
-use crate::web::admin::user_list::UserList;
-use crate::web::admin::user_revoke_sessions::UserRevokeSessions;
-use crate::web::admin::user_set_privileged::UserSetPrivileged;
-use crate::web::admin::user_show::UserShow;
-use crate::web::admin::user_unlock::UserUnlock;
-use crate::web::admin::user_wipe_credential::{CredentialDesk, UserWipeCredential};
-use crate::web::{self, Services};
+use crate::web::admin::user_wipe_credential::CredentialDesk;
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +129,7 @@ impl Gateway {
         };
 
         let credentials = Arc::new(Credentials::new(db.clone(), audit.clone()));
-        let sealer = sealer(&installation, &settings);
+        let sealer = passwords::sealer(&installation, &settings);
         let tables = Arc::new(SignInTables::new(db.clone(), audit.clone()));
         let hashes = Arc::new(StoredHashes::new(credentials.clone(), tables.clone(), sealer.clone(), clock.clone()));
         hashes.calibrate().await.map_err(StartError::part("stored hashes"))?;
@@ -195,23 +138,11 @@ impl Gateway {
         let raised: Arc<dyn Alerts> = tables.clone();
         let (live, broker) = agents::live_check(&settings, &registry, &stored, &raised, &clock)?;
         // Hashes come with the engine, from wherever it runs.
-        let directories = if keeper.is_some() { settings.connectors.as_slice() } else { &[] };
-        let mut own_channels =
-            channels(directories, settings.leaked_passwords.list.as_ref(), &credentials, &sealer, &clock)?;
-        if keeper.is_some() && settings.agents_only.iter().any(|connector| connector.password_sync) {
-            let salts = installation.secret(SALTS, new_salts).await?;
-            for connector in settings.agents_only.iter().filter(|connector| connector.password_sync) {
-                let source = AgentAccounts::new(connector, broker.clone(), salts.clone());
-                own_channels.push(Channel {
-                    connector: connector.name.clone(),
-                    source: Arc::new(source.map_err(StartError::part("password channel"))?),
-                    store: credentials.clone(),
-                    sealer: sealer.clone(),
-                    clear_text: ClearText::Refused,
-                    clock: clock.clone(),
-                    leaks: None,
-                });
-            }
+        let mut own_channels = Vec::new();
+        if keeper.is_some() {
+            let ground = passwords::Ground { store: &credentials, sealer: &sealer, clock: &clock };
+            own_channels = passwords::channels(&settings, &ground)?;
+            own_channels.extend(passwords::agent_channels(&settings, &ground, &installation, &broker).await?);
         }
         let passwords = Arc::new(PasswordSync::new(
             own_channels,
@@ -226,7 +157,7 @@ impl Gateway {
         tasks.spawn_on(password_channel, background.handle());
         let barred = BarredGroups::new(&settings.failover.barred_groups);
         let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred);
-        let directory = directory.without(without_live_checks(&settings));
+        let directory = directory.without(sign_in::without_live_checks(&settings));
         let directory = Arc::new(directory);
         let sign_in = SignIn::new(signin::Parts {
             directory: directory.clone(),
@@ -234,17 +165,17 @@ impl Gateway {
             live,
             hashes,
             clock: clock.clone(),
-            settings: sign_in_settings(&settings),
-            key: sign_in_key(&installation).await?,
+            settings: sign_in::settings(&settings),
+            key: sign_in::key(&installation).await?,
         });
         sign_in.resume().await.map_err(StartError::part("sign-in"))?;
 
-        let issuer = Arc::new(issuer(&settings, &installation, &audit, &clock).await?);
+        let issuer = Arc::new(sign_in::issuer(&settings, &installation, &audit, &clock).await?);
         tasks.spawn(sweep(sign_in.clone(), issuer.clone(), stop.clone()));
 
         let partners = Arc::new(FederationStore::new(db.clone(), audit.clone()));
         let federation = FederatedSignIn {
-            checker: response_checker(issuer.url(), &clock)?,
+            checker: sign_in::response_checker(issuer.url(), &clock)?,
             partners: partners.clone(),
             key: Arc::new(
                 saml_key::open(&installation, host(&settings), clock.now())
@@ -255,7 +186,7 @@ impl Gateway {
         };
         // Agents serve until the last request is answered.
         let (close, served) = (CancellationToken::new(), CancellationToken::new());
-        let synthetic = CanaryBrowser::new(federation.clone(), partner_canaries(&settings)?);
+        let synthetic = CanaryBrowser::new(federation.clone(), sign_in::partner_canaries(&settings)?);
         let own_metadata = federation.metadata();
         let saml_certificate = federation.key.certificate().clone();
         let services = Services {
@@ -350,7 +281,6 @@ impl Gateway {
         tasks.spawn(switching::run(sign_in_desk.clone(), stop.clone()));
         let pause = settings.failover.partner_interval;
         tasks.spawn(partner_watch::run(sign_in_desk.clone(), pause, stop.clone()));
-        let audit_desk = Arc::new(audit.clone());
         let partner_desk = Arc::new(Partners { store: partners, renewal, clock: clock.clone(), own_metadata });
         let password_desk = Arc::new(PasswordDesk {
             channels: passwords,
@@ -362,53 +292,18 @@ impl Gateway {
         let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
         let tenant_desk =
             Arc::new(Tenant { store: tenant.clone(), quota_warning: settings.directory.quota_warning, dns });
-        let routes = AdminRoutes::new(audit.clone())
-            .with::<DomainAdd>(&tenant_desk)
-            .with::<DomainVerify>(&tenant_desk)
-            .with::<DomainWithdraw>(&tenant_desk)
-            .with::<DomainList>(&tenant_desk)
-            .with::<DomainShow>(&tenant_desk)
-            .with::<DirectoryQuota>(&tenant_desk)
-            .with::<DirectoryQuarantine>(&tenant_desk)
-            .with::<UserList>(&tenant_desk)
-            .with::<UserAdd>(&tenant_desk)
-            .with::<UserDelete>(&tenant_desk)
-            .with::<UserSetPrivileged>(&tenant_desk)
-            .with::<UserShow>(&tenant_desk)
-            .with::<AuditTail>(&audit_desk)
-            .with::<AuditVerify>(&audit_desk)
-            .with::<AlertsStatus>(&alert_desk)
-            .with::<AlertsTest>(&alert_desk)
-            .with::<LockoutReport>(&sign_in_desk)
-            .with::<UserUnlock>(&sign_in_desk)
-            .with::<UserRevokeSessions>(&sign_in_desk)
-            .with::<UserWipeCredential>(&credential_desk)
-            .with::<DomainSetMethod>(&sign_in_desk)
-            .with::<DomainSetFailover>(&sign_in_desk)
-            .with::<DomainReadiness>(&sign_in_desk)
-            .with::<DomainChanges>(&sign_in_desk)
-            .with::<DomainApprove>(&sign_in_desk)
-            .with::<DomainCancel>(&sign_in_desk)
-            .with::<DomainRollback>(&sign_in_desk)
-            .with::<FailoverDrill>(&sign_in_desk)
-            .with::<RolloutAdd>(&sign_in_desk)
-            .with::<RolloutRemove>(&sign_in_desk)
-            .with::<RolloutList>(&sign_in_desk)
-            .with::<ShowFailover>(&sign_in_desk)
-            .with::<FailoverForce>(&sign_in_desk)
-            .with::<FailoverRelease>(&sign_in_desk)
-            .with::<FailoverSetGroup>(&sign_in_desk)
-            .with::<ClientAdd>(&issuer)
-            .with::<ClientList>(&issuer)
-            .with::<KeysRotate>(&issuer)
-            .with::<KeysRing>(&ring_desk)
-            .with::<KeysRollRing>(&ring_desk)
-            .with::<PartnerAdd>(&partner_desk)
-            .with::<PartnerList>(&partner_desk)
-            .with::<PartnerRefresh>(&partner_desk)
-            .with::<PasswordSyncRun>(&password_desk)
-            .with::<PasswordSyncStatus>(&password_desk)
-            .with::<PasswordSyncLeaked>(&password_desk);
+        let desks = Desks {
+            tenant: tenant_desk,
+            audit: Arc::new(audit.clone()),
+            alerts: alert_desk,
+            sign_in: sign_in_desk,
+            credentials: credential_desk,
+            issuer,
+            ring: ring_desk,
+            partners: partner_desk,
+            passwords: password_desk,
+        };
+        let routes = desks.operations(AdminRoutes::new(audit.clone()));
         let (routes, staging) = match own_engine {
             Some((sync, staging)) => {
                 let target = engine::tenant_name()?;
@@ -443,7 +338,7 @@ impl Gateway {
             None => routes,
         };
         let operations = routes.names().to_vec();
-        serve_admin(&settings.admin, routes, &tasks, &stop);
+        operations::serve(&settings.admin, routes, &tasks, &stop);
         serve_metrics(&settings, &tasks, &stop);
 
         Ok(Self {
@@ -489,160 +384,12 @@ impl Gateway {
     }
 }
 
-/// Connectors at which nobody signs in: files, databases, and directories that only a sync server reaches.
-fn without_live_checks(settings: &Settings) -> Vec<ConnectorName> {
-    let systems = settings.systems.iter().map(|system| system.name().clone());
-    let elsewhere = settings.sync_servers.iter().flat_map(SyncServersSettings::names);
-    let agents_only = settings.agents_only.iter().map(|connector| &connector.name);
-    let directories = settings.connectors.iter().map(|connector| &connector.name).chain(agents_only);
-    let here = |name: &ConnectorName| directories.clone().any(|directory| directory == name);
-    systems.chain(elsewhere.filter(|name| !here(name))).collect()
-}
-
 fn host(settings: &Settings) -> &str {
     settings.gateway.public_url.host_str().unwrap_or("landbridge")
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Memory that all key derivations of the process together may take.
-const DERIVATION_MEMORY_KIB: u64 = 1024 * 1024;
-
-fn sealer(installation: &Installation, settings: &Settings) -> Sealer {
-    let cost = Argon2Cost::default();
-    let size = PoolSize { cores: cores(), memory_kib: DERIVATION_MEMORY_KIB, each_kib: cost.memory_kib() };
-    Sealer {
-        tenant: installation.tenant.clone(),
-        ring: installation.ring.clone(),
-        pool: HashingPool::new(size),
-        hardening: match settings.store.hardening {
-            config::Hardening::Argon2id => Hardening::Argon2id(cost),
-            config::Hardening::Sealed => Hardening::Sealed,
-        },
-    }
-}
-
-/// The secret of the salts by which agents wrap hashes.
-const SALTS: &str = "agent-salts";
-
-fn new_salts() -> Zeroizing<Vec<u8>> {
-    let mut salts = Zeroizing::new(vec![0; 32]);
-    rand::Rng::fill_bytes(&mut rand::rng(), &mut salts);
-    salts
-}
-
-fn channels(
-    connectors: &[ConnectorSettings],
-    leaked_passwords: Option<&PathBuf>,
-    store: &Arc<Credentials>,
-    sealer: &Sealer,
-    clock: &Arc<dyn Clock>,
-) -> Result<Vec<Channel>, StartError> {
-    let channel = |settings: &ConnectorSettings| {
-        let source: Arc<dyn AccountSource> = match &settings.replication {
-            None => {
-                let source = LdapSource::new(settings, clock.clone());
-                Arc::new(source.map_err(StartError::part("password channel"))?)
-            }
-            Some(replication) => {
-                let source = AdSource::new(settings, replication, clock.clone());
-                Arc::new(source.map_err(StartError::part("password channel"))?)
-            }
-        };
-        Ok(Channel {
-            connector: settings.name.clone(),
-            source,
-            store: store.clone(),
-            sealer: sealer.clone(),
-            clear_text: match settings.passwords.cleartext_allowed {
-                true => ClearText::Accepted,
-                false => ClearText::Refused,
-            },
-            clock: clock.clone(),
-            leaks: settings
-                .leaked_passwords
-                .as_ref()
-                .or(leaked_passwords)
-                .map(|list| Arc::new(LeakCheck::new(LeakedList::new(list.clone())))),
-        })
-    };
-    connectors.iter().map(channel).collect()
-}
-
-fn leaked_passwords(settings: &LeakedPasswordSettings) -> signin::LeakedPasswords {
-    let refused = settings.policy == LeakPolicy::Refuse;
-    let except = if refused { &settings.report_in } else { &settings.refuse_in };
-    signin::LeakedPasswords { refused, except: except.iter().cloned().collect() }
-}
-
-fn sign_in_settings(settings: &Settings) -> signin::Settings {
-    let lockout = &settings.lockout;
-    signin::Settings {
-        session_life: settings.signin.session_lifetime,
-        failover_session_life: settings.signin.failover_session_lifetime,
-        refusal_quantum: settings.signin.refusal_floor,
-        probe_interval: settings.failover.probe_interval,
-        partner_interval: settings.failover.partner_interval,
-        good_probes: settings.failover.good_probes,
-        lockout: signin::LockoutSettings {
-            familiar_limit: lockout.familiar_limit,
-            unfamiliar_limit: lockout.unfamiliar_limit,
-            window: lockout.window,
-            first_lock: lockout.first_lock,
-            longest_lock: lockout.longest_lock,
-            spray_names: lockout.spray_names,
-            spray_window: lockout.spray_window,
-            spray_pause: lockout.spray_pause,
-            ..signin::LockoutSettings::default()
-        },
-        leaked: leaked_passwords(&settings.leaked_passwords),
-        ..signin::Settings::default()
-    }
-}
-
-fn partner_canaries(settings: &Settings) -> Result<Vec<(EntityId, CanaryAccount)>, StartError> {
-    let canary = |canary: &PartnerCanarySettings| {
-        let authorities = match &canary.ca_file {
-            None => Vec::new(),
-            Some(file) => CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect)
-                .map_err(StartError::part("certification authorities of a partner"))?,
-        };
-        Ok((canary.partner.clone(), CanaryAccount { login: canary.account.clone(), authorities }))
-    };
-    settings.failover.partner_canaries.iter().map(canary).collect()
-}
-
-async fn sign_in_key(installation: &Installation) -> Result<SignInKey, StartError> {
-    let make = || {
-        let mut key = zeroize::Zeroizing::new(vec![0; 32]);
-        rand::Rng::fill_bytes(&mut rand::rng(), &mut key);
-        key
-    };
-    let key = installation.secret("sign-in-key", make).await?;
-    let key: [u8; 32] = key.as_slice().try_into().map_err(StartError::part("key of sign-in"))?;
-    Ok(SignInKey::new(key))
-}
-
-async fn issuer(
-    settings: &Settings,
-    installation: &Installation,
-    audit: &AuditLog,
-    clock: &Arc<dyn Clock>,
-) -> Result<Issuer, StartError> {
-    let text = settings.gateway.public_url.as_str().trim_end_matches('/');
-    let url: IssuerUrl = text.parse().map_err(StartError::part("issuer"))?;
-    let lifetimes = IssuerSettings {
-        access_token_lifetime: settings.tokens.access_token_lifetime,
-        id_token_lifetime: settings.tokens.access_token_lifetime,
-        refresh_inactivity: settings.tokens.refresh_token_lifetime,
-        ..IssuerSettings::new(url)
-    };
-    let store = Arc::new(IssuerStore::new(installation.gateway.clone(), audit.clone()));
-    let sealer = Arc::new(RingSealer { ring: installation.ring.clone(), tenant: installation.tenant.clone() });
-    Issuer::open(lifetimes, store, sealer, clock.clone()).await.map_err(StartError::part("issuer"))
 }
 
 async fn ring_keeper(
@@ -655,36 +402,6 @@ async fn ring_keeper(
     let keeper = RingKeeper::new(installation.clone(), file, node, values);
     keeper.finish_interrupted_roll().await.map_err(StartError::part("key ring"))?;
     Ok(Arc::new(keeper))
-}
-
-fn response_checker(url: &IssuerUrl, clock: &Arc<dyn Clock>) -> Result<ResponseChecker, StartError> {
-    let address = |path| url.join(path).parse::<url::Url>().map_err(StartError::part("federation"));
-    let service = ServiceProvider {
-        entity_id: url.join(web::PARTNER_METADATA_PATH).parse().map_err(StartError::part("federation"))?,
-        acs_url: address(web::ACS_PATH)?,
-    };
-    Ok(ResponseChecker {
-        service,
-        algorithms: Default::default(),
-        skew: Default::default(),
-        engine: Arc::new(XmlSecEngine),
-        clock: clock.clone(),
-    })
-}
-
-pub(super) fn serve_admin(
-    settings: &AdminSettings,
-    routes: AdminRoutes,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) {
-    let (socket, principals) = (settings.socket.clone(), settings.principals.clone());
-    let stop = stop.clone().cancelled_owned();
-    tasks.spawn(async move {
-        if let Err(error) = routes.serve(&socket, principals, stop).await {
-            tracing::error!(%error, socket = %socket.display(), "the admin socket cannot be served");
-        }
-    });
 }
 
 fn serve_metrics(settings: &Settings, tasks: &TaskTracker, stop: &CancellationToken) {

@@ -16,7 +16,9 @@ mod key_pair;
 mod lease_keeper;
 pub mod logging;
 pub mod metrics;
+mod operations;
 mod partner_watch;
+mod passwords;
 mod public_listener;
 mod readiness;
 mod registrations;
@@ -24,7 +26,7 @@ mod ring_keeper;
 mod saml_key;
 mod schedule;
 mod sealing;
-
+mod sign_in;
 mod switching;
 mod sync_server;
 pub mod tls;

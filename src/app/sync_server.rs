@@ -8,8 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::background::Background;
 use super::engine::{self, EngineSettings, Ground};
-use super::gateway::{StartError, serve_admin};
+use super::gateway::StartError;
 use super::installation::Installation;
+use super::operations;
 use super::{metrics, schedule, tls};
 use crate::agents::process::Identity;
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -81,7 +82,7 @@ impl SyncServer {
         let desk = engine::start(EngineSettings::of_sync_server(&settings), &ground, &background, (&tasks, &stop))?;
         let audit_desk = Arc::new(audit.clone());
         let routes = AdminRoutes::new(audit.clone()).with::<AuditTail>(&audit_desk).with::<AuditVerify>(&audit_desk);
-        serve_admin(&settings.admin, schedule::operations(routes, &desk), &tasks, &stop);
+        operations::serve(&settings.admin, schedule::operations(routes, &desk), &tasks, &stop);
         Ok(Some(Self { stop, tasks, _background: background, installation, audit }))
     }
 

@@ -25,7 +25,7 @@ pub(super) async fn run(config: &Path, command: &AdCommand, output: &Output) -> 
     crate::app::tls::install_provider();
     let settings = crate::config::load(config)?;
     let chosen: Vec<_> = (settings.connectors.iter())
-        .filter(|settings| settings.dialect == Dialect::ActiveDirectory)
+        .filter(|settings| settings.scope.dialect == Dialect::ActiveDirectory)
         .filter(|settings| connector.as_ref().is_none_or(|wanted| settings.name == *wanted))
         .collect();
     match connector {

@@ -76,7 +76,7 @@ impl AgentSettings {
         let capacity = agent.number("capacity", 1..=4096).and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
         let carries: BTreeSet<Carried> = agent.list("carries", "write import, export, passwords").into_iter().collect();
         let connector = ConnectorSettings::read_for_agent(root.table("connector"));
-        let writes = connector.as_ref().is_none_or(|connector| connector.export.is_some());
+        let writes = connector.as_ref().is_none_or(|connector| connector.scope.export.is_some());
         if carries.contains(&Carried::Export) && !writes {
             let remedy = "list the attributes in [connector.export], or take `export` out of `carries`";
             agent.complain("carries", "the agent may write, and no attribute is named that it may write", remedy);
@@ -121,7 +121,7 @@ bases = ["dc=example,dc=org"]
         let dir = tempfile::tempdir().expect("a folder");
         let settings = load_agent(&write(dir.path(), GOOD)).expect("valid");
         assert_eq!((settings.capacity, settings.state), (64, dir.path().join("state")));
-        assert_eq!(settings.connector.anchor_attribute, "entryUUID");
+        assert_eq!(settings.connector.scope.anchor_attribute, "entryUUID");
     }
 
     #[test]

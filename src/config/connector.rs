@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPassword};
 
-use super::ldap_target::WritableAttributes;
 use super::reader::Table;
 use super::replication::ReplicationSettings;
 use super::scope::DirectoryScope;
@@ -121,7 +120,6 @@ pub struct PasswordAttributes {
 #[derive(Clone, Debug)]
 pub struct ConnectorSettings {
     pub name: ConnectorName,
-    pub dialect: Dialect,
     pub reach: Reach,
     /// In order of preference: `ldaps://host:port`, or `ldap://host:port` with StartTLS.
     pub servers: Vec<String>,
@@ -131,24 +129,10 @@ pub struct ConnectorSettings {
     pub bind_password: PlainPassword,
     /// Domains that this connector may speak for (design D9).
     pub domains: Vec<DomainName>,
-    pub bases: Vec<DistinguishedName>,
-    /// Containers below the bases that are left out.
-    pub excluded: Vec<DistinguishedName>,
-    pub user_filter: Option<String>,
-    pub group_filter: Option<String>,
-    pub classes: ObjectClasses,
-    /// The directory's own immutable id of an entry.
-    pub anchor_attribute: String,
-    /// Attributes to read besides those that the rules name.
-    pub attributes: Vec<String>,
-    pub page_size: u32,
-    /// Auto: the best that the server offers.
-    pub delta: DeltaMethod,
-    pub disabled: DisabledTest,
+    /// What is read and written there.
+    pub scope: DirectoryScope,
     pub passwords: PasswordAttributes,
     pub replication: Option<ReplicationSettings>,
-    /// What may be written back; nothing when absent.
-    pub export: Option<WritableAttributes>,
     pub connect_deadline: Duration,
     /// How long a bind may take before pass-through gives it up.
     pub bind_deadline: Duration,
@@ -196,45 +180,20 @@ impl ConnectorSettings {
         let bases = scope.as_ref().map_or(&[][..], |scope| scope.bases.as_slice());
         let passwords: Vec<String> = table.list("password_attributes", "give attribute names");
         let replication = ReplicationSettings::read(&table, dialect, bases);
-        let DirectoryScope {
-            dialect,
-            bases,
-            excluded,
-            user_filter,
-            group_filter,
-            classes,
-            anchor_attribute,
-            attributes,
-            page_size,
-            delta,
-            disabled,
-            export,
-        } = scope?;
         let settings = Self {
             name: name?,
-            dialect,
             reach,
             servers,
             ca_file,
             bind_dn: bind_dn?,
             bind_password: bind_password?,
             domains,
-            bases,
-            excluded,
-            user_filter,
-            group_filter,
-            classes,
-            anchor_attribute,
-            attributes,
-            page_size,
-            delta,
-            disabled,
+            scope: scope?,
             passwords: PasswordAttributes {
                 attributes: if passwords.is_empty() { vec!["userPassword".to_owned()] } else { passwords },
                 cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),
             },
             replication,
-            export,
             connect_deadline: table.duration("connect_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(1000)),
             bind_deadline: table.duration("bind_deadline", millis(50)..=millis(30_000)).unwrap_or(millis(2000)),
             lockout_duration: table

@@ -71,6 +71,8 @@ pub struct LdapTargetSettings {
     pub placeholder_member: Option<DistinguishedName>,
     /// What becomes of entries that others made, when who adopted them leaves.
     pub adopted: AdoptedObjects,
+    /// The attribute by which entries that rules added are known from those that others made.
+    pub mark_attribute: Option<String>,
     pub page_size: u32,
     /// How long one request may take.
     pub deadline: Duration,
@@ -136,9 +138,17 @@ impl LdapTargetSettings {
             delta: delta(&table, ad),
             placeholder_member: table.parsed("placeholder_member", "give the DN of the placeholder"),
             adopted: adopted(&table),
+            mark_attribute: table.text("mark_attribute").map(|text| text.into_owned()),
             page_size: table.number("page_size", 10..=10_000).and_then(|n| u32::try_from(n).ok()).unwrap_or(500),
             deadline: table.duration("deadline", second..=600 * second).unwrap_or(30 * second),
         };
+        let writable = settings.writable.attributes.iter();
+        if let Some(mark) = &settings.mark_attribute
+            && !writable.clone().any(|name| name.eq_ignore_ascii_case(mark))
+        {
+            let what = format!("`{mark}` is not written here, so that it marks nothing");
+            table.complain("mark_attribute", what, "list it in `attributes` too, and let a rule write it");
+        }
         table.finish();
         if settings.user_classes.is_empty() || settings.group_classes.is_empty() { None } else { Some(settings) }
     }

@@ -102,7 +102,7 @@ impl DirectoryScope {
 
     /// Whether an agent's own settings let everything be written that this scope names.
     pub fn may_be_written(&self, own: &ConnectorSettings) -> Result<(), OutOfBounds> {
-        let of_agent = own.export.iter().flat_map(|export| &export.attributes);
+        let of_agent = own.scope.export.iter().flat_map(|export| &export.attributes);
         let allowed: Vec<String> = of_agent.map(|name| name.to_ascii_lowercase()).collect();
         let mut asked = self.export.iter().flat_map(|export| &export.attributes);
         match asked.find(|name| !allowed.contains(&name.to_ascii_lowercase())) {
@@ -136,50 +136,22 @@ impl DirectoryScope {
     /// The settings by which an agent does what this scope says at its own directory: how the directory is reached is
     /// the agent's, and so are the bounds of what may be read there.
     pub fn at(&self, own: &ConnectorSettings) -> Result<ConnectorSettings, OutOfBounds> {
-        if self.dialect != own.dialect {
-            return Err(OutOfBounds::Dialect { asked: self.dialect, own: own.dialect });
+        if self.dialect != own.scope.dialect {
+            return Err(OutOfBounds::Dialect { asked: self.dialect, own: own.scope.dialect });
         }
         Self::may_be_told(own, self.named())?;
-        let outside = self.bases.iter().find(|base| !own.bases.iter().any(|bound| base.is_within(bound)));
+        let outside = self.bases.iter().find(|base| !own.scope.bases.iter().any(|bound| base.is_within(bound)));
         if let Some(outside) = outside {
             return Err(OutOfBounds::Base(outside.clone()));
         }
-        let hidden = own.excluded.iter().find(|hidden| {
+        let hidden = own.scope.excluded.iter().find(|hidden| {
             let asked_for = self.bases.iter().any(|base| hidden.is_within(base) || base.is_within(hidden));
             asked_for && !self.excluded.iter().any(|excluded| hidden.is_within(excluded))
         });
         if let Some(hidden) = hidden {
             return Err(OutOfBounds::Excluded(hidden.clone()));
         }
-        let Self {
-            dialect,
-            bases,
-            excluded,
-            user_filter,
-            group_filter,
-            classes,
-            anchor_attribute,
-            attributes,
-            page_size,
-            delta,
-            disabled,
-            export,
-        } = self.clone();
-        Ok(ConnectorSettings {
-            dialect,
-            bases,
-            excluded,
-            user_filter,
-            group_filter,
-            classes,
-            anchor_attribute,
-            attributes,
-            page_size,
-            delta,
-            disabled,
-            export,
-            ..own.clone()
-        })
+        Ok(ConnectorSettings { scope: self.clone(), ..own.clone() })
     }
 }
 
@@ -320,8 +292,8 @@ mod tests {
     #[test]
     fn the_gateway_says_what_is_read_and_the_agent_how_it_is_reached() {
         let settings = scope().at(&agent("page_size = 10\nuser_filter = \"(cn=*)\"")).expect("within bounds");
-        assert_eq!(settings.bases, scope().bases);
-        assert_eq!((settings.page_size, settings.user_filter.as_deref()), (100, Some("(mail=*)")));
+        assert_eq!(settings.scope.bases, scope().bases);
+        assert_eq!((settings.scope.page_size, settings.scope.user_filter.as_deref()), (100, Some("(mail=*)")));
         assert_eq!(settings.servers, ["ldaps://ldap.example.org"]);
         assert_eq!(settings.bind_password.expose(), "secret");
     }

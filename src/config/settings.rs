@@ -243,7 +243,7 @@ fn warnings(
     store: Option<&StoreSettings>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let dialects = connectors.iter().map(|connector| connector.dialect);
+    let dialects = connectors.iter().map(|connector| connector.scope.dialect);
     let mut dialects = dialects.chain(agents_only.iter().map(|connector| connector.scope.dialect));
     let needs_groups = dialects.any(|dialect| dialect != super::Dialect::ActiveDirectory);
     if failover.barred_groups.is_empty() && needs_groups {
@@ -323,7 +323,7 @@ bases = ["dc=example,dc=org"]
         let dir = tempfile::tempdir().expect("a folder");
         let settings = load(&write(dir.path(), GOOD)).expect("valid");
         assert_eq!(settings.connectors[0].bind_password.expose(), "secret");
-        assert_eq!(settings.connectors[0].anchor_attribute, "entryUUID");
+        assert_eq!(settings.connectors[0].scope.anchor_attribute, "entryUUID");
         assert_eq!(settings.lockout.unfamiliar_limit, 3);
         assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
     }

@@ -14,7 +14,7 @@ use crate::sync::connector::{
 };
 use crate::sync::lease::Turn;
 use crate::sync::rule::names;
-use crate::tenant::record::PROXY_ADDRESSES;
+use crate::tenant::addresses::PROXY_ADDRESSES;
 use crate::tenant::{
     self, Action, ChangeMark, ChangeOperation, ChangedThing, CredentialLink, Edit, GroupPatch, ObjectId, ObjectKey,
     PlainKind, PlainPatch, ShadowLink, ShadowObject, TenantExport, TenantReadBack, TenantUnavailable, UserPatch,

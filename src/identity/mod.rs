@@ -17,6 +17,7 @@ pub mod password;
 pub mod percent;
 pub mod proxy_address;
 pub mod source_anchor;
+pub mod unseen;
 pub mod upn;
 pub mod verdict;
 
@@ -38,5 +39,6 @@ pub use password::{PasswordShape, PlainPassword};
 pub use percent::Percent;
 pub use proxy_address::{ProxyAddress, ProxyAddressError};
 pub use source_anchor::SourceAnchor;
+pub use unseen::unseen;
 pub use upn::{SignInName, Upn};
 pub use verdict::{Answer, Refusal, Unavailable, UnavailableCause, Verdict, Wire};

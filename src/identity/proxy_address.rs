@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::fold::fold;
+use super::unseen::unseen;
 use super::upn::SignInName;
 
 /// One value of `proxyAddresses`, shown as it was written.
@@ -29,6 +30,8 @@ enum AddressKind {
 pub enum ProxyAddressError {
     #[error("an address has 1 to 256 characters and none for control")]
     Length,
+    #[error("the character U+{:04X} cannot be seen, or looks like a blank: the address looks like another one", u32::from(*.0))]
+    Unseen(char),
     #[error("the type before the colon has 1 to 16 letters, digits or hyphens")]
     Kind,
     #[error("an address of mail is `name@domain`, without blanks and none of < > ( ) , ; : [ ] \"")]
@@ -60,6 +63,20 @@ impl ProxyAddress {
         &self.folded
     }
 
+    /// The same as a further address.
+    pub fn as_further(&self) -> Self {
+        let text = match self.text.split_once(':') {
+            Some((kind, bare)) => format!("{}:{bare}", kind.to_ascii_lowercase()),
+            None => self.text.clone(),
+        };
+        Self { text, kind: self.kind.clone(), primary: false, folded: self.folded.clone() }
+    }
+
+    /// An address that an earlier version accepted: it may have characters that are refused by now.
+    pub fn from_stored(text: &str) -> Result<Self, ProxyAddressError> {
+        Self::read(text.trim())
+    }
+
     fn bare(&self) -> &str {
         match self.text.split_once(':') {
             Some((_, bare)) => bare,
@@ -73,6 +90,15 @@ impl FromStr for ProxyAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
+        match unseen(text) {
+            Some(unseen) => Err(ProxyAddressError::Unseen(unseen)),
+            None => Self::read(text),
+        }
+    }
+}
+
+impl ProxyAddress {
+    fn read(text: &str) -> Result<Self, ProxyAddressError> {
         if text.is_empty() || text.chars().count() > MAX || text.chars().any(char::is_control) {
             return Err(ProxyAddressError::Length);
         }
@@ -175,7 +201,14 @@ mod tests {
             ("smtp:ada", ProxyAddressError::Mailbox),
             ("ada", ProxyAddressError::Mailbox),
             ("smtp:ada byron@example.org", ProxyAddressError::Mailbox),
-            ("smtp:ada\u{a0}@example.org", ProxyAddressError::Mailbox),
+            ("smtp:ada\u{a0}@example.org", ProxyAddressError::Unseen('\u{a0}')),
+            ("smtp:a\u{200b}da@example.org", ProxyAddressError::Unseen('\u{200b}')),
+            ("smtp:ada@exam\u{ad}ple.org", ProxyAddressError::Unseen('\u{ad}')),
+            ("smtp:ada\u{3164}@example.org", ProxyAddressError::Unseen('\u{3164}')),
+            ("smtp:ada\u{2800}@example.org", ProxyAddressError::Unseen('\u{2800}')),
+            ("smtp:\u{202e}ada@example.org", ProxyAddressError::Unseen('\u{202e}')),
+            ("sip:ada\u{2003}b@example.org", ProxyAddressError::Unseen('\u{2003}')),
+            ("\u{feff}smtp:ada@example.org", ProxyAddressError::Unseen('\u{feff}')),
             ("smtp:<ada@example.org>", ProxyAddressError::Mailbox),
             ("smtp:sip:ada@example.org", ProxyAddressError::Mailbox),
             ("smtp:sip\u{ff1a}ada@example.org", ProxyAddressError::Mailbox),
@@ -185,6 +218,28 @@ mod tests {
         ];
         for (text, error) in rows {
             assert_eq!(text.parse::<ProxyAddress>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_before_stays_readable() {
+        for text in ["smtp:a\u{200b}da@example.org", "SIP:ada\u{2003}b@example.org", "SMTP:ada@example.org"] {
+            let address = ProxyAddress::from_stored(text).expect(text);
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_further_address_is_the_same_without_its_mark() {
+        for (text, further) in [
+            ("SMTP:Ada@Example.org", "smtp:Ada@Example.org"),
+            ("smtp:ada@example.org", "smtp:ada@example.org"),
+            ("ada@example.org", "ada@example.org"),
+        ] {
+            let address: ProxyAddress = text.parse().expect(text);
+            let made = address.as_further();
+            assert_eq!(made.to_string(), further);
+            assert_eq!(Ok(made), further.parse());
         }
     }
 

@@ -65,7 +65,7 @@ impl PassThroughSettings {
         if settings.servers.is_empty() {
             return Err(SettingsError::NoServer(connector));
         }
-        if settings.bases.is_empty() {
+        if settings.scope.bases.is_empty() {
             return Err(SettingsError::NoBase(connector));
         }
         let servers = settings
@@ -81,10 +81,10 @@ impl PassThroughSettings {
             servers,
             trust,
             account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
-            bases: settings.bases.clone(),
-            anchor: AnchorAttribute::new(&settings.anchor_attribute),
-            dialect: settings.dialect,
-            disabled: settings.disabled.clone(),
+            bases: settings.scope.bases.clone(),
+            anchor: AnchorAttribute::new(&settings.scope.anchor_attribute),
+            dialect: settings.scope.dialect,
+            disabled: settings.scope.disabled.clone(),
             lockout_duration: settings.lockout_duration,
             connect_deadline: settings.connect_deadline,
             bind_deadline: settings.bind_deadline,

@@ -98,7 +98,7 @@ impl AdSource {
         replication: &ReplicationSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AdSourceError> {
-        if !settings.anchor_attribute.eq_ignore_ascii_case("objectGUID") {
+        if !settings.scope.anchor_attribute.eq_ignore_ascii_case("objectGUID") {
             return Err(AdSourceError::Anchor);
         }
         let directory = LdapSource::new(settings, clock.clone())?;

@@ -61,18 +61,19 @@ impl LdapSource {
     pub fn new(settings: &ConnectorSettings, clock: Arc<dyn Clock>) -> Result<Self, LdapSourceError> {
         let servers = settings.servers.iter().map(|server| server.parse()).collect::<Result<Vec<ServerUrl>, _>>()?;
         let trust = Trust::new(settings.ca_file.as_slice())?;
-        let class = Filter::equal("objectClass", &settings.classes.user);
-        let user_filter = match &settings.user_filter {
+        let class = Filter::equal("objectClass", &settings.scope.classes.user);
+        let user_filter = match &settings.scope.user_filter {
             Some(filter) => Filter::and([class, Filter::parse(filter)?]),
             None => class,
         };
         let account = ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() };
-        let mut attributes: Vec<String> = vec![settings.anchor_attribute.clone()];
+        let mut attributes: Vec<String> = vec![settings.scope.anchor_attribute.clone()];
         attributes.extend(settings.passwords.attributes.iter().cloned());
         attributes.extend(STATE_ATTRIBUTES.into_iter().chain(VERSION_ATTRIBUTES).map(str::to_owned));
-        let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) = &settings.disabled;
+        let (DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. }) =
+            &settings.scope.disabled;
         attributes.push(attribute.clone());
-        if settings.dialect == Dialect::ActiveDirectory {
+        if settings.scope.dialect == Dialect::ActiveDirectory {
             attributes.push(RESULTANT_PSO.to_owned());
             if servers.len() > 1 {
                 attributes.push(REPL_METADATA.to_owned());
@@ -80,8 +81,8 @@ impl LdapSource {
         }
         attributes.sort_by_key(|name| name.to_ascii_lowercase());
         attributes.dedup_by_key(|name| name.to_ascii_lowercase());
-        let default_policy = settings.password_policy.clone().or_else(|| match settings.dialect {
-            Dialect::ActiveDirectory => settings.bases.first().and_then(domain_of),
+        let default_policy = settings.password_policy.clone().or_else(|| match settings.scope.dialect {
+            Dialect::ActiveDirectory => settings.scope.bases.first().and_then(domain_of),
             Dialect::Ds389 => DS389_CONFIG.parse().ok(),
             Dialect::Openldap => None,
         });
@@ -122,7 +123,7 @@ impl LdapSource {
 
     async fn send_all(&self, connection: &mut Connection, pages: &mpsc::Sender<SourcePage>) -> Result<(), SourceError> {
         let mut policies = Policies::default();
-        for base in &self.settings.bases {
+        for base in &self.settings.scope.bases {
             let search = Search {
                 base: base.clone(),
                 scope: Scope::Subtree,
@@ -130,7 +131,7 @@ impl LdapSource {
                 attributes: self.attributes.clone(),
             };
             let server = connection.server().clone();
-            let mut paged = connection.search_paged(search, self.settings.page_size);
+            let mut paged = connection.search_paged(search, self.settings.scope.page_size);
             loop {
                 let read_at = self.clock.now();
                 let Some(page) = paged.next_page().await.map_err(directory)? else { break };
@@ -168,7 +169,7 @@ impl LdapSource {
         let stamps = entry.bytes(&REPL_METADATA.to_ascii_lowercase()).and_then(StateStamps::read);
         let version = stamps.map_or(version.clone(), |stamps| version.with_stamps(&stamps));
         let policy = policies.of(self, &entry);
-        let state = account_state(&entry, &self.settings.disabled, &policy);
+        let state = account_state(&entry, &self.settings.scope.disabled, &policy);
         let passwords = self.settings.passwords.attributes.iter().filter_map(|attribute| {
             let values = entry.attributes.remove(&attribute.to_ascii_lowercase())?;
             let values: Vec<_> = values.into_iter().map(Zeroizing::new).collect();
@@ -179,7 +180,7 @@ impl LdapSource {
     }
 
     fn anchor_of(&self, entry: &Entry) -> Option<SourceAnchor> {
-        let bytes = entry.bytes(&self.settings.anchor_attribute.to_ascii_lowercase())?;
+        let bytes = entry.bytes(&self.settings.scope.anchor_attribute.to_ascii_lowercase())?;
         if self.has_binary_anchor() {
             return SourceAnchor::from_binary(bytes).ok();
         }
@@ -193,13 +194,13 @@ impl LdapSource {
     }
 
     fn has_binary_anchor(&self) -> bool {
-        self.settings.dialect == Dialect::ActiveDirectory
-            && self.settings.anchor_attribute.eq_ignore_ascii_case("objectGUID")
+        self.settings.scope.dialect == Dialect::ActiveDirectory
+            && self.settings.scope.anchor_attribute.eq_ignore_ascii_case("objectGUID")
     }
 
     fn filter_of(&self, anchor: &SourceAnchor) -> Option<Filter> {
         use base64::Engine as _;
-        let attribute = &self.settings.anchor_attribute;
+        let attribute = &self.settings.scope.anchor_attribute;
         if self.has_binary_anchor() {
             let bytes = base64::engine::general_purpose::STANDARD.decode(anchor.as_str()).ok()?;
             return Some(Filter::equal(attribute, bytes));
@@ -215,9 +216,9 @@ impl LdapSource {
             .iter()
             .flat_map(|entry| entry.texts("namingcontexts"))
             .filter_map(|name| name.parse().ok())
-            .filter(|context| self.settings.bases.iter().any(|base| base.is_within(context)))
+            .filter(|context| self.settings.scope.bases.iter().any(|base| base.is_within(context)))
             .collect();
-        Ok(if contexts.is_empty() { self.settings.bases.clone() } else { contexts })
+        Ok(if contexts.is_empty() { self.settings.scope.bases.clone() } else { contexts })
     }
 }
 

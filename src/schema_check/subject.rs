@@ -64,30 +64,31 @@ fn filtered(filters: [(&'static str, &Option<String>); 2]) -> (Vec<Named>, Vec<N
 
 impl From<&ConnectorSettings> for Subject {
     fn from(settings: &ConnectorSettings) -> Self {
-        let filters = [("user_filter", &settings.user_filter), ("group_filter", &settings.group_filter)];
+        let filters = [("user_filter", &settings.scope.user_filter), ("group_filter", &settings.scope.group_filter)];
         let (mut attributes, mut classes) = filtered(filters);
-        attributes.extend(named("attributes", &settings.attributes));
+        attributes.extend(named("attributes", &settings.scope.attributes));
         if settings.replication.is_none() {
             attributes.extend(named("password_attributes", &settings.passwords.attributes));
         }
         let usual = [
-            ("user_class", &settings.classes.user),
-            ("group_class", &settings.classes.group),
-            ("container_class", &settings.classes.container),
+            ("user_class", &settings.scope.classes.user),
+            ("group_class", &settings.scope.classes.group),
+            ("container_class", &settings.scope.classes.container),
         ];
         classes.extend(usual.map(|(key, name)| Named { key, name: name.clone() }));
-        let writable = settings.export.as_ref().map(|export| named("export.attributes", &export.attributes).collect());
+        let writable =
+            settings.scope.export.as_ref().map(|export| named("export.attributes", &export.attributes).collect());
         Self {
             name: settings.name.clone(),
-            dialect: settings.dialect,
+            dialect: settings.scope.dialect,
             servers: settings.servers.clone(),
             ca_file: settings.ca_file.clone(),
             account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
             deadline: settings.connect_deadline.max(PATIENCE),
-            anchor: settings.anchor_attribute.clone(),
+            anchor: settings.scope.anchor_attribute.clone(),
             classes,
             attributes,
-            disabled: Some(match &settings.disabled {
+            disabled: Some(match &settings.scope.disabled {
                 DisabledTest::Equals { attribute, .. } | DisabledTest::BitSet { attribute, .. } => attribute.clone(),
             }),
             writable: writable.unwrap_or_default(),

@@ -6,6 +6,9 @@ use super::audit::AuditLog;
 use super::connection::Connection;
 use super::database::Database;
 use super::error::StoreError;
+use super::rows::Rows;
+use super::statement::Statement;
+use super::tenant::bump_settings;
 use super::writer::Urgency;
 use crate::audit::Event;
 use crate::federation::partner::StoredPartner;
@@ -23,16 +26,18 @@ impl FederationStore {
     pub fn new(db: Database, audit: AuditLog) -> Self {
         Self { db, audit }
     }
-}
 
-/// Makes caches of settings stale from this commit on; and holds the row until then, so that of two nodes that save at once
-/// the second sees what the first one saved.
-async fn number_settings(conn: &mut Connection) -> Result<(), StoreError> {
-    sqlx::query("UPDATE counter SET value = value + 1 WHERE name = 'settings'")
-        .execute(conn)
-        .await
-        .map_err(StoreError::doing("numbering the settings"))?;
-    Ok(())
+    /// One statement, in a transaction of its own. Returns what it returns.
+    async fn change(
+        &self,
+        urgency: Urgency,
+        doing: &'static str,
+        statement: Statement,
+    ) -> Result<Rows, PartnerStoreError> {
+        let changed =
+            self.db.write(urgency, move |conn| Box::pin(async move { conn.rows(doing, vec![statement]).await }));
+        changed.await.map_err(|error: StoreError| unavailable(error))
+    }
 }
 
 /// What the transaction that saves a partner can end in.
@@ -53,7 +58,8 @@ impl PartnerStore for FederationStore {
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    number_settings(conn).await?;
+                    // Holds the row, so that of two nodes that save at once the second sees what the first one saved.
+                    bump_settings(conn).await?;
                     for other in all(&mut *conn).await?.iter().filter(|other| other.entity_id() != partner.entity_id()) {
                         if let Some(domain) = partner.domains().iter().find(|domain| other.domains().contains(domain)) {
                             return Err(SaveError::Taken { domain: domain.clone(), by: other.entity_id().clone() });
@@ -93,7 +99,7 @@ impl PartnerStore for FederationStore {
             .db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
-                    number_settings(conn).await?;
+                    bump_settings(conn).await?;
                     let present = all(&mut *conn).await?;
                     if !present.contains(&former) || renewed.entity_id() != former.entity_id() {
                         return Ok(false);
@@ -119,45 +125,22 @@ impl PartnerStore for FederationStore {
         before: Timestamp,
         now: Timestamp,
     ) -> Result<bool, PartnerStoreError> {
-        let entity_id = entity_id.clone();
-        let claimed: Result<bool, StoreError> = self
-            .db
-            .write(Urgency::Bulk, move |conn| {
-                Box::pin(async move {
-                    sqlx::query("UPDATE federation_partner SET looked_at = $3 WHERE entity_id = $1 AND looked_at <= $2")
-                        .bind(entity_id.as_str())
-                        .bind(before.millis())
-                        .bind(now.millis())
-                        .execute(conn)
-                        .await
-                        .map(|done| done.rows_affected() > 0)
-                        .map_err(StoreError::doing("taking a look at a federation partner"))
-                })
-            })
-            .await;
-        claimed.map_err(unavailable)
+        let sql =
+            "UPDATE federation_partner SET looked_at = $3 WHERE entity_id = $1 AND looked_at <= $2 RETURNING entity_id";
+        let args = vec![entity_id.as_str().into(), before.millis().into(), now.millis().into()];
+        let looked =
+            self.change(Urgency::Bulk, "taking a look at a federation partner", Statement::new(sql, args)).await?;
+        Ok(looked.first().is_some())
     }
 
     async fn count_look(&self, entity_id: &EntityId, failed: bool) -> Result<u32, PartnerStoreError> {
-        let entity_id = entity_id.clone();
-        let counted: Result<i64, StoreError> = self
-            .db
-            .write(Urgency::Bulk, move |conn| {
-                Box::pin(async move {
-                    let row = sqlx::query(
-                        "UPDATE federation_partner SET failed_looks = CASE WHEN $2 = 1 THEN failed_looks + 1 ELSE 0 END \
-                         WHERE entity_id = $1 RETURNING failed_looks",
-                    )
-                    .bind(entity_id.as_str())
-                    .bind(i64::from(failed))
-                    .fetch_optional(conn)
-                    .await
-                    .map_err(StoreError::doing("counting looks at a federation partner"))?;
-                    Ok(row.map_or(0, |row| row.get("failed_looks")))
-                })
-            })
-            .await;
-        counted.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).map_err(unavailable)
+        let sql = "UPDATE federation_partner SET failed_looks = CASE WHEN $2 = 1 THEN failed_looks + 1 ELSE 0 END \
+                   WHERE entity_id = $1 RETURNING failed_looks";
+        let args = vec![entity_id.as_str().into(), i64::from(failed).into()];
+        let counted =
+            self.change(Urgency::Bulk, "counting looks at a federation partner", Statement::new(sql, args)).await?;
+        let count = counted.first().map_or(0, |row| row.get::<i64, _>("failed_looks"));
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     async fn partner(&self, entity_id: &EntityId) -> Result<Option<Partner>, PartnerStoreError> {
@@ -180,21 +163,10 @@ impl PartnerStore for FederationStore {
     }
 
     async fn remove(&self, entity_id: &EntityId) -> Result<bool, PartnerStoreError> {
-        let entity_id = entity_id.clone();
-        let removed: Result<u64, StoreError> = self
-            .db
-            .write(Urgency::Waited, move |conn| {
-                Box::pin(async move {
-                    sqlx::query("DELETE FROM federation_partner WHERE entity_id = $1")
-                        .bind(entity_id.as_str())
-                        .execute(conn)
-                        .await
-                        .map(|done| done.rows_affected())
-                        .map_err(StoreError::doing("removing a federation partner"))
-                })
-            })
-            .await;
-        removed.map(|rows| rows > 0).map_err(unavailable)
+        let sql = "DELETE FROM federation_partner WHERE entity_id = $1 RETURNING entity_id";
+        let args = vec![entity_id.as_str().into()];
+        let removed = self.change(Urgency::Waited, "removing a federation partner", Statement::new(sql, args)).await?;
+        Ok(removed.first().is_some())
     }
 }
 

@@ -5,13 +5,16 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use super::attribute::{Attribute, Attributes, canonical};
-use super::connector::{Adopted, ImportPage, ImportedObject, LinkReport, LinkReports, Reference, Watermark};
+use super::connector::{Capabilities, ImportPage, ImportedObject, LinkReport, LinkReports, Reference, Watermark};
 use super::doubt::holds;
 use super::fault::{Fault, planted};
 use super::join_key::JoinKey;
 use super::problem::{Problem, ProblemCode};
 use super::rule::RuleSet;
-use super::space::{ExportKind, LinkKey, LinkState, ObjectId, ObjectKind, PendingImport, SpaceHead, SpaceObject};
+use super::space::{
+    ExportKind, ExportState, LinkKey, LinkState, ObjectId, ObjectKind, PendingExport, PendingImport, SpaceHead,
+    SpaceObject,
+};
 use super::store::{Confirmed, EngineStore, LinkChange, StoreResult};
 use super::workspace::IdBlock;
 use crate::identity::{ConnectorName, LeaseEpoch, Timestamp};
@@ -189,6 +192,12 @@ impl<'a> Confirmer<'a> {
         let wanted: Vec<_> = keys.iter().map(|(key, _)| key.clone()).collect();
         let ids = self.store.ids_by_match_key(&self.connector, &wanted).await?;
         let ids: Vec<ObjectId> = ids.into_iter().map(|(_, id)| id).collect();
+        // Of an add that left and was not answered nobody else is known to have been there first.
+        let unanswered = |export: &PendingExport| {
+            export.kind == ExportKind::Add && matches!(export.state, ExportState::Sent | ExportState::InDoubt)
+        };
+        let staged = self.store.staged(&ids).await?.into_iter();
+        let unanswered: HashSet<ObjectId> = staged.filter(unanswered).map(|export| export.object).collect();
         let mut waiting: Vec<SpaceObject> = self.store.objects(&ids).await?;
         waiting.retain(|object| object.anchor.is_none() && object.kind == ObjectKind::Object);
         // Whoever is wanted comes before whoever left.
@@ -200,7 +209,8 @@ impl<'a> Confirmer<'a> {
             };
             if let Some(index) = waiting.iter().position(fits) {
                 let mut object = SpaceObject { anchor: Some(shown.anchor.clone()), ..waiting.remove(index) };
-                if object.unconfirmed.is_none() && !self.is_marked(&shown.attributes, Some(&key)) {
+                let made = object.unconfirmed.is_some() || unanswered.contains(&object.id);
+                if !made && !self.is_marked(&shown.attributes, Some(&key)) {
                     object.found_at = Some(self.now);
                 }
                 awaited.insert(shown.anchor.clone(), object);
@@ -394,8 +404,8 @@ impl<'a> Confirmer<'a> {
 
     /// Whether rules find the object, by `key`, under the value of an attribute that provisioning alone writes.
     fn is_marked(&self, image: &Attributes, key: Option<&JoinKey>) -> bool {
-        let adopted = self.rules.capabilities(&self.connector).map(|capabilities| &capabilities.adopted);
-        let (Some(Adopted::Kept { mark: Some(mark) }), Some(key)) = (adopted, key) else { return false };
+        let mark = self.rules.capabilities(&self.connector).and_then(Capabilities::mark);
+        let (Some(mark), Some(key)) = (mark, key) else { return false };
         let value = image.get(mark).and_then(|values| values.first());
         value.is_some_and(|value| self.rules.match_keys(&self.connector, mark, value.as_text()).contains(key))
     }

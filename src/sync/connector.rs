@@ -184,8 +184,8 @@ pub enum Adopted {
     /// They are deleted like objects that rules provisioned.
     #[default]
     Deleted,
-    /// They stay as they are. An object that is joined by `mark`, an attribute that provisioning alone writes, counts as
-    /// provisioned.
+    /// They stay as they are. An object counts as provisioned that is joined by `mark`, or whose `mark` has the value that
+    /// rules give it: that attribute is written when an object is added, and to no object that was adopted.
     Kept { mark: Option<Attribute> },
 }
 
@@ -248,6 +248,14 @@ impl Capabilities {
             anchor_at_add: true,
             add_key: Some(add_key.into()),
             ..Self::source(kind)
+        }
+    }
+
+    /// The attribute that tells what rules added here from what others made.
+    pub fn mark(&self) -> Option<&Attribute> {
+        match &self.adopted {
+            Adopted::Kept { mark } => mark.as_ref(),
+            Adopted::Deleted => None,
         }
     }
 

@@ -318,8 +318,8 @@ pub trait Exports: Send + Sync {
 pub trait Claims: Send + Sync {
     /// Objects that a target shows, that no metaverse object holds and for which nothing is staged, in id order behind `after`.
     async fn unclaimed(&self, target: &ConnectorName, after: ObjectId, limit: usize) -> StoreResult<Vec<SpaceObject>>;
-    /// Whether there are such objects that were found after one time and up to another.
-    async fn unclaimed_between(&self, target: &ConnectorName, after: Timestamp, until: Timestamp) -> StoreResult<bool>;
+    /// Whether there are such objects of which the time is known at which they were found, up to `until`.
+    async fn unclaimed_until(&self, target: &ConnectorName, until: Timestamp) -> StoreResult<bool>;
     /// How many objects of these sources no metaverse object holds because something is wrong with them.
     async fn doubtful_claims(&self, sources: &[ConnectorName]) -> StoreResult<i64>;
 }

@@ -104,8 +104,9 @@ impl Domain {
 #[derive(Clone, Debug)]
 pub struct DomainRules {
     initial: DomainName,
-    verified: HashSet<DomainName>,
-    registered: HashMap<DomainName, HashSet<ConnectorName>>,
+    /// By their texts: addresses are asked for as they are stored.
+    verified: HashSet<String>,
+    registered: HashMap<String, HashSet<ConnectorName>>,
 }
 
 /// What a suffix is to a connector.
@@ -124,11 +125,11 @@ impl DomainRules {
     }
 
     pub fn verify(&mut self, name: DomainName) {
-        self.verified.insert(name);
+        self.verified.insert(name.to_string());
     }
 
     pub fn register(&mut self, connector: ConnectorName, name: DomainName) {
-        self.registered.entry(name).or_default().insert(connector);
+        self.registered.entry(name.to_string()).or_default().insert(connector);
     }
 
     pub fn initial(&self) -> &DomainName {
@@ -136,7 +137,13 @@ impl DomainRules {
     }
 
     pub fn is_verified(&self, name: &DomainName) -> bool {
-        *name == self.initial || self.verified.contains(name)
+        *name == self.initial || self.verified.contains(name.as_str())
+    }
+
+    /// The connectors that speak for a verified domain, where there are any. The initial domain is everybody's.
+    pub fn speakers(&self, name: &str) -> Option<&HashSet<ConnectorName>> {
+        let verified = *name != *self.initial.as_str() && self.verified.contains(name);
+        self.registered.get(name).filter(|connectors| verified && !connectors.is_empty())
     }
 
     /// The initial domain is everybody's: unique values keep its names apart.
@@ -144,10 +151,10 @@ impl DomainRules {
         if *name == self.initial {
             return Suffix::Usable;
         }
-        if !self.verified.contains(name) {
+        if !self.verified.contains(name.as_str()) {
             return Suffix::Unverified;
         }
-        match self.registered.get(name) {
+        match self.registered.get(name.as_str()) {
             Some(connectors) if connectors.contains(connector) => Suffix::Usable,
             Some(_) | None => Suffix::NotRegistered,
         }

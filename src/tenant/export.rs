@@ -243,8 +243,12 @@ pub enum ExportWarning {
     /// The value is quarantined until its holder lets go; then it is given without another export.
     #[error("{attribute} `{value}` belongs to {held_by} already")]
     AttributeValueMustBeUnique { attribute: String, value: String, held_by: String },
-    #[error("proxyAddresses `{value}` is left out: {reason}")]
-    MalformedAddress { value: String, reason: String },
+    #[error("{attribute} `{}` is left out: {reason}", value.escape_debug())]
+    MalformedAddress { attribute: String, value: String, reason: String },
+    #[error("proxyAddresses `{value}` is kept as a further address: one is primary, and that is `{primary}`")]
+    SecondPrimaryAddress { value: String, primary: String },
+    #[error("{attribute} `{value}` is left out: connector {connector} may not speak for its domain, and others do")]
+    AddressOfForeignDomain { attribute: String, value: String, connector: String },
     /// The object was made in the cloud and belongs to the connector from now on.
     #[error("an object that was made in the cloud was taken over by its {}", by.as_str())]
     TookOver { by: MatchKind },

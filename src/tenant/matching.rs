@@ -1,19 +1,21 @@
 //! From one change and what the directory has to what the object should be: matching by source anchor, ownership,
 //! immutability, limits. Unique values are not judged here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::addresses::PROXY_ADDRESSES;
 use super::catalogue::{ErrorCode, ExportError};
 use super::domain::DomainRules;
 use super::effective_upn::{EffectiveUpn, effective_upn};
 use super::export::{Action, Edit, ExportChange, GroupPatch, ObjectId, PlainKind, PlainPatch, UserPatch};
 use super::nickname::Sources;
 use super::read_set::ReadSet;
-use super::record::{GroupRecord, PROXY_ADDRESSES, PlainRecord, Quarantine, UserRecord, Values};
+use super::record::{GroupRecord, PlainRecord, Quarantine, UserRecord, Values};
 use super::soft_match::{Match, MatchKind, hard_match};
+use super::unique::UniqueKind;
 use crate::identity::{ConnectorName, DomainName, GroupId, SourceAnchor, Timestamp, Upn, UserId};
 
 /// An object of any type.
@@ -81,6 +83,24 @@ impl Record {
         self.is_of_cloud() && self.deleted_at().is_none()
     }
 
+    /// The connectors that vouch for it: whose object it is, and who gave a user the name.
+    pub fn connectors(&self) -> impl Iterator<Item = &ConnectorName> {
+        let [owner, namer] = match self {
+            Self::User(user) => [user.anchor_connector.as_ref(), user.upn_connector.as_ref()],
+            Self::Group(group) => [group.anchor_connector.as_ref(), None],
+            Self::Plain(plain) => [Some(&plain.anchor_connector), None],
+        };
+        owner.into_iter().chain(namer)
+    }
+
+    /// Whether it may have a value that others may have too: in a domain for which connectors speak, one of its own does.
+    /// What the cloud made is an administrator's word.
+    pub fn is_entitled(&self, kind: UniqueKind, value: &str, rules: &DomainRules) -> bool {
+        let speaks =
+            |speakers: &HashSet<ConnectorName>| self.connectors().any(|connector| speakers.contains(connector));
+        self.is_of_cloud() || speakers(rules, kind, value).is_none_or(speaks)
+    }
+
     pub fn is_privileged(&self) -> bool {
         match self {
             Self::User(user) => user.privileged,
@@ -124,6 +144,14 @@ impl Record {
             Self::Group(group) => group.anchor_connector = Some(connector.clone()),
             Self::Plain(plain) => plain.anchor_connector = connector.clone(),
         }
+    }
+}
+
+/// The connectors that speak for the domain of an address; `None` for addresses that anybody may have, and for other values.
+pub fn speakers<'r>(rules: &'r DomainRules, kind: UniqueKind, value: &str) -> Option<&'r HashSet<ConnectorName>> {
+    match kind {
+        UniqueKind::Address => value.rsplit_once('@').and_then(|(_, domain)| rules.speakers(domain)),
+        UniqueKind::Upn | UniqueKind::Sam | UniqueKind::Credential => None,
     }
 }
 

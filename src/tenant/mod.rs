@@ -3,6 +3,7 @@
 //! Its rules protect it from any client: matching by source anchor, mail or name, calculation of the effective user principal name,
 //! quarantine of duplicates, soft deletes. It does not know where objects come from nor how they are stored.
 
+pub mod addresses;
 mod awards;
 pub mod catalogue;
 pub mod domain;

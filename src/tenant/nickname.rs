@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use super::record::{exported_addresses, listed};
-use crate::identity::ProxyAddress;
+use super::addresses::{Addresses, texts};
 
 /// A text that is fit for the part of a name before the `@`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,21 +48,17 @@ impl Sources<'_> {
     /// The nickname that the directory gave.
     fn given(&self) -> Option<MailNickname> {
         let alias = self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(ALIAS)).map(|(_, value)| value);
-        listed(alias).next().and_then(MailNickname::fitted)
+        texts(alias).next().and_then(MailNickname::fitted)
     }
 
     /// The first that there is: given by the directory, or before the `@` of the primary address, of `mail`, of the user
     /// principal name, of any other address.
     fn first(&self) -> Option<MailNickname> {
-        let addresses: Vec<ProxyAddress> =
-            exported_addresses(self.attributes).filter_map(|text| text.parse().ok()).collect();
-        let of = |primary: bool| {
-            let mailboxes = addresses.iter().filter(move |address| address.is_primary() == primary);
-            mailboxes.filter_map(|address| before_at(address.mailbox()?))
-        };
+        let addresses = Addresses::of(self.mail, self.attributes);
+        let of = |primary: bool| addresses.mailboxes(primary).filter_map(before_at);
         self.given()
             .or_else(|| of(true).next())
-            .or_else(|| self.mail.and_then(before_at))
+            .or_else(|| addresses.mail.and_then(before_at))
             .or_else(|| {
                 self.upn.and_then(|upn| MailNickname::fitted(upn.rsplit_once('@').map_or(upn, |(local, _)| local)))
             })

@@ -1,7 +1,8 @@
-//! Cuts a batch into pieces that may be applied one after another: changes that touch the same unique value stay
-//! together, so that each piece can be judged on its own end state.
+//! Cuts a batch into pieces that may be applied one after another: who lets a unique value go stays together with who
+//! wants it, so that each piece can be judged on its own end state. A value that many share and nobody lets go of, as when
+//! thousands are exported with one address, joins nobody: the first gets it in any order of pieces.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -15,12 +16,14 @@ use crate::identity::Timestamp;
 pub fn pieces(changes: &[ExportChange], read: &ReadSet, now: Timestamp, size: usize) -> Vec<Vec<usize>> {
     let mut sets = DisjointSets::new(changes.len());
     let mut first: HashMap<(Option<UniqueKind>, String), usize> = HashMap::new();
-    for (index, change) in changes.iter().enumerate() {
-        for value in values(change, read, now) {
-            match first.get(&value) {
+    let values: Vec<Touches> = changes.iter().map(|change| touches(change, read, now)).collect();
+    let left: HashSet<&Value> = values.iter().flat_map(|touches| &touches.left).collect();
+    for (index, touches) in values.iter().enumerate() {
+        for value in touches.left.iter().chain(touches.wanted.iter().filter(|value| left.contains(value))) {
+            match first.get(value) {
                 Some(other) => sets.join(*other, index),
                 None => {
-                    first.insert(value, index);
+                    first.insert(value.clone(), index);
                 }
             }
         }
@@ -46,18 +49,32 @@ pub fn pieces(changes: &[ExportChange], read: &ReadSet, now: Timestamp, size: us
     pieces
 }
 
-/// The unique values that a change has or wants, and its anchor.
-fn values(change: &ExportChange, read: &ReadSet, now: Timestamp) -> Vec<(Option<UniqueKind>, String)> {
-    let mut values = vec![(None, change.object.source_anchor.clone())];
+/// A unique value, or an anchor.
+type Value = (Option<UniqueKind>, String);
+
+/// What a change means to others.
+#[derive(Default)]
+struct Touches {
+    /// What its object has and wants no longer; its anchor, which two changes of a batch may not share.
+    left: Vec<Value>,
+    wanted: Vec<Value>,
+}
+
+fn touches(change: &ExportChange, read: &ReadSet, now: Timestamp) -> Touches {
+    let mut touches = Touches { left: vec![(None, change.object.source_anchor.clone())], wanted: Vec::new() };
     // Ids of new objects play no part in their values.
-    let Ok(draft) = draft(change, None, read, now, &mut || Uuid::nil()) else { return values };
+    let Ok(draft) = draft(change, None, read, now, &mut || Uuid::nil()) else { return touches };
     let held = draft.before.as_ref().map(Record::held).unwrap_or_default();
-    let wanted = draft.after.wanted();
-    values.extend(held.into_iter().chain(wanted).map(|(kind, value)| (Some(kind), value)));
-    if let Record::User(user) = &draft.after {
-        values.extend(name_of(user, &read.rules).map(|name| (Some(UniqueKind::Upn), name.upn.folded())));
+    let mut wanted = draft.after.wanted();
+    if let Record::User(user) = &draft.after
+        && user.deleted_at.is_none()
+    {
+        wanted.extend(name_of(user, &read.rules).map(|name| (UniqueKind::Upn, name.upn.folded())));
     }
-    values
+    let of_kind = |(kind, value): &(UniqueKind, String)| (Some(*kind), value.clone());
+    touches.left.extend(held.difference(&wanted).map(of_kind));
+    touches.wanted.extend(wanted.iter().map(of_kind));
+    touches
 }
 
 /// Union-find with path halving.

@@ -1,20 +1,20 @@
 //! The plan of a batch: what every object becomes, judged on the batch's end state. Pure: from a read set to a plan,
 //! or to what must be read before.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::awards::{Judgement, Name, wishes};
+use super::awards::{Judgement, Name, foreign, wishes};
 use super::catalogue::{ErrorCode, ExportError};
 use super::effective_upn::stand_ins;
 use super::export::{Accepted, ExportChange, ExportResult, ExportWarning, ObjectId};
-use super::matching::{Draft, Record, draft, name_of, parse_source_anchor};
+use super::matching::{Draft, Record, draft, name_of, parse_source_anchor, speakers};
 use super::read_back::ChangeOperation;
 use super::read_set::{Needs, ReadSet};
 use super::record::{GroupRecord, PlainRecord, UserRecord};
 use super::soft_match::{Found, Match, soft_match};
-use super::unique::{UniqueKind, Wish, award};
+use super::unique::{Right, UniqueKind, Wish, award};
 use crate::identity::Timestamp;
 
 /// What is to be written, and what the client is answered.
@@ -37,11 +37,31 @@ pub struct Written<R> {
     pub operation: ChangeOperation,
 }
 
-/// Judges `changes`, and recalculates the objects `touched` (of the read set) without any other change to them.
-/// `fresh` gives random ids.
+/// Objects, of the read set, that are judged without a change to them.
+#[derive(Clone, Debug)]
+pub enum Touched {
+    /// What they have and go without. Nobody gets another name by it.
+    Judged(Vec<ObjectId>),
+    /// Their names too: the tenant's domains have changed, and a user is called by the present nickname then.
+    Recalculated(Vec<ObjectId>),
+}
+
+impl Touched {
+    pub fn nothing() -> Self {
+        Self::Judged(Vec::new())
+    }
+
+    pub fn objects(&self) -> &[ObjectId] {
+        match self {
+            Self::Judged(objects) | Self::Recalculated(objects) => objects,
+        }
+    }
+}
+
+/// Judges `changes`, and the objects `touched`. `fresh` gives random ids.
 pub fn plan(
     changes: &[ExportChange],
-    touched: &[ObjectId],
+    touched: &Touched,
     read: &ReadSet,
     now: Timestamp,
     fresh: &mut dyn FnMut() -> Uuid,
@@ -65,8 +85,11 @@ pub fn plan(
             }
         }
     }
-    for oid in touched {
-        batch.recalculate(*oid);
+    for oid in touched.objects() {
+        match touched {
+            Touched::Judged(_) => batch.touch(*oid),
+            Touched::Recalculated(_) => batch.recalculate(*oid),
+        }
     }
     batch.settle(changes.len(), now)
 }
@@ -130,22 +153,54 @@ impl Batch<'_> {
             if self.refuse_losers(&judged) {
                 continue;
             }
-            let freed = self.freed(&judged);
-            let unknown = freed.iter().filter(|(kind, value)| self.read.claimants(*kind, value).is_none());
-            let unknown: Vec<_> = unknown.cloned().collect();
-            if !unknown.is_empty() {
-                return Err(Needs { claimants: unknown, ..Needs::default() });
-            }
-            let before = self.entries.len();
-            for (kind, value) in &freed {
-                for oid in self.read.claimants(*kind, value).unwrap_or_default() {
-                    self.touch(*oid);
-                }
-            }
-            if self.entries.len() == before {
+            let concerned = self.concerned(&judged)?;
+            if concerned.is_empty() {
                 return Ok(self.finish(changes, judged, now));
             }
+            for oid in concerned {
+                self.touch(oid);
+            }
         }
+    }
+
+    /// Objects outside the batch that its end concerns: who waits longest for what is let go, and who has a value to which
+    /// somebody in the batch has the better right.
+    fn concerned(&self, judged: &[Judgement]) -> Result<BTreeSet<ObjectId>, Needs> {
+        let (mut concerned, mut needs) = (BTreeSet::new(), Needs::default());
+        for (kind, value, winner) in freed(judged) {
+            let claimants = self.read.claimants(kind, value);
+            let known = claimants.map_or(&[][..], |claimants| &claimants.first);
+            match known.iter().find(|(_, oid)| !self.members.contains(oid)) {
+                Some((since, oid)) if winner.is_none_or(|winner| *since < winner) => {
+                    concerned.insert(*oid);
+                }
+                Some(_) => {}
+                None if claimants.is_some_and(|claimants| claimants.all) => {}
+                // Whoever is not known waits no longer than those who are.
+                None if winner.is_some_and(|winner| known.iter().any(|(since, _)| *since >= winner)) => {}
+                None => {
+                    let asked = claimants.map_or(0, |claimants| claimants.asked);
+                    needs.claimants.push((kind, value.clone(), (asked * 2).max(1)));
+                }
+            }
+        }
+        for (kind, wish, award) in judged.iter().flat_map(|judgement| &judgement.awards) {
+            let Some((holder, value)) = award.denied_by.zip(wish.desired.as_ref()) else { continue };
+            if wish.right != Right::Full
+                || self.members.contains(&holder)
+                || speakers(&self.read.rules, *kind, value).is_none()
+            {
+                continue;
+            }
+            match self.read.record(holder) {
+                Some(record) if record.is_entitled(*kind, value, &self.read.rules) => {}
+                Some(_) => {
+                    concerned.insert(holder);
+                }
+                None => needs.records.push(holder),
+            }
+        }
+        if needs.is_empty() { Ok(concerned) } else { Err(needs) }
     }
 
     /// A draft, if the directory has room for what it adds, and nobody else takes the same object over.
@@ -190,10 +245,11 @@ impl Batch<'_> {
 
     /// Awards all unique values to the entries as they are now.
     fn judge(&self) -> Result<Vec<Judgement>, Needs> {
+        let rules = &self.read.rules;
         let mut judged: Vec<Judgement> = self.entries.iter().map(|entry| self.name(entry)).collect();
         let mut of_kind: BTreeMap<UniqueKind, (Vec<usize>, Vec<Wish>)> = BTreeMap::new();
         for (place, (entry, judgement)) in self.entries.iter().zip(&judged).enumerate() {
-            for (kind, wish) in wishes(&entry.draft, judgement.name.as_ref()) {
+            for (kind, wish) in wishes(&entry.draft, judgement.name.as_ref(), &judgement.foreign, rules) {
                 let (places, wishes) = of_kind.entry(kind).or_default();
                 places.push(place);
                 wishes.push(wish);
@@ -221,7 +277,7 @@ impl Batch<'_> {
             }),
             Record::User(_) | Record::Group(_) | Record::Plain(_) => None,
         };
-        Judgement { awards: Vec::new(), name }
+        Judgement { awards: Vec::new(), foreign: foreign(&entry.draft, &self.read.rules), name }
     }
 
     /// Takes changes out that ended without a value they cannot be without. Returns whether there were any.
@@ -257,20 +313,6 @@ impl Batch<'_> {
             false
         });
         true
-    }
-
-    /// Values that somebody lets go of: their claimants are served now.
-    fn freed(&self, judged: &[Judgement]) -> Vec<(UniqueKind, String)> {
-        let mut freed = Vec::new();
-        for judgement in judged {
-            for (kind, wish, award) in &judgement.awards {
-                let left = wish.present.as_ref().filter(|present| award.value.as_ref() != Some(present));
-                // A credential source has no claimants: nobody waits for one.
-                let left = left.filter(|_| *kind != UniqueKind::Credential);
-                freed.extend(left.map(|value| (*kind, value.clone())));
-            }
-        }
-        freed
     }
 
     fn finish(self, changes: usize, judged: Vec<Judgement>, now: Timestamp) -> Plan {
@@ -343,6 +385,25 @@ impl Batch<'_> {
         let results = results.into_iter().map(|result| result.expect("each change was drafted or refused")).collect();
         Plan { results, recalculated, users, groups, plains }
     }
+}
+
+/// Values that somebody lets go of, and since when whoever gets them has waited.
+fn freed(judged: &[Judgement]) -> impl Iterator<Item = (UniqueKind, &String, Option<Timestamp>)> {
+    let awards = || judged.iter().flat_map(|judgement| &judgement.awards);
+    let newcomer = Timestamp::from_millis(i64::MAX);
+    let won: HashMap<(UniqueKind, &String), Timestamp> = awards()
+        .filter_map(|(kind, wish, award)| {
+            let value = award.value.as_ref()?;
+            let waited = wish.waiting_since.filter(|_| wish.desired.as_ref() == Some(value));
+            Some(((*kind, value), waited.unwrap_or(newcomer)))
+        })
+        .collect();
+    awards().filter_map(move |(kind, wish, award)| {
+        let left = wish.present.as_ref().filter(|present| award.value.as_ref() != Some(present));
+        // A credential source has no claimants: nobody waits for one.
+        let left = left.filter(|_| *kind != UniqueKind::Credential)?;
+        Some((*kind, left, won.get(&(*kind, left)).copied()))
+    })
 }
 
 /// The write of an object that differs from what it was.

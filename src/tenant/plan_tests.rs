@@ -4,10 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::identity::{ConnectorName, DomainName, SourceAnchor, UserId};
+use crate::tenant::addresses::PROXY_ADDRESSES;
 use crate::tenant::domain::DomainRules;
 use crate::tenant::export::{Action, Edit, ObjectKey, UserPatch};
 use crate::tenant::pieces::pieces;
-use crate::tenant::record::{PROXY_ADDRESSES, Quarantine};
+use crate::tenant::read_set::Claimants;
+use crate::tenant::record::Quarantine;
 use crate::tenant::soft_match::{MatchKind, MatchPolicy};
 
 /// A directory in memory, applied to by the same plans as the one on SQL.
@@ -18,6 +20,8 @@ struct Directory {
     room: i64,
     clock: i64,
     ids: u128,
+    /// Users that the last piece wrote.
+    written: usize,
 }
 
 fn connector() -> ConnectorName {
@@ -31,7 +35,7 @@ impl Directory {
         rules.verify(domain("verified.example"));
         rules.register(connector(), domain("verified.example"));
         let policy = MatchPolicy { soft: true, hard: true };
-        Self { users: BTreeMap::new(), rules, policy, room: i64::MAX, clock: 0, ids: 0 }
+        Self { users: BTreeMap::new(), rules, policy, room: i64::MAX, clock: 0, ids: 0, written: 0 }
     }
 
     /// Applies a batch in pieces of at most `size`.
@@ -41,7 +45,7 @@ impl Directory {
         let mut results = vec![None; changes.len()];
         for piece in pieces(changes, &self.read(), now, size) {
             let part: Vec<ExportChange> = piece.iter().map(|index| changes[*index].clone()).collect();
-            let judged = self.apply_piece(&part, &[], now);
+            let judged = self.apply_piece(&part, &Touched::nothing(), now);
             for (index, result) in piece.into_iter().zip(judged) {
                 assert!(results[index].replace(result).is_none(), "each change is in one piece");
             }
@@ -49,7 +53,7 @@ impl Directory {
         results.into_iter().map(|result| result.expect("each change is in a piece")).collect()
     }
 
-    fn apply_piece(&mut self, changes: &[ExportChange], touched: &[ObjectId], now: Timestamp) -> Vec<ExportResult> {
+    fn apply_piece(&mut self, changes: &[ExportChange], touched: &Touched, now: Timestamp) -> Vec<ExportResult> {
         let mut read = self.read();
         let plan = loop {
             let mut ids = self.ids;
@@ -65,6 +69,7 @@ impl Directory {
                 Err(needs) => self.add(&mut read, needs),
             }
         };
+        self.written = plan.users.len();
         for written in plan.users {
             self.users.insert(written.after.oid, written.after);
         }
@@ -87,10 +92,13 @@ impl Directory {
         for oid in needs.records {
             assert!(self.users.values().any(|user| user.id() == oid), "every record is in the read set");
         }
-        for (kind, value) in needs.claimants {
-            let waits = |user: &&UserRecord| user.quarantined.contains_key(&(kind, value.clone()));
-            let claimants = self.users.values().filter(waits).map(UserRecord::id).collect();
-            read.set_claimants(kind, value, claimants);
+        for (kind, value, most) in needs.claimants {
+            let waits = |user: &UserRecord| Some((user.quarantined.get(&(kind, value.clone()))?.since, user.id()));
+            let mut first: Vec<_> = self.users.values().filter_map(waits).collect();
+            first.sort();
+            first.truncate(most);
+            let all = first.len() < most;
+            read.set_claimants(kind, value, Claimants { first, asked: most, all });
         }
     }
 
@@ -360,8 +368,10 @@ fn a_later_nickname_names_the_user_when_the_domains_change() {
     directory.one(put("a1", "ada@contoso.example", None)).expect("an add");
     directory.one(put("a1", "ada@contoso.example", None).called("countess")).expect("an update");
     assert_eq!(directory.upn("a1"), "ada@tenant.example");
-    let touched: Vec<ObjectId> = directory.users.values().map(UserRecord::id).collect();
-    directory.apply_piece(&[], &touched, Timestamp::from_millis(9));
+    let everybody: Vec<ObjectId> = directory.users.values().map(UserRecord::id).collect();
+    directory.apply_piece(&[], &Touched::Judged(everybody.clone()), Timestamp::from_millis(9));
+    assert_eq!(directory.upn("a1"), "ada@tenant.example", "a judgement renames nobody");
+    directory.apply_piece(&[], &Touched::Recalculated(everybody), Timestamp::from_millis(9));
     assert_eq!(directory.upn("a1"), "countess@tenant.example");
 }
 
@@ -447,6 +457,182 @@ fn the_primary_address_soft_matches_and_a_further_one_does_not() {
     directory.users.insert(anchored.oid, anchored);
     let refused_one = put("a4", "z@verified.example", None).listing(&["SMTP:four@verified.example"]);
     refused(directory.one(refused_one), ErrorCode::InvalidSoftMatch);
+}
+
+#[test]
+fn a_value_that_many_wait_for_concerns_the_longest_wait_alone() {
+    let mut directory = Directory::new();
+    let shared = |n: usize| put(&format!("a{n}"), &format!("p{n}@verified.example"), Some("shared@mail.example"));
+    let changes: Vec<ExportChange> = (0..40).map(shared).collect();
+    assert_eq!(pieces(&changes, &directory.read(), Timestamp::from_millis(0), 10).len(), 4, "nobody lets it go");
+    for change in changes {
+        directory.one(change).expect("an add");
+    }
+    for n in 0..3 {
+        let holder = |directory: &Directory| {
+            let user = directory.users.values().find(|user| user.mail.is_some()).expect("somebody has it");
+            user.seed()
+        };
+        assert_eq!(holder(&directory), format!("a{n}"));
+        directory.one(put(&format!("a{n}"), &format!("p{n}@verified.example"), None)).expect("an update");
+        assert_eq!(directory.written, 2, "who lets go, and who gets it");
+        assert_eq!(holder(&directory), format!("a{}", n + 1));
+    }
+    // The longest wait ends with a delete: the next in line is served.
+    directory.one(change("a4", Action::DeleteUser)).expect("a delete");
+    let results = directory.apply(&[change("a5", Action::DeleteUser), change("a3", Action::DeleteUser)], 1);
+    assert!(results.iter().all(Result::is_ok));
+    let user = directory.users.values().find(|user| user.held().iter().any(|(_, value)| value.starts_with("shared")));
+    assert_eq!(user.expect("somebody has it").seed(), "a6");
+}
+
+#[test]
+fn of_several_primary_addresses_one_is_and_it_is_told() {
+    let listed = ["SMTP:zoe@mail.example", "SMTP:ada@mail.example", "SIP:ada@mail.example", "SMTP:Mid@mail.example"];
+    let second = |value: &str, primary: &str| ExportWarning::SecondPrimaryAddress {
+        value: value.to_owned(),
+        primary: primary.to_owned(),
+    };
+    let mut directory = Directory::new();
+    for (anchor, mail, kept, warnings) in [
+        (
+            "a1",
+            None,
+            ["smtp:zoe@mail.example", "SMTP:ada@mail.example", "SIP:ada@mail.example", "smtp:Mid@mail.example"],
+            [second(listed[0], listed[1]), second(listed[3], listed[1])],
+        ),
+        (
+            "a2",
+            Some("mid@mail.example"),
+            ["smtp:zoe@mail.example", "smtp:ada@mail.example", "SIP:ada@mail.example", "SMTP:Mid@mail.example"],
+            [second(listed[0], listed[3]), second(listed[1], listed[3])],
+        ),
+    ] {
+        let accepted = directory.one(put(anchor, "ada@corp.local", mail).listing(&listed)).expect("an add");
+        let told = accepted.warnings.iter().filter(|told| matches!(told, ExportWarning::SecondPrimaryAddress { .. }));
+        assert_eq!(told.cloned().collect::<Vec<_>>(), warnings);
+        assert_eq!(directory.addresses(anchor), kept);
+        let named = directory.users.values().find(|user| user.seed() == anchor).expect("the user");
+        assert_eq!(named.upn.local(), if mail.is_some() { "Mid" } else { "ada" }, "it gives the nickname too");
+        directory.one(change(anchor, Action::DeleteUser)).expect("a delete");
+    }
+    // The one that is primary matches, and no other does.
+    let mut directory = Directory::holding([
+        cloud(1, "one@verified.example", Some("one@verified.example")),
+        cloud(2, "two@verified.example", Some("two@verified.example")),
+    ]);
+    let both =
+        put("a1", "x@verified.example", None).listing(&["SMTP:two@verified.example", "SMTP:one@verified.example"]);
+    let accepted = directory.one(both).expect("a match");
+    assert_eq!(accepted.oid, ObjectId::User(UserId::from_uuid(Uuid::from_u128(1))));
+    assert!(directory.users[&UserId::from_uuid(Uuid::from_u128(2))].cloud_mastered);
+}
+
+#[test]
+fn an_address_that_looks_like_another_is_left_out() {
+    let mut directory = Directory::new();
+    let listed = ["SMTP:ada@mail.example", "smtp:a\u{200b}da@mail.example", "smtp:ada\u{2003}b@mail.example"];
+    let accepted = directory
+        .one(put("a1", "ada@verified.example", Some("ada\u{ad}@mail.example")).listing(&listed))
+        .expect("an add");
+    let told: Vec<String> = accepted.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with("mail `ada\\u{ad}@mail.example` is left out: the character U+00AD cannot be seen"),
+        "{told:?}"
+    );
+    assert_eq!(directory.addresses("a1"), listed[..1]);
+    let user = directory.users.values().next().expect("the user");
+    assert_eq!((user.mail.as_deref(), user.quarantined.len()), (None, 0));
+}
+
+#[test]
+fn a_further_address_that_the_cloud_has_is_a_duplicate_of_an_object_of_another_type() {
+    let group = |mail: Option<&str>, addresses: &[&str]| {
+        let patch = crate::tenant::GroupPatch {
+            mail: mail.map_or(Edit::Keep, |mail| Edit::Set(mail.to_owned())),
+            ..Default::default()
+        };
+        change("g1", Action::PutGroup(Box::new(patch))).listing(addresses)
+    };
+    let user = || cloud(1, "b@tenant.example", Some("bob@verified.example"));
+    let accepted = Directory::holding([user()])
+        .one(group(None, &["SMTP:all@verified.example", "smtp:bob@verified.example"]))
+        .expect("the group goes through");
+    let denied = ExportWarning::AttributeValueMustBeUnique {
+        attribute: PROXY_ADDRESSES.to_owned(),
+        value: "bob@verified.example".to_owned(),
+        held_by: user().oid.to_string(),
+    };
+    assert_eq!(accepted.warnings, [denied]);
+    refused(
+        Directory::holding([user()]).one(group(None, &["SMTP:bob@verified.example"])),
+        ErrorCode::ObjectTypeMismatch,
+    );
+}
+
+fn by(connector: &str, mut change: ExportChange) -> ExportChange {
+    let connector: ConnectorName = connector.parse().expect("a name");
+    if let Action::PutUser(patch) = &mut change.action {
+        patch.upn_connector = Edit::Set(connector.clone());
+    }
+    ExportChange { anchor_connector: connector, ..change }
+}
+
+#[test]
+fn a_connector_occupies_no_address_in_a_domain_of_others() {
+    let mut directory = Directory::new();
+    let hostile = by("branch", put("a1", "eve@corp.local", Some("Boss@Verified.example"))).listing(&[
+        "SMTP:boss@verified.example",
+        "smtp:eve@tenant.example",
+        "smtp:eve@free.example",
+    ]);
+    let accepted = directory.one(hostile.clone()).expect("an add");
+    let foreign = |attribute: &str| ExportWarning::AddressOfForeignDomain {
+        attribute: attribute.to_owned(),
+        value: "boss@verified.example".to_owned(),
+        connector: "branch".to_owned(),
+    };
+    assert!(accepted.warnings.contains(&foreign("mail")), "{:?}", accepted.warnings);
+    assert!(accepted.warnings.contains(&foreign(PROXY_ADDRESSES)), "{:?}", accepted.warnings);
+    assert_eq!(directory.addresses("a1"), ["smtp:eve@tenant.example", "smtp:eve@free.example"]);
+    let user = directory.users.values().next().expect("the user");
+    assert_eq!((user.mail.as_deref(), user.quarantined.len()), (None, 0));
+    let boss = directory.one(put("a2", "boss@verified.example", Some("boss@verified.example"))).expect("an add");
+    assert_eq!(boss.warnings, []);
+
+    // What it had before the domain was another's it keeps until somebody wants it who may have it.
+    let domain = || "free.example".parse::<DomainName>().expect("a domain");
+    directory.rules.verify(domain());
+    directory.rules.register(connector(), domain());
+    directory.one(hostile.clone()).expect("an update");
+    assert_eq!(directory.addresses("a1"), ["smtp:eve@tenant.example", "smtp:eve@free.example"]);
+    let mut rightful = directory.one(put("a3", "x@verified.example", Some("eve@free.example"))).expect("an add");
+    assert_eq!(rightful.warnings, []);
+    assert_eq!(directory.addresses("a1"), ["smtp:eve@tenant.example"]);
+    rightful = directory.one(put("a3", "x@verified.example", None)).expect("an update");
+    assert_eq!(rightful.warnings, []);
+    assert_eq!(directory.addresses("a1"), ["smtp:eve@tenant.example"], "once lost it is not given back");
+    assert!(directory.users.values().all(|user| user.quarantined.is_empty()), "and not waited for");
+
+    // Whose name comes from a connector that speaks for the domain may have its addresses, whoever the owner is.
+    let joined = by("branch", put("a4", "joined@verified.example", None));
+    let mut joined = joined.listing(&["SMTP:joined@verified.example"]);
+    if let Action::PutUser(patch) = &mut joined.action {
+        patch.upn_connector = Edit::Set(connector());
+    }
+    assert_eq!(directory.one(joined).expect("an add").warnings, []);
+    // And an administrator may give any.
+    let made = cloud(9, "c@tenant.example", Some("c@verified.example"));
+    let draft = Draft { before: None, after: Record::User(Box::new(made)), restored: false, matched: None };
+    let mut read = directory.read();
+    let plan = loop {
+        match plan_alone(draft.clone(), &read, Timestamp::from_millis(1)) {
+            Ok(plan) => break plan,
+            Err(needs) => directory.add(&mut read, needs),
+        }
+    };
+    assert_eq!(plan.users[0].after.mail.as_deref(), Some("c@verified.example"));
 }
 
 /// Names that collide with each other, with stand-ins of unverified suffixes, and in spelling.

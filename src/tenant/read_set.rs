@@ -8,7 +8,7 @@ use super::matching::Record;
 use super::record::{GroupRecord, PlainRecord, UserRecord};
 use super::soft_match::MatchPolicy;
 use super::unique::{Holders, UniqueKind};
-use crate::identity::{GroupId, SourceAnchor, UserId};
+use crate::identity::{GroupId, SourceAnchor, Timestamp, UserId};
 
 #[derive(Clone, Debug)]
 pub struct ReadSet {
@@ -21,8 +21,18 @@ pub struct ReadSet {
     plains: HashMap<ObjectId, PlainRecord>,
     anchors: HashMap<SourceAnchor, ObjectId>,
     holders: HashMap<UniqueKind, Holders>,
-    claimants: HashMap<(UniqueKind, String), Vec<ObjectId>>,
+    claimants: HashMap<(UniqueKind, String), Claimants>,
     nobody: Holders,
+}
+
+/// Who waits for a value, the longest wait first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimants {
+    pub first: Vec<(Timestamp, ObjectId)>,
+    /// How many were looked for.
+    pub asked: usize,
+    /// There are no others.
+    pub all: bool,
 }
 
 /// What has to be read before the batch can be judged.
@@ -30,8 +40,9 @@ pub struct ReadSet {
 pub struct Needs {
     /// Values whose holders are unknown.
     pub holders: Vec<(UniqueKind, String)>,
-    /// Values that become free, whose claimants (with their records) are unknown.
-    pub claimants: Vec<(UniqueKind, String)>,
+    /// Values that become free, and how many of their claimants, with their records, are to be known: all at once may be
+    /// thousands.
+    pub claimants: Vec<(UniqueKind, String, usize)>,
     /// Objects whose records are unknown.
     pub records: Vec<ObjectId>,
 }
@@ -78,7 +89,7 @@ impl ReadSet {
     }
 
     /// The quarantined claimants of a value; their records must be added too.
-    pub fn set_claimants(&mut self, kind: UniqueKind, value: String, claimants: Vec<ObjectId>) {
+    pub fn set_claimants(&mut self, kind: UniqueKind, value: String, claimants: Claimants) {
         self.claimants.insert((kind, value), claimants);
     }
 
@@ -100,7 +111,7 @@ impl ReadSet {
         self.holders.get(&kind).unwrap_or(&self.nobody)
     }
 
-    pub fn claimants(&self, kind: UniqueKind, value: &str) -> Option<&[ObjectId]> {
-        self.claimants.get(&(kind, value.to_owned())).map(Vec::as_slice)
+    pub fn claimants(&self, kind: UniqueKind, value: &str) -> Option<&Claimants> {
+        self.claimants.get(&(kind, value.to_owned()))
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::addresses::Addresses;
 use super::export::{CredentialLink, ObjectId, PlainKind};
 use super::nickname::MailNickname;
 use super::unique::UniqueKind;
@@ -31,7 +32,7 @@ pub struct UserRecord {
     pub on_premises_mail: Option<String>,
     /// `None` while the exported one is quarantined.
     pub mail: Option<String>,
-    /// Of the exported ones (see [`exported_addresses`]) those that are addresses and not quarantined.
+    /// Of the exported ones (see [`Addresses`]) those that the user has.
     pub addresses: Vec<ProxyAddress>,
     /// `netbios\name` as exported.
     pub sam: Option<String>,
@@ -101,25 +102,10 @@ pub struct Quarantined {
 /// Unique values, in folded form.
 pub type Values = BTreeSet<(UniqueKind, String)>;
 
-/// The attribute that lists addresses.
-pub const PROXY_ADDRESSES: &str = "proxyAddresses";
-
-/// The exported values of `proxyAddresses`, among attributes without a place of their own.
-pub fn exported_addresses(attributes: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    let of_name = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(PROXY_ADDRESSES));
-    listed(of_name.map(|(_, value)| value))
-}
-
-/// The texts of a list of values.
-pub fn listed(value: Option<&Value>) -> impl Iterator<Item = &str> {
-    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-}
-
-/// The addresses that an object wants: of `mail`, and of `proxyAddresses` what can be read as one.
+/// The addresses that an object wants: of `mail` and of `proxyAddresses` what can be read as one.
 fn wanted_addresses(mail: Option<&str>, attributes: &Map<String, Value>) -> Values {
-    let listed = exported_addresses(attributes).filter_map(|text| text.parse::<ProxyAddress>().ok());
-    let listed = listed.map(|address| address.folded().to_owned());
-    mail.map(fold_mail).into_iter().chain(listed).map(|value| (UniqueKind::Address, value)).collect()
+    let exported = Addresses::of(mail, attributes);
+    held_addresses(exported.mail, &exported.listed)
 }
 
 fn held_addresses(mail: Option<&str>, addresses: &[ProxyAddress]) -> Values {

@@ -7,14 +7,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses::{Addresses, PROXY_ADDRESSES, texts};
 use super::catalogue::{ErrorCode, ExportError};
 use super::domain::{DomainRules, Suffix};
 use super::export::{Action, Edit, ExportChange, ObjectId};
 use super::matching::Record;
 use super::read_set::{Needs, ReadSet};
-use super::record::{PROXY_ADDRESSES, fold_mail, listed as listed_texts};
+use super::record::fold_mail;
 use super::unique::UniqueKind;
-use crate::identity::{ConnectorName, DomainName, ProxyAddress, SignInName};
+use crate::identity::{ConnectorName, SignInName};
 
 /// What may be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub enum Found {
 pub fn soft_match(change: &ExportChange, read: &ReadSet) -> Found {
     let wanted = wanted(&change.action);
     let mut needs = Needs::default();
-    for (_, kind, _, folded) in &wanted {
+    for Wanted { kind, folded, .. } in &wanted {
         match read.holders(*kind).holder(folded) {
             None => needs.holders.push((*kind, folded.clone())),
             Some(Some(holder)) if read.record(holder).is_none() => needs.records.push(holder),
@@ -103,12 +104,12 @@ pub fn soft_match(change: &ExportChange, read: &ReadSet) -> Found {
     if !needs.is_empty() {
         return Found::Unknown(needs);
     }
-    for (by, kind, text, folded) in wanted {
+    for Wanted { by, kind, text, folded, further } in wanted {
         let Some(record) = read.holders(kind).holder(&folded).flatten().and_then(|holder| read.record(holder)) else {
             continue;
         };
-        // What a directory owns is a duplicate, to be quarantined.
-        if record.is_cloud_mastered() {
+        // What a directory owns is a duplicate, to be quarantined; and so is a further address of another kind of object.
+        if record.is_cloud_mastered() && (!further || is_of_type(&change.action, record.id())) {
             return match admit(change, &record, by, &text, read) {
                 Ok(()) => Found::Object(Box::new(Match { kind: by, record })),
                 Err(error) => Found::Refused(error),
@@ -118,30 +119,40 @@ pub fn soft_match(change: &ExportChange, read: &ReadSet) -> Found {
     Found::Nothing
 }
 
-/// By what an object is looked for: the attribute, the kind of the value, its text and its folded form.
-type Wanted = (MatchKind, UniqueKind, String, String);
+/// A value by which an object is looked for.
+struct Wanted {
+    by: MatchKind,
+    kind: UniqueKind,
+    text: String,
+    folded: String,
+    /// An address that is not the one by which the object is known.
+    further: bool,
+}
 
 fn wanted(action: &Action) -> Vec<Wanted> {
-    let by_mail = |mail: &str| (MatchKind::Mail, UniqueKind::Address, mail.to_owned(), fold_mail(mail));
+    let by_mail = |mail: &str, further: bool| Wanted {
+        by: MatchKind::Mail,
+        kind: UniqueKind::Address,
+        text: mail.to_owned(),
+        folded: fold_mail(mail),
+        further,
+    };
     let (attributes, mail) = match action {
         Action::PutUser(patch) => (&patch.attributes, set(&patch.mail)),
         Action::PutGroup(patch) => (&patch.attributes, set(&patch.mail)),
         Action::DeleteUser | Action::DeleteGroup | Action::PutPlain(..) | Action::DeletePlain(_) => return Vec::new(),
     };
     let listed = attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(PROXY_ADDRESSES));
-    let listed = listed_texts(listed.and_then(|(_, value)| value.as_ref()));
-    let addresses: Vec<ProxyAddress> = listed.filter_map(|text| text.parse().ok()).collect();
-    let of = |primary: bool| {
-        let addresses = addresses.iter().filter(move |address| address.is_primary() == primary);
-        addresses.filter_map(ProxyAddress::mailbox).map(by_mail)
-    };
-    let mut wanted: Vec<Wanted> = of(true).chain(mail.map(|mail| by_mail(mail))).collect();
+    let listed = texts(listed.and_then(|(_, value)| value.as_ref()));
+    let addresses = Addresses::read(mail.map(String::as_str), listed);
+    let known_by = addresses.mailboxes(true).chain(addresses.mail);
+    let mut wanted: Vec<Wanted> = known_by.map(|mail| by_mail(mail, false)).collect();
     match action {
         Action::PutUser(patch) => wanted.extend(set(&patch.on_premises_upn).and_then(|name| {
             let folded = name.parse::<crate::identity::Upn>().ok()?.folded();
-            Some((MatchKind::Name, UniqueKind::Upn, name.clone(), folded))
+            Some(Wanted { by: MatchKind::Name, kind: UniqueKind::Upn, text: name.clone(), folded, further: false })
         })),
-        Action::PutGroup(_) => wanted.extend(of(false)),
+        Action::PutGroup(_) => wanted.extend(addresses.mailboxes(false).map(|mail| by_mail(mail, true))),
         Action::DeleteUser | Action::DeleteGroup | Action::PutPlain(..) | Action::DeletePlain(_) => {}
     }
     wanted
@@ -162,10 +173,8 @@ fn admit(
     read: &ReadSet,
 ) -> Result<(), ExportError> {
     let held = format!("{} was made in the cloud and holds the {} `{value}`", record.id(), by.as_str());
-    match (&change.action, record.id()) {
-        (Action::PutUser(_) | Action::DeleteUser, ObjectId::User(_))
-        | (Action::PutGroup(_) | Action::DeleteGroup, ObjectId::Group(_)) => {}
-        _ => return Err(refuse(ErrorCode::ObjectTypeMismatch, format!("{held}; it is of another type"))),
+    if !is_of_type(&change.action, record.id()) {
+        return Err(refuse(ErrorCode::ObjectTypeMismatch, format!("{held}; it is of another type")));
     }
     if record.is_privileged() {
         return Err(privileged(record));
@@ -183,13 +192,21 @@ fn admit(
     Ok(())
 }
 
+/// Whether a change is one of such an object.
+fn is_of_type(action: &Action, oid: ObjectId) -> bool {
+    matches!(
+        (action, oid),
+        (Action::PutUser(_) | Action::DeleteUser, ObjectId::User(_))
+            | (Action::PutGroup(_) | Action::DeleteGroup, ObjectId::Group(_))
+    )
+}
+
 /// A connector takes over only what lies in a domain that it may speak for (design D9).
 fn speaks_for(value: &str, connector: &ConnectorName, rules: &DomainRules) -> bool {
-    let domain = match value.parse::<SignInName>() {
-        Ok(SignInName::Address { .. }) => {
-            value.rsplit_once('@').and_then(|(_, domain)| domain.parse::<DomainName>().ok())
+    match value.parse() {
+        Ok(SignInName::Address { domain, .. }) => {
+            domain != *rules.initial() && rules.suffix(&domain, connector) == Suffix::Usable
         }
-        Ok(SignInName::DownLevel { .. }) | Err(_) => None,
-    };
-    domain.is_some_and(|domain| domain != *rules.initial() && rules.suffix(&domain, connector) == Suffix::Usable)
+        Ok(SignInName::DownLevel { .. }) | Err(_) => false,
+    }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::identity::Timestamp;
 
+use super::addresses::PROXY_ADDRESSES;
 use super::export::ObjectId;
-use super::record::PROXY_ADDRESSES;
 
 /// A kind of value that is unique over users, groups, contacts and devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +46,14 @@ impl UniqueKind {
     }
 }
 
+/// By what right an object wants a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    Full,
+    /// It has the value, and its connectors may not speak for the value's domain: it keeps it until somebody wants it who may.
+    Kept,
+}
+
 /// A value that an object of the batch wants to have when the batch has ended, or lets go. An object may have several wishes,
 /// each for another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +61,7 @@ pub struct Wish {
     pub who: ObjectId,
     /// In folded form. `None` lets go of what it has.
     pub desired: Option<String>,
+    pub right: Right,
     /// What it has now.
     pub present: Option<String>,
     /// What it takes when the desired value is another's, in order of preference.
@@ -94,8 +103,8 @@ impl Holders {
 
 /// Awards the values of one kind to the wishes, in their order; or names the values whose holders must be known first.
 ///
-/// A holder that still wants its value keeps it. A holder outside the wishes keeps what it has. Values that are free,
-/// or let go by somebody in the wishes, go to the longest wait. Whoever is denied takes a stand-in, its present one if
+/// A full right comes first. Of equal rights, a holder that still wants its value keeps it. A holder outside the wishes keeps
+/// what it has. Values that are free, or let go by somebody in the wishes, go to the longest wait. Whoever is denied takes a stand-in, its present one if
 /// it has one. INVARIANT: no value is awarded twice, and none that somebody outside the wishes holds.
 pub fn award(wishes: &[Wish], holders: &Holders) -> Result<Vec<Award>, Vec<String>> {
     ask(wishes.iter().filter_map(|wish| wish.desired.as_ref()), holders)?;
@@ -148,7 +157,7 @@ fn ask<'a>(values: impl Iterator<Item = &'a String>, holders: &Holders) -> Resul
 fn desired_values<'a>(wishes: &'a [Wish], holders: &Holders) -> HashMap<&'a str, ObjectId> {
     let desires: HashMap<ObjectId, Option<&str>> =
         wishes.iter().map(|wish| (wish.who, wish.desired.as_deref())).collect();
-    let mut best: HashMap<&str, (bool, Timestamp, usize, ObjectId)> = HashMap::new();
+    let mut best: HashMap<&str, (Right, bool, Timestamp, usize, ObjectId)> = HashMap::new();
     for (index, wish) in wishes.iter().enumerate() {
         let Some(desired) = wish.desired.as_deref() else { continue };
         let holder = holders.of(desired);
@@ -157,7 +166,7 @@ fn desired_values<'a>(wishes: &'a [Wish], holders: &Holders) -> HashMap<&'a str,
         }
         let newcomer = holder != Some(wish.who);
         let since = wish.waiting_since.unwrap_or(Timestamp::from_millis(i64::MAX));
-        let rank = (newcomer, since, index, wish.who);
+        let rank = (wish.right, newcomer, since, index, wish.who);
         best.entry(desired).and_modify(|present| *present = rank.min(*present)).or_insert(rank);
     }
     best.into_iter().map(|(value, (.., who))| (value, who)).collect()

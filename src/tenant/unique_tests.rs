@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -15,6 +15,8 @@ fn person(number: u128) -> ObjectId {
 struct World {
     has: BTreeMap<u128, String>,
     waits: BTreeMap<u128, i64>,
+    /// Who may only keep what it has.
+    tolerated: BTreeSet<u128>,
 }
 
 impl World {
@@ -28,6 +30,7 @@ impl World {
             .map(|(who, desired)| Wish {
                 who: person(*who),
                 desired: desired.map(str::to_owned),
+                right: if self.tolerated.contains(who) { Right::Kept } else { Right::Full },
                 present: self.has.get(who).cloned(),
                 stand_ins: vec![format!("{who}-a"), format!("{who}-b")],
                 waiting_since: self.waits.get(who).map(|at| Timestamp::from_millis(*at)),
@@ -96,6 +99,16 @@ fn a_holder_that_still_wants_its_value_keeps_it() {
 }
 
 #[test]
+fn who_has_no_full_right_keeps_a_value_until_somebody_with_one_wants_it() {
+    let mut world = World::with(&[(2, "x")]);
+    world.tolerated.insert(2);
+    assert_eq!(values(&world.judge(&[(2, Some("x"))])), [Some("x")]);
+    let awards = world.judge(&[(2, Some("x")), (1, Some("x"))]);
+    assert_eq!(values(&awards), [Some("2-a"), Some("x")]);
+    assert_eq!(awards[0].denied_by, Some(person(1)));
+}
+
+#[test]
 fn a_stand_in_stays_while_the_wait_lasts_and_the_next_is_taken_when_it_is_anothers() {
     let world = World::with(&[(1, "1-b"), (2, "2-a"), (9, "x"), (7, "3-a")]);
     let awards = world.judge(&[(1, Some("x")), (3, Some("x"))]);
@@ -108,9 +121,10 @@ proptest! {
         held in prop::collection::btree_map(0_u128..12, 0_usize..8, 0..8),
         desires in prop::collection::btree_map(0_u128..12, prop::option::of(0_usize..8), 1..12),
         waits in prop::collection::btree_map(0_u128..12, 0_i64..5, 0..4),
+        tolerated in prop::collection::btree_set(0_u128..12, 0..4),
     ) {
         let pool = ["a", "b", "c", "d", "1-a", "2-a", "3-b", "4-a"];
-        let mut world = World { waits, ..World::default() };
+        let mut world = World { waits, tolerated, ..World::default() };
         for (who, value) in held {
             if !world.has.values().any(|present| present == pool[value]) {
                 world.has.insert(who, pool[value].to_owned());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::config::{
-    ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
+    ConnectorSettings, DeltaMethod, Dialect, DirectoryScope, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
 };
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
@@ -121,33 +121,35 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
     let dn = |text: &str| text.parse::<DistinguishedName>().expect("a name");
     ConnectorSettings {
         name: "corp".parse().expect("a name"),
-        dialect: Dialect::Openldap,
         servers: vec![slapd.url()],
         ca_file: Some(slapd.ca_file()),
         bind_dn: dn(&slapd.service_dn()),
         bind_password: PlainPassword::new(slapd.service_password().to_owned()).expect("may be typed"),
         domains: Vec::new(),
         reach: Reach::Direct,
-        bases: vec![dn(&slapd.people_base())],
-        excluded: Vec::new(),
-        user_filter: None,
-        group_filter: None,
-        classes: ObjectClasses {
-            user: "inetOrgPerson".to_owned(),
-            group: "groupOfNames".to_owned(),
-            container: "organizationalUnit".to_owned(),
-        },
-        anchor_attribute: "entryUUID".to_owned(),
-        attributes: Vec::new(),
-        page_size: 50,
-        delta: DeltaMethod::Auto,
-        disabled: DisabledTest::Equals {
-            attribute: "pwdAccountLockedTime".to_owned(),
-            value: "000001010000Z".to_owned(),
+        scope: DirectoryScope {
+            dialect: Dialect::Openldap,
+            bases: vec![dn(&slapd.people_base())],
+            excluded: Vec::new(),
+            user_filter: None,
+            group_filter: None,
+            classes: ObjectClasses {
+                user: "inetOrgPerson".to_owned(),
+                group: "groupOfNames".to_owned(),
+                container: "organizationalUnit".to_owned(),
+            },
+            anchor_attribute: "entryUUID".to_owned(),
+            attributes: Vec::new(),
+            page_size: 50,
+            delta: DeltaMethod::Auto,
+            disabled: DisabledTest::Equals {
+                attribute: "pwdAccountLockedTime".to_owned(),
+                value: "000001010000Z".to_owned(),
+            },
+            export: None,
         },
         passwords: PasswordAttributes { attributes: vec!["userPassword".to_owned()], cleartext_allowed: false },
         replication: None,
-        export: None,
         connect_deadline: Duration::from_secs(5),
         bind_deadline: Duration::from_secs(5),
         lockout_duration: Duration::from_secs(600),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::config::{
-    ConnectorSettings, DeltaMethod, Dialect, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
+    ConnectorSettings, DeltaMethod, Dialect, DirectoryScope, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
     ReplicationSettings, ReplicationSignIn,
 };
 use landbridge::credential::pool::PoolSize;
@@ -117,29 +117,31 @@ fn settings(samba: &Samba, sign_in: ReplicationSignIn) -> ConnectorSettings {
     let base = samba.base();
     ConnectorSettings {
         name: "corp".parse().expect("a name"),
-        dialect: Dialect::ActiveDirectory,
         servers: vec![format!("ldaps://{}", samba.address)],
         ca_file: Some(samba.ca_file()),
         bind_dn: dn(&samba.sync_account_name()),
         bind_password: PlainPassword::new(SYNC_PASSWORD.to_owned()).expect("may be typed"),
         domains: Vec::new(),
         reach: Reach::Direct,
-        delta: DeltaMethod::Auto,
-        bases: vec![dn(&format!("OU=Staff,{base}"))],
-        excluded: Vec::new(),
-        user_filter: None,
-        group_filter: None,
-        classes: ObjectClasses {
-            user: "user".to_owned(),
-            group: "group".to_owned(),
-            container: "organizationalUnit".to_owned(),
+        scope: DirectoryScope {
+            dialect: Dialect::ActiveDirectory,
+            delta: DeltaMethod::Auto,
+            bases: vec![dn(&format!("OU=Staff,{base}"))],
+            excluded: Vec::new(),
+            user_filter: None,
+            group_filter: None,
+            classes: ObjectClasses {
+                user: "user".to_owned(),
+                group: "group".to_owned(),
+                container: "organizationalUnit".to_owned(),
+            },
+            anchor_attribute: "objectGUID".to_owned(),
+            attributes: Vec::new(),
+            page_size: 50,
+            disabled: DisabledTest::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 },
+            export: None,
         },
-        anchor_attribute: "objectGUID".to_owned(),
-        attributes: Vec::new(),
-        page_size: 50,
-        disabled: DisabledTest::BitSet { attribute: "userAccountControl".to_owned(), bit: 2 },
         passwords: PasswordAttributes { attributes: Vec::new(), cleartext_allowed: false },
-        export: None,
         replication: Some(ReplicationSettings {
             domain: samba.forest.netbios.to_owned(),
             account: SYNC_ACCOUNT.to_owned(),
@@ -235,7 +237,8 @@ impl AccountSource for Dying {
 }
 
 fn source(samba: &Samba) -> AdSource {
-    let settings = ConnectorSettings { page_size: 5, ..settings(samba, ReplicationSignIn::Ntlm) };
+    let mut settings = settings(samba, ReplicationSignIn::Ntlm);
+    settings.scope.page_size = 5;
     let replication = settings.replication.as_ref().expect("set");
     AdSource::new(&settings, replication, Arc::new(SystemClock)).expect("settings")
 }

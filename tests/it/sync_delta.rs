@@ -72,6 +72,27 @@ const LIFE: &[Step] = &[
         then: &[("new", Person("newer@alpha.example"))],
     },
     Step {
+        what: "two people swap their names",
+        ldif: "dn: uid=p0,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=between\ndeleteoldrdn: 1\n\n\
+               dn: uid=p2,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=p0\ndeleteoldrdn: 1\n\n\
+               dn: uid=between,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=p2\ndeleteoldrdn: 1\n",
+        leaves_the_filter: false,
+        then: &[("p0", Person("p0@alpha.example")), ("p2", Person("p2@alpha.example"))],
+    },
+    Step {
+        what: "one of them goes by another name, and the other is called as before",
+        ldif: "dn: uid=p2,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=between\ndeleteoldrdn: 1\n\n\
+               dn: uid=p0,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=p2\ndeleteoldrdn: 1\n",
+        leaves_the_filter: false,
+        then: &[("p0", Person("p0@alpha.example")), ("p2", Person("p2@alpha.example"))],
+    },
+    Step {
+        what: "and so is the one",
+        ldif: "dn: uid=between,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=p0\ndeleteoldrdn: 1\n",
+        leaves_the_filter: false,
+        then: &[("p0", Person("p0@alpha.example")), ("p2", Person("p2@alpha.example"))],
+    },
+    Step {
         what: "a person moves to another container",
         ldif: "dn: uid=p3,ou=berlin,ou=people,SUFFIX\nchangetype: modrdn\nnewrdn: uid=p3\ndeleteoldrdn: 1\n\
                newsuperior: ou=lyon,ou=people,SUFFIX\n",

@@ -118,38 +118,38 @@ impl Declaration {
 impl LdapConnectorSettings {
     /// Of a source.
     pub fn of(settings: &ConnectorSettings) -> Result<Self, UnfitSettings> {
-        let users = entries(&settings.user_filter, &settings.classes.user)?;
-        let groups = entries(&settings.group_filter, &settings.classes.group)?;
-        let mut types = match settings.dialect {
+        let users = entries(&settings.scope.user_filter, &settings.scope.classes.user)?;
+        let groups = entries(&settings.scope.group_filter, &settings.scope.classes.group)?;
+        let mut types = match settings.scope.dialect {
             Dialect::Openldap | Dialect::Ds389 => Self::types(users, groups),
             Dialect::ActiveDirectory => Self::types_of_active_directory(&users, &groups),
         };
         for object_type in &mut types {
-            object_type.attributes.clone_from(&settings.attributes);
+            object_type.attributes.clone_from(&settings.scope.attributes);
             object_type.binary = BINARY.into_iter().map(str::to_owned).collect();
         }
-        let base = settings.bases.first().ok_or(UnfitSettings::NoBase)?;
+        let base = settings.scope.bases.first().ok_or(UnfitSettings::NoBase)?;
         Ok(Self {
             name: settings.name.clone(),
-            kind: kind(settings.dialect).to_owned(),
+            kind: kind(settings.scope.dialect).to_owned(),
             servers: servers(&settings.servers)?,
             trust: Trust::new(settings.ca_file.as_slice())?,
             account: ServiceAccount { dn: settings.bind_dn.clone(), password: settings.bind_password.clone() },
             deadline: IMPORT_DEADLINE,
-            page_size: settings.page_size,
+            page_size: settings.scope.page_size,
             root: Self::root_of(base),
-            include: settings.bases.clone(),
-            exclude: settings.excluded.clone(),
-            anchor: settings.anchor_attribute.clone(),
-            anchor_is_binary: is_binary(&settings.anchor_attribute),
+            include: settings.scope.bases.clone(),
+            exclude: settings.scope.excluded.clone(),
+            anchor: settings.scope.anchor_attribute.clone(),
+            anchor_is_binary: is_binary(&settings.scope.anchor_attribute),
             container_filter: Filter::or([
                 Self::usual_containers(),
-                Filter::equal("objectClass", &settings.classes.container),
+                Filter::equal("objectClass", &settings.scope.classes.container),
             ]),
-            delta: choice(settings.delta),
+            delta: choice(settings.scope.delta),
             types,
-            disabled_when: vec![disabled_test(&settings.disabled)?],
-            writeback: settings.export.as_ref().map(writable),
+            disabled_when: vec![disabled_test(&settings.scope.disabled)?],
+            writeback: settings.scope.export.as_ref().map(writable),
         })
     }
 }

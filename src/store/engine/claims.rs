@@ -22,9 +22,9 @@ impl Claims for SqlEngine {
         rows.iter().map(decode::object).collect()
     }
 
-    async fn unclaimed_between(&self, target: &ConnectorName, after: Timestamp, until: Timestamp) -> StoreResult<bool> {
-        let sql = format!("SELECT id FROM space_object WHERE {UNCLAIMED} AND found_at > $2 AND found_at <= $3 LIMIT 1");
-        let args = vec![target.as_str().into(), after.millis().into(), until.millis().into()];
+    async fn unclaimed_until(&self, target: &ConnectorName, until: Timestamp) -> StoreResult<bool> {
+        let sql = format!("SELECT id FROM space_object WHERE {UNCLAIMED} AND found_at > 0 AND found_at <= $2 LIMIT 1");
+        let args = vec![target.as_str().into(), until.millis().into()];
         let rows = self.rows("looking for what nobody claims", Statement::new(sql, args)).await?;
         Ok(rows.first().is_some())
     }

@@ -6,8 +6,7 @@ use std::collections::HashSet;
 use super::decode::{self, EXPORT, METAVERSE, OBJECT, to_json};
 use super::session::SqlEngine;
 use super::spaces::ids;
-use crate::identity::ConnectorName;
-use crate::identity::{LeaseEpoch, Timestamp};
+use crate::identity::{ConnectorName, LeaseEpoch, Timestamp};
 use crate::store::statement::{Arg, RowArgs, Statement, in_list, in_rows, insert, update};
 use crate::sync::change_set::SyncBatch;
 use crate::sync::fault::{Fault, planted};
@@ -208,9 +207,10 @@ fn objects(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<()
             object.joined_by.clone().into(),
             to_json(&object.applied)?.into(),
             object.match_key.clone().into(),
+            object.found_at.map(Timestamp::millis).into(),
         ]);
     }
-    let set = ["kind", "pending_import", "due", "mv", "joined_by", "applied", "match_key"];
+    let set = ["kind", "pending_import", "due", "mv", "joined_by", "applied", "match_key", "found_at"];
     statements.extend(update("space_object", &["id"], &set, rows));
     // What left the directory keeps alone what others refer to it by: its place, or its anchor where there are no places.
     statements.extend(in_list(

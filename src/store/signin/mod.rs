@@ -8,6 +8,7 @@ mod changes;
 mod coverage;
 mod cut;
 mod directory;
+mod domain_users;
 mod evidence;
 mod failover_groups;
 mod lockout;

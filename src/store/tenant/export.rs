@@ -21,7 +21,7 @@ use crate::store::Connection;
 use crate::tenant::export::MAX_BATCH;
 use crate::tenant::matching::Draft;
 use crate::tenant::pieces::pieces;
-use crate::tenant::plan::{Plan, plan, plan_alone};
+use crate::tenant::plan::{Plan, Touched, plan, plan_alone};
 use crate::tenant::{Action, ExportChange, ExportResult, ExportWarning, ObjectId, TenantExport, TenantUnavailable};
 
 /// Objects per transaction: together with their unique values and effects they stay within 20 ms (design D3).
@@ -82,7 +82,7 @@ impl TenantStore {
         let last = order.len().saturating_sub(1);
         for (place, piece) in order.into_iter().enumerate() {
             let part: Vec<ExportChange> = piece.iter().filter_map(|index| slots[*index].take()).collect();
-            let (judged, _) = self.apply_piece(urgency(place, last), Some(epoch), part, Vec::new()).await?;
+            let (judged, _) = self.apply_piece(urgency(place, last), Some(epoch), part, Touched::nothing()).await?;
             for (index, result) in piece.into_iter().zip(judged) {
                 results[index] = Some(result);
             }
@@ -93,19 +93,19 @@ impl TenantStore {
         Ok(results)
     }
 
-    /// Calculates objects anew, in a transaction of its own.
-    pub(super) async fn recalculate_piece(&self, touched: Vec<ObjectId>) -> Result<Vec<ExportWarning>, StoreError> {
+    /// Judges objects anew, in a transaction of its own.
+    pub(super) async fn judge_piece(&self, touched: Touched) -> Result<Vec<ExportWarning>, StoreError> {
         let (_, warnings) = self.apply_piece(Urgency::Bulk, None, Vec::new(), touched).await?;
         Ok(warnings)
     }
 
-    /// Judges and writes one piece in a transaction of its own; recalculates `touched` too.
+    /// Judges and writes one piece, and `touched`, in a transaction of its own.
     async fn apply_piece(
         &self,
         urgency: Urgency,
         epoch: Option<LeaseEpoch>,
         changes: Vec<ExportChange>,
-        touched: Vec<ObjectId>,
+        touched: Touched,
     ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
         let (now, options, audit) = (self.clock.now(), self.options, self.audit.clone());
         self.db
@@ -191,14 +191,14 @@ async fn judge_and_write(
     conn: &mut Connection,
     epoch: Option<LeaseEpoch>,
     changes: &[ExportChange],
-    touched: &[ObjectId],
+    touched: &Touched,
     (now, options, audit): (Timestamp, TenantOptions, Option<&AuditLog>),
 ) -> Result<(Vec<ExportResult>, Vec<ExportWarning>), StoreError> {
     if let Some(epoch) = epoch {
         lease::check_epoch(conn, epoch).await?;
     }
     let feed = Feed::lock(conn, now).await?;
-    let mut read = read_set(conn, changes, touched, options).await?;
+    let mut read = read_set(conn, changes, touched.objects(), options).await?;
     // Each round knows more values than the one before, so it ends.
     let plan = loop {
         match plan(changes, touched, &read, now, &mut Uuid::new_v4) {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::error::StoreError;
-use super::super::statement::Statement;
+use super::super::statement::{Statement, in_rows};
 use super::rows::{
     CREDENTIAL_COLUMNS, GROUP_COLUMNS, PLAIN_COLUMNS, USER_COLUMNS, parse, read_group, read_plain, read_user,
 };
@@ -11,7 +11,7 @@ use super::sql::{keys, unreadable, where_in};
 use super::store::TenantOptions;
 use crate::identity::Timestamp;
 use crate::store::Connection;
-use crate::tenant::read_set::{Needs, ReadSet};
+use crate::tenant::read_set::{Claimants, Needs, ReadSet};
 use crate::tenant::record::{GroupRecord, PlainRecord, Quarantine, Quarantined, UserRecord};
 use crate::tenant::unique::UniqueKind;
 use crate::tenant::{DomainRules, ExportChange, ObjectId, PlainKind};
@@ -127,7 +127,9 @@ pub(super) async fn add_needs(conn: &mut Connection, read: &mut ReadSet, needs: 
             UniqueKind::Credential => add_credential_holders(conn, read, &holders).await?,
             UniqueKind::Upn | UniqueKind::Address | UniqueKind::Sam => add_holders(conn, read, kind, &holders).await?,
         }
-        add_claimants(conn, read, kind, &of_kind(&needs.claimants)).await?;
+        let claimed = needs.claimants.iter().filter(|(of, ..)| *of == kind);
+        let claimed: Vec<_> = claimed.map(|(_, value, most)| (value.clone(), *most)).collect();
+        add_claimants(conn, read, kind, &claimed).await?;
     }
     add_records(conn, read, Column::Oid, needs.records.iter().map(ToString::to_string).collect()).await?;
     Ok(())
@@ -190,25 +192,29 @@ async fn add_claimants(
     conn: &mut Connection,
     read: &mut ReadSet,
     kind: UniqueKind,
-    values: &[String],
+    values: &[(String, usize)],
 ) -> Result<(), StoreError> {
-    if values.is_empty() {
-        return Ok(());
+    let Some(most) = values.iter().map(|(_, most)| *most).max() else { return Ok(()) };
+    let pairs: Vec<_> = values.iter().map(|(value, _)| vec![kind.as_str().into(), value.clone().into()]).collect();
+    let sql = format!(
+        "SELECT oid, value, since FROM (SELECT oid, value, since, \
+         ROW_NUMBER() OVER (PARTITION BY value ORDER BY since, oid) AS place \
+         FROM quarantined_value WHERE (kind, value) IN (VALUES {{}})) waiting WHERE place <= {most} ORDER BY value, place"
+    );
+    let mut claims: HashMap<String, Vec<(Timestamp, String)>> = HashMap::new();
+    for row in &conn.rows("reading the claimants of unique values", in_rows(&sql, &[], pairs)).await? {
+        let since = Timestamp::from_millis(row.get("since"));
+        claims.entry(row.get("value")).or_default().push((since, row.get("oid")));
     }
-    let pairs: Vec<_> = values.iter().map(|value| vec![kind.as_str().into(), value.clone().into()]).collect();
-    let head = "SELECT oid, value FROM quarantined_value WHERE (kind, value)";
-    let mut claims: HashMap<String, HashSet<String>> = HashMap::new();
-    for row in &where_in(conn, head, "", &pairs, "reading the claimants of unique values").await? {
-        claims.entry(row.get("value")).or_default().insert(row.get("oid"));
-    }
-    let oids: HashSet<String> = claims.values().flatten().cloned().collect();
+    let oids: HashSet<String> = claims.values().flatten().map(|(_, oid)| oid.clone()).collect();
     let records = add_records(conn, read, Column::Oid, oids.into_iter().collect()).await?;
-    for value in values {
-        let claimants = claims.get(value);
-        let of_value = |oid: &ObjectId| claimants.is_some_and(|claimants| claimants.contains(&oid.to_string()));
-        let mut claimants: Vec<ObjectId> = records.iter().copied().filter(of_value).collect();
-        claimants.sort_unstable();
-        read.set_claimants(kind, value.clone(), claimants);
+    let records: HashMap<String, ObjectId> = records.into_iter().map(|oid| (oid.to_string(), oid)).collect();
+    for (value, _) in values {
+        let claimants = claims.remove(value).unwrap_or_default();
+        let all = claimants.len() < most;
+        let known = |(since, oid): (Timestamp, String)| Some((since, *records.get(&oid)?));
+        let first = claimants.into_iter().filter_map(known).collect();
+        read.set_claimants(kind, value.clone(), Claimants { first, asked: most, all });
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod cloud;
 mod domains;
 mod export;
 mod feed;
+mod judgement;
 mod links;
 mod listing;
 mod load;

@@ -1,20 +1,17 @@
-//! Values that wait for their holders: what administrators read, and the judgement of addresses that were exported before
-//! addresses were unique.
+//! Values that wait for their holders, as administrators read them.
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::super::error::StoreError;
-use super::super::lease;
-use super::super::writer::Urgency;
-use super::export::PIECE;
 use super::load::{kind, object_id};
 use super::rows::text;
 use super::store::TenantStore;
-use crate::identity::{LeaseEpoch, Timestamp, fold};
+use crate::identity::{Timestamp, fold};
 use crate::tenant::ObjectId;
-use crate::tenant::record::{PROXY_ADDRESSES, fold_mail};
+use crate::tenant::addresses::MAIL;
+use crate::tenant::record::fold_mail;
 use crate::tenant::unique::UniqueKind;
 
 /// A value that an object goes without, since another holds it.
@@ -47,8 +44,6 @@ pub struct QuarantinePosition {
     pub value: String,
     pub oid: String,
 }
-
-const ADDRESSES_UNJUDGED: &str = "addresses_unjudged";
 
 impl TenantStore {
     /// Quarantined values in which `search` occurs, ordered by kind and value, after `after`; at most `limit`.
@@ -88,62 +83,10 @@ impl TenantStore {
             .map_err(StoreError::doing("listing quarantined values"))?;
         rows.iter().map(read_waiting).collect()
     }
-
-    /// Judges the addresses of objects that were exported before addresses were unique; once. Returns how many were judged.
-    pub async fn judge_addresses(&self, epoch: LeaseEpoch) -> Result<u64, StoreError> {
-        let unjudged = sqlx::query("SELECT value FROM counter WHERE name = $1")
-            .bind(ADDRESSES_UNJUDGED)
-            .fetch_optional(self.db.read())
-            .await
-            .map_err(StoreError::doing("reading whether addresses are judged"))?;
-        if unjudged.is_none_or(|row| row.get::<i64, _>("value") == 0) {
-            return Ok(0);
-        }
-        let mut judged = 0;
-        for (table, word) in [("tenant_user", "'user'"), ("tenant_group", "'group'"), ("tenant_plain", "kind")] {
-            let mut after = String::new();
-            loop {
-                let piece = self.unjudged(table, word, &after).await?;
-                let Some(last) = piece.last() else { break };
-                after = last.to_string();
-                judged += piece.len() as u64;
-                self.recalculate_piece(piece).await?;
-            }
-        }
-        self.db
-            .write(Urgency::Bulk, move |conn| {
-                Box::pin(async move {
-                    lease::check_epoch(conn, epoch).await?;
-                    sqlx::query("UPDATE counter SET value = 0 WHERE name = $1")
-                        .bind(ADDRESSES_UNJUDGED)
-                        .execute(conn)
-                        .await
-                        .map_err(StoreError::doing("noting that addresses are judged"))?;
-                    Ok::<_, StoreError>(())
-                })
-            })
-            .await?;
-        Ok(judged)
-    }
-
-    async fn unjudged(&self, table: &str, word: &str, after: &str) -> Result<Vec<ObjectId>, StoreError> {
-        let sql = format!(
-            "SELECT oid, {word} AS kind FROM {table} WHERE oid > $1 AND deleted_at IS NULL AND proxy_addresses IS NULL \
-             AND LOWER(attributes) LIKE $2 ORDER BY oid LIMIT $3"
-        );
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(after.to_owned())
-            .bind(format!("%\"{}\"%", PROXY_ADDRESSES.to_ascii_lowercase()))
-            .bind(i64::try_from(PIECE).unwrap_or(i64::MAX))
-            .fetch_all(self.db.read())
-            .await
-            .map_err(StoreError::doing("looking for addresses to judge"))?;
-        rows.iter().map(|row| object_id(row.get("kind"), row.get("oid"))).collect()
-    }
 }
 
 /// `text` as a pattern of `LIKE` that means itself.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     text.chars().fold(String::new(), |mut pattern, c| {
         if matches!(c, '%' | '_' | '!') {
             pattern.push('!');
@@ -158,7 +101,7 @@ fn read_waiting(row: &AnyRow) -> Result<WaitingValue, StoreError> {
     let kind = kind(row.get("kind"))?;
     let mail = text(row, "on_premises_mail");
     let attribute = match kind {
-        UniqueKind::Address if mail.is_some_and(|mail| fold_mail(&mail) == value) => "mail",
+        UniqueKind::Address if mail.is_some_and(|mail| fold_mail(&mail) == value) => MAIL,
         UniqueKind::Upn | UniqueKind::Address | UniqueKind::Sam | UniqueKind::Credential => kind.attribute(),
     };
     let holder = text(row, "owner_kind").zip(text(row, "owner"));

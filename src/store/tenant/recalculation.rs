@@ -1,4 +1,5 @@
-//! The recalculation of effective names when a verification changes, or which connectors speak for a domain.
+//! The recalculation of effective names, and the judgement of addresses, when a verification changes, or which connectors
+//! speak for a domain.
 
 use sqlx::Row;
 
@@ -9,11 +10,13 @@ use super::rows::parse;
 use super::store::TenantStore;
 use crate::identity::{DomainName, Timestamp, UserId};
 use crate::store::Connection;
+use crate::tenant::plan::Touched;
 use crate::tenant::{ExportWarning, ObjectId};
 
 impl TenantStore {
     /// Calculates the effective names of all users whose on-premises name has this suffix, in short transactions, and
-    /// returns how many were looked at and what there is to warn of. Sessions go on. May be repeated.
+    /// returns how many were looked at and what there is to warn of; then judges the addresses of that domain. Sessions go on.
+    /// May be repeated.
     pub async fn recalculate(&self, name: &DomainName) -> Result<(u64, Vec<ExportWarning>), StoreError> {
         let (mut seen, mut warnings, mut after) = (0, Vec::new(), String::new());
         loop {
@@ -35,8 +38,9 @@ impl TenantStore {
                 .map(|row| parse::<UserId>("tenant_user", "oid", row.get("oid")).map(ObjectId::User))
                 .collect::<Result<Vec<_>, _>>()?;
             seen += touched.len() as u64;
-            warnings.extend(self.recalculate_piece(touched).await?);
+            warnings.extend(self.judge_piece(Touched::Recalculated(touched)).await?);
         }
+        self.judge_domain(name).await?;
         let (now, name) = (self.clock.now(), name.clone());
         self.db
             .write(Urgency::Bulk, move |conn| Box::pin(async move { mark_recalculation(conn, &name, Some(now)).await }))

@@ -69,7 +69,7 @@ fn addresses(table: &'static str, row: &impl Columns) -> Result<Vec<ProxyAddress
     let Some(json) = text(row, "proxy_addresses") else { return Ok(Vec::new()) };
     let unreadable = |error: &dyn std::fmt::Display| unreadable(table, "proxy_addresses", error);
     let texts: Vec<String> = serde_json::from_str(&json).map_err(|error| unreadable(&error))?;
-    texts.iter().map(|text| text.parse().map_err(|error| unreadable(&error))).collect()
+    texts.iter().map(|text| ProxyAddress::from_stored(text).map_err(|error| unreadable(&error))).collect()
 }
 
 fn addresses_cell(addresses: &[ProxyAddress]) -> Cell {

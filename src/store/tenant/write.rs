@@ -15,7 +15,7 @@ use crate::identity::{CredentialSource, Timestamp};
 use crate::store::Connection;
 use crate::tenant::plan::{Plan, Written};
 use crate::tenant::read_back::ChangeOperation;
-use crate::tenant::record::{GroupRecord, PlainRecord, Quarantined, UserRecord, Values};
+use crate::tenant::record::{GroupRecord, PlainRecord, Quarantine, UserRecord, Values};
 use crate::tenant::unique::UniqueKind;
 
 /// How long federation still matches a former UPN (design D9).
@@ -93,35 +93,28 @@ async fn write_unique_values(conn: &mut Connection, plan: &Plan) -> Result<(), S
     });
     let (mut former, mut rows) = (Vec::new(), Vec::new());
     let objects = users.chain(groups).chain(plains);
-    for (id, before, after) in objects.filter(|(_, before, after)| before != after) {
-        if !before.is_empty() {
-            former.push(id.to_string());
-        }
-        let owner = id.type_word();
-        rows.extend(
-            after
-                .into_iter()
-                .map(|(kind, value)| vec![kind.as_str().into(), value.into(), owner.into(), id.to_string().into()]),
-        );
+    for (id, before, after) in objects {
+        let key =
+            |(kind, value): &(UniqueKind, String)| -> Vec<Cell> { vec![kind.as_str().into(), value.clone().into()] };
+        former.extend(before.difference(&after).map(key));
+        rows.extend(after.difference(&before).map(|value| {
+            let mut row = key(value);
+            row.extend([id.type_word().into(), id.to_string().into()]);
+            row
+        }));
     }
     // All are taken away before any is given: two users may swap theirs.
     let doing = "writing unique values";
-    where_in(conn, "DELETE FROM unique_value WHERE owner", "", &keys(former), doing).await?;
+    where_in(conn, "DELETE FROM unique_value WHERE (kind, value)", "", &former, doing).await?;
     insert(conn, "unique_value (kind, value, owner_kind, owner)", "", rows, doing).await?;
     Ok(())
 }
 
 async fn write_quarantine(conn: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
-    fn cells(((kind, value), waits): (&(UniqueKind, String), &Quarantined), oid: &str) -> Vec<Cell> {
-        vec![
-            oid.into(),
-            kind.as_str().into(),
-            value.clone().into(),
-            waits.held_by.clone().into(),
-            waits.since.millis().into(),
-        ]
-    }
-    let (mut former, mut rows) = (Vec::new(), Vec::new());
+    let key = |(kind, value): &(UniqueKind, String), oid: &str| -> Vec<Cell> {
+        vec![oid.into(), kind.as_str().into(), value.clone().into()]
+    };
+    let (mut former, mut rows, none) = (Vec::new(), Vec::new(), Quarantine::new());
     let users = plan
         .users
         .iter()
@@ -133,17 +126,19 @@ async fn write_quarantine(conn: &mut Connection, plan: &Plan) -> Result<(), Stor
         (plain.after.id(), plain.before.as_ref().map(|before| &before.quarantined), &plain.after.quarantined)
     });
     for (id, before, after) in users.chain(groups).chain(plains) {
-        if before == Some(after) || (before.is_none() && after.is_empty()) {
-            continue;
-        }
-        let oid = id.to_string();
-        rows.extend(after.iter().map(|entry| cells(entry, &oid)));
-        if before.is_some_and(|before| !before.is_empty()) {
-            former.push(oid);
-        }
+        let (oid, before) = (id.to_string(), before.unwrap_or(&none));
+        former.extend(
+            before.iter().filter(|(value, waits)| after.get(*value) != Some(waits)).map(|(value, _)| key(value, &oid)),
+        );
+        let new = after.iter().filter(|(value, waits)| before.get(*value) != Some(waits));
+        rows.extend(new.map(|(value, waits)| {
+            let mut row = key(value, &oid);
+            row.extend([waits.held_by.clone().into(), waits.since.millis().into()]);
+            row
+        }));
     }
     let doing = "writing quarantined values";
-    where_in(conn, "DELETE FROM quarantined_value WHERE oid", "", &keys(former), doing).await?;
+    where_in(conn, "DELETE FROM quarantined_value WHERE (oid, kind, value)", "", &former, doing).await?;
     insert(conn, "quarantined_value (oid, kind, value, held_by, since)", "", rows, doing).await?;
     Ok(())
 }

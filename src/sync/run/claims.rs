@@ -13,7 +13,7 @@ use super::{RunError, RunOutcome, Runner};
 use crate::identity::{ConnectorName, Timestamp};
 use crate::sync::attribute::{Attribute, Attributes};
 use crate::sync::change_set::SyncBatch;
-use crate::sync::connector::DeltaReports;
+use crate::sync::connector::{Connector, DeltaReports};
 use crate::sync::problem::{Problem, ProblemCode};
 use crate::sync::rule::names;
 use crate::sync::source_import::{ELSEWHERE_AGAIN, full_import_mark, refused_mark};
@@ -36,27 +36,22 @@ fn met_mark(target: &ConnectorName) -> String {
     format!("met:{target}")
 }
 
-/// The mark of a target: until when what deltas told is judged, while another engine goes on writing.
-fn judged_mark(target: &ConnectorName) -> String {
-    format!("judged:{target}")
-}
-
 /// Which objects of a target are judged now.
 #[derive(Clone, Copy)]
 enum Due {
     All,
-    /// Those found after one time and up to another.
-    Found {
-        after: Timestamp,
-        until: Timestamp,
-    },
+    /// Those found up to a time. What was found before times were noted has time 0: it waits until nobody else was seen to
+    /// write.
+    FoundUntil(Timestamp),
 }
 
 impl Due {
     fn holds(self, object: &SpaceObject) -> bool {
         match self {
             Self::All => true,
-            Self::Found { after, until } => object.found_at.is_some_and(|found| after < found && found <= until),
+            Self::FoundUntil(until) => {
+                object.found_at.is_some_and(|found| Timestamp::from_millis(0) < found && found <= until)
+            }
         }
     }
 }
@@ -138,20 +133,22 @@ impl Cycle<'_> {
             if (!found && met.is_none()) || !runner.unread().await?.is_empty() {
                 continue;
             }
+            if !tells_owners(&*target) {
+                // Nothing there is known to be ours.
+                self.forget_found(name).await?;
+                continue;
+            }
             let Some(asked) = self.asked_until().await? else { continue };
             let due = match met {
                 None => Some(Due::All),
                 Some(met) => {
                     // The other engine may have read another replica than this one does.
                     let until = asked.min(runner.clock.now() - ELSEWHERE_AGAIN);
-                    // What was found before times were noted has time 0: it waits until nobody else was seen to write.
-                    let after = runner.store.mark(&judged_mark(name)).await?.unwrap_or(0);
-                    let after = Timestamp::from_millis(after);
                     if met <= until {
                         Some(Due::All)
                     } else {
-                        let some = runner.store.unclaimed_between(name, after, until).await?;
-                        some.then_some(Due::Found { after, until })
+                        let some = runner.store.unclaimed_until(name, until).await?;
+                        some.then_some(Due::FoundUntil(until))
                     }
                 }
             };
@@ -179,6 +176,13 @@ impl Cycle<'_> {
             }
         }
         Ok(Some(until))
+    }
+
+    async fn forget_found(&self, target: &ConnectorName) -> Result<(), RunError> {
+        for mark in [found_mark(target), met_mark(target)] {
+            self.runner.store.set_mark(self.lease.epoch, &mark, 0).await?;
+        }
+        Ok(())
     }
 
     async fn claim_in(&mut self, target: &ConnectorName, due: Due) -> Result<(), RunError> {
@@ -217,14 +221,10 @@ impl Cycle<'_> {
             }
             self.lease.check()?;
         }
-        match due {
-            Due::All => {
-                store.set_mark(self.lease.epoch, &found_mark(target), 0).await?;
-                store.set_mark(self.lease.epoch, &met_mark(target), 0).await?;
-            }
-            Due::Found { until, .. } => {
-                store.set_mark(self.lease.epoch, &judged_mark(target), until.millis()).await?;
-            }
+        // What is reported for the sake of objects in doubt is judged again when these are known.
+        let concluded = doubtful == 0 || reported == 0;
+        if matches!(due, Due::All) && concluded {
+            self.forget_found(target).await?;
         }
         if staged + reported == 0 {
             self.forget_step();
@@ -236,6 +236,11 @@ impl Cycle<'_> {
         let counters = [("deletes", staged), ("unclaimed", reported)];
         self.record(target.as_str(), CLAIM, started, RunOutcome::Completed, &counters, detail).await
     }
+}
+
+/// Whether a target is told whose object each of its objects is.
+fn tells_owners(target: &dyn Connector) -> bool {
+    target.capabilities().identity.contains(&Attribute::from(names::ANCHOR_CONNECTOR))
 }
 
 /// The connector whose object it is, as the target was told.

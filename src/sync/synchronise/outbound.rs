@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::identity::ConnectorName;
 use crate::sync::attribute::{Attribute, Attributes, Value, canonical};
+use crate::sync::connector::Capabilities;
 use crate::sync::fault::{Fault, planted};
 use crate::sync::join_key::JoinKey;
 use crate::sync::metaverse::{MvId, MvObject};
@@ -80,6 +81,9 @@ pub fn stage(ws: &mut Workspace, rules: &RuleSet, adoptable: &mut Adoptable, mv:
                 match desired(rules, connector, &rule.space_type, object, &mut ws.trace) {
                     Ok(wanted) => {
                         ws.set_problems(id, BTreeSet::new());
+                        if adopted.is_some() {
+                            recognise(ws, rules, id, &wanted);
+                        }
                         stage_difference(ws, rules, id, rule, wanted);
                     }
                     // No other attribute of the object is exported either, and no link: what is doubtful is left alone.
@@ -296,7 +300,19 @@ fn publish(object: &MvObject, identity: &[Attribute], wanted: &mut Attributes) {
     }
 }
 
-fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, wanted: Wanted) {
+/// An adopted object that bears the mark of what rules add to the target was added by them, whatever engine they ran in.
+fn recognise(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, wanted: &Wanted) {
+    let Some(target) = ws.object_mut(id) else { return };
+    let Some(mark) = rules.capabilities(&target.connector).and_then(Capabilities::mark) else { return };
+    let wanted = wanted.values.get(mark).or_else(|| wanted.once.get(mark));
+    let held = target.shown.as_deref().and_then(|shown| shown.get(mark));
+    let (Some(wanted), Some(held)) = (wanted, held) else { return };
+    if !wanted.is_empty() && wanted.iter().all(|value| held.contains(value)) {
+        target.found_at = None;
+    }
+}
+
+fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Rule, mut wanted: Wanted) {
     let Some(target) = ws.object(id).cloned() else { return };
     if in_flight(ws, id) {
         // The answer of an earlier export is not known: decided again once it was read back.
@@ -308,6 +324,10 @@ fn stage_difference(ws: &mut Workspace, rules: &RuleSet, id: ObjectId, rule: &Ru
     let (kind, changes) = match target.effective() {
         None => (ExportKind::Add, added(wanted, ws.staged(id))),
         Some(held) => {
+            // The mark tells what was added from what was adopted: it is written with an add alone.
+            let capabilities = rules.capabilities(&target.connector);
+            let kept = capabilities.filter(|capabilities| target.is_kept(capabilities));
+            wanted.ignored.extend(kept.and_then(Capabilities::mark).cloned());
             let managed = rules.managed(&target.connector, &rule.space_type);
             (ExportKind::Update, differences(rules, &target.connector, held, wanted, managed))
         }

@@ -2,14 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::paging::PageSize;
 use super::tenant::{Tenant, store_error};
 use super::{AdminSession, Operation, OperationError, Right};
 use crate::store::tenant::{QuarantinePosition, WaitingValue};
 
 pub struct DirectoryQuarantine;
-
-/// Values in one answer, unless the request says less.
-const PAGE: u32 = 1000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,15 +42,10 @@ impl Operation for DirectoryQuarantine {
     }
 
     async fn run(tenant: &Tenant, _: &AdminSession, request: Request) -> Result<Response, OperationError> {
-        let limit = request.limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let size = PageSize::asked(request.limit);
         let after = request.after.unwrap_or_default();
-        let listed = tenant.store.quarantine(&request.search, &after, limit + 1).await;
-        let mut values = listed.map_err(store_error)?;
-        let kept = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = values.len() > kept;
-        values.truncate(kept);
-        let last = values.last().filter(|_| more);
-        let next = last.map(|last| QuarantinePosition {
+        let listed = tenant.store.quarantine(&request.search, &after, size.to_read()).await;
+        let (values, next) = size.cut(listed.map_err(store_error)?, |last| QuarantinePosition {
             kind: last.kind.clone(),
             value: last.value.clone(),
             oid: last.waiting.id.to_string(),

@@ -43,6 +43,7 @@ pub mod keys_roll_ring;
 pub mod keys_rotate;
 pub mod lockout_report;
 mod operation;
+mod paging;
 pub mod partner_add;
 pub mod partner_list;
 pub mod partner_refresh;

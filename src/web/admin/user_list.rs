@@ -2,15 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::paging::PageSize;
 use super::tenant::{Tenant, store_error};
 use super::{AdminSession, Operation, OperationError, Right};
 use crate::identity::DomainName;
 use crate::store::tenant::UserSummary;
 
 pub struct UserList;
-
-/// Users in one answer, unless the request says less.
-const PAGE: u32 = 1000;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,14 +43,10 @@ impl Operation for UserList {
     }
 
     async fn run(tenant: &Tenant, _: &AdminSession, request: Request) -> Result<Response, OperationError> {
-        let limit = request.limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let size = PageSize::asked(request.limit);
         let after = request.after.unwrap_or_default();
-        let listed = tenant.store.list_users(request.domain.as_ref(), &after, limit + 1).await;
-        let mut users = listed.map_err(store_error)?;
-        let kept = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = users.len() > kept;
-        users.truncate(kept);
-        let next = if more { users.last().map(|user| user.upn.folded()) } else { None };
+        let listed = tenant.store.list_users(request.domain.as_ref(), &after, size.to_read()).await;
+        let (users, next) = size.cut(listed.map_err(store_error)?, |user| user.upn.folded());
         Ok(Response { users, next })
     }
 }

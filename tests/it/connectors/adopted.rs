@@ -25,7 +25,8 @@ struct Site {
 }
 
 /// A rule for a directory of people alone, which adopts by `uid`.
-fn pages_rules(dir: &Path) -> PathBuf {
+fn pages_rules(dir: &Path, marked: bool) -> PathBuf {
+    let mark = if marked { r#"{ target = "employeeNumber", direct = "sourceAnchor" },"# } else { "" };
     let file = dir.join("401-pages.toml");
     let rule = format!(
         r#"
@@ -44,6 +45,7 @@ flow = [
   {{ target = "uid", direct = "sourceAnchor" }},
   {{ target = "cn", direct = "displayName", first = true }},
   {{ target = "sn", direct = "displayName", first = true }},
+  {mark}
 ]
 "#
     );
@@ -64,6 +66,11 @@ fn scim_rules(dir: &Path, by: &str) -> PathBuf {
 impl Site {
     /// Ada is in both targets before anything is synchronised; `account` is hers in the service.
     async fn open(by: &str, account: &serde_json::Value) -> Self {
+        Self::with_mark(by, account, false).await
+    }
+
+    /// Rules give the entries that they add to the directory an employee number, where it is their mark.
+    async fn with_mark(by: &str, account: &serde_json::Value, marked: bool) -> Self {
         let (folder, scim, pages, dir) = (Drop::new(), Scim::start(), Slapd::builder().start(), temp_dir("pages"));
         pages.ldapmodify(&format!(
             "dn: uid=1,ou=people,{SUFFIX}\nchangetype: add\nobjectClass: inetOrgPerson\nuid: 1\ncn: Made by hand\nsn: Hand\n"
@@ -75,17 +82,18 @@ impl Site {
         let target = format!(
             "[[connectors]]\nkind = \"ldap-target\"\nname = \"pages\"\ndialect = \"openldap\"\nservers = [\"{}\"]\n\
              ca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"{}\"\nbases = [\"ou=people,{SUFFIX}\"]\n\
-             attributes = [\"uid\", \"cn\", \"sn\"]\n",
+             attributes = [\"uid\", \"cn\", \"sn\", \"employeeNumber\"]\n{}",
             pages.ldaps_url(),
             pages.ca_file().display(),
             pages.admin_dn(),
             secret.display(),
+            if marked { "mark_attribute = \"employeeNumber\"\n" } else { "" },
         );
         folder.put("people-0.csv", &format!("{OTHERS}{BOB}{ADA}"));
         folder.put("groups-0.csv", "id,name,members\n");
         let builder = Gateway::builder().section(&folder.settings()).section(&scim.settings("app")).section(&target);
         let builder = builder.rules(&example("300-file.toml")).rules(&scim_rules(dir.path(), by));
-        let gateway = start(builder.rules(&pages_rules(dir.path())));
+        let gateway = start(builder.rules(&pages_rules(dir.path(), marked)));
         Self { folder, scim, pages, gateway, files: 0, _dir: dir }
     }
 
@@ -102,6 +110,19 @@ impl Site {
         let users = self.scim.resources("Users").await;
         let names = users.iter().map(|user| user["userName"].as_str().expect("a name").to_owned());
         [uids.collect(), names.map(|name| name.split('@').next().expect("a part").to_owned()).collect()]
+    }
+
+    fn lose_engine(&mut self) {
+        self.gateway.stop();
+        for entry in std::fs::read_dir(self.gateway.folder().join("data")).expect("the store's folder") {
+            let file = entry.expect("a file").path();
+            if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("engine.db")) {
+                std::fs::remove_file(file).expect("it goes");
+            }
+        }
+        self.gateway.start_again();
+        run(&self.gateway);
+        run(&self.gateway);
     }
 
     fn kept(&self) -> usize {
@@ -168,4 +189,23 @@ async fn an_adopted_account_that_was_lost_at_its_target_and_made_anew_by_rules_i
     site.people("");
     assert_eq!(site.held().await, [set(&["3"]), set(&["ada", "eve"])], "rules made the one, and adopted the other");
     assert_eq!(site.kept(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_lost_its_store_knows_by_their_mark_what_rules_made() {
+    let by_name = r#"join = [[{ space = "userName", metaverse = "userPrincipalName" }]]"#;
+    let mut site = Site::with_mark(by_name, &json!({ "userName": "ada@alpha.example" }), true).await;
+    run(&site.gateway);
+    run(&site.gateway);
+    assert_eq!(site.held().await, [set(&["1", "2", "3"]), set(&["ada", "bob", "eve"])]);
+    let marks = |site: &Site, uid: &str| site.pages.values(&format!("uid={uid},ou=people,{SUFFIX}"), "employeeNumber");
+    assert_eq!((marks(&site, "1"), marks(&site, "2")), (Vec::new(), vec!["2".to_owned()]), "what is adopted gets none");
+    let users = site.scim.resources("Users").await;
+    let ada = users.iter().find(|user| user["userName"] == "ada@alpha.example").expect("she is there");
+    assert_eq!(ada["externalId"], json!(null), "{ada}");
+
+    site.lose_engine();
+    site.people("");
+    assert_eq!(site.held().await, [set(&["1", "3"]), set(&["ada", "eve"])], "Bob was made by rules");
+    assert_eq!(site.kept(), 2, "Ada was not");
 }

@@ -14,6 +14,8 @@ on_both_engines! {
     addresses_of_an_older_version_are_judged_once,
     waiting_values_are_listed_in_pages_and_found_by_text,
     nicknames_outlive_the_process,
+    a_domain_gives_its_addresses_to_whom_its_connectors_vouch_for,
+    a_value_that_thousands_share_is_handed_on_one_by_one,
 }
 
 fn listing(mut change: ExportChange, addresses: &[&str]) -> ExportChange {
@@ -166,7 +168,7 @@ async fn what_was_exported_is_read_back_whatever_is_quarantined(tenant: Tenant) 
 async fn addresses_of_an_older_version_are_judged_once(tenant: Tenant) {
     tenant
         .accepted([
-            listing(user("a1", "ada@corp.local"), &["SMTP:ada@mail.example"]),
+            listing(user("a1", "countess@corp.local"), &["SMTP:countess@mail.example"]),
             listing(user("a2", "two@verified.example"), &["smtp:own@mail.example"]),
             listing(contact("c1", "c1@mail.example"), &["smtp:other@mail.example"]),
             user("a3", "three@verified.example"),
@@ -174,11 +176,12 @@ async fn addresses_of_an_older_version_are_judged_once(tenant: Tenant) {
         .await;
     // As an older version left them: listed, and nobody's.
     for sql in [
-        "UPDATE tenant_user SET proxy_addresses = NULL, nickname = NULL, named_by = NULL",
+        // An export after the update gave a nickname; the name is still that of the older version.
+        "UPDATE tenant_user SET proxy_addresses = NULL, nickname = 'ada', named_by = NULL",
         "UPDATE tenant_plain SET proxy_addresses = NULL",
         "DELETE FROM unique_value WHERE kind = 'mail' AND value <> 'c1@mail.example'",
         "UPDATE counter SET value = 1 WHERE name = 'addresses_unjudged'",
-        "UPDATE tenant_user SET attributes = REPLACE(attributes, 'own@', 'ADA@')",
+        "UPDATE tenant_user SET attributes = REPLACE(attributes, 'own@', 'COUNTESS@')",
     ] {
         tenant.execute(sql).await;
     }
@@ -186,11 +189,75 @@ async fn addresses_of_an_older_version_are_judged_once(tenant: Tenant) {
     assert_eq!(tenant.store.judge_addresses(tenant.epoch).await.expect("a judgement"), 3);
     assert_eq!(
         tenant.owned().await,
-        ["user ada@mail.example", "contact c1@mail.example", "contact other@mail.example"]
+        ["contact c1@mail.example", "user countess@mail.example", "contact other@mail.example"]
     );
     assert_eq!(tenant.waiting("").await.len(), 1);
     assert_eq!(tenant.upns().await, upns, "nobody is renamed");
     assert_eq!(tenant.store.judge_addresses(tenant.epoch).await.expect("a judgement"), 0);
+}
+
+async fn a_domain_gives_its_addresses_to_whom_its_connectors_vouch_for(tenant: Tenant) {
+    let domain = || "mail.example".parse().expect("a domain");
+    tenant.store.add_domain(domain(), "challenge".to_owned()).await.expect("a new domain");
+    tenant
+        .store
+        .mark_verified(&domain(), landbridge::store::tenant::NewVerification::Operator, None)
+        .await
+        .expect("a known domain");
+    let of_branch = |anchor: &str, addresses: &[&str]| {
+        let mut change = listing(group(anchor, &[]), addresses);
+        change.anchor_connector = connector("branch");
+        change
+    };
+    let speaks = |connectors: &[&str]| {
+        let own = ["verified.example", "later.example"].map(|name| name.parse().expect("a domain"));
+        let mut registered =
+            std::collections::BTreeMap::from([(connector("corp"), std::collections::BTreeSet::from(own))]);
+        for name in connectors {
+            registered.entry(connector(name)).or_default().insert(domain());
+        }
+        tenant.store.register_connectors(registered)
+    };
+    let first = tenant.accepted([of_branch("b1", &["smtp:boss@mail.example", "smtp:b1@mail.example"])]).await;
+    assert_eq!(first[0].warnings, [], "nobody speaks for the domain: anybody may");
+    tenant.accepted([listing(user("a1", "ada@verified.example"), &["SMTP:boss@mail.example"])]).await;
+    assert_eq!(tenant.waiting("").await.len(), 1);
+
+    speaks(&["corp"]).await.expect("a registration");
+    assert_eq!(tenant.owned().await, ["group b1@mail.example", "user boss@mail.example"]);
+    let refused = tenant.accepted([of_branch("b2", &["smtp:b2@mail.example"])]).await;
+    assert_eq!(
+        refused[0].warnings,
+        [ExportWarning::AddressOfForeignDomain {
+            attribute: "proxyAddresses".to_owned(),
+            value: "b2@mail.example".to_owned(),
+            connector: "branch".to_owned(),
+        }]
+    );
+    assert_eq!(tenant.owned().await.len(), 2);
+
+    speaks(&["corp", "branch"]).await.expect("a registration");
+    let owned = ["group b1@mail.example", "group b2@mail.example", "user boss@mail.example"];
+    assert_eq!(tenant.owned().await, owned, "it may by now");
+    speaks(&["corp"]).await.expect("a registration");
+    assert_eq!(tenant.owned().await, owned, "what nobody else wants is not taken away");
+}
+
+async fn a_value_that_thousands_share_is_handed_on_one_by_one(tenant: Tenant) {
+    let shared = |n: usize| contact(&format!("c{n:04}"), "shared@mail.example");
+    tenant.accepted((0..1500).map(shared)).await;
+    assert_eq!(tenant.number("SELECT COUNT(*) FROM quarantined_value").await, 1499);
+    for n in 0..2 {
+        let holder = "SELECT p.source_anchor FROM unique_value v JOIN tenant_plain p ON p.oid = v.owner";
+        let holder = tenant.texts(holder).await.remove(0);
+        let feed = tenant.number("SELECT value FROM counter WHERE name = 'change_feed'").await;
+        let gone = change(&holder, Action::DeletePlain(PlainKind::Contact));
+        tenant.accepted([gone]).await;
+        let now = tenant.number("SELECT value FROM counter WHERE name = 'change_feed'").await;
+        assert_eq!(now - feed, 2, "who is gone, and who gets it");
+        assert_eq!(tenant.owned().await, ["contact shared@mail.example"]);
+        assert_eq!(tenant.number("SELECT COUNT(*) FROM quarantined_value").await, 1498 - n);
+    }
 }
 
 async fn waiting_values_are_listed_in_pages_and_found_by_text(tenant: Tenant) {

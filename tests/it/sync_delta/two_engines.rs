@@ -79,3 +79,26 @@ async fn that_another_engine_goes_on_adding_postpones_nothing() {
     assert_eq!(site.people().await, PEOPLE);
     site.full_finds_nothing("claimed").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_could_not_be_judged_is_judged_when_nobody_is_in_doubt_any_more() {
+    let site = Site::open(Peer::slapd(), DeltaChoice::Auto).await;
+    cycle(&site, Profile::Full, "at first").await;
+    site.added_elsewhere("early").await;
+    cycle(&site, Profile::Delta, "met").await;
+    site.clock.advance(Duration::from_secs(2 * 3600));
+    site.added_elsewhere("late").await;
+    cycle(&site, Profile::Delta, "met too").await;
+    // A second entry of one person may be anybody.
+    let twin = LIFE[0].ldif.replace("employeeNumber: new", "employeeNumber: p1");
+    site.peer.modify(&twin);
+    site.clock.advance(Duration::from_secs(3600));
+    for at in ["somebody is in doubt", "and still is"] {
+        cycle(&site, Profile::Delta, at).await;
+        assert_eq!(site.people().await, PEOPLE + 2, "{at}");
+    }
+    site.peer.modify("dn: uid=new,ou=berlin,ou=people,SUFFIX\nchangetype: delete\n");
+    cycle(&site, Profile::Delta, "nobody is").await;
+    assert!(site.person("early").await.is_none() && site.person("late").await.is_some());
+    assert_eq!(site.people().await, PEOPLE + 1);
+}

@@ -73,6 +73,32 @@ async fn who_leaves_while_an_export_is_in_doubt_is_deleted_once_it_is_known_what
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_add_that_was_seen_at_its_target_before_it_was_answered_is_ours() {
+    for (store, url, dir) in stores().await {
+        let world = World::open(url, dir).await;
+        world.target.state.lock().expect("lock").keeps = true;
+        furnish(&world);
+        world.run(Profile::Cycle).await;
+        let leaver = "leaver";
+        world.directory.user(leaver, &dn(leaver), &[("mail", "leaver@example.org")]);
+        world.target.break_next(Break::LoseAnswer);
+        assert_eq!(world.run(Profile::Cycle).await, RunOutcome::Failed, "{store}");
+        choke(&world, &[leaver]);
+        assert_eq!(
+            world.run(Profile::Cycle).await,
+            RunOutcome::Failed,
+            "{store}: it cannot be read back, and is listed"
+        );
+        choke(&world, &[]);
+        assert_eq!(world.run(Profile::Cycle).await, RunOutcome::Completed, "{store}");
+        world.directory.remove(leaver);
+        assert_eq!(world.run(Profile::Cycle).await, RunOutcome::Completed, "{store}");
+        assert_eq!(world.target.print(), FURNISHED, "{store}");
+        assert!(world.problems().await.is_empty(), "{store}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_object_that_a_target_chokes_on_holds_up_nobody_else() {
     let world = World::on_sqlite().await;
     furnish(&world);

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use landbridge::identity::{ConnectorName, DistinguishedName};
 use landbridge::sync::attribute::{Attribute, Attributes, Value};
 use landbridge::sync::connector::{
-    Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportOperation, ExportResult,
-    ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference, RefusedEntry, Watermark,
+    Adopted, Capabilities, Connector, ConnectorError, DeltaReports, DisabledTest, ExportChange, ExportOperation,
+    ExportResult, ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, ReadBack, Reference,
+    RefusedEntry, Watermark,
 };
 use landbridge::sync::lease::Turn;
 
@@ -407,6 +408,8 @@ pub struct TargetState {
     kind: Option<&'static str>,
     /// Attributes that are accepted and not kept.
     pub discard: BTreeSet<Attribute>,
+    /// What others made here stays when who adopted it leaves.
+    pub keeps: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -546,10 +549,12 @@ impl Connector for Target {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let state = self.state.lock().expect("lock");
         Capabilities {
             identity: vec!["sourceAnchor".into()],
             unique: vec!["userPrincipalName".into()],
-            ..Capabilities::target(self.state.lock().expect("lock").kind.unwrap_or("tenant"), "sourceAnchor")
+            adopted: if state.keeps { Adopted::Kept { mark: None } } else { Adopted::Deleted },
+            ..Capabilities::target(state.kind.unwrap_or("tenant"), "sourceAnchor")
         }
     }
 
