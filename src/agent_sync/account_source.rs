@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::accounts::Page;
+use super::accounts::{Belief, Page};
 use super::directory::{Behind, Failure};
+use super::progress::Progress;
 use super::words::{Question, Salting, Word};
 use crate::agents::broker::{Broker, Exchange};
 use crate::config::AgentsOnlySettings;
@@ -38,27 +39,32 @@ impl AgentAccounts {
     }
 
     /// A key for one read, and what an agent is told of it.
-    fn keys(&self) -> Result<(OpeningKey, Salting), SourceError> {
+    fn keys(&self) -> Result<(Arc<OpeningKey>, Salting), SourceError> {
         let key = OpeningKey::generate().map_err(|error| SourceError::Directory(Box::new(error)))?;
         let salting = Salting { key: hex::encode(key.public().bytes()), salts: hex::encode(&*self.salts) };
-        Ok((key, salting))
+        Ok((Arc::new(key), salting))
     }
 
-    /// Opens page `number` of a read.
-    fn open(
+    /// Opens page `number` of a read, where nobody who signs in waits.
+    async fn open(
         &self,
-        key: &OpeningKey,
+        key: &Arc<OpeningKey>,
         exchange: &Exchange,
         number: u64,
-        sealed: &str,
+        sealed: String,
+        is_alone: bool,
     ) -> Result<SourcePage, SourceError> {
         let agent = agent_proto::AgentId::new(exchange.agent().uuid().into_bytes());
-        let binding =
-            PageBinding { request: exchange.request(), agent, connector: self.behind.name().as_str(), number };
-        let not_understood = |what: &str| unread(self.behind.not_understood(exchange, what));
-        let sealed = hex::decode(sealed).map_err(|_| not_understood("a sealed page is no text of digits"))?;
-        let opened = key.open_page(&sealed, &binding).map_err(|error| not_understood(&error.to_string()))?;
-        Page::read(&opened).map_err(|error| not_understood(&error.to_string()))
+        let (key, request, connector) = (Arc::clone(key), exchange.request(), self.behind.name().clone());
+        let belief = Belief { now: self.behind.now(), is_alone };
+        let opening = tokio::task::spawn_blocking(move || {
+            let binding = PageBinding { request, agent, connector: connector.as_str(), number };
+            let sealed = hex::decode(sealed).map_err(|_| "a sealed page is no text of digits".to_owned())?;
+            let opened = key.open_page(&sealed, &binding).map_err(|error| error.to_string())?;
+            Page::read(&opened, belief).map_err(|error| error.to_string())
+        });
+        let opened = opening.await.unwrap_or_else(|error| Err(error.to_string()));
+        opened.map_err(|what| unread(self.behind.not_understood(exchange, &what)))
     }
 }
 
@@ -73,13 +79,20 @@ impl AccountSource for AgentAccounts {
         let since = since.map(|since| since.as_str().to_owned());
         let question = Question::Accounts { scope: self.behind.scope(), since, salting };
         let (mut exchange, mut word) = self.behind.ask(&question, &mut Vec::new()).await.map_err(unread)?;
-        let mut number = 0;
+        let is_alone = self.behind.has_one_agent().await;
+        let (mut number, mut progress) = (0, Progress::default());
         loop {
+            let endless = |error| unread(self.behind.endless(exchange.host(), error));
             match word {
-                Word::Begun => {}
+                Word::Begun => progress.nothing().map_err(endless)?,
                 Word::Accounts(sealed) => {
-                    let page = self.open(&key, &exchange, number, &sealed)?;
+                    let page = self.open(&key, &exchange, number, sealed, is_alone).await?;
                     number += 1;
+                    if page.accounts.is_empty() {
+                        progress.nothing().map_err(endless)?;
+                    } else {
+                        progress.told();
+                    }
                     pages.send(page).await.map_err(|_| SourceError::GivenUp)?;
                 }
                 Word::Reached(position) => {
@@ -98,7 +111,8 @@ impl AccountSource for AgentAccounts {
         let question = Question::AccountsOf { scope: self.behind.scope(), anchors, salting };
         match self.behind.ask(&question, &mut Vec::new()).await.map_err(unread)? {
             (exchange, Word::Accounts(sealed)) => {
-                let page = self.open(&key, &exchange, 0, &sealed)?;
+                let is_alone = self.behind.has_one_agent().await;
+                let page = self.open(&key, &exchange, 0, sealed, is_alone).await?;
                 exchange.close();
                 Ok(page)
             }

@@ -4,15 +4,18 @@
 //! password in the clear does not leave at all. A page of accounts is sealed (HPKE) to a key that the gateway made for this
 //! one read, bound to its request, agent, connector and number.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::identity::{AccountState, SourceAnchor, Timestamp};
+use crate::identity::{AccountState, SourceAnchor, Timestamp, shown};
 use crate::password_sync::account_state::StateFault;
 use crate::password_sync::ad_source::unreadable_as;
 use crate::password_sync::source::{
     PasswordTime, PasswordValues, Passwords, SourceAccount, SourcePage, SourceVersion, is_nt_hash,
 };
+use crate::password_sync::write_stamp::WriteStamp;
 
 /// A page as it is sealed.
 #[derive(Serialize, Deserialize)]
@@ -68,6 +71,22 @@ impl Drop for Values {
     }
 }
 
+/// What the gateway itself knows of a page that an agent tells.
+///
+/// INVARIANT: nothing that an agent says makes what others say later count as old.
+#[derive(Clone, Copy, Debug)]
+pub struct Belief {
+    /// By the gateway's clock.
+    pub now: Timestamp,
+    /// No other agent is enrolled for the connector, so that none may reach other servers of its directory.
+    pub is_alone: bool,
+}
+
+/// The clock of a directory may be ahead by so much, as Kerberos allows.
+const SKEW: Duration = Duration::from_secs(300);
+/// Characters of the name of a server or of an attribute.
+const LONGEST_NAME: usize = 200;
+
 /// What came is no page of accounts.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAPage {
@@ -92,12 +111,19 @@ impl Page {
         Zeroizing::new(text)
     }
 
-    /// What came from an agent.
-    pub fn read(text: &[u8]) -> Result<SourcePage, NotAPage> {
+    /// What came from an agent, as far as it can be believed.
+    pub fn read(text: &[u8], belief: Belief) -> Result<SourcePage, NotAPage> {
         let page: Self = serde_json::from_slice(text).map_err(|error| NotAPage::Form(error.column()))?;
         let Self { server, sole_server, restored, read_at, accounts } = page;
-        let accounts = accounts.into_iter().map(Account::into_source).collect::<Result<_, _>>()?;
-        Ok(SourcePage { server, sole_server, restored, read_at, accounts })
+        let latest = belief.now + SKEW;
+        let accounts = accounts.into_iter().map(|account| account.into_source(latest)).collect::<Result<_, _>>()?;
+        Ok(SourcePage {
+            server: shown(&server, LONGEST_NAME),
+            sole_server: sole_server && belief.is_alone,
+            restored,
+            read_at: read_at.min(belief.now),
+            accounts,
+        })
     }
 }
 
@@ -129,16 +155,20 @@ impl Account {
         }
     }
 
-    fn into_source(self) -> Result<SourceAccount, NotAPage> {
+    fn into_source(self, latest: Timestamp) -> Result<SourceAccount, NotAPage> {
         let Self { anchor, version, state, passwords, written, password_time } = self;
         if anchor.is_empty() {
             return Err(NotAPage::Value("an empty anchor"));
         }
+        // A password that is set in the future is not known to be set at any time.
+        let was = |set: &Timestamp| *set <= latest;
         Ok(SourceAccount {
             anchor: SourceAnchor::from_stored(anchor),
-            version: SourceVersion::new(version),
+            version: SourceVersion::new(version)
+                .no_later_than(latest)
+                .ok_or(NotAPage::Value("the version of an account"))?,
             state: match state {
-                State::Read(state) => Ok(state),
+                State::Read(state) => Ok(AccountState { password_set: state.password_set.filter(was), ..state }),
                 State::Fault(attribute) => Err(StateFault::named(&attribute)),
             },
             passwords: match passwords {
@@ -148,11 +178,14 @@ impl Account {
             },
             written: match written {
                 None => None,
-                Some(text) => Some(text.parse().map_err(|_| NotAPage::Value("the stamp of a write"))?),
+                Some(text) => {
+                    let stamp: WriteStamp = text.parse().map_err(|_| NotAPage::Value("the stamp of a write"))?;
+                    stamp.is_plausible(latest).then_some(stamp)
+                }
             },
             password_time: match password_time {
                 None => PasswordTime::OfState,
-                Some(Set(told)) => PasswordTime::Told(told),
+                Some(Set(told)) => PasswordTime::Told(told.filter(was)),
             },
         })
     }
@@ -168,6 +201,9 @@ impl Values {
         // INVARIANT: a raw NT hash is taken from no agent, so that none is worth sending.
         if is_nt_hash(&self.attribute) {
             return Err(NotAPage::Value("a password hash that is not wrapped"));
+        }
+        if shown(&self.attribute, LONGEST_NAME) != self.attribute {
+            return Err(NotAPage::Value("the name of an attribute"));
         }
         let value =
             |digits: &String| hex::decode(digits).map(Zeroizing::new).map_err(|_| NotAPage::Value("a password"));

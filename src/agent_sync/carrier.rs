@@ -4,24 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_proto::sealed::{PageBinding, SealingKey};
+use agent_proto::{AgentId, RequestId};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::MissedTickBehavior;
 use zeroize::Zeroizing;
 
 use super::accounts::Page;
 use super::salts::Salts;
-use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, STILL_AT_IT, Salting, TURN_LASTS, Word};
+use super::told_turn::ToldTurn;
+use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, STILL_AT_IT, Salting, TURN_TOLD, Word};
 use crate::agents::process::{Carrier, Exchange, GivenUp};
 use crate::config::{AgentSettings, Carried, ConnectorSettings, DirectoryScope};
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings};
-use crate::identity::{Clock, ConnectorName, LeaseEpoch, SourceAnchor, causes};
+use crate::identity::{Clock, ConnectorName, SourceAnchor, causes};
 use crate::password_sync::{AccountSource, AdSource, LdapSource, SourceError, SourcePage, SourcePosition};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{
     Connector as _, ConnectorError, ExportChange, ExportResult, ImportRequest, ImportStream, Wanted,
 };
-use crate::sync::lease::{EngineLease, HeldLease, Turn};
+use crate::sync::lease::{EngineLease as _, HeldLease, Turn};
 
 /// What an agent with these settings does besides checks; `None`: nothing.
 pub fn carrier(settings: &AgentSettings, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Carrier>> {
@@ -109,22 +111,28 @@ impl DirectoryCarrier {
                 scope.may_be_written(&self.own).map_err(|error| fault(FaultKind::Settings, error.to_string()))?;
                 Ok(Word::Objects(self.connector(&scope)?.read_back(objects).await?))
             }
-            Question::Export { scope, changes } => {
+            Question::Export { scope, changes, answers_turns } => {
                 scope.may_be_written(&self.own).map_err(|error| fault(FaultKind::Settings, error.to_string()))?;
-                Ok(Word::Results(export(&*self.connector(&scope)?, changes, exchange).await?))
+                let connector = self.connector(&scope)?;
+                let clock = Arc::clone(&self.clock);
+                Ok(Word::Results(export(&connector, changes, answers_turns, clock, exchange).await?))
             }
             Question::Accounts { scope, since, salting } => {
                 let source = self.accounts(&scope)?;
                 let since = since.map(SourcePosition::new);
-                accounts(&*source, since.as_ref(), &self.sealing(&salting)?, exchange).await
+                accounts(&*source, since.as_ref(), &Arc::new(self.sealing(&salting)?), exchange).await
             }
             Question::AccountsOf { scope, anchors, salting } => {
                 let source = self.accounts(&scope)?;
                 let anchors: Vec<_> = anchors.into_iter().map(SourceAnchor::from_stored).collect();
                 let page = source.read(&anchors).await.map_err(unread)?;
-                Ok(Word::Accounts(self.sealing(&salting)?.seal(page, exchange, 0)?))
+                Ok(Word::Accounts(
+                    Arc::new(self.sealing(&salting)?).seal(page, (exchange.request, exchange.agent), 0).await?,
+                ))
             }
-            Question::GoOn => Err(fault(FaultKind::Refused, "nothing was begun that could go on")),
+            Question::GoOn | Question::HasTurn(_) => {
+                Err(fault(FaultKind::Refused, "nothing was begun that could go on"))
+            }
         }
     }
 
@@ -212,15 +220,20 @@ struct Sealing {
 }
 
 impl Sealing {
-    fn seal(&self, page: SourcePage, exchange: &Exchange, number: u64) -> Result<String, Ended> {
-        let binding = PageBinding {
-            request: exchange.request,
-            agent: exchange.agent,
-            connector: self.connector.as_str(),
-            number,
-        };
-        let sealed = self.key.seal_page(&Page::of(page, &self.salts).written(), &binding);
-        sealed.map(hex::encode).map_err(|error| fault(FaultKind::Refused, error.to_string()))
+    /// A page as it leaves. Hashes take long to make, and nobody who signs in waits for them.
+    async fn seal(
+        self: &Arc<Self>,
+        page: SourcePage,
+        (request, agent): (RequestId, AgentId),
+        number: u64,
+    ) -> Result<String, Ended> {
+        let sealing = Arc::clone(self);
+        let sealed = tokio::task::spawn_blocking(move || {
+            let binding = PageBinding { request, agent, connector: sealing.connector.as_str(), number };
+            sealing.key.seal_page(&Page::of(page, &sealing.salts).written(), &binding).map(hex::encode)
+        });
+        let sealed = sealed.await.map_err(|error| fault(FaultKind::Refused, error.to_string()))?;
+        sealed.map_err(|error| fault(FaultKind::Refused, error.to_string()))
     }
 }
 
@@ -230,18 +243,20 @@ const PAGES: usize = 1;
 async fn accounts(
     source: &dyn AccountSource,
     since: Option<&SourcePosition>,
-    sealing: &Sealing,
+    sealing: &Arc<Sealing>,
     exchange: &mut Exchange,
 ) -> Result<Word, Ended> {
     tell(exchange, &Word::Begun).await?;
-    let (sender, mut pages) = mpsc::channel(PAGES);
+    let (sender, mut pages) = mpsc::channel::<SourcePage>(PAGES);
     let forward = async move {
         let mut number = 0;
         // Owned: when nobody listens any more, the read finds nobody to send to and stops.
         while let Some(page) = still_at_it(exchange, pages.recv()).await? {
-            let sealed = sealing.seal(page, exchange, number)?;
-            number += 1;
-            tell(exchange, &Word::Accounts(sealed)).await?;
+            for piece in page.pieces(OBJECTS_PER_WORD) {
+                let sealed = sealing.seal(piece, (exchange.request, exchange.agent), number).await?;
+                number += 1;
+                tell(exchange, &Word::Accounts(sealed)).await?;
+            }
         }
         Ok::<_, Ended>(())
     };
@@ -260,43 +275,99 @@ fn written(word: &Word) -> Vec<u8> {
     serde_json::to_vec(word).expect("the names of all maps are texts, and no value refuses to be written")
 }
 
-/// The turn of the gateway's run, as far as it was told.
-struct ToldTurn(Mutex<Instant>);
-
-/// The gateway checks epochs itself; one agent serves one gateway.
-const EPOCH: LeaseEpoch = LeaseEpoch::from_number(0);
-
-impl ToldTurn {
-    fn told(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
-impl EngineLease for ToldTurn {
-    fn held(&self) -> Option<LeaseEpoch> {
-        let told = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (told.elapsed() < TURN_LASTS).then_some(EPOCH)
-    }
-}
-
 /// Writes for as long as the gateway says that its run has its turn.
 async fn export(
     connector: &LdapConnector,
     changes: Vec<ExportChange>,
+    asks: bool,
+    clock: Arc<dyn Clock>,
     exchange: &mut Exchange,
 ) -> Result<Vec<ExportResult>, Ended> {
-    let lease = Arc::new(ToldTurn(Mutex::new(Instant::now())));
-    let held = HeldLease::begin(lease.clone()).map_err(|error| fault(FaultKind::Refused, error.to_string()))?;
-    let turn = Turn::of(&held);
-    let mut writing = std::pin::pin!(connector.export(changes, &turn));
+    let turn = Arc::new(ToldTurn::new(clock));
+    if asks {
+        tell(exchange, &Word::Turn(turn.ask())).await?;
+        while turn.held().is_none() {
+            take_turn(exchange.asked().await, &turn, asks)?;
+        }
+    } else {
+        turn.told();
+    }
+    let held = HeldLease::begin(turn.clone()).map_err(|error| fault(FaultKind::Refused, error.to_string()))?;
+    let run = Turn::of(&held);
+    let mut writing = std::pin::pin!(connector.export(changes, &run));
+    let mut beats = tokio::time::interval(TURN_TOLD);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             results = &mut writing => return Ok(results?),
-            question = exchange.asked() => match question.as_deref().map(serde_json::from_slice) {
-                Some(Ok(Question::GoOn)) => lease.told(),
-                Some(_) => return Err(fault(FaultKind::Refused, "something else was asked while changes were written")),
-                None => return Err(Ended::GivenUp),
-            },
+            _ = beats.tick(), if asks => tell(exchange, &Word::Turn(turn.ask())).await?,
+            question = exchange.asked() => take_turn(question, &turn, asks)?,
         }
+    }
+}
+
+/// What the gateway says while changes are written.
+fn take_turn(question: Option<Vec<u8>>, turn: &ToldTurn, asks: bool) -> Result<(), Ended> {
+    match question.as_deref().map(serde_json::from_slice) {
+        Some(Ok(Question::HasTurn(number))) => turn.answered(number),
+        Some(Ok(Question::GoOn)) if asks => {}
+        Some(Ok(Question::GoOn)) => turn.told(),
+        Some(_) => return Err(fault(FaultKind::Refused, "something else was asked while changes were written")),
+        None => return Err(Ended::GivenUp),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_proto::sealed::OpeningKey;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::identity::{AccountState, Timestamp};
+    use crate::password_sync::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
+
+    fn account(number: usize) -> SourceAccount {
+        let values = vec![Zeroizing::new(b"92937945B518814341DE3F726500D4FF".to_vec())];
+        SourceAccount {
+            anchor: SourceAnchor::from_stored(number.to_string()),
+            version: SourceVersion::default(),
+            state: Ok(AccountState::unrestricted()),
+            passwords: Passwords::Read(vec![PasswordValues { attribute: "unicodePwd".to_owned(), values }]),
+            written: None,
+            password_time: PasswordTime::OfState,
+        }
+    }
+
+    /// On a runtime of one thread, which is that of the checks too.
+    #[tokio::test]
+    async fn nobody_who_signs_in_waits_while_hashes_are_made() {
+        let key = OpeningKey::generate().expect("a key");
+        let sealing = Arc::new(Sealing {
+            key: SealingKey::from_bytes(key.public().bytes()).expect("a key"),
+            salts: Salts::new(&[7; 32]),
+            connector: "corp".parse().expect("a name"),
+        });
+        let page = SourcePage {
+            server: "ldaps://dc1".to_owned(),
+            sole_server: true,
+            restored: false,
+            read_at: Timestamp::from_secs(1),
+            accounts: (0..450).map(account).collect(),
+        };
+        let pieces = page.pieces(OBJECTS_PER_WORD);
+        assert_eq!(pieces.iter().map(|piece| piece.accounts.len()).collect::<Vec<_>>(), [100, 100, 100, 100, 50]);
+        let place = (RequestId::new([1; 16]), AgentId::new([2; 16]));
+        let work = async {
+            for (number, piece) in (0..).zip(pieces) {
+                assert!(sealing.seal(piece, place, number).await.is_ok());
+            }
+        };
+        let mut work = std::pin::pin!(work);
+        let mut turns = 0;
+        while tokio::time::timeout(Duration::from_millis(1), &mut work).await.is_err() {
+            turns += 1;
+        }
+        assert!(turns >= 10, "others had {turns} turns meanwhile");
     }
 }

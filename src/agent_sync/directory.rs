@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::MissedTickBehavior;
 
-use super::words::{Fault, FaultKind, MOST_BEGUN, Question, TURN_TOLD, Word};
+use super::progress::{Endless, Progress};
+use super::words::{Fault, FaultKind, Question, TURN_TOLD, Word, reason};
 use crate::agents::broker::{Broker, Errand, Exchange, ExchangeError};
 use crate::config::{AgentsOnlySettings, DirectoryScope};
 use crate::connectors::ldap::Declaration;
 use crate::connectors::ldap::configured::UnfitSettings;
-use crate::identity::{AgentId, ConnectorName, DomainName, causes};
+use crate::identity::{AgentId, ConnectorName, DomainName, Timestamp, causes, shown};
 use crate::sync::connector::{
     Capabilities, Connector, ConnectorError, DeltaReports, ExportChange, ExportResult, ImportMode, ImportPage,
     ImportRequest, ImportStream, ImportedObject, LARGEST_PAGE, ReadBack, SingleRead, SingleRequest, Sought, Watermark,
@@ -20,6 +21,12 @@ use crate::sync::lease::{LeaseError, Turn};
 
 /// For a batch as a whole, which is meant to be written within seconds.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(300);
+
+/// What is longer is read where nobody who signs in waits.
+const READ_AT_ONCE: usize = 256 * 1024;
+
+/// Characters of the word for a refusal.
+const LONGEST_CODE: usize = 100;
 
 /// A directory behind agents.
 pub struct AgentDirectory(Arc<Behind>);
@@ -68,6 +75,16 @@ impl Behind {
         self.scope.clone()
     }
 
+    /// By the gateway's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.agents.now()
+    }
+
+    /// Whether no second agent is enrolled for the connector.
+    pub(super) async fn has_one_agent(&self) -> bool {
+        self.agents.has_one_agent(&self.name).await
+    }
+
     fn aborted(&self, reason: impl Into<String>) -> ConnectorError {
         ConnectorError::Aborted { connector: self.name.clone(), reason: reason.into() }
     }
@@ -100,7 +117,17 @@ impl Behind {
     /// The next word of an agent.
     pub(super) async fn word(&self, exchange: &mut Exchange) -> Result<Word, Failure> {
         let told = exchange.told().await.map_err(|error| self.failure(&error))?;
-        match serde_json::from_slice(&told) {
+        self.read(told, exchange).await
+    }
+
+    async fn read(&self, told: Vec<u8>, exchange: &Exchange) -> Result<Word, Failure> {
+        let read = if told.len() > READ_AT_ONCE {
+            let reading = tokio::task::spawn_blocking(move || serde_json::from_slice(&told));
+            reading.await.map_err(|error| Failure::Final(self.aborted(error.to_string())))?
+        } else {
+            serde_json::from_slice(&told)
+        };
+        match read {
             Ok(Word::Fault(fault)) => Err(self.fault(fault, exchange)),
             Ok(word) => Ok(word),
             Err(error) => Err(Failure::Final(self.not_understood(exchange, &format!("column {}", error.column())))),
@@ -146,6 +173,10 @@ impl Behind {
         }
     }
 
+    pub(super) fn endless(&self, host: &str, error: Endless) -> ConnectorError {
+        self.aborted(format!("the read by the agent on {host} is given up: {error}"))
+    }
+
     pub(super) fn unexpected(&self, exchange: &Exchange) -> ConnectorError {
         self.not_understood(exchange, "it is no answer to the question")
     }
@@ -169,7 +200,7 @@ impl Connector for AgentDirectory {
         let behind = Arc::clone(&self.0);
         let mut tried = Vec::new();
         let exchange = Some(behind.begin(&request, &mut tried).await?);
-        Ok(Box::new(Reading { behind, request, tried, exchange, told: false }))
+        Ok(Box::new(Reading { behind, request, tried, exchange, told: false, progress: Progress::default() }))
     }
 
     async fn import_one(&self, sought: Sought, request: SingleRequest) -> Result<SingleRead, ConnectorError> {
@@ -177,7 +208,11 @@ impl Connector for AgentDirectory {
         match self.0.ask(&question, &mut Vec::new()).await? {
             (exchange, Word::One(read)) => {
                 exchange.close();
-                Ok(*read)
+                Ok(match *read {
+                    SingleRead::Found(page) => SingleRead::Found(Box::new(fit(*page))),
+                    SingleRead::OutOfScope { reason: told } => SingleRead::OutOfScope { reason: reason(&told) },
+                    SingleRead::Absent => SingleRead::Absent,
+                })
             }
             (exchange, _) => Err(self.0.unexpected(&exchange)),
         }
@@ -219,28 +254,21 @@ impl Behind {
     /// Sends a batch to one agent, once: after that nobody knows whether it was written until it is read back.
     async fn export(&self, batch: Vec<ExportChange>, turn: &Turn) -> Result<Vec<ExportResult>, ConnectorError> {
         let count = batch.len();
-        let question = Question::Export { scope: self.scope(), changes: batch };
+        let question = Question::Export { scope: self.scope(), changes: batch, answers_turns: true };
         let text = self.written(&question)?;
         let errand = Errand { connector: &self.name, domains: &self.domains, what: question.carried() };
         self.has_turn(turn)?;
         let engaged = self.agents.engage(errand, &[]).await;
         let mut exchange = engaged.map_err(|nobody| self.failure(&nobody).into_error())?;
         let writing = tokio::time::timeout(EXPORT_DEADLINE, self.write(&mut exchange, &text, turn)).await;
-        let told = match writing {
-            Ok(Ok(told)) => told?,
-            // An agent that declines now may have begun before.
-            Ok(Err(error @ ExchangeError::Declined { .. })) => return Err(self.aborted(causes(&error))),
-            Ok(Err(error)) => return Err(self.failure(&error).into_error()),
-            Err(_) => return Err(self.aborted(format!("the agent on {} writes for too long", exchange.host()))),
-        };
-        match serde_json::from_slice(&told) {
-            Ok(Word::Results(results)) if results.len() == count => {
+        match writing {
+            Ok(Ok(Word::Results(results))) if results.len() == count => {
                 exchange.close();
-                Ok(results)
+                Ok(results.into_iter().map(fit_result).collect())
             }
-            Ok(Word::Fault(fault)) => Err(self.fault(fault, &exchange).into_error()),
-            Ok(_) => Err(self.unexpected(&exchange)),
-            Err(error) => Err(self.not_understood(&exchange, &format!("column {}", error.column()))),
+            Ok(Ok(_)) => Err(self.unexpected(&exchange)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.aborted(format!("the agent on {} writes for too long", exchange.host()))),
         }
     }
 
@@ -250,32 +278,48 @@ impl Behind {
         turn.check().map_err(refused)
     }
 
-    /// Sends a batch, and says that the run has its turn for as long as it has. What the agent has not written when the turn
-    /// ends it gives up.
-    async fn write(
-        &self,
-        exchange: &mut Exchange,
-        batch: &[u8],
-        turn: &Turn,
-    ) -> Result<Result<Vec<u8>, ConnectorError>, ExchangeError> {
-        exchange.ask(batch).await?;
-        let go_on = match self.written(&Question::GoOn) {
-            Ok(go_on) => go_on,
-            Err(error) => return Ok(Err(error)),
+    /// Sends a batch, and answers the agent's questions whether the run has its turn still: what is not written when it has
+    /// none the agent gives up. One of the former release does not ask, and is told from time to time.
+    async fn write(&self, exchange: &mut Exchange, batch: &[u8], turn: &Turn) -> Result<Word, ConnectorError> {
+        let failed = |error: &ExchangeError| match error {
+            // An agent that declines now may have begun before.
+            ExchangeError::Declined { .. } => self.aborted(causes(error)),
+            _ => self.failure(error).into_error(),
         };
+        exchange.ask(batch).await.map_err(|error| failed(&error))?;
         let mut beats = tokio::time::interval(TURN_TOLD);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut asks, mut listens) = (false, true);
         loop {
-            tokio::select! {
-                told = exchange.told() => return told.map(Ok),
-                _ = beats.tick() => {
-                    if let Err(over) = self.has_turn(turn) {
-                        return Ok(Err(over));
+            let say = tokio::select! {
+                told = exchange.told() => {
+                    let told = told.map_err(|error| failed(&error))?;
+                    match self.read(told, exchange).await.map_err(Failure::into_error)? {
+                        Word::Turn(number) => {
+                            asks = true;
+                            Question::HasTurn(number)
+                        }
+                        word => return Ok(word),
                     }
-                    exchange.ask(&go_on).await?;
                 }
-            }
+                _ = beats.tick(), if !asks && listens => Question::GoOn,
+            };
+            self.has_turn(turn)?;
+            // Of an agent that hears no more, what it said before is heard still.
+            listens = listens && exchange.ask(&self.written(&say)?).await.is_ok();
         }
+    }
+}
+
+fn fit_result(result: ExportResult) -> ExportResult {
+    match result {
+        ExportResult::Accepted { anchor, warning } => {
+            ExportResult::Accepted { anchor, warning: warning.as_deref().map(reason) }
+        }
+        ExportResult::Refused { code, reason: told } => {
+            ExportResult::Refused { code: shown(&code, LONGEST_CODE), reason: reason(&told) }
+        }
+        ExportResult::Unknown { reason: told } => ExportResult::Unknown { reason: reason(&told) },
     }
 }
 
@@ -289,17 +333,23 @@ struct Reading {
     exchange: Option<Exchange>,
     /// Whether the engine has seen a page.
     told: bool,
+    progress: Progress,
 }
 
 #[async_trait]
 impl ImportStream for Reading {
     async fn next_page(&mut self) -> Result<Option<ImportPage>, ConnectorError> {
-        let mut begun = 0;
         loop {
             let Some(exchange) = &mut self.exchange else { return Ok(None) };
             match self.behind.word(exchange).await {
-                Ok(Word::Page(page)) if page.objects.len() <= LARGEST_PAGE => return Ok(Some(self.tell(*page))),
-                Ok(Word::Begun) if begun < MOST_BEGUN => begun += 1,
+                Ok(Word::Page(page)) if page.objects.len() <= LARGEST_PAGE => {
+                    let (host, page) = (exchange.host().to_owned(), self.tell(*page));
+                    return page.map(Some).map_err(|error| self.behind.endless(&host, error));
+                }
+                Ok(Word::Begun) => {
+                    let host = exchange.host();
+                    self.progress.nothing().map_err(|error| self.behind.endless(host, error))?;
+                }
                 Ok(Word::End) => {
                     if let Some(exchange) = self.exchange.take() {
                         exchange.close();
@@ -314,13 +364,39 @@ impl ImportStream for Reading {
     }
 }
 
+/// Whether a page tells more than how far it came.
+fn tells(page: &ImportPage) -> bool {
+    let ImportPage { objects, deleted, left, left_below, present, enumerated, links, watermark: _, bases, refused } =
+        page;
+    !(objects.is_empty() && deleted.is_empty() && left.is_empty() && left_below.is_empty() && present.is_empty())
+        || !(enumerated.is_empty() && links.is_empty() && bases.is_empty() && refused.is_empty())
+}
+
+/// What an agent says of entries that it could not take, as run steps may show it.
+fn fit(mut page: ImportPage) -> ImportPage {
+    for entry in &mut page.refused {
+        entry.name = reason(&entry.name);
+        entry.reason = reason(&entry.reason);
+    }
+    page
+}
+
 impl Reading {
-    fn tell(&mut self, page: ImportPage) -> ImportPage {
+    fn tell(&mut self, page: ImportPage) -> Result<ImportPage, Endless> {
         self.told = true;
+        let mut further = false;
         if let (ImportMode::Delta { since }, Some(reached)) = (&mut self.request.mode, &page.watermark) {
+            further = since != reached;
             *since = reached.clone();
         }
-        page
+        if tells(&page) {
+            self.progress.told();
+        } else if further {
+            self.progress.moved()?;
+        } else {
+            self.progress.nothing()?;
+        }
+        Ok(fit(page))
     }
 
     /// Goes on with another agent after `error`, where telling something twice does no harm.

@@ -32,8 +32,12 @@ pub mod accounts;
 mod carrier;
 #[cfg(feature = "gateway")]
 mod directory;
+#[cfg(feature = "gateway")]
+mod progress;
 #[cfg(feature = "agent")]
 pub mod salts;
+#[cfg(feature = "agent")]
+mod told_turn;
 pub mod words;
 
 #[cfg(feature = "gateway")]

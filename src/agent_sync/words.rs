@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Carried, DirectoryScope};
-use crate::identity::ConnectorName;
+use crate::identity::{ConnectorName, shown};
 use crate::sync::connector::{
     ConnectorError, ExportChange, ExportResult, ImportPage, ImportRequest, ImportedObject, ReadBack, SingleRead,
     SingleRequest, Sought,
@@ -15,11 +15,9 @@ use crate::sync::connector::{
 pub const OBJECTS_PER_WORD: usize = 100;
 /// An agent that has nothing to tell says so, so that a directory may take longer for a read than an answer may.
 pub const STILL_AT_IT: Duration = Duration::from_secs(30);
-/// Such words in a row, at most: a read that tells nothing for half an hour is given up.
-pub const MOST_BEGUN: u32 = 60;
 /// Between two assurances that a run still has its turn.
 pub const TURN_TOLD: Duration = Duration::from_millis(500);
-/// Without one for so long an agent writes no more. Far below the shortest lease.
+/// So long after it asked for the last one an agent writes no more. Far below the shortest lease.
 pub const TURN_LASTS: Duration = Duration::from_secs(2);
 
 /// From the gateway. All but the last begin an exchange.
@@ -32,10 +30,18 @@ pub enum Question {
     ImportOne { scope: DirectoryScope, sought: Sought, request: SingleRequest },
     /// Answered by [`Word::Objects`].
     ReadBack { scope: DirectoryScope, objects: Vec<ReadBack> },
-    /// Answered by [`Word::Results`].
-    Export { scope: DirectoryScope, changes: Vec<ExportChange> },
-    /// The run whose changes were sent still has its turn.
+    /// Answered by [`Word::Results`], after any number of [`Word::Turn`] where the gateway answers these.
+    Export {
+        scope: DirectoryScope,
+        changes: Vec<ExportChange>,
+        /// The agent asks for the run's turn. A gateway of the former release does not say so, and tells of it unasked.
+        #[serde(default)]
+        answers_turns: bool,
+    },
+    /// The run whose changes were sent still has its turn: for an agent of the former release, which does not ask.
     GoOn,
+    /// The answer to the [`Word::Turn`] of this number: the run had its turn after that was asked.
+    HasTurn(u64),
     /// Answered by [`Word::Begun`], sealed pages, and [`Word::Reached`].
     Accounts { scope: DirectoryScope, since: Option<String>, salting: Salting },
     /// Answered by one sealed page.
@@ -47,7 +53,7 @@ impl Question {
     pub fn carried(&self) -> Carried {
         match self {
             Self::Import { .. } | Self::ImportOne { .. } | Self::ReadBack { .. } => Carried::Import,
-            Self::Export { .. } | Self::GoOn => Carried::Export,
+            Self::Export { .. } | Self::GoOn | Self::HasTurn(_) => Carried::Export,
             Self::Accounts { .. } | Self::AccountsOf { .. } => Carried::Passwords,
         }
     }
@@ -78,11 +84,21 @@ pub enum Word {
     One(Box<SingleRead>),
     Objects(Vec<Option<ImportedObject>>),
     Results(Vec<ExportResult>),
+    /// While changes are written: whether the run still has its turn. Answered by [`Question::HasTurn`].
+    Turn(u64),
     /// A sealed page of accounts, in hexadecimal digits.
     Accounts(String),
     /// All accounts were read; up to where, as the source tells it.
     Reached(Option<String>),
     Fault(Fault),
+}
+
+/// Characters of a reason, at most.
+const LONGEST_REASON: usize = 500;
+
+/// What an agent says for operators, fit for logs, run steps and consoles.
+pub fn reason(text: &str) -> String {
+    shown(text, LONGEST_REASON)
 }
 
 /// Why an agent did not do it: a [`ConnectorError`] on its way.
@@ -111,7 +127,7 @@ impl Fault {
 
     /// As the engine is told it; the agent that says so is on the machine `host`.
     pub fn into_error(self, connector: ConnectorName, host: &str) -> ConnectorError {
-        let reason = format!("{} (told by the agent on {host})", self.reason);
+        let reason = format!("{} (told by the agent on {host})", reason(&self.reason));
         match self.kind {
             FaultKind::Unreachable => ConnectorError::Unreachable { connector, reason },
             FaultKind::Aborted => ConnectorError::Aborted { connector, reason },
@@ -159,6 +175,38 @@ mod tests {
             let told = Fault::from(error.clone()).into_error(connector.clone(), "dc1");
             assert_eq!(std::mem::discriminant(&told), std::mem::discriminant(&error), "{told}");
         }
+    }
+
+    #[test]
+    fn what_an_agent_says_of_a_fault_is_cut_and_moves_no_cursor() {
+        let connector: ConnectorName = "corp".parse().expect("a name");
+        let reason = format!("down\u{1b}[2K\nall is well{}", "x".repeat(1_000_000));
+        let told = Fault::new(FaultKind::Unreachable, reason).into_error(connector, "dc1").to_string();
+        assert!(told.len() < 700 && !told.chars().any(char::is_control), "{told}");
+        assert!(told.contains("down [2K all is wellxx") && told.ends_with("x (told by the agent on dc1)"), "{told}");
+    }
+
+    #[test]
+    fn a_gateway_of_the_former_release_is_not_asked_for_turns_and_an_agent_of_it_understands_an_export() {
+        let text = serde_json::to_value(Question::Export {
+            scope: serde_json::from_value(scope()).expect("a scope"),
+            changes: Vec::new(),
+            answers_turns: true,
+        });
+        let mut text = text.expect("text");
+        assert_eq!(text["export"]["answers_turns"], true);
+        text["export"].as_object_mut().expect("fields").remove("answers_turns");
+        let former: Question = serde_json::from_value(text).expect("a question of the former release");
+        assert!(matches!(former, Question::Export { answers_turns: false, .. }), "{former:?}");
+    }
+
+    fn scope() -> serde_json::Value {
+        serde_json::json!({
+            "dialect": "openldap", "bases": ["dc=example"], "excluded": [], "user_filter": null, "group_filter": null,
+            "classes": { "user": "person", "group": "group", "container": "organizationalUnit" },
+            "anchor_attribute": "entryUUID", "attributes": [], "page_size": 10, "delta": "auto",
+            "disabled": { "equals": { "attribute": "nsAccountLock", "value": "TRUE" } }, "export": null,
+        })
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::identity::{ConnectorName, DistinguishedName, DomainName, PlainPasswor
 
 use super::reader::Table;
 use super::replication::ReplicationSettings;
-use super::scope::DirectoryScope;
+use super::scope::{Bounds, DirectoryScope};
 use super::secret::secret;
 use super::words::setting_words;
 
@@ -131,6 +131,8 @@ pub struct ConnectorSettings {
     pub domains: Vec<DomainName>,
     /// What is read and written there.
     pub scope: DirectoryScope,
+    /// Nothing beyond is told or written, whatever is asked for.
+    pub bounds: Bounds,
     pub passwords: PasswordAttributes,
     pub replication: Option<ReplicationSettings>,
     pub connect_deadline: Duration,
@@ -189,6 +191,7 @@ impl ConnectorSettings {
             bind_password: bind_password?,
             domains,
             scope: scope?,
+            bounds: Bounds::Everywhere,
             passwords: PasswordAttributes {
                 attributes: if passwords.is_empty() { vec!["userPassword".to_owned()] } else { passwords },
                 cleartext_allowed: table.flag("cleartext_passwords").unwrap_or(false),

@@ -42,7 +42,7 @@ pub use limits::{LimitsSettings, PerNetwork};
 pub use problem::{Problem, Problems};
 pub use replication::{ReplicationSettings, ReplicationSignIn};
 pub use scim::{AdoptedObjects, ScimTargetSettings};
-pub use scope::{AgentsOnlySettings, Carried, DirectoryScope, OutOfBounds};
+pub use scope::{AgentsOnlySettings, Bounds, Carried, DirectoryScope, OutOfBounds};
 pub use settings::{Settings, admin_socket, is_of_sync_server, load, load_agent, load_sync_server, rules_folder};
 pub use signin::{FailoverSettings, LockoutSettings, PartnerCanarySettings, SignInSettings, TokenSettings};
 pub use sql::{DeletedTest, SourceDatabase, SqlName, SqlRows, SqlSourceSettings, SqlType, SqlValues};

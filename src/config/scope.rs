@@ -24,6 +24,31 @@ setting_words! {
     } "import, export, passwords"
 }
 
+/// Which part of a directory may be read and written at all, whatever else is asked for: told by the names that the directory
+/// itself gives to what was found there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Bounds {
+    /// For whoever made the settings that say what is read.
+    #[default]
+    Everywhere,
+    /// For an agent, whom the gateway tells what to read: the agent's own `bases` and `excluded`.
+    Within { bases: Vec<DistinguishedName>, excluded: Vec<DistinguishedName> },
+}
+
+impl Bounds {
+    fn of_agent(own: &ConnectorSettings) -> Self {
+        Self::Within { bases: own.scope.bases.clone(), excluded: own.scope.excluded.clone() }
+    }
+
+    pub fn admit(&self, dn: &DistinguishedName) -> bool {
+        let within = |names: &[DistinguishedName]| names.iter().any(|name| dn.is_within(name));
+        match self {
+            Self::Everywhere => true,
+            Self::Within { bases, excluded } => within(bases) && !within(excluded),
+        }
+    }
+}
+
 /// The keys of a connector that say what is read and written there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryScope {
@@ -151,7 +176,12 @@ impl DirectoryScope {
         if let Some(hidden) = hidden {
             return Err(OutOfBounds::Excluded(hidden.clone()));
         }
-        Ok(ConnectorSettings { scope: self.clone(), ..own.clone() })
+        let page_size = self.page_size.min(own.scope.page_size);
+        Ok(ConnectorSettings {
+            scope: Self { page_size, ..self.clone() },
+            bounds: Bounds::of_agent(own),
+            ..own.clone()
+        })
     }
 }
 
@@ -293,7 +323,10 @@ mod tests {
     fn the_gateway_says_what_is_read_and_the_agent_how_it_is_reached() {
         let settings = scope().at(&agent("page_size = 10\nuser_filter = \"(cn=*)\"")).expect("within bounds");
         assert_eq!(settings.scope.bases, scope().bases);
-        assert_eq!((settings.scope.page_size, settings.scope.user_filter.as_deref()), (100, Some("(mail=*)")));
+        // A page is held whole by the agent, so it is no larger than the agent's own.
+        assert_eq!((settings.scope.page_size, settings.scope.user_filter.as_deref()), (10, Some("(mail=*)")));
+        let roomy = scope().at(&agent("page_size = 5000")).expect("within bounds");
+        assert_eq!(roomy.scope.page_size, 100);
         assert_eq!(settings.servers, ["ldaps://ldap.example.org"]);
         assert_eq!(settings.bind_password.expose(), "secret");
     }

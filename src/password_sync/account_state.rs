@@ -172,6 +172,12 @@ pub(super) fn generalized_time(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_secs(time.and_utc().timestamp()))
 }
 
+/// To the second.
+pub(super) fn generalized(time: Timestamp) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(time.millis()).unwrap_or_default();
+    time.format("%Y%m%d%H%M%SZ").to_string()
+}
+
 /// Units of 100 ns since 1601; 0 and the largest number mean never (MS-ADA1 accountExpires).
 pub(super) fn file_time(number: i64) -> Option<Timestamp> {
     let never = number == 0 || number == i64::MAX;

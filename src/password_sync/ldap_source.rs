@@ -139,13 +139,25 @@ impl LdapSource {
                     tracing::warn!(connector = %self.settings.name, name, "an entry's name cannot be read; it is left out");
                 }
                 // Policy entries are few; a connection does one operation at a time, so they have one of their own.
-                policies.learn(self, &server, &page.entries).await.map_err(directory)?;
-                let accounts = self.accounts(page.entries, &policies);
+                let entries = self.admitted(page.entries);
+                let entries: Vec<Entry> = entries.into_iter().filter(|entry| !self.is_excluded(entry)).collect();
+                policies.learn(self, &server, &entries).await.map_err(directory)?;
+                let accounts = self.accounts(entries, &policies);
                 let page = self.page(&server, read_at, accounts);
                 pages.send(page).await.map_err(|_| SourceError::GivenUp)?;
             }
         }
         Ok(())
+    }
+
+    /// INVARIANT: of what lies beyond the bounds nothing is told, whichever base, filter or anchor found it.
+    fn admitted(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        entries.retain(|entry| self.settings.bounds.admit(&entry.dn));
+        entries
+    }
+
+    fn is_excluded(&self, entry: &Entry) -> bool {
+        self.settings.scope.excluded.iter().any(|excluded| entry.dn.is_within(excluded))
     }
 
     fn page(&self, server: &ServerUrl, read_at: Timestamp, accounts: Vec<SourceAccount>) -> SourcePage {
@@ -252,6 +264,7 @@ impl AccountSource for LdapSource {
                 entries.extend(connection.search(search).await.map_err(directory)?);
             }
         }
+        let entries = self.admitted(entries);
         let server = connection.server().clone();
         let mut policies = Policies::default();
         policies.learn(self, &server, &entries).await.map_err(directory)?;

@@ -68,6 +68,20 @@ pub struct SourcePage {
     pub accounts: Vec<SourceAccount>,
 }
 
+impl SourcePage {
+    /// The same in pages of at most so many accounts; an empty one stays one.
+    pub fn pieces(mut self, accounts: usize) -> Vec<Self> {
+        let mut pieces = Vec::new();
+        while self.accounts.len() > accounts {
+            let rest = self.accounts.split_off(accounts);
+            let accounts = std::mem::replace(&mut self.accounts, rest);
+            pieces.push(Self { server: self.server.clone(), accounts, ..self });
+        }
+        pieces.push(self);
+        pieces
+    }
+}
+
 /// An account as its directory shows it. Holds password values: erased when dropped, never printed.
 #[derive(Debug)]
 pub struct SourceAccount {
@@ -124,6 +138,8 @@ pub fn is_nt_hash(attribute: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceVersion(String);
 
+/// Characters of one that is told: a time, and five stamps.
+const LONGEST_VERSION: usize = 500;
 /// Between the time and the stamps.
 const STAMPS: char = '|';
 
@@ -138,6 +154,31 @@ impl SourceVersion {
 
     pub fn with_stamps(self, stamps: &StateStamps) -> Self {
         Self(format!("{}{STAMPS}{stamps}", self.0))
+    }
+
+    /// One that somebody told who may be wrong, or lie: what is later than `latest` counts as of then, so that it outlives
+    /// nothing that comes after. `None`: it is no version.
+    pub fn no_later_than(self, latest: Timestamp) -> Option<Self> {
+        if self.0.is_empty() {
+            return Some(self);
+        }
+        if self.0.len() > LONGEST_VERSION {
+            return None;
+        }
+        let (time, stamps) = self.0.split_once(STAMPS).map_or((self.0.as_str(), None), |(time, s)| (time, Some(s)));
+        let told = super::account_state::generalized_time(time.split(['.', '#']).next()?);
+        if !time.is_empty() && told.is_none() {
+            return None;
+        }
+        let stamps = stamps.map(|text| text.parse::<StateStamps>()).transpose().ok()?;
+        let is_later = told.is_some_and(|told| told > latest);
+        match stamps {
+            Some(stamps) if !is_later && stamps.are_plausible(latest) => Some(self),
+            None if !is_later => Some(self),
+            Some(_) | None => {
+                Some(Self(super::account_state::generalized(told.map_or(latest, |told| told.min(latest)))))
+            }
+        }
     }
 
     fn stamps(&self) -> Option<StateStamps> {
@@ -158,5 +199,39 @@ impl SourceVersion {
             return stamps.newest();
         }
         super::account_state::generalized_time(self.0.split(['.', '#']).next()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_was_told_is_of_no_later_than_now() {
+        let latest = Timestamp::from_secs(1_800_000_000);
+        let same = ["", "20260101000000Z", "20260101000000.000001Z#000000#000#000000", "20260101000000.0Z|,,,,"];
+        for text in same {
+            let version = SourceVersion::new(text.to_owned());
+            assert_eq!(version.clone().no_later_than(latest), Some(version), "{text}");
+        }
+        let stamp =
+            |version: u32, at: i64| format!("20260101000000.0Z|{version}/{at}/{},,,,", uuid::Uuid::nil().simple());
+        let sound = SourceVersion::new(stamp(7, 1_700_000_000));
+        assert_eq!(sound.clone().no_later_than(latest), Some(sound));
+        let now = "20270115080000Z";
+        let rows = [
+            ("20990101000000Z".to_owned(), now),
+            ("20990101000000.000001Z#ffffff#000#000000".to_owned(), now),
+            ("20990101000000.0Z|,,,,".to_owned(), now),
+            (stamp(u32::MAX, 1_700_000_000), "20260101000000Z"),
+            (stamp(7, 1_900_000_000), "20260101000000Z"),
+        ];
+        for (text, clamped) in rows {
+            let version = SourceVersion::new(text.clone()).no_later_than(latest);
+            assert_eq!(version.as_ref().map(SourceVersion::as_str), Some(clamped), "{text}");
+        }
+        for text in ["zzzz", "|", "2026", "20260101000000Z|x", &"2".repeat(501)] {
+            assert_eq!(SourceVersion::new(text.to_owned()).no_later_than(latest), None, "{text}");
+        }
     }
 }

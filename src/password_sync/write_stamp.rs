@@ -18,6 +18,16 @@ pub struct WriteStamp {
     pub writer: Uuid,
 }
 
+/// Writes of one attribute of one account: beyond what a directory makes in its life.
+const MOST_WRITES: u32 = 10_000_000;
+
+impl WriteStamp {
+    /// Whether it can be of a write until `latest`. One that is not would outlive all that are.
+    pub fn is_plausible(&self, latest: Timestamp) -> bool {
+        self.version <= MOST_WRITES && self.at <= latest.millis() / 1000
+    }
+}
+
 impl fmt::Display for WriteStamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.version, self.at, self.writer.simple())
@@ -98,6 +108,10 @@ impl StateStamps {
             (true, false) => true,
             (true, true) => self.0[0] < other.0[0],
         }
+    }
+
+    pub fn are_plausible(&self, latest: Timestamp) -> bool {
+        self.0.iter().flatten().all(|stamp| stamp.is_plausible(latest))
     }
 
     /// When the last of them was written.

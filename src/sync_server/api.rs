@@ -23,10 +23,10 @@ use super::protocol::{
     OBJECTS_PER_LINE, OfEpoch, Questions, TakenLease, VERSION, Welcome, path,
 };
 use crate::agents::broker::registry::{AgentRegistry, RegistryDown};
-use crate::agents::broker::{AuthenticatedSyncServer, NotAdmitted, PeerCertificate};
+use crate::agents::broker::{AuthenticatedSyncServer, LONGEST_NAME, NotAdmitted, PeerCertificate};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::connectors::tenant::{TenantConnector, feed_number};
-use crate::identity::{AgentId, Clock, ConnectorName, DomainName, LeaseEpoch, causes};
+use crate::identity::{AgentId, Clock, ConnectorName, DomainName, LeaseEpoch, causes, shown};
 use crate::sync::connector::{
     Capabilities, Connector as _, ConnectorError, ExportResult, ImportMode, ImportRequest, ImportStream,
 };
@@ -212,7 +212,7 @@ async fn hello(State(api): Api, Extension(peer): Peer, body: Body) -> Result<Res
     answer(&api, &peer, body, async |server: AuthenticatedSyncServer, hello: Hello| {
         let now = api.clock.now();
         let Hello { host, software } = hello;
-        let (host, software) = (crate::agents::broker::shown(&host), crate::agents::broker::shown(&software));
+        let (host, software) = (shown(&host, LONGEST_NAME), shown(&software, LONGEST_NAME));
         api.registry.connected(server.id, &server.fingerprint, &host, &software, now).await?;
         let nodes = api.registry.notices(now - NODE_ALIVE).await?.nodes;
         let bound = |(name, domains): (&ConnectorName, &Vec<DomainName>)| {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::config::{
-    ConnectorSettings, DeltaMethod, Dialect, DirectoryScope, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
+    Bounds, ConnectorSettings, DeltaMethod, Dialect, DirectoryScope, DisabledTest, ObjectClasses, PasswordAttributes,
+    Reach,
 };
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
@@ -152,6 +153,7 @@ fn settings(slapd: &Slapd) -> ConnectorSettings {
         replication: None,
         connect_deadline: Duration::from_secs(5),
         bind_deadline: Duration::from_secs(5),
+        bounds: Bounds::Everywhere,
         lockout_duration: Duration::from_secs(600),
         password_policy: None,
         leaked_passwords: None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::config::{
-    ConnectorSettings, DeltaMethod, Dialect, DirectoryScope, DisabledTest, ObjectClasses, PasswordAttributes, Reach,
-    ReplicationSettings, ReplicationSignIn,
+    Bounds, ConnectorSettings, DeltaMethod, Dialect, DirectoryScope, DisabledTest, ObjectClasses, PasswordAttributes,
+    Reach, ReplicationSettings, ReplicationSignIn,
 };
 use landbridge::credential::pool::PoolSize;
 use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing};
@@ -150,6 +150,7 @@ fn settings(samba: &Samba, sign_in: ReplicationSignIn) -> ConnectorSettings {
         }),
         connect_deadline: Duration::from_secs(5),
         bind_deadline: Duration::from_secs(5),
+        bounds: Bounds::Everywhere,
         lockout_duration: Duration::from_secs(600),
         password_policy: None,
         leaked_passwords: None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use landbridge::config::Bounds;
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::connectors::tenant::TenantConnector;
 use landbridge::identity::{Clock, LeaseEpoch, NodeId, PlainPassword, SettableClock, Timestamp};
@@ -105,6 +106,7 @@ impl Site {
             disabled_when: DisabledTest::defaults(),
             delta: DeltaChoice::Auto,
             writeback: None,
+            bounds: Bounds::Everywhere,
         });
         let store = Arc::new(self.tenant.clone());
         let name = "tenant".parse().expect("a name");

@@ -13,8 +13,8 @@ use tokio::time::MissedTickBehavior;
 use super::admission::AuthenticatedAgent;
 use super::exchange;
 use super::link::{Greeting, Link, OUTGOING, Queues};
-use super::room::{Broker, Room};
-use crate::identity::causes;
+use super::room::{Broker, Foreign, Room};
+use crate::identity::{causes, shown};
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ enum Ended {
     Broken(#[from] axum::Error),
     #[error("the agent did not greet")]
     NoGreeting,
-    #[error("the agent speaks versions {} to {}, this gateway {} to {}", .0.oldest, .0.newest, Versions::OURS.oldest, Versions::OURS.newest)]
+    #[error("{}", no_language(*.0))]
     Version(Versions),
     #[error("the agent sent what is no message")]
     Malformed(#[from] agent_proto::DecodeError),
@@ -48,6 +48,17 @@ enum Ended {
     Violation(#[from] super::link::Violation),
     #[error("the connection was ended: {0}")]
     ByGateway(String),
+}
+
+/// Which of the two is to be upgraded.
+fn no_language(agent: Versions) -> String {
+    let ours = Versions::OURS;
+    let remedy = if agent.oldest > ours.newest { "upgrade the gateway" } else { "upgrade the agent" };
+    let Versions { oldest, newest } = agent;
+    format!(
+        "the agent speaks versions {oldest} to {newest} of the protocol, the gateway {} to {}: {remedy}",
+        ours.oldest, ours.newest
+    )
 }
 
 impl Broker {
@@ -60,6 +71,9 @@ impl Broker {
                 tracing::info!(agent.id = %id, connector = %link.connector, host = link.host, software = link.software, "an agent is connected");
                 self.0.add(Arc::clone(&link));
                 let ended = run(&self.0, &link, sink, stream, outgoing).await;
+                if let Ended::Violation(_) | Ended::Malformed(_) = &ended {
+                    link.shut(&ended.to_string());
+                }
                 link.abandon();
                 self.0.remove(&link);
                 ended
@@ -94,10 +108,14 @@ impl Broker {
         let Incoming::Known(ToGateway::Hello { versions, software, host, capacity, carries }) = hello else {
             return Err(Ended::NoGreeting);
         };
-        let version = Versions::OURS.agree(versions).ok_or(Ended::Version(versions))?;
         let room = &self.0;
         let now = room.clock.now();
-        let (software, host) = (shown(&software), shown(&host));
+        let (software, host) = (shown(&software, LONGEST_NAME), shown(&host, LONGEST_NAME));
+        let Some(version) = Versions::OURS.agree(versions) else {
+            let (connector, reason) = (agent.connector().clone(), no_language(versions));
+            room.foreign().insert(agent.agent().id, Foreign { connector, host, reason });
+            return Err(Ended::Version(versions));
+        };
         let (id, fingerprint) = (agent.agent().id, &agent.certificate().fingerprint);
         if let Err(error) = room.registry.connected(id, fingerprint, &host, &software, now).await {
             // The agent is authenticated; that its connection is not noted makes it no worse.
@@ -214,7 +232,5 @@ async fn send(sink: &mut SplitSink<WebSocket, Message>, message: &ToAgent) -> bo
     matches!(sent, Ok(Ok(())))
 }
 
-/// What a machine calls itself, fit for logs and lists.
-pub fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
-}
+/// Characters of what a machine or a release calls itself.
+pub const LONGEST_NAME: usize = 100;

@@ -216,7 +216,7 @@ impl AgentDesk {
         if !self.registry.revoke(agent, self.clock.now()).await? {
             return Err(DeskError::NoSuchAgent(agent));
         }
-        self.broker.close_agent(agent, "the agent is revoked");
+        self.broker.shut_out(agent, "the agent is revoked");
         Ok(())
     }
 

@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::link::{Heard, Link};
-use super::room::Broker;
+use super::registry::Agent;
+use super::room::{Broker, Room};
+use crate::agents::Calling;
 use crate::config::Carried;
-use crate::identity::{AgentId, ConnectorName, DomainName};
+use crate::identity::{AgentId, ConnectorName, DomainName, Timestamp, causes};
 
 /// For an answer, and for each further message of it: more than a directory gets for one question.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(150);
@@ -69,11 +71,13 @@ pub struct Missing {
     pub unwilling: Vec<String>,
     pub narrower: Vec<String>,
     pub draining: Vec<String>,
+    /// Machines whose agents cannot be connected, and why not.
+    pub foreign: Vec<(String, String)>,
 }
 
 impl Missing {
-    fn told(&self) -> String {
-        let Self { connector, what, older, unwilling, narrower, draining } = self;
+    pub fn told(&self) -> String {
+        let Self { connector, what, older, unwilling, narrower, draining, foreign } = self;
         let mut reasons = Vec::new();
         let mut tell = |hosts: &[String], reason: &str| {
             if !hosts.is_empty() {
@@ -84,6 +88,7 @@ impl Missing {
         tell(unwilling, &format!("the agent's settings do not say `{what}` under `carries`"));
         tell(narrower, "the agent is enrolled for some of the connector's domains alone; enrol one for all of them");
         tell(draining, "the agent is draining");
+        reasons.extend(foreign.iter().map(|(host, reason)| format!("{host}: {reason}")));
         if reasons.is_empty() {
             return format!("no agent of connector {connector} is connected to this node");
         }
@@ -113,6 +118,31 @@ pub struct Exchange {
 }
 
 impl Broker {
+    /// What the connected agents lack for an errand; `None`: one of them can.
+    pub fn lacking(&self, errand: Errand<'_>) -> Option<Missing> {
+        choose(&self.0.links(), errand, &[]).err().map(|missing| self.0.with_foreign(*missing))
+    }
+
+    /// By this node's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether one agent alone is enrolled for a connector. Nobody is believed to be alone while that cannot be read.
+    pub async fn has_one_agent(&self, connector: &ConnectorName) -> bool {
+        let of_connector = |agent: &Agent| {
+            agent.revoked_at.is_none()
+                && matches!(&agent.calling, Calling::Checks { connector: of, .. } if of == connector)
+        };
+        match self.0.registry.agents().await {
+            Ok(agents) => agents.iter().filter(|agent| of_connector(agent)).count() == 1,
+            Err(error) => {
+                tracing::warn!(%connector, error = causes(&error), "it cannot be told how many agents are enrolled");
+                false
+            }
+        }
+    }
+
     /// An exchange with the least busy agent that carries it and is not among those `tried`.
     pub async fn engage(&self, errand: Errand<'_>, tried: &[AgentId]) -> Result<Exchange, ExchangeError> {
         let room = &self.0;
@@ -127,7 +157,7 @@ impl Broker {
                         link.given(room.next_number());
                         return Ok(Exchange::open(Arc::clone(link)));
                     }
-                    Err(missing) => missing,
+                    Err(missing) => Box::new(room.with_foreign(*missing)),
                 }
             };
             // One that carries nothing may be there before another.
@@ -172,6 +202,15 @@ fn choose<'a>(
         }
     }
     best.map(|(link, _)| link).ok_or(missing)
+}
+
+impl Room {
+    fn with_foreign(&self, missing: Missing) -> Missing {
+        let known = self.foreign();
+        let foreign = known.values().filter(|foreign| foreign.connector.as_str() == missing.connector);
+        let foreign = foreign.map(|foreign| (foreign.host.clone(), foreign.reason.clone())).collect();
+        Missing { foreign, ..missing }
+    }
 }
 
 fn gone(link: &Link) -> ExchangeError {
@@ -224,15 +263,15 @@ impl Exchange {
         loop {
             if self.read >= WINDOW / 2 {
                 let grant = ToAgent::Grant { request: self.request, parts: self.read };
-                if !self.link.say_in_turn(grant).await {
-                    return Err(gone(&self.link));
-                }
+                // On a connection that ends nothing more comes, and what came is heard.
+                self.link.say_in_turn(grant).await;
                 self.read = 0;
             }
-            let heard = match self.heard.recv().await {
-                // What a revoked agent said before is not heard any more.
-                Some(_) if self.link.is_closed() => None,
-                heard => heard,
+            let heard = tokio::select! {
+                biased;
+                // What it said before is not heard any more.
+                () = self.link.shut_out() => None,
+                heard = self.heard.recv() => heard,
             };
             let part = match heard {
                 Some(Heard::Part(part)) => part,

@@ -53,6 +53,8 @@ pub struct Link {
     silent: AtomicBool,
     heard: AtomicBool,
     closing: CancellationToken,
+    /// Nothing that the agent said counts any more.
+    shut_out: CancellationToken,
     reason: Mutex<Option<String>>,
     changed: Arc<Notify>,
 }
@@ -190,6 +192,7 @@ impl Link {
             silent: AtomicBool::new(false),
             heard: AtomicBool::new(true),
             closing: CancellationToken::new(),
+            shut_out: CancellationToken::new(),
             reason: Mutex::default(),
             changed,
         }
@@ -240,6 +243,18 @@ impl Link {
     pub fn close(&self, reason: &str) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.to_owned());
         self.closing.cancel();
+    }
+
+    /// Ends the connection of an agent that is revoked, or breaks the protocol: what it said and nobody has heard yet is not
+    /// heard any more.
+    pub fn shut(&self, reason: &str) {
+        self.shut_out.cancel();
+        self.close(reason);
+    }
+
+    /// Waits until the agent is shut out.
+    pub async fn shut_out(&self) {
+        self.shut_out.cancelled().await;
     }
 
     pub fn is_closed(&self) -> bool {

@@ -22,7 +22,7 @@ mod watch;
 pub use admission::{AuthenticatedSyncServer, NotAdmitted};
 pub use authority::{AgentAuthority, AuthorityError};
 pub use check::LiveRoutes;
-pub use connection::shown;
+pub use connection::LONGEST_NAME;
 pub use desk::AgentDesk;
 pub use doubts::Doubts;
 pub use exchange::{Errand, Exchange, ExchangeError, Missing};

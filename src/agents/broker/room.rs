@@ -52,10 +52,20 @@ pub(super) struct Room {
     /// Connectors of which an agent has been here.
     met: Mutex<HashSet<ConnectorName>>,
     numbers: AtomicU64,
+    /// Agents that could not be connected because of the protocol that they speak, since they were connected last.
+    foreign: Mutex<HashMap<AgentId, Foreign>>,
     /// A connection came, went, or has room again.
     pub changed: Arc<Notify>,
     pub nodes: watch::Sender<Vec<GatewayNode>>,
     begun: Instant,
+}
+
+/// An enrolled agent with which this node has no language in common.
+pub(super) struct Foreign {
+    pub connector: ConnectorName,
+    pub host: String,
+    /// With what is to be done.
+    pub reason: String,
 }
 
 /// Connections of one agent to this node.
@@ -82,6 +92,7 @@ impl Broker {
             links: Mutex::default(),
             met: Mutex::default(),
             numbers: AtomicU64::new(0),
+            foreign: Mutex::default(),
             changed: Arc::new(Notify::new()),
             nodes: watch::Sender::new(Vec::new()),
             begun: Instant::now(),
@@ -136,6 +147,13 @@ impl Broker {
         }
     }
 
+    /// The same of one whose words do not count any more.
+    pub fn shut_out(&self, agent: AgentId, reason: &str) {
+        for link in self.0.links().iter().filter(|link| link.agent == agent) {
+            link.shut(reason);
+        }
+    }
+
     pub(super) fn links_of_agent(&self, agent: AgentId) -> Vec<Arc<Link>> {
         self.0.links().iter().filter(|link| link.agent == agent).cloned().collect()
     }
@@ -153,6 +171,10 @@ impl Room {
     pub fn links(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
         // A panic while the lock was held left the list as it was, or with one entry more or less.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn foreign(&self) -> MutexGuard<'_, HashMap<AgentId, Foreign>> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn next_number(&self) -> u64 {
@@ -176,6 +198,7 @@ impl Room {
     pub fn add(&self, link: Arc<Link>) {
         let connector = link.connector.clone();
         self.met().insert(connector.clone());
+        self.foreign().remove(&link.agent);
         let mut links = self.links();
         links.push(link.clone());
         let own: Vec<&Arc<Link>> =

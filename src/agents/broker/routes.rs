@@ -22,7 +22,7 @@ use super::registry::{Agent, AgentRegistry, RegistryDown, TokenUse};
 use super::room::Broker;
 use crate::agents::Calling;
 use crate::audit::{Actor, Event, EventKind, Outcome};
-use crate::identity::{AgentId, Clock, ConnectorName, DomainName, causes};
+use crate::identity::{AgentId, Clock, ConnectorName, DomainName, causes, shown};
 
 /// What lets agents in.
 pub struct Gate {
@@ -110,8 +110,8 @@ async fn enrol(State(gate): State<Arc<Gate>>, body: Bytes) -> Result<Response, T
     let agent = Agent {
         id,
         calling: token.calling,
-        host: connection::shown(&request.host),
-        software: connection::shown(&request.software),
+        host: shown(&request.host, connection::LONGEST_NAME),
+        software: shown(&request.software, connection::LONGEST_NAME),
         enrolled_at: now,
         seen_at: None,
         draining: false,

@@ -52,7 +52,7 @@ impl Broker {
         let notices = room.registry.notices(now - ALIVE).await?;
         for link in room.links().iter() {
             if notices.revoked.contains(&link.agent) {
-                link.close("the agent is revoked");
+                link.shut("the agent is revoked");
             } else if link.certificate_ends <= now {
                 link.close("the agent's certificate has ended");
             } else if notices.draining.contains(&link.agent) {

@@ -164,3 +164,60 @@ impl Exchanges {
         self.open.remove(&request);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    const REQUEST: RequestId = RequestId::new([3; 16]);
+
+    /// Hears nothing until it may, then tells what it was asked first.
+    struct Slow(Arc<Notify>);
+
+    #[async_trait]
+    impl Carrier for Slow {
+        fn carries(&self) -> &BTreeSet<Carried> {
+            unimplemented!("nobody asks here")
+        }
+
+        async fn serve(&self, mut exchange: Exchange) {
+            self.0.notified().await;
+            let question = exchange.asked().await.expect("the first question");
+            exchange.tell(&question, Vec::new).await.expect("somebody listens");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_questions_ends_no_work_and_declines_nothing() {
+        let (go, (in_turn, mut told)) = (Arc::new(Notify::new()), mpsc::channel(8));
+        let mut exchanges = Exchanges::new(AgentId::new([1; 16]), Some(Arc::new(Slow(go.clone()))), in_turn);
+        let (mut cutter, tasks) = (Cutter::new(REQUEST), TaskTracker::new());
+        let batch = vec![7; 3 * agent_proto::parts::LARGEST_PART];
+        for part in cutter.cut(&batch).expect("fits").collect::<Vec<_>>() {
+            assert_eq!(exchanges.ask(part, false, &tasks), Ok(()));
+        }
+        for _ in 0..100 {
+            for part in cutter.cut(b"go on").expect("fits").collect::<Vec<_>>() {
+                assert_eq!(exchanges.ask(part, false, &tasks), Ok(()), "it is written already");
+            }
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        let mut joiner = Joiner::default();
+        let word = loop {
+            let Some(ToGateway::Tell(part)) = told.recv().await else { panic!("the work was given up") };
+            if let Some(word) = joiner.take(part).expect("in order") {
+                break word;
+            }
+        };
+        assert_eq!(word, batch);
+        // The work is done, and one more question meets nobody.
+        tasks.close();
+        tasks.wait().await;
+        for part in cutter.cut(b"go on").expect("fits").collect::<Vec<_>>() {
+            assert_eq!(exchanges.ask(part, false, &tasks), Ok(()));
+        }
+    }
+}

@@ -150,6 +150,7 @@ impl LdapConnectorSettings {
             types,
             disabled_when: vec![disabled_test(&settings.scope.disabled)?],
             writeback: settings.scope.export.as_ref().map(writable),
+            bounds: settings.bounds.clone(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::reader::{Reader, Refused};
 use super::settings::LdapConnectorSettings;
+use crate::config::Bounds;
 use crate::identity::DistinguishedName;
 use crate::ldap::{Connection, Filter, Scope, Search};
 use crate::sync::attribute::Attributes;
@@ -35,11 +36,14 @@ impl Container {
 pub(super) struct Extent {
     pub include: Vec<DistinguishedName>,
     exclude: Vec<DistinguishedName>,
+    /// INVARIANT: whichever containers somebody else names, by whatever anchor, nothing beyond counts.
+    bounds: Bounds,
 }
 
 impl Extent {
     /// # Errors
-    /// The settings name a container that is not there.
+    /// The settings name a container that is not there, or one that has left the bounds: without it, everything in it would
+    /// look deleted.
     pub fn resolve(
         settings: &LdapConnectorSettings,
         known: &[KnownBase],
@@ -60,6 +64,10 @@ impl Extent {
         let mut include = Vec::new();
         for named in &settings.include {
             match resolve(named)? {
+                Some(dn) if !settings.bounds.admit(&dn) => {
+                    let reason = "lies outside what the agent's own `bases` and `excluded` let be read";
+                    return Err(refuse(format!("the container that was {named} {reason}")));
+                }
                 Some(dn) => include.push(dn),
                 None => return Err(refuse(format!("the container {named} is gone"))),
             }
@@ -75,11 +83,13 @@ impl Extent {
         let all = include.clone();
         include.retain(|dn| !all.iter().any(|other| other != dn && dn.is_within(other)));
         include.dedup();
-        Ok((Self { include, exclude }, bases))
+        Ok((Self { include, exclude, bounds: settings.bounds.clone() }, bases))
     }
 
     pub fn covers(&self, dn: &DistinguishedName) -> bool {
-        self.include.iter().any(|base| dn.is_within(base)) && !self.exclude.iter().any(|base| dn.is_within(base))
+        self.include.iter().any(|base| dn.is_within(base))
+            && !self.exclude.iter().any(|base| dn.is_within(base))
+            && self.bounds.admit(dn)
     }
 
     /// The deepest container that holds all included ones: where one search sees everything in scope.
@@ -154,7 +164,17 @@ mod tests {
 
     fn extent(include: &[&str], exclude: &[&str]) -> Extent {
         let parse = |list: &[&str]| list.iter().map(|dn| dn.parse().expect("a name")).collect();
-        Extent { include: parse(include), exclude: parse(exclude) }
+        Extent { include: parse(include), exclude: parse(exclude), bounds: Bounds::Everywhere }
+    }
+
+    #[test]
+    fn bounds_count_more_than_what_is_included() {
+        let names = |list: &[&str]| list.iter().map(|dn| dn.parse().expect("a name")).collect();
+        let bounds = Bounds::Within { bases: names(&["ou=a,dc=x"]), excluded: names(&["ou=c,ou=a,dc=x"]) };
+        let extent = Extent { bounds, ..extent(&["dc=x"], &[]) };
+        let covers = |dn: &str| extent.covers(&dn.parse().expect("a name"));
+        assert!(covers("ou=A,dc=x") && covers("uid=1,ou=a,dc=x"));
+        assert!(!covers("dc=x") && !covers("uid=1,ou=b,dc=x") && !covers("uid=1,OU=C,ou=a,dc=x"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::anchor::AnchorAttribute;
 use super::declaration::Declaration;
 use super::servers::Servers;
 use super::writable::Writable;
+use crate::config::Bounds;
 use crate::identity::{ConnectorName, DistinguishedName};
 use crate::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
 use crate::sync::attribute::Attribute;
@@ -45,6 +46,8 @@ pub struct LdapConnectorSettings {
     pub delta: DeltaChoice,
     /// What may be written back; nothing by default.
     pub writeback: Option<Writable>,
+    /// Nothing beyond is told or written.
+    pub bounds: Bounds,
 }
 
 /// How changes are learned between two full imports.

@@ -11,6 +11,11 @@ impl Reader {
     pub(super) async fn single(&self, sought: &Sought) -> Result<SingleRead, ConnectorError> {
         let mut connection = self.connect().await?;
         let Some(dn) = self.place_of(&mut connection, sought).await? else { return Ok(SingleRead::Absent) };
+        if !self.settings.bounds.admit(&dn) {
+            // Not even where it is leaves.
+            let reason = "it lies outside what the agent's own `bases` and `excluded` let be read".to_owned();
+            return Ok(SingleRead::OutOfScope { reason });
+        }
         let (extent, bases) = self.whole_extent(&mut connection).await?;
         if !extent.covers(&dn) {
             let reason = format!("{dn} lies outside the containers of the settings");

@@ -72,7 +72,7 @@ async fn names(
     Ok(names)
 }
 
-/// The entries of a type with these anchors.
+/// The entries of a type with these anchors, within the bounds.
 async fn entries(
     settings: &LdapConnectorSettings,
     connection: &mut Connection,
@@ -92,6 +92,8 @@ async fn entries(
         };
         found.extend(connection.search(search).await?);
     }
+    // INVARIANT: an anchor finds entries anywhere in the tree; what lies beyond the bounds is neither told nor written.
+    found.retain(|entry| settings.bounds.admit(&entry.dn));
     Ok(found)
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::reading::{Anchors, know};
 use super::{DN, LdapTarget};
+use crate::config::Bounds;
 use crate::connectors::ldap::servers::Servers;
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings, ObjectType};
 use crate::connectors::page_stream::Page;
@@ -81,6 +82,7 @@ impl LdapTarget {
             disabled_when: Vec::new(),
             delta: settings.delta,
             writeback: None,
+            bounds: Bounds::Everywhere,
         })
     }
 

@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 
 use agent_proto::parts::{Cutter, Joiner, LARGEST_PART, Part};
-use agent_proto::{RequestId, ToAgent, ToGateway, Versions};
+use agent_proto::{DeclineReason, RequestId, ToAgent, ToGateway, Versions};
 use landbridge::agent_sync::words::{Fault, FaultKind, Question, Word};
 use landbridge::identity::{Refusal, Verdict};
 use landbridge::sync::Connector as _;
 use landbridge::sync::connector::{
-    ConnectorError, ImportMode, ImportPage, ImportRequest, ImportStream, ImportedObject, Watermark,
+    ConnectorError, ExportChange, ExportOperation, ExportResult, ImportMode, ImportPage, ImportRequest, ImportStream,
+    ImportedObject, Watermark,
 };
+use landbridge::sync::space::ObjectId;
 
-use super::world::{directory, id, scope};
+use super::world::{directory, id, scope, writing};
 use crate::agents::false_agent::FalseAgent;
 use crate::agents::world::{CORP, LAB, World};
+use crate::connectors::turn;
 use crate::support::wait::wait_until_async;
 
 /// An agent that carries imports and does what a test says.
@@ -56,7 +59,10 @@ impl Scripted {
             match self.wire.hear().await {
                 Some(ToAgent::Ask(part)) => {
                     let request = part.request;
-                    if let Some(word) = joiner.take(part).expect("in order") {
+                    // A question in an exchange that is open is short.
+                    let further = part.sequence > 0 && part.last;
+                    let word = if further { Some(part.bytes) } else { joiner.take(part).expect("in order") };
+                    if let Some(word) = word {
                         return (request, serde_json::from_slice(&word).expect("a question"));
                     }
                 }
@@ -64,6 +70,21 @@ impl Scripted {
                 other => panic!("no question: {other:?}"),
             }
         }
+    }
+
+    /// The next export.
+    async fn asked_to_export(&mut self) -> RequestId {
+        loop {
+            if let (request, Question::Export { .. }) = self.asked().await {
+                return request;
+            }
+        }
+    }
+
+    /// Whether nothing but "go on" or "give up" comes for a while.
+    async fn is_asked_nothing_more(&mut self) -> bool {
+        let asked = async { while matches!(self.asked().await.1, Question::GoOn | Question::HasTurn(_)) {} };
+        tokio::time::timeout(std::time::Duration::from_secs(2), asked).await.is_err()
     }
 
     /// The next question, which must be an import; and what answers it.
@@ -360,4 +381,147 @@ async fn a_watermark_is_stale_when_no_agent_knows_its_server() {
     let ((), stream) = tokio::join!(script, corp.import(delta("1")));
     let error = stream.err().expect("nobody has its server");
     assert!(matches!(error, ConnectorError::StaleWatermark { .. }), "{error}");
+}
+
+const WRITER: [&str; 2] = ["import", "export"];
+
+fn change() -> ExportChange {
+    let operation = ExportOperation::Update { anchor: "ada".to_owned(), changes: Default::default() };
+    ExportChange { object: ObjectId(1), object_type: "user".to_owned(), identity: Default::default(), operation }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_sent_goes_to_nobody_else_whatever_its_agent_says_then() {
+    let world = World::open().await;
+    let mut one = Scripted::connect_carrying(&world, "one", &WRITER).await;
+    let mut two = Scripted::connect_carrying(&world, "two", &WRITER).await;
+    let corp = directory(&world, CORP, writing(&["description"]));
+    // At once, and after it asked for the turn, which it does when it begins.
+    for begun in [false, true] {
+        let declined = async {
+            let (declining, request) = tokio::select! {
+                request = one.asked_to_export() => (&mut one, request),
+                request = two.asked_to_export() => (&mut two, request),
+            };
+            if begun {
+                let mut cutter = Cutter::new(request);
+                declining.tell(&mut cutter, &Word::Turn(0)).await;
+                while !matches!(declining.asked().await.1, Question::HasTurn(0)) {}
+            }
+            declining.wire.say(&ToGateway::Decline { request, reason: DeclineReason::Full }).await;
+        };
+        let unending = turn();
+        let (result, ()) = tokio::join!(corp.export(vec![change()], &unending), declined);
+        let error = result.expect_err("nobody knows whether it was written");
+        assert!(matches!(error, ConnectorError::Aborted { .. }), "{begun}: {error}");
+    }
+    let (calm_one, calm_two) = (one.is_asked_nothing_more().await, two.is_asked_nothing_more().await);
+    assert!(calm_one && calm_two, "the batch went to another agent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_of_the_former_release_is_told_of_the_turn_unasked() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect_carrying(&world, "one", &WRITER).await;
+    let corp = directory(&world, CORP, writing(&["description"]));
+    let script = async {
+        let (request, question) = agent.asked().await;
+        assert!(matches!(question, Question::Export { answers_turns: true, .. }), "{question:?}");
+        for _ in 0..3 {
+            assert_eq!(agent.asked().await.1, Question::GoOn);
+        }
+        let results = Word::Results(vec![ExportResult::Accepted { anchor: None, warning: None }]);
+        agent.tell(&mut Cutter::new(request), &results).await;
+    };
+    let batch = vec![change()];
+    let turn = turn();
+    let (result, ()) = tokio::join!(corp.export(batch, &turn), script);
+    assert!(matches!(result.expect("answers")[0], ExportResult::Accepted { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_tells_nothing_is_given_up_whatever_lies_between_its_words() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect(&world, "one").await;
+    let corp = directory(&world, CORP, scope());
+    let script = async {
+        let (_, mut cutter) = agent.asked_to_import().await;
+        agent.tell(&mut cutter, &Word::Begun).await;
+        agent.tell(&mut cutter, &page("ada", None)).await;
+        for _ in 0..40 {
+            agent.tell(&mut cutter, &Word::Begun).await;
+            agent.tell(&mut cutter, &Word::Page(Box::default())).await;
+            // The gateway makes room for more.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let read = async {
+        let mut stream = corp.import(request(ImportMode::Full)).await.expect("it begins");
+        let mut pages = 0;
+        loop {
+            match stream.next_page().await {
+                Ok(Some(_)) => pages += 1,
+                Ok(None) => panic!("it has no end"),
+                Err(error) => break (pages, error),
+            }
+        }
+    };
+    let ((), (pages, error)) = tokio::join!(script, read);
+    assert!(matches!(error, ConnectorError::Aborted { .. }), "{error}");
+    assert!(reason(&error).contains("it goes on and tells nothing"), "{error}");
+    assert_eq!(pages, 1 + 29, "sixty words tell nothing, every second of which is a page");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_said_before_its_connection_ended_in_order_is_heard() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect(&world, "one").await;
+    let corp = directory(&world, CORP, scope());
+    let (mut cutter, mut stream) = tokio::join!(
+        async {
+            let (_, mut cutter) = agent.asked_to_import().await;
+            agent.tell(&mut cutter, &Word::Begun).await;
+            agent.tell(&mut cutter, &page("ada", None)).await;
+            cutter
+        },
+        async {
+            let mut stream = corp.import(request(ImportMode::Full)).await.expect("it begins");
+            assert_eq!(anchors(&mut *stream).await, ["ada"]);
+            stream
+        }
+    );
+    agent.tell(&mut cutter, &page("bob", None)).await;
+    agent.tell(&mut cutter, &Word::End).await;
+    // What comes on one connection is heard in its order.
+    agent.wire.say(&ToGateway::Draining).await;
+    world.wait_for("the agent to drain", id(&agent.folder), "draining").await;
+    world.broker.close("the node leaves");
+    assert_eq!(anchors(&mut *stream).await, ["bob"]);
+    assert!(stream.next_page().await.expect("the end").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_speaks_no_version_of_the_gateways_is_refused_with_what_is_to_be_upgraded() {
+    let world = World::open().await;
+    let corp = directory(&world, CORP, scope());
+    let folder = world.enrol("other", CORP).await;
+    for (versions, remedy) in [
+        (Versions { oldest: 70, newest: 71 }, "upgrade the gateway"),
+        (Versions { oldest: 0, newest: 0 }, "upgrade the agent"),
+    ] {
+        let mut wire = FalseAgent::try_connect(&world.url, &folder).await.expect("a certificate of the gateway's");
+        wire.greet(versions).await;
+        match wire.hear().await {
+            Some(ToAgent::Goodbye { reason }) => assert!(reason.contains(remedy), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(wire.hear().await.is_none(), "the connection ends");
+        let error = corp.import(request(ImportMode::Full)).await.err().expect("nobody is asked");
+        assert!(matches!(error, ConnectorError::Unreachable { .. }), "{error}");
+        assert!(reason(&error).contains(remedy) && reason(&error).contains("false: the agent speaks"), "{error}");
+    }
+    // Once it was upgraded nothing is left of it.
+    drop(Scripted::greet(&world, folder, Versions::OURS, None).await);
+    let error = corp.import(request(ImportMode::Full)).await.err().expect("nobody is asked");
+    assert!(!reason(&error).contains("upgrade the gateway"), "{error}");
 }

@@ -5,10 +5,14 @@ use agent_proto::sealed::{PageBinding, SealingKey};
 use agent_proto::{AgentId, RequestId};
 use landbridge::agent_sync::AgentAccounts;
 use landbridge::agent_sync::words::{Question, Word};
-use landbridge::identity::{SourceAnchor, SystemClock};
-use landbridge::password_sync::{AccountSource, LdapSource, Passwords, SourceAccount, SourceError, SourcePage};
+use landbridge::identity::{Clock as _, SourceAnchor, SystemClock};
+
+use landbridge::password_sync::{
+    AccountSource, LdapSource, PasswordTime, Passwords, SourceAccount, SourceError, SourcePage,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -23,7 +27,7 @@ fn accounts(world: &World) -> AgentAccounts {
 }
 
 /// What a source tells of every account, by anchor.
-async fn all(source: &dyn AccountSource) -> Result<BTreeMap<String, SourceAccount>, SourceError> {
+pub async fn all(source: &dyn AccountSource) -> Result<BTreeMap<String, SourceAccount>, SourceError> {
     let (sender, mut pages) = mpsc::channel::<SourcePage>(1);
     let take = async {
         let mut told = BTreeMap::new();
@@ -83,7 +87,7 @@ fn page(attribute: &str, value: &str) -> Vec<u8> {
     serde_json::json!({
         "server": "ldaps://dc1", "sole_server": true, "restored": false, "read_at": 1,
         "accounts": [{
-            "anchor": "a1", "version": "1", "state": { "fault": "pwdReset" }, "written": null, "password_time": null,
+            "anchor": "a1", "version": "20260101000000Z", "state": { "fault": "pwdReset" }, "written": null, "password_time": null,
             "passwords": { "read": [{ "attribute": attribute, "values": [hex::encode(value)] }] },
         }],
     })
@@ -142,4 +146,91 @@ async fn a_page_is_taken_only_as_it_was_sealed_for_this_very_place_and_with_wrap
             (read, _) => panic!("{case}: {:?}", read.map(|told| told.len())),
         }
     }
+}
+
+/// What a source tells page by page.
+async fn pages(source: &dyn AccountSource) -> Result<Vec<SourcePage>, SourceError> {
+    let (sender, mut pages) = mpsc::channel::<SourcePage>(1);
+    let take = async {
+        let mut told = Vec::new();
+        while let Some(page) = pages.recv().await {
+            told.push(page);
+        }
+        told
+    };
+    let (read, told) = tokio::join!(source.read_all(None, sender), take);
+    read.map(|_| told)
+}
+
+/// Answers one read with a page.
+async fn answer(agent: &mut Scripted, text: &[u8]) {
+    let (request, question) = agent.asked().await;
+    let Question::Accounts { salting, .. } = question else { panic!("{question:?}") };
+    let key = SealingKey::from_bytes(&hex::decode(&salting.key).expect("hex")).expect("a key");
+    let binding = PageBinding { request, agent: agent.id(), connector: CORP, number: 0 };
+    let sealed = key.seal_page(text, &binding).expect("sealed");
+    let mut cutter = Cutter::new(request);
+    agent.tell(&mut cutter, &Word::Accounts(hex::encode(sealed))).await;
+    agent.tell(&mut cutter, &Word::Reached(None)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_says_of_times_outlives_nothing_that_others_say_later() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect_carrying(&world, "one", &["passwords"]).await;
+    let source = accounts(&world);
+    let far = 9_000_000_000_000_i64;
+    let state = serde_json::json!({
+        "enabled": true, "deleted": false, "locked_until": null, "account_expires": null, "password_expires": null,
+        "must_change_password": false, "logon_hours": null, "password_set": far,
+    });
+    let told = |version: &str| {
+        serde_json::json!({
+            "server": "ldaps://dc1\n\u{1b}[2J", "sole_server": true, "restored": false, "read_at": far,
+            "accounts": [{
+                "anchor": "a1", "version": version, "state": { "read": state }, "passwords": "unchanged",
+                "written": format!("{}/1/{}", u32::MAX, "0".repeat(32)), "password_time": far,
+            }],
+        })
+    };
+    for (agents, alone) in [(1, true), (2, false)] {
+        if agents == 2 {
+            world.enrol("two", CORP).await;
+        }
+        let before = SystemClock.now();
+        let text = told("29990101000000Z").to_string();
+        let ((), read) = tokio::join!(answer(&mut agent, text.as_bytes()), pages(&source));
+        let page = read.expect("a read").remove(0);
+        assert!(page.read_at >= before && page.read_at <= SystemClock.now(), "{}", page.read_at);
+        assert_eq!(page.sole_server, alone, "another agent may reach another server");
+        assert_eq!(page.server, "ldaps://dc1  [2J");
+        let account = &page.accounts[0];
+        let changed = account.version.instant().expect("a time");
+        assert!(changed >= before && changed <= SystemClock.now() + Duration::from_secs(300), "{changed}");
+        assert_eq!((account.written, account.password_time), (None, PasswordTime::Told(None)));
+        assert_eq!(account.state.as_ref().expect("a state").password_set, None);
+    }
+    let text = told("the last of all").to_string();
+    let ((), read) = tokio::join!(answer(&mut agent, text.as_bytes()), pages(&source));
+    let reason = landbridge::identity::causes(&read.map(drop).expect_err("no version"));
+    assert!(reason.contains("the version of an account"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_of_accounts_that_tells_nothing_is_given_up() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect_carrying(&world, "one", &["passwords"]).await;
+    let source = accounts(&world);
+    let script = async {
+        let (request, _) = agent.asked().await;
+        let mut cutter = Cutter::new(request);
+        for _ in 0..70 {
+            agent.tell(&mut cutter, &Word::Begun).await;
+            // The gateway makes room for more.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ((), read) = tokio::join!(script, pages(&source));
+    let reason = landbridge::identity::causes(&read.map(drop).expect_err("it has no end"));
+    assert!(reason.contains("it goes on and tells nothing"), "{reason}");
 }

@@ -135,6 +135,19 @@ impl World {
 
     /// With a store elsewhere, and with further routes at the agents' door.
     pub async fn open_with(store: Option<DatabaseUrl>, besides: impl FnOnce(&Ground) -> Router) -> Self {
+        Self::open_by(store, besides, |port| port).await
+    }
+
+    /// Agents take the way that leads to the gateway's port.
+    pub async fn open_behind(way: impl FnOnce(u16) -> u16) -> Self {
+        Self::open_by(None, |_| Router::new(), way).await
+    }
+
+    async fn open_by(
+        store: Option<DatabaseUrl>,
+        besides: impl FnOnce(&Ground) -> Router,
+        way: impl FnOnce(u16) -> u16,
+    ) -> Self {
         let directory = directory::people(20);
         let slapd = Slapd::builder().directory(&directory).lockout_after(0).scripted_answers().start();
         let dir = temp_dir("agents");
@@ -178,7 +191,7 @@ impl World {
         let address = ([127, 0, 0, 1], port).into();
         let listener =
             Listener::bind(address, "localhost", authority.clone(), clock.clone()).await.expect("a listener");
-        let (url, stop) = (format!("https://localhost:{port}"), CancellationToken::new());
+        let (url, stop) = (format!("https://localhost:{}", way(port)), CancellationToken::new());
         let gate = Gate {
             registry: registry.clone(),
             authority: authority.clone(),

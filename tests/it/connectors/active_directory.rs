@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use landbridge::config::Bounds;
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::identity::PlainPassword;
 use landbridge::ldap::{Filter, ServerUrl, ServiceAccount, Trust};
@@ -41,6 +42,7 @@ fn settings(server: ServerUrl, trust: Trust, delta: DeltaChoice) -> LdapConnecto
         disabled_when: DisabledTest::defaults(),
         delta,
         writeback: None,
+        bounds: Bounds::Everywhere,
     }
 }
 

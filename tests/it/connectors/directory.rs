@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use landbridge::config::Bounds;
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::identity::PlainPassword;
 use landbridge::ldap::{ServiceAccount, Trust};
@@ -72,6 +73,7 @@ fn settings(slapd: &Slapd, url: &str, ca_file: &Path) -> LdapConnectorSettings {
         disabled_when: DisabledTest::defaults(),
         delta: DeltaChoice::Auto,
         writeback: None,
+        bounds: Bounds::Everywhere,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use landbridge::config::Bounds;
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings, Writable};
 use landbridge::identity::PlainPassword;
 use landbridge::ldap::{ServiceAccount, Trust};
@@ -46,6 +47,7 @@ pub fn settings(slapd: &Slapd) -> LdapConnectorSettings {
             attributes: list(&["mS-DS-ConsistencyGuid", "description", "jpegPhoto"]),
             binary: list(&["mS-DS-ConsistencyGuid", "jpegPhoto"]),
         }),
+        bounds: Bounds::Everywhere,
     }
 }
 

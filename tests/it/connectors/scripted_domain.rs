@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use landbridge::config::Bounds;
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::identity::PlainPassword;
 use landbridge::ldap::{Filter, ServiceAccount};
@@ -55,6 +56,7 @@ impl Peer {
             disabled_when: DisabledTest::defaults(),
             delta,
             writeback: None,
+            bounds: Bounds::Everywhere,
         });
         Self { controller, connector }
     }

@@ -12,6 +12,7 @@ pub mod cutting_proxy;
 pub mod directory;
 pub mod ds389;
 pub mod gateway;
+pub mod holding_proxy;
 pub mod html;
 pub mod lan;
 pub mod mail;

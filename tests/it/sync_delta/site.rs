@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use landbridge::config::Bounds;
 use landbridge::connectors::ldap::{DeltaChoice, LdapConnector, LdapConnectorSettings};
 use landbridge::connectors::tenant::TenantConnector;
 use landbridge::identity::{Clock, LeaseEpoch, NodeId, PlainPassword, SettableClock, Timestamp};
@@ -381,6 +382,7 @@ fn settings(peer: &Peer, delta: DeltaChoice) -> LdapConnectorSettings {
         disabled_when: DisabledTest::defaults(),
         delta,
         writeback: None,
+        bounds: Bounds::Everywhere,
     }
 }
 
