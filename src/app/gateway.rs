@@ -6,6 +6,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agent_watch::{AgentWatch, Watched};
 use super::agents;
 use super::alerts;
 use super::background::Background;
@@ -247,6 +248,15 @@ impl Gateway {
             clock: clock.clone(),
         };
         let alert_desk = Arc::new(alerts::start(&settings, alert_ground, (&tasks, &stop))?);
+        let watched = settings.agents_only.iter().map(Watched::of).collect();
+        let agent_watch = AgentWatch {
+            broker: broker.clone(),
+            alerts: tables.clone(),
+            epoch: epoch.clone(),
+            clock: clock.clone(),
+            connectors: watched,
+        };
+        tasks.spawn(agent_watch.run(stop.clone()));
         let renewal = Arc::new(PartnerRenewal {
             partners: partners.clone(),
             engine: Arc::new(XmlSecEngine),

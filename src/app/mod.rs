@@ -1,5 +1,6 @@
 //! Builds everything, spawns the tasks, shuts down. Holds rules of no kind.
 
+mod agent_watch;
 mod agents;
 mod alerts;
 mod background;

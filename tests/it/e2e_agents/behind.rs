@@ -246,3 +246,30 @@ async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_a
     let outcome = visitor.sign_in(&upn(2), "Changed-2-Pässwörd!").await;
     assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", gateway.log());
 }
+
+/// What is raised about the connector's agents.
+fn missing(gateway: &Gateway) -> Option<String> {
+    let status = gateway.cli(&["failover", "status"]);
+    let alerts = status["alerts"].as_array().expect("a list");
+    let alert = alerts.iter().find(|alert| alert["name"] == "agents-missing")?;
+    assert_eq!(alert["subject"], CONNECTOR, "{alert:#}");
+    Some(alert["detail"].as_str().expect("a text").to_owned())
+}
+
+#[test]
+fn people_are_told_when_no_agent_reaches_a_directory_and_when_one_does_again() {
+    let mut site = Site::open(2, 0);
+    let nobody = wait_until("the alert", PATIENCE, || missing(&site.gateway));
+    assert!(nobody.contains("no agent of connector corp is connected"), "{nobody}");
+    // It imports, and the connector is to have hashes too.
+    let mut half = Agent::enrol_with(&site.gateway, CONNECTOR, &site.slapd, IMPORTS, "");
+    half.connect(&site.gateway);
+    let mut whole = Agent::enrol_with(&site.gateway, CONNECTOR, &site.slapd, ALL_READS, "");
+    assert!(missing(&site.gateway).is_some());
+    whole.connect(&site.gateway);
+    wait_until("the alert to be cleared", PATIENCE, || missing(&site.gateway).is_none().then_some(()));
+    whole.end(Signal::Kill);
+    let lacking = wait_until("the alert", PATIENCE, || missing(&site.gateway));
+    assert!(lacking.contains("do not say `passwords` under `carries`"), "{lacking}");
+    site.agents = vec![half, whole];
+}
