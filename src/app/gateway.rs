@@ -37,13 +37,14 @@ use crate::identity::{Clock, SystemClock};
 use crate::password_sync::{EngineEpoch, PasswordSync, StoredHashes, Wrapping};
 use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
+use crate::signin::shared_time::SharedTime;
 use crate::signin::store::Alerts;
 use crate::signin::{self, BarredGroups, HashCheck, SignIn};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
 use crate::store::sealed_values::SealedValues;
-use crate::store::signin::{SignInTables, SignInTenant};
+use crate::store::signin::{DatabaseTime, SignInTables, SignInTenant};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database, StoreError};
 use crate::web::Services;
@@ -156,7 +157,8 @@ impl Gateway {
         };
         tasks.spawn_on(password_channel, background.handle());
         let barred = BarredGroups::new(&settings.failover.barred_groups);
-        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred);
+        let shared_time: Arc<dyn SharedTime> = Arc::new(DatabaseTime::new(db.clone(), clock.clone()));
+        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred, shared_time.clone());
         let directory = directory.without(sign_in::without_live_checks(&settings));
         let directory = Arc::new(directory);
         let sign_in = SignIn::new(signin::Parts {
@@ -274,6 +276,7 @@ impl Gateway {
             tallies: tables.clone(),
             partner_outages: tables.clone(),
             synthetic: Arc::new(synthetic),
+            time: shared_time,
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
             four_eyes: settings.signin.four_eyes,

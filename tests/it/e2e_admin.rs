@@ -108,7 +108,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         read("partner.list", json!({})),
         read("alerts.status", json!({})),
         sign_in("alerts.test", json!({ "channel": "nobody" })),
-        read("failover.status", json!({ "probe": false })),
+        read("failover.status", json!({ "probe": true })),
         read("guard.show", json!({})),
         read("sync.status", json!({ "runs": 1 })),
         read("sync.search", json!({ "text": "p00008" })),
