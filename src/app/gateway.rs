@@ -43,6 +43,7 @@ use crate::signin::{self, BarredGroups, HashCheck, SignIn};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
+use crate::store::ring_keys::RingKeys;
 use crate::store::sealed_values::SealedValues;
 use crate::store::signin::{DatabaseTime, SignInTables, SignInTenant};
 use crate::store::tenant::TenantStore;
@@ -292,7 +293,9 @@ impl Gateway {
         });
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
         let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
-        let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
+        let ring_keeper = ring_keeper(&installation, &settings, &audit).await?;
+        tasks.spawn(ring_keeper.clone().run(stop.clone()));
+        let ring_desk = Arc::new(RingDesk(ring_keeper));
         let tenant_desk =
             Arc::new(Tenant { store: tenant.clone(), quota_warning: settings.directory.quota_warning, dns });
         let desks = Desks {
@@ -402,7 +405,8 @@ async fn ring_keeper(
 ) -> Result<Arc<RingKeeper>, StartError> {
     let values = SealedValues::new(installation.gateway.clone(), audit.clone());
     let (file, node) = (settings.store.key_ring.clone(), settings.gateway.node.clone());
-    let keeper = RingKeeper::new(installation.clone(), file, node, values);
+    let keys = RingKeys::new(installation.gateway.clone(), audit.clone());
+    let keeper = RingKeeper::new(installation.clone(), file, node, values, keys);
     keeper.finish_interrupted_roll().await.map_err(StartError::part("key ring"))?;
     Ok(Arc::new(keeper))
 }

@@ -184,6 +184,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         tenant("user.delete", json!({ "user": "cloud@alpha.example" })),
         read("keys.ring", json!({})),
         tenant("keys.roll-ring", json!({})),
+        tenant("keys.retire-ring", json!({ "key": "k-none" })),
     ]
 }
 
@@ -268,6 +269,7 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
             "domain.withdraw",
             "domain.approve",
             "domain.cancel",
+            "keys.retire-ring",
         ];
         assert_eq!(status == 200, !refusals.contains(&name), "{name}: {status} {answer}");
         let records = site.gateway.audit(1000);

@@ -200,7 +200,7 @@ async fn while_the_partner_is_down_the_conditions_of_failover_hold(world: World)
     assert_eq!(world.sign_in("ada", "wrong").await.notice(), Some(Notice::Refused));
     assert_eq!(world.last_reason().await, "backup-wrong-password");
     world.clock.advance(8 * 24 * HOUR);
-    look(&world, &desk, 1).await;
+    look(&world, &desk, 7).await;
     assert_eq!(world.right("ada").await.notice(), Some(Notice::Refused));
     assert_eq!(world.last_reason().await, "failover-hash-too-old");
     // No directory was asked about anybody.
@@ -276,7 +276,7 @@ async fn who_only_looks_changes_nothing(world: World) {
     assert_eq!((looked.found, looked.detail.as_deref()), (SyntheticKind::NoService, Some("connection refused")));
     assert_eq!(state().await, before, "no view, no outage, no alert");
     assert!(desk.failover_status(false).await.expect("a status").partners[0].looked.is_none());
-    look(&world, &desk, 1).await;
+    desk.look_at_partners().await.expect("a look");
     // Nor does it end one.
     world.partner.answers(Synthetic::SignedIn);
     let before = state().await;
