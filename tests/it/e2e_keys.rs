@@ -1,6 +1,6 @@
 //! The key ring is rolled and a stored password erased while the gateway runs.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -165,51 +165,53 @@ fn ring_of(node: &Gateway) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_is_rolled_while_two_nodes_let_people_in() {
-    let pair = tokio::task::block_in_place(Pair::open);
+    let pair = Arc::new(tokio::task::block_in_place(Pair::open));
     let [first, second] = &pair.nodes;
     let former = tokio::task::block_in_place(|| pair.ring(0))["primary"].as_str().expect("a name").to_owned();
-    let (stop, visits) = (AtomicBool::new(false), AtomicUsize::new(0));
     // Somebody signs in all the while.
-    let visitor = async {
-        while !stop.load(Ordering::SeqCst) {
-            let page = pair.sign_in().await;
-            assert!(page.has_code(), "{} {}", page.status, page.body);
-            visits.fetch_add(1, Ordering::SeqCst);
-        }
-    };
-    let operator = async {
-        let more_visits = async || {
-            let before = visits.load(Ordering::SeqCst);
-            while visits.load(Ordering::SeqCst) < before + 3 {
-                tokio::task::yield_now().await;
+    let (visits, mut seen) = tokio::sync::watch::channel(0);
+    let visitor = tokio::spawn({
+        let pair = Arc::clone(&pair);
+        async move {
+            while !visits.is_closed() {
+                let page = pair.sign_in().await;
+                assert!(page.has_code(), "{} {}", page.status, page.body);
+                visits.send_modify(|visits| *visits += 1);
             }
-        };
-        more_visits().await;
-        let retired = tokio::task::block_in_place(|| {
-            let rolled = first.cli(&["keys", "roll-ring"]);
-            assert_eq!((&rolled["next"], &rolled["older"][0]["key"]), (&Value::Null, &json!(former)), "{rolled}");
-            let present = rolled["primary"].as_str().expect("a name").to_owned();
-            assert!(present != former && ring_of(second).contains(&present), "the other node has it in its file");
-            let early = first.cli_refused(&["keys", "retire-ring", &former]);
-            assert_eq!(early["kind"], "refused", "something is sealed with it still: {early}");
-            wait_until("the other node to seal with it", Duration::from_secs(30), || {
-                (pair.ring(1)["primary"] == json!(present)).then_some(())
-            });
-            first.cli(&["password-sync", "run"]);
-            wait_until("no row to name the former key", Duration::from_secs(60), || {
-                (pair.ring(1)["older"][0]["rows"] == 0).then_some(())
-            });
-            retire(second, &former);
-            wait_until("both nodes to forget it", Duration::from_secs(30), || {
-                pair.nodes.iter().all(|node| !ring_of(node).contains(&former)).then_some(())
-            });
-            pair.ring(0)
-        });
-        more_visits().await;
-        stop.store(true, Ordering::SeqCst);
-        assert_eq!(retired["older"], json!([]));
+        }
+    });
+    let mut more_visits = async || {
+        let before = *seen.borrow();
+        seen.wait_for(|visits| *visits >= before + 3).await.expect("every sign-in goes well");
     };
-    tokio::join!(visitor, operator);
+    more_visits().await;
+    let present = tokio::task::block_in_place(|| {
+        let rolled = first.cli(&["keys", "roll-ring"]);
+        assert_eq!((&rolled["next"], &rolled["older"][0]["key"]), (&Value::Null, &json!(former)), "{rolled}");
+        let present = rolled["primary"].as_str().expect("a name").to_owned();
+        assert!(present != former && ring_of(second).contains(&present), "the other node has it in its file");
+        present
+    });
+    more_visits().await;
+    tokio::task::block_in_place(|| {
+        let early = first.cli_refused(&["keys", "retire-ring", &former]);
+        assert_eq!(early["kind"], "refused", "something is sealed with it still: {early}");
+        wait_until("the other node to seal with it", Duration::from_secs(30), || {
+            (pair.ring(1)["primary"] == json!(present)).then_some(())
+        });
+        first.cli(&["password-sync", "run"]);
+        wait_until("no row to name the former key", Duration::from_secs(60), || {
+            (pair.ring(1)["older"][0]["rows"] == 0).then_some(())
+        });
+        retire(second, &former);
+        wait_until("both nodes to forget it", Duration::from_secs(30), || {
+            pair.nodes.iter().all(|node| !ring_of(node).contains(&former)).then_some(())
+        });
+        assert_eq!(pair.ring(0)["older"], json!([]));
+    });
+    more_visits().await;
+    drop(seen);
+    visitor.await.expect("every sign-in went well");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -292,10 +292,6 @@ async fn a_try_at_a_leaked_password_waits_for_its_late_verdict_like_any_other() 
     world.directory.answer_late("a-ada", Verdict::Refused(Refusal::WrongPassword));
     eventually("the late refusal counts", async || world.number(failed).await == 1).await;
     assert_eq!(world.number(in_flight).await, 0);
-    // What the directory has taken itself costs nobody a try.
-    world.directory.become_(Mood::Up);
-    assert_eq!(world.right("ada").await.notice(), Some(Notice::MustChange));
-    assert_eq!((world.number(in_flight).await, world.number(failed).await), (0, 1));
 }
 
 #[tokio::test]
