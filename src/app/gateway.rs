@@ -38,13 +38,15 @@ use crate::identity::{Clock, SystemClock};
 use crate::password_sync::{EngineEpoch, PasswordSync, StoredHashes, Wrapping};
 use crate::saml::{SigningCertificate, XmlSecEngine};
 use crate::signin::desk::SignInDesk;
+use crate::signin::shared_time::SharedTime;
 use crate::signin::store::Alerts;
 use crate::signin::{self, BarredGroups, HashCheck, SignIn};
 use crate::store::credentials::Credentials;
 use crate::store::engine::SqlEngine;
 use crate::store::federation::FederationStore;
+use crate::store::ring_keys::RingKeys;
 use crate::store::sealed_values::SealedValues;
-use crate::store::signin::{SignInTables, SignInTenant};
+use crate::store::signin::{DatabaseTime, SignInTables, SignInTenant};
 use crate::store::tenant::TenantStore;
 use crate::store::{AuditLog, Database, StoreError};
 use crate::web::Services;
@@ -157,7 +159,8 @@ impl Gateway {
         };
         tasks.spawn_on(password_channel, background.handle());
         let barred = BarredGroups::new(&settings.failover.barred_groups);
-        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred);
+        let shared_time: Arc<dyn SharedTime> = Arc::new(DatabaseTime::new(db.clone(), clock.clone()));
+        let directory = SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred, shared_time.clone());
         let directory = directory.without(sign_in::without_live_checks(&settings));
         let directory = Arc::new(directory);
         let sign_in = SignIn::new(signin::Parts {
@@ -284,6 +287,7 @@ impl Gateway {
             tallies: tables.clone(),
             partner_outages: tables.clone(),
             synthetic: Arc::new(synthetic),
+            time: shared_time,
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),
             four_eyes: settings.signin.four_eyes,
@@ -299,7 +303,9 @@ impl Gateway {
         });
         let dns = Arc::new(Resolver::new(settings.gateway.dns_resolver).map_err(StartError::part("DNS resolver"))?);
         let credential_desk = Arc::new(CredentialDesk { tenant: tenant.clone(), credentials });
-        let ring_desk = Arc::new(RingDesk(ring_keeper(&installation, &settings, &audit).await?));
+        let ring_keeper = ring_keeper(&installation, &settings, &audit).await?;
+        tasks.spawn(ring_keeper.clone().run(stop.clone()));
+        let ring_desk = Arc::new(RingDesk(ring_keeper));
         let tenant_desk =
             Arc::new(Tenant { store: tenant.clone(), quota_warning: settings.directory.quota_warning, dns });
         let desks = Desks {
@@ -409,7 +415,8 @@ async fn ring_keeper(
 ) -> Result<Arc<RingKeeper>, StartError> {
     let values = SealedValues::new(installation.gateway.clone(), audit.clone());
     let (file, node) = (settings.store.key_ring.clone(), settings.gateway.node.clone());
-    let keeper = RingKeeper::new(installation.clone(), file, node, values);
+    let keys = RingKeys::new(installation.gateway.clone(), audit.clone());
+    let keeper = RingKeeper::new(installation.clone(), file, node, values, keys);
     keeper.finish_interrupted_roll().await.map_err(StartError::part("key ring"))?;
     Ok(Arc::new(keeper))
 }

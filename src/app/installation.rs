@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::ring_exchange::follow;
 use crate::config::{DatabaseUrl, StoreSettings};
 use crate::credential::key_ring::SealError;
 use crate::credential::key_ring_file::KeyRingFileError;
 use crate::credential::{AssociatedData, KeyRing, OpenError, Sealed};
+use crate::store::ring_keys::on_their_way;
 use crate::store::values::StoreValues;
 use crate::store::{Database, Room, StoreError};
 
@@ -75,6 +77,10 @@ impl Installation {
         let (Some(canary), Some(tenant)) = (canary, tenant) else {
             return Err(InstallationError::NotInitialised { url: settings.url.clone() });
         };
+        // A node that was away while the ring was rolled has the former key, and by it the new one.
+        if follow(&ring, &settings.key_ring, &tenant, &on_their_way(&gateway).await?)? {
+            tracing::info!(primary = %ring.primary(), "the key ring was rolled meanwhile");
+        }
         check_canary(&ring, &canary)?;
         Ok(Self { gateway, engine, ring: Arc::new(ring), tenant, values })
     }

@@ -23,6 +23,7 @@ mod passwords;
 mod public_listener;
 mod readiness;
 mod registrations;
+mod ring_exchange;
 mod ring_keeper;
 mod saml_key;
 mod schedule;

@@ -36,6 +36,7 @@ use crate::web::admin::failover_force::FailoverForce;
 use crate::web::admin::failover_release::FailoverRelease;
 use crate::web::admin::failover_set_group::FailoverSetGroup;
 use crate::web::admin::failover_status::ShowFailover;
+use crate::web::admin::keys_retire_ring::KeysRetireRing;
 use crate::web::admin::keys_ring::KeysRing;
 use crate::web::admin::keys_roll_ring::KeysRollRing;
 use crate::web::admin::keys_rotate::KeysRotate;
@@ -117,6 +118,7 @@ impl Desks {
             .with::<KeysRotate>(&self.issuer)
             .with::<KeysRing>(&self.ring)
             .with::<KeysRollRing>(&self.ring)
+            .with::<KeysRetireRing>(&self.ring)
             .with::<PartnerAdd>(&self.partners)
             .with::<PartnerList>(&self.partners)
             .with::<PartnerRefresh>(&self.partners)

@@ -1,4 +1,4 @@
-//! `landbridge client add|list`, `landbridge keys rotate|ring|roll-ring`.
+//! `landbridge client add|list`, `landbridge keys rotate|ring|roll-ring|retire-ring`.
 
 use clap::Subcommand;
 
@@ -8,6 +8,7 @@ use crate::identity::ClientId;
 use crate::issuer::{Algorithm, NewClient};
 use crate::web::admin::client_add::ClientAdd;
 use crate::web::admin::client_list::{self, ClientList};
+use crate::web::admin::keys_retire_ring::{self, KeysRetireRing};
 use crate::web::admin::keys_ring::{self, KeysRing};
 use crate::web::admin::keys_roll_ring::{self, KeysRollRing};
 use crate::web::admin::keys_rotate::{self, KeysRotate};
@@ -51,8 +52,14 @@ pub enum KeysCommand {
     },
     /// Show the keys of the key ring by name, and how many rows still need the older ones.
     Ring,
-    /// Add a key to the key ring and seal everything anew under it. Back the file up again afterwards.
-    RollRing,
+    /// Add a key to the key ring of every node and seal everything anew under it. Back the files up again afterwards.
+    RollRing {
+        /// Hand the key to no other node, since the former one may be known; refused while another node runs.
+        #[arg(long)]
+        alone: bool,
+    },
+    /// Forget a key of the ring on every node, once nothing is sealed with it any more.
+    RetireRing { key: String },
 }
 
 pub(super) async fn run(client: &Client, command: &ClientCommand, output: &Output) -> anyhow::Result<()> {
@@ -97,16 +104,30 @@ pub(super) async fn keys(client: &Client, command: &KeysCommand, output: &Output
             output.show(&answer, |answer| format!("key {} signs from {}", answer.kid, answer.signs_from));
         }
         KeysCommand::Ring => output.show(&client.call::<KeysRing>(&keys_ring::Request {}).await?, ring),
-        KeysCommand::RollRing => output.show(&client.call::<KeysRollRing>(&keys_roll_ring::Request {}).await?, ring),
+        KeysCommand::RetireRing { key } => {
+            let request = keys_retire_ring::Request { key: key.clone() };
+            output.show(&client.call::<KeysRetireRing>(&request).await?, ring);
+        }
+        KeysCommand::RollRing { alone } => {
+            let request = keys_roll_ring::Request { alone: *alone };
+            output.show(&client.call::<KeysRollRing>(&request).await?, ring);
+        }
     }
     Ok(())
 }
 
 fn ring(status: &RingStatus) -> String {
     let mut text = format!("{} seals", status.primary);
+    if let Some(next) = &status.next {
+        let lacking = match next.lacking.is_empty() {
+            true => "every node has it: keys roll-ring lets them seal with it".to_owned(),
+            false => format!("{} lack it: keys roll-ring goes on once they have it", next.lacking.join(", ")),
+        };
+        text.push_str(&format!("\n{} is on its way; {lacking}", next.key));
+    }
     for older in &status.older {
         let need = match older.rows {
-            0 => "no row names it: it may be removed from the file".to_owned(),
+            0 => format!("no row names it: keys retire-ring {} lets every node forget it", older.key),
             rows => format!("{rows} rows still name it"),
         };
         text.push_str(&format!("\n{} opens; {need}", older.key));

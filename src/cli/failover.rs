@@ -16,7 +16,7 @@ use crate::web::admin::failover_status::{self, ShowFailover};
 pub enum FailoverCommand {
     /// Show domains, breakers, pins and alerts.
     Status {
-        /// Probe every server of the pass-through domains, and every federation partner, now.
+        /// Look at every server of the pass-through domains, and every federation partner, now. Nothing follows from it.
         #[arg(long)]
         probe: bool,
     },
@@ -170,6 +170,10 @@ fn partner_lines(status: &PartnerStatus) -> String {
             }
         };
         text.push_str(&format!("\n  {}: {seen}", node.node));
+    }
+    if let Some(looked) = &status.looked {
+        let detail = looked.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        text.push_str(&format!("\n  just now: {}{detail}", looked.found.as_str()));
     }
     text
 }

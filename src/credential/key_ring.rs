@@ -93,6 +93,45 @@ impl KeyRing {
         Self::new(std::iter::once(new_key(rng)).chain(present).collect())
     }
 
+    /// A new key, in a ring that also opens what it seals, and does not seal with it.
+    pub(super) fn with_next<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Result<(Self, KeyName), KeyRingError> {
+        let (name, secret) = new_key(rng);
+        Ok((self.with_older(name.clone(), secret)?, name))
+    }
+
+    /// This ring with one more key, to open.
+    pub(super) fn with_older(&self, name: KeyName, secret: Zeroizing<[u8; KEY_BYTES]>) -> Result<Self, KeyRingError> {
+        Self::new(self.secrets().chain(std::iter::once((name, secret))).collect())
+    }
+
+    /// This ring, sealing with another of its keys; `None` when it has no such key.
+    pub(super) fn with_primary(&self, name: &KeyName) -> Option<Result<Self, KeyRingError>> {
+        let (first, rest): (Vec<_>, Vec<_>) = self.secrets().partition(|(key, _)| key == name);
+        (!first.is_empty()).then(|| Self::new(first.into_iter().chain(rest).collect()))
+    }
+
+    /// This ring without one of the keys that only open.
+    pub(super) fn without(&self, name: &KeyName) -> Result<Self, KeyRingError> {
+        let primary = self.primary();
+        Self::new(self.secrets().filter(|(key, _)| key == &primary || key != name).collect())
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = (KeyName, Zeroizing<[u8; KEY_BYTES]>)> + use<> {
+        let keys: Vec<_> = self.keys().iter().map(|key| (key.name.clone(), key.secret.clone())).collect();
+        keys.into_iter()
+    }
+
+    pub fn has(&self, name: &KeyName) -> bool {
+        self.keys().named(name).is_some()
+    }
+
+    /// The secret of a key, sealed for those who have the key that seals now; `None` when the ring has no such key.
+    pub fn handed_over(&self, name: &KeyName, bound_to: &AssociatedData) -> Option<Result<Sealed, SealError>> {
+        let keys = self.keys();
+        let key = keys.named(name)?;
+        Some(self.seal(key.secret.as_slice(), bound_to))
+    }
+
     /// Becomes `ring`, for everybody who shares this one.
     pub(super) fn become_ring(&self, ring: &Self) {
         self.0.store(ring.keys());

@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::key_ring::{KEY_BYTES, KeyName, KeyRing, KeyRingError};
+use super::key_ring::{KEY_BYTES, KeyName, KeyRing, KeyRingError, OpenError};
+use super::seal::{AssociatedData, Sealed};
 
 /// Why the file of a ring cannot be used. Positions are told, contents never.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,10 @@ pub enum KeyRingFileError {
     Primary { path: PathBuf },
     #[error("the keys of the key ring `{path}` do not make a ring")]
     Ring { path: PathBuf, source: KeyRingError },
+    #[error("the key `{key}` that another node made cannot be read")]
+    Handed { key: KeyName, source: OpenError },
+    #[error("what another node made as the key `{0}` is none")]
+    NoKey(KeyName),
 }
 
 /// Largest file that is read: hundreds of keys.
@@ -84,9 +89,55 @@ impl KeyRing {
     pub fn roll<R: CryptoRng + ?Sized>(&self, path: &Path, rng: &mut R) -> Result<KeyName, KeyRingFileError> {
         let rolled =
             self.with_new_primary(rng).map_err(|source| KeyRingFileError::Ring { path: path.to_owned(), source })?;
-        rolled.replace_file(path)?;
-        self.become_ring(&rolled);
+        self.become_file(path, &rolled)?;
         Ok(self.primary())
+    }
+
+    /// Adds a new key that only opens, so that other nodes can have it before anything is sealed with it.
+    pub fn add_next<R: CryptoRng + ?Sized>(&self, path: &Path, rng: &mut R) -> Result<KeyName, KeyRingFileError> {
+        let (ring, name) =
+            self.with_next(rng).map_err(|source| KeyRingFileError::Ring { path: path.to_owned(), source })?;
+        self.become_file(path, &ring)?;
+        Ok(name)
+    }
+
+    /// Takes a key over that another node made, to open.
+    pub fn take_over(
+        &self,
+        path: &Path,
+        name: &KeyName,
+        sealed: &Sealed,
+        bound_to: &AssociatedData,
+    ) -> Result<(), KeyRingFileError> {
+        let opened =
+            self.open(sealed, bound_to).map_err(|source| KeyRingFileError::Handed { key: name.clone(), source })?;
+        let mut secret = Zeroizing::new([0; KEY_BYTES]);
+        if opened.expose().len() != KEY_BYTES {
+            return Err(KeyRingFileError::NoKey(name.clone()));
+        }
+        secret.copy_from_slice(opened.expose());
+        let ring = self.with_older(name.clone(), secret);
+        self.become_file(path, &ring.map_err(|source| KeyRingFileError::Ring { path: path.to_owned(), source })?)
+    }
+
+    /// Seals with `name` from now on; `false` when the ring lacks it.
+    pub fn promote(&self, path: &Path, name: &KeyName) -> Result<bool, KeyRingFileError> {
+        let Some(ring) = self.with_primary(name) else { return Ok(false) };
+        self.become_file(path, &ring.map_err(|source| KeyRingFileError::Ring { path: path.to_owned(), source })?)?;
+        Ok(true)
+    }
+
+    /// Forgets a key that only opens.
+    pub fn forget(&self, path: &Path, name: &KeyName) -> Result<(), KeyRingFileError> {
+        let ring = self.without(name).map_err(|source| KeyRingFileError::Ring { path: path.to_owned(), source })?;
+        self.become_file(path, &ring)
+    }
+
+    /// The file comes first, as in [`roll`](Self::roll).
+    fn become_file(&self, path: &Path, ring: &Self) -> Result<(), KeyRingFileError> {
+        ring.replace_file(path)?;
+        self.become_ring(ring);
+        Ok(())
     }
 
     fn write_new(&self, path: &Path) -> Result<(), KeyRingFileError> {

@@ -11,15 +11,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::LOCATION;
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use rustls_pki_types::CertificateDer;
+use tokio_util::bytes::Bytes;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use super::federated_sign_in::{FederatedSignIn, Outgoing};
 use super::partner::Partner;
-use super::sign_in_page::{Form, Purpose, purpose};
+use super::sign_in_page::{Form, Purpose, form_body, purpose};
 use crate::identity::{EntityId, PlainPassword, causes};
 use crate::saml::metadata::is_private;
 use crate::saml::request::{Freshness, RelayState, RequestId};
@@ -58,6 +60,15 @@ struct Browser {
     own: Url,
 }
 
+/// A body that may bear the canary's password: erased when the request is over.
+struct Erased(Zeroizing<String>);
+
+impl AsRef<[u8]> for Erased {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 /// Why a sign-in came to no good end.
 enum Failed {
     NoService(String),
@@ -91,8 +102,7 @@ impl CanaryBrowser {
             Outgoing::Redirect(url) => browser.get(url).await?,
             Outgoing::Form(form) => {
                 let fields = [("SAMLRequest", form.saml_request.as_str()), ("RelayState", form.relay_state.as_str())];
-                let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-                browser.post(browser.secure(form.action)?, &fields).await?
+                browser.post(browser.secure(form.action)?, form_body(&fields)).await?
             }
         };
         let mut login = account.and_then(|account| account.login.as_ref());
@@ -122,9 +132,9 @@ impl CanaryBrowser {
                             "the sign-in form posts to {host}, which is not the host of the partner's sign-in address"
                         )));
                     }
-                    browser.post(target, &form.filled(Some((name, password.expose())))).await?
+                    browser.post(target, form.filled(Some((name, password)))).await?
                 }
-                Purpose::GoesOn(form) => browser.post(browser.target(&page.at, &form)?, &form.filled(None)).await?,
+                Purpose::GoesOn(form) => browser.post(browser.target(&page.at, &form)?, form.filled(None)).await?,
                 Purpose::Other => {
                     let host = page.at.host_str().unwrap_or_default();
                     return Err(Failed::Otherwise(format!("a page of {host} has no form for name and password")));
@@ -157,7 +167,8 @@ impl Browser {
         let named = account.map(|account| account.authorities.as_slice()).unwrap_or_default();
         let published = partner.source().map(|source| source.authorities.as_slice()).unwrap_or_default();
         let authorities = if named.is_empty() { published } else { named };
-        let builder = Client::builder().redirect(Policy::none()).timeout(REQUEST).cookie_store(true);
+        // Straight to the partner: a proxy of the environment would see where the way leads, and its failure is not the partner's.
+        let builder = Client::builder().no_proxy().redirect(Policy::none()).timeout(REQUEST).cookie_store(true);
         let client = if authorities.is_empty() {
             builder.build()
         } else {
@@ -175,8 +186,10 @@ impl Browser {
         self.fetch(self.client.get(url.clone()), url, Method::GET).await
     }
 
-    async fn post(&self, url: Url, fields: &[(String, String)]) -> Result<Page, Failed> {
-        self.fetch(self.client.post(url.clone()).form(fields), url, Method::POST).await
+    async fn post(&self, url: Url, body: Zeroizing<String>) -> Result<Page, Failed> {
+        const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let body = Bytes::from_owner(Erased(body));
+        self.fetch(self.client.post(url.clone()).header(CONTENT_TYPE, FORM).body(body), url, Method::POST).await
     }
 
     /// Sends a request, and follows redirects by GET alone: what was posted is posted nowhere else.

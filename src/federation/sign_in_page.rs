@@ -1,6 +1,10 @@
 //! What a partner's page asks for: its forms, read from the HTML as a browser without scripts would.
 
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use crate::identity::PlainPassword;
 
 /// Forms and fields of one page that are looked at.
 const MOST_FORMS: usize = 32;
@@ -67,23 +71,39 @@ pub(super) fn purpose(html: &str) -> Purpose {
 
 impl Form {
     /// What is sent when the form is posted by its first button, with `typed` in its first field for a name and its first
-    /// one for a password.
-    pub fn filled(&self, typed: Option<(&str, &str)>) -> Vec<(String, String)> {
-        let (mut name, mut password) = (typed.map(|typed| typed.0), typed.map(|typed| typed.1));
+    /// one for a password: the body of a form, erased when it is freed.
+    pub fn filled(&self, typed: Option<(&str, &PlainPassword)>) -> Zeroizing<String> {
+        let (mut name, mut password) = (typed.map(|typed| typed.0), typed.map(|typed| typed.1.expose()));
         let mut button = true;
         let mut sent = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             let value = match field.kind {
-                Kind::Hidden => Some(field.value.clone()),
-                Kind::Typed => Some(name.take().map_or_else(|| field.value.clone(), str::to_owned)),
-                Kind::Password => Some(password.take().map_or_else(String::new, str::to_owned)),
-                Kind::Button => std::mem::take(&mut button).then(|| field.value.clone()),
+                Kind::Hidden => Some(field.value.as_str()),
+                Kind::Typed => Some(name.take().unwrap_or(&field.value)),
+                Kind::Password => Some(password.take().unwrap_or_default()),
+                Kind::Button => std::mem::take(&mut button).then_some(field.value.as_str()),
                 Kind::Choice => None,
             };
-            sent.extend(value.map(|value| (field.name.clone(), value)));
+            sent.extend(value.map(|value| (field.name.as_str(), value)));
         }
-        sent
+        form_body(&sent)
     }
+}
+
+/// `application/x-www-form-urlencoded`, in one piece of memory: what grew would leave parts of a password behind.
+pub(super) fn form_body(fields: &[(&str, &str)]) -> Zeroizing<String> {
+    const ENCODED: usize = 3;
+    let longest = fields.iter().map(|(name, value)| (name.len() + value.len()) * ENCODED + "=&".len()).sum();
+    let mut body = Zeroizing::new(String::with_capacity(longest));
+    for (name, value) in fields {
+        if !body.is_empty() {
+            body.push('&');
+        }
+        body.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+        body.push('=');
+        body.extend(form_urlencoded::byte_serialize(value.as_bytes()));
+    }
+    body
 }
 
 fn forms(html: &str) -> Vec<Form> {
@@ -143,7 +163,12 @@ mod tests {
     use super::*;
 
     fn typed(form: &Form) -> Vec<(String, String)> {
-        form.filled(Some(("canary@example.org", "p&ss")))
+        let password = PlainPassword::new("p&ss".to_owned()).expect("a password");
+        read(&form.filled(Some(("canary@example.org", &password))))
+    }
+
+    fn read(body: &str) -> Vec<(String, String)> {
+        form_urlencoded::parse(body.as_bytes()).into_owned().collect()
     }
 
     fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -176,7 +201,7 @@ mod tests {
                        <input type=\"hidden\" name=\"shib_idp_ls_supported\" value=\"\"/>\
                        <input type=\"submit\" name=\"_eventId_proceed\" value=\"Continue\"/></form>";
         let Purpose::GoesOn(form) = purpose(passing) else { panic!("{:?}", purpose(passing)) };
-        assert_eq!(form.filled(None), pairs(&[("shib_idp_ls_supported", ""), ("_eventId_proceed", "Continue")]));
+        assert_eq!(read(&form.filled(None)), pairs(&[("shib_idp_ls_supported", ""), ("_eventId_proceed", "Continue")]));
         let asking = "<form action='?execution=e1s2' method='POST'><input name='j_username' type='text' value=''>\
                       <input type='password' name='j_password'><input type='checkbox' name='donotcache' value='1'>\
                       <button type='submit' name='_eventId_proceed'>Login</button>\
@@ -184,6 +209,15 @@ mod tests {
         let Purpose::SignIn(form) = purpose(asking) else { panic!("{:?}", purpose(asking)) };
         let sent = [("j_username", "canary@example.org"), ("j_password", "p&ss"), ("_eventId_proceed", "")];
         assert_eq!(typed(&form), pairs(&sent));
+    }
+
+    #[test]
+    fn a_body_is_written_in_one_piece() {
+        let value = "\u{fc}=&+ %\u{1f426}".repeat(50);
+        let body = form_body(&[("a b", &value), ("", ""), ("c", "d")]);
+        assert_eq!(read(&body), pairs(&[("a b", &value), ("", ""), ("c", "d")]));
+        let longest = (3 + value.len() + 1 + 1) * 3 + 6;
+        assert!(body.capacity() <= longest, "it never grew: {} of {longest}", body.capacity());
     }
 
     #[test]

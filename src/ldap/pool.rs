@@ -44,7 +44,7 @@ impl Default for PoolSettings {
             max_age: Duration::from_secs(30 * 60),
             idle_limit: Duration::from_secs(60),
             connect_deadline: Duration::from_secs(1),
-            max_given_up: 64,
+            max_given_up: 256,
         }
     }
 }

@@ -212,6 +212,9 @@ impl Connector {
             Some(_) => waiting.is_answered(),
             None => waiting.give_up(),
         };
+        if in_time.is_none() && !still_read {
+            tracing::warn!(%server, "too many binds hang: one of them is dropped, and whatever the server says to it is lost");
+        }
         let unavailable =
             |cause| Answer::Unavailable(Unavailable { cause, wire: Wire::MaybeSent, server: Some(server.clone()) });
         let (answer, late) = match (in_time, definite) {

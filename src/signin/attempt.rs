@@ -1,5 +1,7 @@
 //! One try at one password, from the reserved place to the session.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant;
@@ -12,7 +14,7 @@ use super::directory::UserForSignIn;
 use super::failover::{
     Account, Asked, By, Cause, Decision, HashStanding, ProbeOutcome, Situation, StoredState, concerns_account, decide,
 };
-use super::failover_groups::strictest;
+use super::failover_groups::{restricting, strictest};
 use super::floor;
 use super::lockout::{Limits, Settlement, SprayLimits, Try, fingerprint, settle};
 use super::outage::RunningProbe;
@@ -415,7 +417,12 @@ impl<'a> Run<'a> {
         };
         self.situation.pass_age = standing.last_pass.map(|pass| now.since(pass));
         self.situation.barred_group = standing.barred;
-        self.situation.group = strictest(&self.candidate.realm.failover_groups, &standing.groups);
+        let policies = &self.candidate.realm.failover_groups;
+        let gone = match restricting(policies) {
+            none if none.is_empty() => BTreeSet::new(),
+            groups => room.directory.gone(groups).await?,
+        };
+        self.situation.group = strictest(policies, &standing.groups, &gone);
         Ok(())
     }
 

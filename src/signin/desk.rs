@@ -9,7 +9,7 @@ mod rollouts;
 mod survey;
 mod upkeep;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +22,11 @@ use super::failover::ProbeOutcome;
 use super::failover_groups::FailoverGroups;
 use super::lockout::Subject;
 use super::lockout_report::{Judgement, NetworkTries, PlaceTries, judge};
+use super::outage::OutageStatus;
 use super::partner_outage::{PartnerOutages, SyntheticSignIn};
 use super::readiness::{CredentialReadiness, PartnerWatch, Readiness};
 use super::service::{EVIDENCE, SignIn};
+use super::shared_time::SharedTime;
 use super::store::{Alert, DomainChanged, DomainEdit, DomainSettings, Rollouts, StoreDown};
 use super::tally::Tallies;
 use crate::audit::{Actor, Event, EventKind, Outcome};
@@ -35,9 +37,9 @@ use crate::tenant::{Domain, PinMark};
 
 pub use changes::{CANARY_ROLLED_BACK, CHANGE_FAILED};
 pub use drill::{Drill, DrillReason, HashAges, PassAge, Uncovered};
-pub use failover_groups::GroupPolicy;
+pub use failover_groups::{FAILOVER_GROUP_GONE, GroupPolicy};
 pub use methods::{MethodSet, SetMethod};
-pub use partners::{CANARY_REFUSED, NodeStatus, PARTNER_DOWN, PartnerStatus};
+pub use partners::{CANARY_REFUSED, Looked, NodeStatus, PARTNER_DOWN, PartnerStatus};
 pub use rollouts::{AddRollout, RemoveRollout, RolloutSet, RolloutSummary};
 pub use survey::{Outlook, UserOutlook};
 
@@ -61,6 +63,7 @@ pub struct SignInDesk {
     pub failover_groups: Arc<dyn FailoverGroups>,
     pub partner_outages: Arc<dyn PartnerOutages>,
     pub synthetic: Arc<dyn SyntheticSignIn>,
+    pub time: Arc<dyn SharedTime>,
     /// Changes of methods and rollouts are proposed by one principal and approved by another.
     pub four_eyes: bool,
 }
@@ -197,30 +200,46 @@ impl SignInDesk {
         if becomes == Backup::None && domain.pin.as_ref().is_some_and(|mark| mark.pin == Pin::Backup) {
             return Err(refused(format!("{name} is pinned to its backup: release it first, with failover release")));
         }
+        let least = self.shortest_outage();
+        if partner_outage_after.is_some_and(|after| after < least) {
+            let seconds = least.as_secs();
+            return Err(refused(format!(
+                "a partner counts as down after {seconds} seconds at the soonest: four times failover.partner_interval"
+            )));
+        }
         let edit = DomainEdit { backup, failover: mode, max_hash_age, partner_outage_after, ..DomainEdit::default() };
         let event = event("domain.set-failover", by)
             .about(name)
             .with("backup", becomes.as_str())
-            .with("failover", mode.unwrap_or(domain.failover).as_str());
+            .with("backup_was", domain.backup.as_str())
+            .with("failover", mode.unwrap_or(domain.failover).as_str())
+            .with("failover_was", domain.failover.as_str())
+            .with("max_hash_age_seconds", max_hash_age.unwrap_or(domain.max_hash_age).as_secs())
+            .with("max_hash_age_seconds_was", domain.max_hash_age.as_secs())
+            .with("partner_outage_seconds", partner_outage_after.unwrap_or(domain.partner_outage_after).as_secs())
+            .with("partner_outage_seconds_was", domain.partner_outage_after.as_secs());
         Ok(status_of(self.change(&domain, edit, event).await?))
     }
 
     /// Breakers, probes, pins and alerts. With `probe`, every connector of a pass-through domain is probed now, and every
-    /// federation partner by a synthetic sign-in.
+    /// federation partner by a synthetic sign-in: it is shown what they find, and nothing follows from it.
     pub async fn failover_status(&self, probe: bool) -> Result<FailoverStatus, DeskError> {
         let room = &self.sign_in.room;
         let domains = self.domains.domains().await?;
+        let mut looked = BTreeMap::new();
         if probe {
             for domain in &domains {
                 if self.paths(domain).await?.methods().contains(&AuthenticationMethod::Pta) {
-                    self.unreachable(&domain.name, false).await?;
+                    let realm = room.directory.realm(&domain.name).await?;
+                    for connector in realm.map(|realm| realm.connectors).unwrap_or_default() {
+                        if !looked.contains_key(&connector) {
+                            looked.insert(connector.clone(), room.outages.look(&connector).await);
+                        }
+                    }
                 }
             }
         }
-        if probe {
-            self.look_at_partners().await?;
-        }
-        let (groups, partners) = (self.group_policies(None).await?, self.partner_status().await?);
+        let (groups, partners) = (self.group_policies(None).await?, self.partner_status(probe).await?);
         let alerts = room.store.raised().await?.into_iter().map(|alert| AlertStatus {
             name: alert.name,
             subject: alert.subject,
@@ -228,7 +247,17 @@ impl SignInDesk {
             raised_at: alert.raised_at,
             last_at: alert.last_at,
         });
-        let connectors = room.outages.status().into_iter().map(|status| {
+        let mut known = room.outages.status();
+        let unknown = looked.keys().filter(|connector| !known.iter().any(|status| status.connector == **connector));
+        let unknown = unknown.map(|connector| OutageStatus {
+            connector: connector.clone(),
+            breaker: Breaker::Closed,
+            last_probes: Vec::new(),
+        });
+        let unknown: Vec<_> = unknown.collect();
+        known.extend(unknown);
+        known.sort_by(|a, b| a.connector.cmp(&b.connector));
+        let connectors = known.into_iter().map(|status| {
             let (open_since, good_probes) = match status.breaker {
                 Breaker::Closed => (None, 0),
                 Breaker::Open { since, good } => (Some(since), good),
@@ -238,7 +267,8 @@ impl SignInDesk {
                 answers: probe.outcome.is_ok(),
                 fault: probe.outcome.err(),
             };
-            let servers = status.last_probes.into_iter().map(server).collect();
+            let probes = looked.remove(&status.connector).unwrap_or(status.last_probes);
+            let servers = probes.into_iter().map(server).collect();
             ConnectorStatus { connector: status.connector, open_since, good_probes, servers }
         });
         let (connectors, alerts) = (connectors.collect(), alerts.collect());
@@ -265,7 +295,7 @@ impl SignInDesk {
         if pin == Pin::Backup && domain.backup == Backup::None {
             return Err(refused(format!("{name} has no backup: give it one first, with domain set-failover")));
         }
-        let now = room.clock.now();
+        let now = self.time.now().await?;
         let mark = PinMark { pin, by: by.to_owned(), at: now, until: limit.map(|limit| now + limit) };
         let edit = DomainEdit { pin: Some(Some(mark)), ..DomainEdit::default() };
         let mut event = event("failover.force", by).about(name).with("pin", pin.as_str());
@@ -424,7 +454,7 @@ fn event(operation: &'static str, by: &str) -> Event {
     Event::new(EventKind::Admin(operation), Outcome::Success, Actor::Admin(by.to_owned()))
 }
 
-fn alert_event(kind: EventKind, name: &DomainName, alert: &'static str) -> Event {
+fn alert_event(kind: EventKind, name: impl std::fmt::Display, alert: &'static str) -> Event {
     Event::new(kind, Outcome::Success, Actor::System("failover".to_owned())).about(name).because(alert)
 }
 

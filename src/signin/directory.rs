@@ -40,6 +40,9 @@ pub trait Directory: Send + Sync {
 
     /// What only failover asks about a user.
     async fn failover_standing(&self, oid: UserId, source: &CredentialSource) -> Result<FailoverStanding, StoreDown>;
+
+    /// Which of these groups are there no more.
+    async fn gone(&self, groups: Vec<GroupId>) -> Result<BTreeSet<GroupId>, StoreDown>;
 }
 
 /// How a domain's users sign in.

@@ -7,6 +7,9 @@
 //! 3. the domain's own policy.
 //!
 //! There is no precedence to be set: nobody gets laxer by one more group than by the strictest of the others.
+//!
+//! Who was in a group that is gone is not known any more. As long as a domain is stricter for it, failover of the whole domain
+//! is manual: nobody gets in by a policy that may not be theirs, until an administrator has decided.
 
 use std::collections::BTreeSet;
 
@@ -28,10 +31,32 @@ pub struct FailoverGroup {
     pub at: Timestamp,
 }
 
-/// What the domain says of a user in `groups`; `None`: as of everybody.
-pub fn strictest(policies: &[FailoverGroup], groups: &BTreeSet<GroupId>) -> Option<GroupFailover> {
-    let mine = policies.iter().filter(|policy| groups.contains(&policy.group)).map(|policy| policy.failover);
+/// What the domain says of a user in `groups`, when those in `gone` are there no more; `None`: as of everybody.
+pub fn strictest(
+    policies: &[FailoverGroup],
+    groups: &BTreeSet<GroupId>,
+    gone: &BTreeSet<GroupId>,
+) -> Option<GroupFailover> {
+    let mine = policies.iter().filter_map(|policy| match groups.contains(&policy.group) {
+        true => Some(policy.failover),
+        false => (policy.restricts() && gone.contains(&policy.group)).then_some(GroupFailover::Manual),
+    });
     if planted(Fault::LaxestGroupCounts) { mine.min() } else { mine.max() }
+}
+
+impl FailoverGroup {
+    /// Whether somebody of the group may get in less easily than by the domain's own policy.
+    pub const fn restricts(&self) -> bool {
+        match self.failover {
+            GroupFailover::Automatic => false,
+            GroupFailover::Manual | GroupFailover::Barred => true,
+        }
+    }
+}
+
+/// The groups that somebody may be kept out by.
+pub fn restricting(policies: &[FailoverGroup]) -> Vec<GroupId> {
+    policies.iter().filter(|policy| policy.restricts()).map(|policy| policy.group).collect()
 }
 
 /// Whether failover is automatic for some group.
@@ -44,10 +69,11 @@ pub fn some_automatic(policies: &[FailoverGroup]) -> bool {
 pub trait FailoverGroups: Send + Sync {
     async fn failover_groups(&self) -> Result<Vec<FailoverGroup>, StoreDown>;
 
-    /// Sets what failover is for a group of a domain that still has `version`; the refusal is for the operator.
-    async fn put(&self, policy: FailoverGroup, version: i64, event: Event) -> Result<Result<(), String>, StoreDown>;
+    /// Sets what failover is for a group of a domain that still has `version`; `false`, and nothing is recorded, when it was
+    /// that already. The refusal is for the operator.
+    async fn put(&self, policy: FailoverGroup, version: i64, event: Event) -> Result<Result<bool, String>, StoreDown>;
 
-    /// Lets the domain's own policy hold for a group again; `false` when it did.
+    /// Lets the domain's own policy hold for a group again; `false`, and nothing is recorded, when it did.
     async fn remove(
         &self,
         domain: DomainName,

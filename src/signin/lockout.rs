@@ -162,10 +162,12 @@ pub fn settle(situation: &Situation, decision: &Decision, wire: Wire, fingerprin
                 Settlement::Return
             }
         }
-        Decision::Refuse(Reason::Account(_), _) => Settlement::Return,
         Decision::Refuse(Reason::Backup(Refusal::WrongPassword), _) => keep(),
         Decision::In(By::Backup)
-        | Decision::Refuse(Reason::Backup(_) | Reason::Condition(_) | Reason::BackupUnreadable, _)
+        | Decision::Refuse(
+            Reason::Account(_) | Reason::Backup(_) | Reason::Condition(_) | Reason::BackupUnreadable,
+            _,
+        )
         | Decision::TryAgain(_)
         | Decision::AskPrimary
         | Decision::ConfirmOutage

@@ -31,6 +31,7 @@ pub mod rollout;
 mod service;
 pub mod session;
 mod settings;
+pub mod shared_time;
 mod spray;
 pub mod store;
 pub mod tally;

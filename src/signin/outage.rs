@@ -94,6 +94,11 @@ impl Outages {
         running
     }
 
+    /// Probes every server of `connector`, and draws no conclusion from it.
+    pub(super) async fn look(&self, connector: &ConnectorName) -> Vec<ServerProbe> {
+        self.live.probe(connector).await
+    }
+
     /// After a start: alerts that an earlier run left raised are confirmed or cleared by a probe.
     pub(super) async fn resume(self: &Arc<Self>) -> Result<(), StoreDown> {
         for alert in self.store.raised().await? {

@@ -3,7 +3,7 @@
 //! The gateway never sees how a partner answers its users. Each node therefore signs in at the partner itself, as a browser
 //! does, every half a minute, and writes down how that went. What is *no service*, and what a definitive answer, is a closed
 //! list ([`Synthetic`]); only the former can ever lead to failover. An outage is confirmed when every live node has found
-//! no service for the whole time that the domain demands, and over when one of them has signed in several times in a row.
+//! no service for the whole time that the domain demands, and several times, and over when one of them has signed in several times in a row.
 
 use std::time::Duration;
 
@@ -108,6 +108,8 @@ pub struct NodeView {
     pub detail: Option<String>,
     /// Since when each one has found no service.
     pub failing_since: Option<Timestamp>,
+    /// How many have since.
+    pub failures: u32,
     /// How many in a row have been good.
     pub good: u32,
     /// When the last good one was.
@@ -125,9 +127,22 @@ impl NodeView {
             SyntheticKind::NoService => Some(former.and_then(|former| former.failing_since).unwrap_or(now)),
             SyntheticKind::SignedIn | SyntheticKind::PageShown | SyntheticKind::Otherwise => None,
         };
+        let failures = match failing_since {
+            Some(_) => former.map_or(0, |former| former.failures).saturating_add(1),
+            None => 0,
+        };
         let good = if found.is_good() { former.map_or(0, |former| former.good).saturating_add(1) } else { 0 };
         let last_good = if found.is_good() { Some(now) } else { last_good };
-        Self { node, at: now, found, detail: synthetic.detail().map(str::to_owned), failing_since, good, last_good }
+        Self {
+            node,
+            at: now,
+            found,
+            detail: synthetic.detail().map(str::to_owned),
+            failing_since,
+            failures,
+            good,
+            last_good,
+        }
     }
 }
 
@@ -154,6 +169,9 @@ pub struct Measure {
     pub good: u32,
 }
 
+/// One node's synthetic sign-ins without service that make an outage, however long each of them took.
+pub const FEWEST_FAILURES: u32 = 3;
+
 /// Judges a partner by the views of the `live` nodes. A partner that no node has ever signed in at is never down: a setting
 /// is wrong then, or the nodes may not reach it at all.
 pub fn judge(views: &[NodeView], live: &[NodeId], measure: Measure, now: Timestamp) -> PartnerHealth {
@@ -166,9 +184,12 @@ pub fn judge(views: &[NodeView], live: &[NodeId], measure: Measure, now: Timesta
         return PartnerHealth::Serves;
     }
     let known = views.iter().any(|view| view.last_good.is_some());
-    let after = if planted(Fault::PartnerDownAtOnce) { Duration::ZERO } else { measure.after };
-    let failing =
-        |node: &NodeId| of(node).and_then(|view| view.failing_since).is_some_and(|since| since + after <= now);
+    let (after, fewest) =
+        if planted(Fault::PartnerDownAtOnce) { (Duration::ZERO, 1) } else { (measure.after, FEWEST_FAILURES) };
+    let failing = |node: &NodeId| {
+        let view = of(node).filter(|view| view.failures >= fewest);
+        view.and_then(|view| view.failing_since).is_some_and(|since| since + after <= now)
+    };
     let every = match planted(Fault::OneNodeSpeaksForAll) {
         true => live.iter().any(failing),
         false => !live.is_empty() && live.iter().all(failing),
@@ -183,6 +204,9 @@ pub struct PartnerOutage {
     pub partner: EntityId,
     /// When it was confirmed.
     pub since: Timestamp,
+    /// It counts until then, unless some node looks again and finds nothing else: an outage from before a standstill of
+    /// all nodes says nothing of now.
+    pub holds_until: Timestamp,
 }
 
 /// What nodes have found out, and what follows from it; the same for all nodes.
@@ -201,6 +225,9 @@ pub trait PartnerOutages: Send + Sync {
 
     /// Confirms an outage, for all nodes at their next sign-in. `false`, and nothing is recorded, when it is known.
     async fn begin(&self, outage: PartnerOutage, event: Event) -> Result<bool, StoreDown>;
+
+    /// Lets the outage of a domain count until then.
+    async fn renew(&self, domain: &DomainName, holds_until: Timestamp) -> Result<(), StoreDown>;
 
     /// Ends the outage of a domain. `false`, and nothing is recorded, when there is none.
     async fn end(&self, domain: &DomainName, event: Event) -> Result<bool, StoreDown>;

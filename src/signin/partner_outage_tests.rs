@@ -45,6 +45,16 @@ fn an_outage_needs_the_whole_time_from_every_live_node() {
 }
 
 #[test]
+fn an_outage_needs_several_looks_however_long_they_are_apart() {
+    let (alone, since) = ([node("one")], secs(50));
+    let short = Measure { after: secs(50), ..MEASURE };
+    assert_eq!(judge(&[failing("one", 2)], &alone, short, AT), PartnerHealth::Undecided, "two over {since:?}");
+    assert_eq!(judge(&[failing("one", 3)], &alone, short, AT), PartnerHealth::Down);
+    assert_eq!(failing("one", 3).failures, 3);
+    assert_eq!(seen("one", &[no_service(), no_service(), Synthetic::SignedIn]).failures, 0);
+}
+
+#[test]
 fn nothing_is_counted_over_a_time_in_which_nobody_looked() {
     let alone = [node("one")];
     let before = failing("one", 1);

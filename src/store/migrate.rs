@@ -45,6 +45,8 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     20 "0020_leaked_passwords",
     21 "0021_addresses",
     22 "0022_partner_outages",
+    23 "0023_partner_outages_hold",
+    24 "0024_ring_keys",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

@@ -19,6 +19,7 @@ pub mod lease;
 mod migrate;
 pub mod notices;
 mod rest;
+pub mod ring_keys;
 mod rows;
 pub mod sealed_values;
 pub mod signin;

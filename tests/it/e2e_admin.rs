@@ -108,7 +108,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         read("partner.list", json!({})),
         read("alerts.status", json!({})),
         sign_in("alerts.test", json!({ "channel": "nobody" })),
-        read("failover.status", json!({ "probe": false })),
+        read("failover.status", json!({ "probe": true })),
         read("guard.show", json!({})),
         read("sync.status", json!({ "runs": 1 })),
         read("sync.search", json!({ "text": "p00008" })),
@@ -184,6 +184,7 @@ fn operations() -> Vec<(&'static str, Value, bool, Vec<u32>)> {
         tenant("user.delete", json!({ "user": "cloud@alpha.example" })),
         read("keys.ring", json!({})),
         tenant("keys.roll-ring", json!({})),
+        tenant("keys.retire-ring", json!({ "key": "k-none" })),
     ]
 }
 
@@ -268,6 +269,7 @@ fn every_admin_operation_refuses_who_lacks_the_right_and_leaves_its_record() {
             "domain.withdraw",
             "domain.approve",
             "domain.cancel",
+            "keys.retire-ring",
         ];
         assert_eq!(status == 200, !refusals.contains(&name), "{name}: {status} {answer}");
         let records = site.gateway.audit(1000);

@@ -93,6 +93,9 @@ impl SignInDesk {
         self.write_tally().await?;
         let barred = self.coverage.barred().await?;
         let members = self.group_members(name).await?;
+        let policies = self.group_policies(Some(name)).await?;
+        // As in a sign-in: who was in it is not known, so it may be anybody.
+        let gone = policies.iter().any(|policy| policy.name.is_none() && policy.failover != GroupFailover::Automatic);
         let (mut reasons, mut passes) = (BTreeMap::<String, u64>::new(), BTreeMap::new());
         let (mut users, mut by_itself, mut uncovered, mut ages, mut after) = (0, 0, Vec::new(), Vec::new(), None);
         loop {
@@ -104,8 +107,8 @@ impl SignInDesk {
                 if let Some(connector) = &user.connector {
                     passes.insert(connector.clone(), user.last_pass);
                 }
-                let group =
-                    members.iter().filter(|(_, members)| members.contains(&user.oid)).map(|(what, _)| *what).max();
+                let group = members.iter().filter(|(_, members)| members.contains(&user.oid)).map(|(what, _)| *what);
+                let group = group.chain(gone.then_some(GroupFailover::Manual)).max();
                 let barriers = Barriers { barred: barred.contains(&user.oid), group };
                 by_itself += u64::from(covered(&user, &domain, barriers, WhoAsks::Nobody, now).is_ok());
                 match covered(&user, &domain, barriers, WhoAsks::Administrator, now) {
@@ -120,7 +123,7 @@ impl SignInDesk {
             }
         }
         ages.sort_unstable();
-        let nodes = self.tallies.nodes(now - ALIVE).await?;
+        let nodes = self.tallies.nodes(self.time.now().await? - ALIVE).await?;
         let not_covered: u64 = reasons.values().sum();
         let age = |last: Option<Timestamp>| last.map(|last| now.since(last).as_secs());
         let mut drill = Drill {
@@ -150,6 +153,11 @@ impl SignInDesk {
         };
         drill.findings = findings(&drill);
         drill.warnings = self.partner_warnings(&domain).await?;
+        if gone {
+            drill.warnings.push(format!(
+                "a group that {name} is stricter for is gone: nobody gets in before an administrator forces the backup"
+            ));
+        }
         Ok(drill)
     }
 
@@ -167,7 +175,7 @@ impl SignInDesk {
     /// What keeps an outage of the domain's partner from being noticed.
     async fn partner_warnings(&self, domain: &Domain) -> Result<Vec<String>, DeskError> {
         let mut warnings = Vec::new();
-        for status in self.partner_status().await?.into_iter().filter(|status| status.domain == domain.name) {
+        for status in self.partner_status(false).await?.into_iter().filter(|status| status.domain == domain.name) {
             let good = |node: &NodeStatus| node.view.as_ref().is_some_and(|view| view.last_good.is_some());
             if !status.nodes.iter().any(good) {
                 warnings.push(format!(

@@ -1,10 +1,17 @@
 //! What failover is for groups of a domain.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
-use super::{DeskError, SignInDesk, event, refused};
+use super::{DeskError, SignInDesk, alert_event, event, refused};
+use crate::audit::EventKind;
 use crate::identity::{DomainName, GroupFailover, GroupId};
-use crate::signin::failover_groups::FailoverGroup;
+use crate::signin::failover_groups::{FailoverGroup, restricting};
+use crate::signin::store::Alert;
+
+/// The alert of a domain that is stricter for a group that is gone.
+pub const FAILOVER_GROUP_GONE: &str = "failover-group-gone";
 
 /// A group of a domain with a policy of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,15 +52,54 @@ impl SignInDesk {
         let done = match failover {
             Some(failover) => {
                 let policy = FailoverGroup { domain: name.clone(), group, failover, by: by.to_owned(), at };
-                self.failover_groups.put(policy, domain.version, event).await?.map(|()| true)
+                self.failover_groups.put(policy, domain.version, event).await?
             }
             None => self.failover_groups.remove(name.clone(), group, domain.version, event).await?,
         };
         match done {
             Ok(true) => self.group_policies(Some(name)).await,
-            Ok(false) => Err(refused(format!("failover is for {asked} as for {name} already"))),
+            Ok(false) => {
+                let already = failover.map_or_else(|| format!("as for {name}"), |failover| failover.to_string());
+                Err(refused(format!("failover is for {asked} {already} already")))
+            }
             Err(text) => Err(refused(text)),
         }
+    }
+
+    /// Tells of domains that are stricter for a group that is gone: their failover is manual for everybody.
+    pub(super) async fn settle_gone_groups(&self) -> Result<(), DeskError> {
+        let room = &self.sign_in.room;
+        let policies = self.failover_groups.failover_groups().await?;
+        let gone = match restricting(&policies) {
+            none if none.is_empty() => BTreeSet::new(),
+            groups => room.directory.gone(groups).await?,
+        };
+        let mut due: BTreeMap<&DomainName, Vec<String>> = BTreeMap::new();
+        for policy in policies.iter().filter(|policy| policy.restricts() && gone.contains(&policy.group)) {
+            due.entry(&policy.domain).or_default().push(format!("{} ({})", policy.group, policy.failover));
+        }
+        let (now, raised) = (room.clock.now(), room.store.raised().await?);
+        let raised: BTreeSet<&str> = raised
+            .iter()
+            .filter(|alert| alert.name == FAILOVER_GROUP_GONE)
+            .map(|alert| alert.subject.as_str())
+            .collect();
+        for subject in raised.iter().filter(|subject| !due.keys().any(|name| name.as_str() == **subject)) {
+            let events = vec![alert_event(EventKind::AlertCleared, subject, FAILOVER_GROUP_GONE)];
+            room.store.clear(FAILOVER_GROUP_GONE, (*subject).to_owned(), now, events).await?;
+        }
+        for (name, groups) in due.into_iter().filter(|(name, _)| !raised.contains(name.as_str())) {
+            let detail = format!(
+                "{} is gone, and with it who was in it: failover of {name} is manual for everybody until failover set-group \
+                 {name} takes the group out",
+                groups.join(", ")
+            );
+            let events = vec![alert_event(EventKind::AlertRaised, name, FAILOVER_GROUP_GONE)];
+            room.store
+                .raise(Alert { name: FAILOVER_GROUP_GONE, subject: name.to_string(), detail, at: now }, events)
+                .await?;
+        }
+        Ok(())
     }
 
     /// The groups with a policy of their own; of one domain, or of all.

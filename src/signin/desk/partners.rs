@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{DeskError, SignInDesk, alert_event};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{AuthenticationMethod, DomainName, EntityId, NodeId, Timestamp};
-use crate::signin::partner_outage::{Measure, NodeView, PartnerHealth, PartnerOutage, SyntheticKind, judge};
+use crate::signin::partner_outage::{
+    FEWEST_FAILURES, Measure, NodeView, PartnerHealth, PartnerOutage, SyntheticKind, judge,
+};
 use crate::signin::store::{Alert, StoreDown};
 use crate::tenant::Domain;
 
@@ -23,6 +25,8 @@ const ALIVE: Duration = Duration::from_secs(120);
 const LONGEST: Duration = Duration::from_secs(45);
 /// Views of nodes that are gone are kept for a week.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// So many times a node has to look within the time that makes an outage: its first and its last look may fall beside it.
+const LOOKS: u32 = FEWEST_FAILURES + 1;
 
 /// What `failover status` shows of the partner of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,16 @@ pub struct PartnerStatus {
     pub canary_account: bool,
     /// Live nodes, and what each has found.
     pub nodes: Vec<NodeStatus>,
+    /// What the node that answers has just found, when it was asked to look. Nothing follows from it.
+    #[serde(default)]
+    pub looked: Option<Looked>,
+}
+
+/// How a synthetic sign-in ended that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    pub found: SyntheticKind,
+    pub detail: Option<String>,
 }
 
 /// What a live node knows of a partner.
@@ -61,18 +75,25 @@ impl SignInDesk {
         for looked in join_all(partners.into_iter().map(|partner| self.look_at(partner))).await {
             failed = looked.err().or(failed);
         }
-        let live = self.live_nodes().await?;
+        let (now, live) = (self.time.now().await?, self.live_nodes().await?);
         let outages = self.partner_outages.outages().await?;
         for (domain, partner) in &answering {
             let known = outages.iter().find(|outage| outage.domain == domain.name);
             if let Some(former) = known.filter(|outage| outage.partner != *partner) {
                 self.end_outage(&former.domain, "partner-changed").await?;
             }
-            let known = known.is_some_and(|outage| outage.partner == *partner);
-            match self.health(domain, partner, &live).await? {
-                PartnerHealth::Down if !known => self.begin_outage(domain, partner).await?,
-                PartnerHealth::Serves if known => self.end_outage(&domain.name, "partner-serves").await?,
-                PartnerHealth::Down | PartnerHealth::Serves | PartnerHealth::Undecided => {}
+            let known = known.filter(|outage| outage.partner == *partner);
+            match (self.health(domain, partner, &live, now).await?, known) {
+                (PartnerHealth::Down, None) => self.begin_outage(domain, partner, now).await?,
+                (PartnerHealth::Serves, Some(_)) => self.end_outage(&domain.name, "partner-serves").await?,
+                // From before a standstill: what the partner does now is to be found out first.
+                (PartnerHealth::Undecided, Some(outage)) if outage.holds_until < now => {
+                    self.end_outage(&domain.name, "nobody-looked").await?;
+                }
+                (PartnerHealth::Down | PartnerHealth::Undecided, Some(_)) => {
+                    self.partner_outages.renew(&domain.name, now + self.fresh()).await?;
+                }
+                (PartnerHealth::Serves | PartnerHealth::Undecided, None) => {}
             }
         }
         for outage in &outages {
@@ -86,23 +107,34 @@ impl SignInDesk {
 
     /// Forgets what nodes knew that are gone.
     pub async fn forget_views(&self) -> Result<(), StoreDown> {
-        self.partner_outages.forget(self.sign_in.room.clock.now() - KEPT).await
+        self.partner_outages.forget(self.time.now().await? - KEPT).await
     }
 
-    /// The partners of domains, and what nodes know of them.
-    pub(super) async fn partner_status(&self) -> Result<Vec<PartnerStatus>, DeskError> {
+    /// The partners of domains, and what nodes know of them; with `probe`, also what this one finds now.
+    pub(super) async fn partner_status(&self, probe: bool) -> Result<Vec<PartnerStatus>, DeskError> {
         let (live, outages) = (self.live_nodes().await?, self.partner_outages.outages().await?);
-        let mut all = Vec::new();
+        let now = self.time.now().await?;
+        let mut all: Vec<PartnerStatus> = Vec::new();
         for (domain, partner) in self.answering().await? {
+            // Several domains may have one partner: it is looked at once.
+            let looked = match all.iter().find(|status| status.partner == partner) {
+                Some(status) => status.looked.clone(),
+                None if probe => {
+                    let synthetic = self.synthetic.sign_in(&partner).await;
+                    Some(Looked { found: synthetic.kind(), detail: synthetic.detail().map(str::to_owned) })
+                }
+                None => None,
+            };
             let mut views: BTreeMap<NodeId, NodeView> = BTreeMap::new();
             for view in self.partner_outages.views(&partner).await? {
                 views.insert(view.node.clone(), view);
             }
             let outage = outages.iter().find(|outage| outage.domain == domain.name && outage.partner == partner);
             all.push(PartnerStatus {
-                health: self.health(&domain, &partner, &live).await?,
-                outage_since: outage.map(|outage| outage.since),
-                after_seconds: domain.partner_outage_after.as_secs(),
+                health: self.health(&domain, &partner, &live, now).await?,
+                outage_since: outage.filter(|outage| outage.holds_until >= now).map(|outage| outage.since),
+                after_seconds: self.outage_after(&domain).as_secs(),
+                looked,
                 canary_account: self.synthetic.has_account(&partner),
                 nodes: live.iter().map(|node| NodeStatus { view: views.remove(node), node: node.clone() }).collect(),
                 domain: domain.name,
@@ -115,14 +147,14 @@ impl SignInDesk {
     /// The partners of a domain that cannot be gone back to: in an outage, or with no live node that has just signed in.
     pub(super) async fn partners_down(&self, name: &DomainName) -> Result<Vec<EntityId>, DeskError> {
         let (live, outages) = (self.live_nodes().await?, self.partner_outages.outages().await?);
-        let mut down = Vec::new();
+        let (now, mut down) = (self.time.now().await?, Vec::new());
         for (domain, partner) in self.answering().await?.into_iter().filter(|(domain, _)| domain.name == *name) {
-            let outage = outages.iter().any(|outage| outage.domain == *name && outage.partner == partner);
-            let fails =
-                self.partner_outages.views(&partner).await?.iter().any(|view| {
-                    live.contains(&view.node) && view.found == SyntheticKind::NoService && self.is_fresh(view)
-                });
-            if outage || fails && self.health(&domain, &partner, &live).await? != PartnerHealth::Serves {
+            let holds = |outage: &&PartnerOutage| outage.partner == partner && outage.holds_until >= now;
+            let outage = outages.iter().filter(holds).any(|outage| outage.domain == *name);
+            let fails = self.partner_outages.views(&partner).await?.iter().any(|view| {
+                live.contains(&view.node) && view.found == SyntheticKind::NoService && self.is_fresh(view, now)
+            });
+            if outage || fails && self.health(&domain, &partner, &live, now).await? != PartnerHealth::Serves {
                 down.push(partner);
             }
         }
@@ -130,9 +162,9 @@ impl SignInDesk {
     }
 
     async fn look_at(&self, partner: &EntityId) -> Result<(), StoreDown> {
-        let (room, node) = (&self.sign_in.room, self.partner_outages.node());
+        let node = self.partner_outages.node();
         let synthetic = self.synthetic.sign_in(partner).await;
-        let now = room.clock.now();
+        let now = self.time.now().await?;
         let former = self.partner_outages.views(partner).await?.into_iter().find(|view| view.node == node);
         let view = NodeView::after(former.as_ref(), node, &synthetic, self.fresh(), now);
         if former.as_ref().is_none_or(|former| former.found != view.found) {
@@ -142,11 +174,27 @@ impl SignInDesk {
         self.partner_outages.note(partner, view).await
     }
 
-    async fn health(&self, domain: &Domain, partner: &EntityId, live: &[NodeId]) -> Result<PartnerHealth, StoreDown> {
-        let settings = &self.sign_in.room.settings;
-        let measure = Measure { after: domain.partner_outage_after, fresh: self.fresh(), good: settings.good_probes };
+    async fn health(
+        &self,
+        domain: &Domain,
+        partner: &EntityId,
+        live: &[NodeId],
+        now: Timestamp,
+    ) -> Result<PartnerHealth, StoreDown> {
+        let good = self.sign_in.room.settings.good_probes;
+        let measure = Measure { after: self.outage_after(domain), fresh: self.fresh(), good };
         let views = self.partner_outages.views(partner).await?;
-        Ok(judge(&views, live, measure, self.sign_in.room.clock.now()))
+        Ok(judge(&views, live, measure, now))
+    }
+
+    /// How long every node must find no service before a partner of the domain is down.
+    fn outage_after(&self, domain: &Domain) -> Duration {
+        domain.partner_outage_after.max(self.shortest_outage())
+    }
+
+    /// No partner is down sooner, whatever a domain says.
+    pub(super) fn shortest_outage(&self) -> Duration {
+        self.sign_in.room.settings.partner_interval * LOOKS
     }
 
     /// The domains some of whose people a partner answers for.
@@ -162,7 +210,7 @@ impl SignInDesk {
     }
 
     async fn live_nodes(&self) -> Result<Vec<NodeId>, StoreDown> {
-        let nodes = self.tallies.nodes(self.sign_in.room.clock.now() - ALIVE).await?;
+        let nodes = self.tallies.nodes(self.time.now().await? - ALIVE).await?;
         let mut live: Vec<NodeId> = nodes.into_iter().map(|node| node.node).collect();
         // This one lives, though it may not have said so yet.
         let own = self.partner_outages.node();
@@ -176,15 +224,16 @@ impl SignInDesk {
         self.sign_in.room.settings.partner_interval * 2 + LONGEST
     }
 
-    fn is_fresh(&self, view: &NodeView) -> bool {
-        view.at + self.fresh() >= self.sign_in.room.clock.now()
+    fn is_fresh(&self, view: &NodeView, now: Timestamp) -> bool {
+        view.at + self.fresh() >= now
     }
 
-    async fn begin_outage(&self, domain: &Domain, partner: &EntityId) -> Result<(), StoreDown> {
+    async fn begin_outage(&self, domain: &Domain, partner: &EntityId, now: Timestamp) -> Result<(), StoreDown> {
         let outage = PartnerOutage {
             domain: domain.name.clone(),
             partner: partner.clone(),
-            since: self.sign_in.room.clock.now(),
+            since: now,
+            holds_until: now + self.fresh(),
         };
         let event = event(EventKind::FailoverStarted, &domain.name, "every-node-finds-no-service")
             .with("partner", partner.as_str())
@@ -206,15 +255,16 @@ impl SignInDesk {
     /// Raises and clears what is to be told, whatever this node did itself: another may have stopped in between.
     async fn settle_alerts(&self, answering: &[(Domain, EntityId)]) -> Result<(), StoreDown> {
         let room = &self.sign_in.room;
-        let (now, outages) = (room.clock.now(), self.partner_outages.outages().await?);
+        let (now, outages) = (self.time.now().await?, self.partner_outages.outages().await?);
         let mut due: BTreeMap<(&'static str, String), String> = BTreeMap::new();
         for outage in &outages {
             let Some((domain, _)) = answering.iter().find(|(domain, _)| domain.name == outage.domain) else { continue };
-            due.insert((PARTNER_DOWN, outage.domain.to_string()), told(domain, outage));
+            let waited = self.outage_after(domain);
+            due.insert((PARTNER_DOWN, outage.domain.to_string()), told(domain, outage, waited));
         }
         for (_, partner) in answering {
             let refusing = self.partner_outages.views(partner).await?.into_iter();
-            let refusing = refusing.filter(|view| view.found == SyntheticKind::Otherwise && self.is_fresh(view));
+            let refusing = refusing.filter(|view| view.found == SyntheticKind::Otherwise && self.is_fresh(view, now));
             if let Some(view) = refusing.max_by_key(|view| view.at) {
                 let what = view.detail.unwrap_or_default();
                 due.insert((CANARY_REFUSED, partner.to_string()), format!("seen by {}: {what}", view.node));
@@ -240,9 +290,8 @@ impl SignInDesk {
     }
 }
 
-fn told(domain: &Domain, outage: &PartnerOutage) -> String {
-    let name = &domain.name;
-    let waited = domain.partner_outage_after.as_secs();
+fn told(domain: &Domain, outage: &PartnerOutage, waited: Duration) -> String {
+    let (name, waited) = (&domain.name, waited.as_secs());
     format!(
         "no node has had service of {} for {waited} seconds; failover of {name} is {} (failover status {name} shows what \
          each node finds; failover force {name} lets people in by their stored hashes)",

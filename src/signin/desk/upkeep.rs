@@ -13,13 +13,14 @@ impl SignInDesk {
     pub async fn upkeep(&self) -> Result<(), DeskError> {
         self.write_tally().await?;
         self.go_on().await?;
-        self.end_pins().await
+        self.end_pins().await?;
+        self.settle_gone_groups().await
     }
 
     /// Writes down how tries ended on this node, and how fast it checks.
     pub async fn write_tally(&self) -> Result<(), StoreDown> {
         let room = &self.sign_in.room;
-        let (counts, pace, now) = (room.tally.take(), room.hashes.checks_a_minute(), room.clock.now());
+        let (counts, pace, now) = (room.tally.take(), room.hashes.checks_a_minute(), self.time.now().await?);
         if counts.is_empty() && pace.is_none() {
             return Ok(());
         }
@@ -37,8 +38,7 @@ impl SignInDesk {
 
     /// Releases pins whose time is over. A forced backup stays while nobody could sign in without it, and says so.
     async fn end_pins(&self) -> Result<(), DeskError> {
-        let room = &self.sign_in.room;
-        let now = room.clock.now();
+        let now = self.time.now().await?;
         for domain in self.domains.domains().await? {
             let due = domain.pin.as_ref().and_then(|mark| mark.until).is_some_and(|until| until <= now);
             if !due {

@@ -69,7 +69,8 @@ pub(super) fn told(event: Event, cut: CutOff) -> Event {
     event.with("transactions", cut.transactions).with("sessions", cut.sessions)
 }
 
-/// Cuts within a transaction; the record is the caller's to write.
+/// Cuts within a transaction; the record is the caller's to write. A session of failover rests on the stored hash, whatever
+/// the method it stood in for: it ends too.
 pub(super) async fn cut_in(
     conn: &mut Connection,
     domain: &DomainName,
@@ -90,7 +91,7 @@ pub(super) async fn cut_in(
     .rows_affected();
     let sessions = sqlx::query(
         "UPDATE session SET ended_at = $3, end_reason = 'method-cut' \
-         WHERE domain = $1 AND method <> $2 AND ended_at IS NULL AND expires_at > $3",
+         WHERE domain = $1 AND (method <> $2 OR failover <> 0) AND ended_at IS NULL AND expires_at > $3",
     )
     .bind(domain.as_str())
     .bind(kept.as_str())

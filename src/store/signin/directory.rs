@@ -17,7 +17,8 @@ use crate::signin::directory::{
     AccountRefusal, Directory, DirectoryState, FailoverStanding, Holder, Realm, UserForSignIn,
 };
 use crate::signin::rollout::Rollout;
-use crate::signin::store::{DomainChanged, DomainEdit, DomainSettings, StoreDown};
+use crate::signin::shared_time::SharedTime;
+use crate::signin::store::{DomainChanged, DomainEdit, DomainSettings, Rollouts as _, StoreDown};
 use crate::store::tenant::{DomainChange, DomainError, TenantStore};
 use crate::store::{AuditLog, Database, StoreError};
 use crate::tenant::{Domain, SignInDirectory};
@@ -28,6 +29,7 @@ pub struct SignInTenant {
     pub(super) db: Database,
     pub(super) audit: AuditLog,
     barred: BarredGroups,
+    time: Arc<dyn SharedTime>,
     /// Connectors without passwords: they speak for domains, and nobody signs in at them.
     sources: BTreeSet<ConnectorName>,
     /// The realms as of one change number of the settings; the number is read with every question (design D3).
@@ -41,8 +43,14 @@ struct Realms {
 }
 
 impl SignInTenant {
-    pub fn new(tenant: TenantStore, db: Database, audit: AuditLog, barred: BarredGroups) -> Self {
-        Self { tenant, db, audit, barred, sources: BTreeSet::new(), realms: ArcSwapOption::empty() }
+    pub fn new(
+        tenant: TenantStore,
+        db: Database,
+        audit: AuditLog,
+        barred: BarredGroups,
+        time: Arc<dyn SharedTime>,
+    ) -> Self {
+        Self { tenant, db, audit, barred, time, sources: BTreeSet::new(), realms: ArcSwapOption::empty() }
     }
 
     /// Whether failover is closed to the group with this SID, source anchor or display name.
@@ -107,6 +115,23 @@ impl SignInTenant {
         self.realms.store(Some(Arc::clone(&realms)));
         Ok(realms)
     }
+
+    /// The realm without an outage that no node has renewed: the settings' number does not tell of that.
+    async fn as_of_now(&self, realm: Realm) -> Result<Realm, StoreDown> {
+        if realm.partner_outage.is_none() {
+            return Ok(realm);
+        }
+        let row = sqlx::query("SELECT holds_until FROM partner_outage WHERE domain = $1")
+            .bind(realm.domain.as_str())
+            .fetch_optional(self.db.lookups())
+            .await
+            .map_err(StoreError::doing("reading how long an outage of a partner holds"))
+            .map_err(super::down)?;
+        let holds_until = row.map(|row| Timestamp::from_millis(row.get("holds_until")));
+        let now = self.time.now().await?;
+        let partner_outage = realm.partner_outage.filter(|_| holds_until.is_some_and(|until| until >= now));
+        Ok(Realm { partner_outage, ..realm })
+    }
 }
 
 #[async_trait]
@@ -130,11 +155,14 @@ impl Directory for SignInTenant {
     }
 
     async fn realm(&self, domain: &DomainName) -> Result<Option<Realm>, StoreDown> {
-        Ok(self.realms().await?.all.iter().find(|realm| realm.domain == *domain).cloned())
+        match self.realms().await?.all.iter().find(|realm| realm.domain == *domain) {
+            Some(realm) => self.as_of_now(realm.clone()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn initial_realm(&self) -> Result<Realm, StoreDown> {
-        Ok(self.realms().await?.initial.clone())
+        self.as_of_now(self.realms().await?.initial.clone()).await
     }
 
     async fn user(&self, name: &SignInName) -> Result<Option<UserForSignIn>, StoreDown> {
@@ -161,6 +189,11 @@ impl Directory for SignInTenant {
             .map_err(super::down)?;
         let last_pass = row.and_then(|row| row.get::<Option<i64>, _>("completed_at")).map(Timestamp::from_millis);
         Ok(FailoverStanding { barred, groups: groups.into_iter().map(|group| group.oid).collect(), last_pass })
+    }
+
+    async fn gone(&self, groups: Vec<GroupId>) -> Result<BTreeSet<GroupId>, StoreDown> {
+        let found = self.names_of(groups.clone()).await?;
+        Ok(groups.into_iter().filter(|group| !found.iter().any(|named| named.oid == *group)).collect())
     }
 }
 

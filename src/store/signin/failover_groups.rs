@@ -10,7 +10,7 @@ use crate::audit::Event;
 use crate::identity::{DomainName, GroupId, Timestamp};
 use crate::signin::failover_groups::{FailoverGroup, FailoverGroups};
 use crate::signin::store::StoreDown;
-use crate::store::{StoreError, Urgency};
+use crate::store::{Connection, StoreError, Urgency};
 
 const TABLE: &str = "failover_group";
 
@@ -32,11 +32,15 @@ impl FailoverGroups for SignInTenant {
         self.read_failover_groups().await.map_err(down)
     }
 
-    async fn put(&self, policy: FailoverGroup, version: i64, event: Event) -> Result<Result<(), String>, StoreDown> {
+    async fn put(&self, policy: FailoverGroup, version: i64, event: Event) -> Result<Result<bool, String>, StoreDown> {
         let audit = self.audit.clone();
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
+                    let was = present(conn, &policy.domain, policy.group).await?;
+                    if was.as_deref() == Some(policy.failover.as_str()) {
+                        return Ok(Ok(false));
+                    }
                     if let Some(text) = claim(conn, &policy.domain, version).await?.refusal(&policy.domain) {
                         return Ok(Err(text));
                     }
@@ -53,8 +57,8 @@ impl FailoverGroups for SignInTenant {
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("writing what failover is for a group"))?;
-                    audit.append(conn, event).await?;
-                    Ok(Ok(()))
+                    audit.append(conn, event.with("was", was.unwrap_or_else(as_domain))).await?;
+                    Ok(Ok(true))
                 })
             })
             .await
@@ -72,22 +76,38 @@ impl FailoverGroups for SignInTenant {
         self.db
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
+                    let Some(was) = present(conn, &domain, group).await? else { return Ok(Ok(false)) };
                     if let Some(text) = claim(conn, &domain, version).await?.refusal(&domain) {
                         return Ok(Err(text));
                     }
-                    let done = sqlx::query("DELETE FROM failover_group WHERE domain = $1 AND group_oid = $2")
+                    sqlx::query("DELETE FROM failover_group WHERE domain = $1 AND group_oid = $2")
                         .bind(domain.to_string())
                         .bind(group.to_string())
                         .execute(&mut *conn)
                         .await
                         .map_err(StoreError::doing("removing what failover is for a group"))?;
-                    audit.append(conn, event).await?;
-                    Ok(Ok(done.rows_affected() > 0))
+                    audit.append(conn, event.with("was", was)).await?;
+                    Ok(Ok(true))
                 })
             })
             .await
             .map_err(down)
     }
+}
+
+fn as_domain() -> String {
+    "as-domain".to_owned()
+}
+
+/// What failover is for the group; `None`: as for the domain. Whoever changes it changes the domain's version with it.
+async fn present(conn: &mut Connection, domain: &DomainName, group: GroupId) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query("SELECT failover FROM failover_group WHERE domain = $1 AND group_oid = $2")
+        .bind(domain.to_string())
+        .bind(group.to_string())
+        .fetch_optional(conn)
+        .await
+        .map_err(StoreError::doing("reading what failover is for a group"))?;
+    Ok(row.map(|row| row.get("failover")))
 }
 
 fn read(row: &AnyRow) -> Result<FailoverGroup, StoreError> {

@@ -16,10 +16,12 @@ mod partner_outages;
 mod readiness;
 mod rollouts;
 mod sessions;
+mod shared_time;
 mod tally;
 mod transactions;
 
 pub use directory::SignInTenant;
+pub use shared_time::DatabaseTime;
 
 use super::audit::AuditLog;
 use super::database::Database;

@@ -20,7 +20,7 @@ impl PartnerOutages for SignInTables {
 
     async fn views(&self, partner: &EntityId) -> Result<Vec<NodeView>, StoreDown> {
         let rows = sqlx::query(
-            "SELECT node, seen_at, found, detail, failing_since, good, last_good FROM partner_view \
+            "SELECT node, seen_at, found, detail, failing_since, failures, good, last_good FROM partner_view \
              WHERE partner = $1 ORDER BY node",
         )
         .bind(partner.to_string())
@@ -37,10 +37,12 @@ impl PartnerOutages for SignInTables {
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
                     sqlx::query(
-                        "INSERT INTO partner_view (partner, node, seen_at, found, detail, failing_since, good, last_good) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (partner, node) DO UPDATE SET \
+                        "INSERT INTO partner_view \
+                         (partner, node, seen_at, found, detail, failing_since, good, last_good, failures) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (partner, node) DO UPDATE SET \
                          seen_at = excluded.seen_at, found = excluded.found, detail = excluded.detail, \
-                         failing_since = excluded.failing_since, good = excluded.good, last_good = excluded.last_good",
+                         failing_since = excluded.failing_since, good = excluded.good, \
+                         last_good = excluded.last_good, failures = excluded.failures",
                     )
                     .bind(partner)
                     .bind(view.node.to_string())
@@ -50,6 +52,7 @@ impl PartnerOutages for SignInTables {
                     .bind(view.failing_since.map(Timestamp::millis))
                     .bind(i64::from(view.good))
                     .bind(view.last_good.map(Timestamp::millis))
+                    .bind(i64::from(view.failures))
                     .execute(conn)
                     .await
                     .map_err(StoreError::doing("noting a synthetic sign-in"))?;
@@ -70,12 +73,13 @@ impl PartnerOutages for SignInTables {
             .write(Urgency::Waited, move |conn| {
                 Box::pin(async move {
                     let done = sqlx::query(
-                        "INSERT INTO partner_outage (domain, partner, since) VALUES ($1, $2, $3) \
+                        "INSERT INTO partner_outage (domain, partner, since, holds_until) VALUES ($1, $2, $3, $4) \
                          ON CONFLICT (domain) DO NOTHING",
                     )
                     .bind(outage.domain.to_string())
                     .bind(outage.partner.to_string())
                     .bind(outage.since.millis())
+                    .bind(outage.holds_until.millis())
                     .execute(&mut *conn)
                     .await
                     .map_err(StoreError::doing("confirming an outage of a partner"))?;
@@ -85,6 +89,24 @@ impl PartnerOutages for SignInTables {
                     bump_settings(conn).await?;
                     audit.append(conn, event).await?;
                     Ok(true)
+                })
+            })
+            .await
+            .map_err(down)
+    }
+
+    async fn renew(&self, domain: &DomainName, holds_until: Timestamp) -> Result<(), StoreDown> {
+        let domain = domain.to_string();
+        self.db
+            .write(Urgency::Waited, move |conn| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE partner_outage SET holds_until = $2 WHERE domain = $1 AND holds_until < $2")
+                        .bind(domain)
+                        .bind(holds_until.millis())
+                        .execute(conn)
+                        .await
+                        .map_err(StoreError::doing("renewing an outage of a partner"))?;
+                    Ok::<_, StoreError>(())
                 })
             })
             .await
@@ -134,7 +156,7 @@ pub(super) async fn read_outages<'e>(
     from: impl sqlx::Executor<'e, Database = sqlx::Any>,
 ) -> Result<Vec<PartnerOutage>, StoreError> {
     const TABLE: &str = "partner_outage";
-    let rows = sqlx::query("SELECT domain, partner, since FROM partner_outage ORDER BY domain")
+    let rows = sqlx::query("SELECT domain, partner, since, holds_until FROM partner_outage ORDER BY domain")
         .fetch_all(from)
         .await
         .map_err(StoreError::doing("reading the outages of partners"))?;
@@ -143,6 +165,7 @@ pub(super) async fn read_outages<'e>(
             domain: row.get::<String, _>("domain").parse().map_err(|e| unreadable(TABLE, "domain", e))?,
             partner: row.get::<String, _>("partner").parse().map_err(|e| unreadable(TABLE, "partner", e))?,
             since: Timestamp::from_millis(row.get("since")),
+            holds_until: Timestamp::from_millis(row.get("holds_until")),
         })
     };
     rows.iter().map(read).collect()
@@ -157,6 +180,7 @@ fn read_view(row: &AnyRow) -> Result<NodeView, StoreError> {
         found: row.get::<String, _>("found").parse().map_err(|e| unreadable(TABLE, "found", e))?,
         detail: row.get("detail"),
         failing_since: time("failing_since"),
+        failures: u32::try_from(row.get::<i64, _>("failures")).map_err(|e| unreadable(TABLE, "failures", e))?,
         good: u32::try_from(row.get::<i64, _>("good")).map_err(|e| unreadable(TABLE, "good", e))?,
         last_good: time("last_good"),
     })

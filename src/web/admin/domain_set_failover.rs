@@ -52,8 +52,8 @@ impl Operation for DomainSetFailover {
             return Err(OperationError::invalid("the longest hash age is 1 second to 90 days"));
         }
         let outage = partner_outage_seconds.map(Duration::from_secs);
-        if outage.is_some_and(|outage| outage.is_zero() || outage > LONGEST_OUTAGE) {
-            return Err(OperationError::invalid("a partner counts as down after 1 second to 1 day"));
+        if outage.is_some_and(|outage| outage > LONGEST_OUTAGE) {
+            return Err(OperationError::invalid("a partner counts as down after 1 day at the latest"));
         }
         let edit = FailoverEdit { backup, mode, max_hash_age: age, partner_outage_after: outage };
         desk.set_failover(&domain, edit, admin.principal()).await.map_err(desk_error)

@@ -11,7 +11,7 @@ pub struct ShowFailover;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Probes every server of the pass-through domains now.
+    /// Looks at every server of the pass-through domains, and every federation partner, now. Changes nothing.
     #[serde(default)]
     pub probe: bool,
 }

@@ -38,6 +38,7 @@ pub mod failover_set_group;
 pub mod failover_status;
 pub mod guard_release;
 pub mod guard_show;
+pub mod keys_retire_ring;
 pub mod keys_ring;
 pub mod keys_roll_ring;
 pub mod keys_rotate;

@@ -75,7 +75,10 @@ impl Site {
         first.cli(&["partner", "add", "--metadata", file.to_str().expect("a path"), "--domain", ALPHA]);
         first.cli(&["domain", "set-method", ALPHA, "federated", "--force"]);
         first.cli(&["domain", "set-failover", ALPHA, "--backup", "phs", "--partner-outage-seconds", AFTER]);
-        let (http, second) = (first.http(), first.beside("node2"));
+        let (http, mut second) = (first.http(), first.prepared_beside("node2"));
+        // A proxy that is none: synthetic sign-ins go straight to the partner.
+        second.environment("ALL_PROXY", "http://127.0.0.1:9");
+        second.start_again();
         Self { nodes: [first, second], php, people: directory.people, http, _slapd: slapd, _secrets: secrets }
     }
 

@@ -447,6 +447,10 @@ impl Directory for People {
     async fn failover_standing(&self, _: UserId, _: &CredentialSource) -> Result<FailoverStanding, StoreDown> {
         Ok(FailoverStanding { barred: false, groups: BTreeSet::new(), last_pass: None })
     }
+
+    async fn gone(&self, _: Vec<GroupId>) -> Result<BTreeSet<GroupId>, StoreDown> {
+        Ok(BTreeSet::new())
+    }
 }
 
 struct OnePassword;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use landbridge::identity::{
-    AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, Pin, SignInName, Timestamp,
+    AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, GroupFailover, Pin, SignInName, Timestamp,
 };
 use landbridge::signin::Notice;
 use landbridge::signin::desk::{DeskError, FAILOVER_FORCED, FailoverEdit, MethodSet, SetMethod, SignInDesk};
@@ -19,6 +19,7 @@ on_both_engines! {
     a_method_is_not_set_while_it_would_lock_people_out,
     a_method_that_everybody_is_ready_for_is_set_and_releases_the_pin,
     failover_is_forced_shown_and_released,
+    a_change_of_failover_leaves_all_values_in_the_audit_log_and_no_change_leaves_none,
 }
 
 /// One partner, for `example.org`, whose certificate ends at an instant.
@@ -41,6 +42,7 @@ pub(super) fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
         world.db.clone(),
         world.audit.clone(),
         landbridge::signin::BarredGroups::new(&["Vault Keepers".to_owned()]),
+        Arc::new(ClockTime(world.clock.clone())),
     );
     let tenant = Arc::new(tenant);
     SignInDesk {
@@ -52,6 +54,7 @@ pub(super) fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
         coverage: tenant,
         partner_outages: Arc::new(world.tables.clone()),
         synthetic: world.partner.clone(),
+        time: Arc::new(ClockTime(world.clock.clone())),
         tallies: Arc::new(world.tables.clone()),
         four_eyes: false,
         readiness: Arc::new(world.tables.clone()),
@@ -134,6 +137,42 @@ async fn a_method_that_everybody_is_ready_for_is_set_and_releases_the_pin(world:
     assert_eq!(world.right("ada").await.session().method, Phs);
     let again = desk.set_method(to(Phs), "operator").await.expect("nothing to do");
     assert!(!again.changed);
+}
+
+async fn a_change_of_failover_leaves_all_values_in_the_audit_log_and_no_change_leaves_none(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    let name = domain("example.org");
+    world.pta(FailoverMode::Manual).await;
+    let edit = FailoverEdit {
+        mode: Some(FailoverMode::Automatic),
+        max_hash_age: Some(HOUR),
+        partner_outage_after: Some(2 * HOUR),
+        backup: None,
+    };
+    desk.set_failover(&name, edit, "operator").await.expect("a change");
+    let records = world.records("domain.set-failover").await;
+    let detail = &records[0].detail;
+    for (key, old, new) in [
+        ("backup", serde_json::json!("phs"), serde_json::json!("phs")),
+        ("failover", serde_json::json!("manual"), serde_json::json!("automatic")),
+        ("max_hash_age_seconds", serde_json::json!(7 * 86_400), serde_json::json!(3_600)),
+        ("partner_outage_seconds", serde_json::json!(600), serde_json::json!(7_200)),
+    ] {
+        assert_eq!((&detail[&format!("{key}_was")], &detail[key]), (&old, &new), "{key}");
+    }
+    let ada = world.person("ada").await;
+    world.nested_in(ada, "Pilots").await;
+    let set = async |failover| desk.set_group_failover(&name, "Pilots", failover, "operator").await;
+    let same = |result: Result<_, DeskError>| matches!(result, Err(DeskError::Refused { .. }));
+    assert!(same(set(None).await), "nothing is to be taken away");
+    set(Some(GroupFailover::Barred)).await.expect("a policy");
+    assert!(same(set(Some(GroupFailover::Barred)).await), "it is that already");
+    set(Some(GroupFailover::Manual)).await.expect("a policy");
+    set(None).await.expect("as for the domain");
+    let told: Vec<_> = world.records("failover.set-group").await;
+    let told: Vec<_> = told.iter().map(|record| (&record.detail["was"], &record.detail["failover"])).collect();
+    let (domain, barred, manual) = ("as-domain".into(), "barred".into(), "manual".into());
+    assert_eq!(told, [(&domain, &barred), (&barred, &manual), (&manual, &domain)]);
 }
 
 async fn failover_is_forced_shown_and_released(world: World) {

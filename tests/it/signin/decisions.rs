@@ -14,7 +14,9 @@ use landbridge::signin::failover::{
     decide, stands_in,
 };
 use landbridge::signin::failover_groups::{FailoverGroup, strictest};
-use landbridge::signin::partner_outage::{Measure, NodeView, PartnerHealth, Synthetic, judge as judge_partner};
+use landbridge::signin::partner_outage::{
+    FEWEST_FAILURES, Measure, NodeView, PartnerHealth, Synthetic, judge as judge_partner,
+};
 use landbridge::signin::realm::Managed;
 use landbridge::signin::rollout::{Ground, Lot, Rollout, Scope, Standing, choose};
 
@@ -481,6 +483,7 @@ fn every_outage() -> Result<u64, String> {
         let found = if failing.is_some() { Synthetic::NoService(String::new()) } else { Synthetic::SignedIn };
         NodeView {
             failing_since: failing.map(ago),
+            failures: if failing.is_some() { FEWEST_FAILURES } else { 0 },
             good,
             last_good: known.then(|| ago(5_000)),
             ..NodeView::after(None, name.clone(), &found, Duration::ZERO, ago(looked))
@@ -535,17 +538,25 @@ fn every_membership() -> Result<u64, String> {
             .collect();
         for member_of in [vec![], vec![1], vec![2], vec![1, 2]] {
             let mine: BTreeSet<GroupId> = member_of.iter().map(|number| group(*number)).collect();
-            let said: Vec<_> = [(1, first), (2, second)]
-                .into_iter()
-                .filter(|(number, _)| member_of.contains(number))
-                .filter_map(|(_, failover)| failover)
-                .collect();
-            let wanted = [Barred, Manual, Automatic].into_iter().find(|kind| said.contains(kind));
-            let found = strictest(&policies, &mine);
-            if found != wanted {
-                return Err(format!("{found:?} rather than {wanted:?}: {first:?} {second:?} {member_of:?}"));
+            for gone in [vec![], vec![1], vec![2], vec![1, 2]] {
+                let mut said: Vec<_> = [(1, first), (2, second)]
+                    .into_iter()
+                    .filter(|(number, _)| member_of.contains(number))
+                    .filter_map(|(_, failover)| failover)
+                    .collect();
+                let lost = |(number, failover): (u128, Option<GroupFailover>)| {
+                    gone.contains(&number) && matches!(failover, Some(Manual | Barred))
+                };
+                said.extend([(1, first), (2, second)].into_iter().any(lost).then_some(Manual));
+                let wanted = [Barred, Manual, Automatic].into_iter().find(|kind| said.contains(kind));
+                let found = strictest(&policies, &mine, &gone.iter().map(|number| group(*number)).collect());
+                if found != wanted {
+                    return Err(format!(
+                        "{found:?} rather than {wanted:?}: {first:?} {second:?} {member_of:?} {gone:?}"
+                    ));
+                }
+                tries += 1;
             }
-            tries += 1;
         }
     }
     Ok(tries)
@@ -558,7 +569,7 @@ fn every_combination_ends_as_the_design_demands() {
     let outages = every_outage().unwrap_or_else(|fault| panic!("{fault}"));
     let memberships = every_membership().unwrap_or_else(|fault| panic!("{fault}"));
     assert!(decided > 1_000_000 && chosen > 10_000, "{decided} decisions, {chosen} choices");
-    assert!(outages > 300 && memberships == 64, "{outages} outages, {memberships} memberships");
+    assert!(outages > 300 && memberships == 256, "{outages} outages, {memberships} memberships");
 }
 
 #[cfg(feature = "planted-faults")]

@@ -277,6 +277,24 @@ async fn a_late_verification_changes_nothing_and_a_missing_one_gives_the_try_bac
 }
 
 #[tokio::test]
+async fn a_try_at_a_leaked_password_waits_for_its_late_verdict_like_any_other() {
+    let mut world = automatic().await;
+    world.settings.leaked.refused = true;
+    world.restart();
+    world.person("ada").await;
+    world.execute("UPDATE credential SET leaked_at = 1").await;
+    world.directory.become_(Mood::Frozen);
+    let (in_flight, failed) =
+        ("SELECT CAST(SUM(in_flight) AS BIGINT) FROM lockout", "SELECT CAST(SUM(failed) AS BIGINT) FROM lockout");
+    assert_eq!(world.right("ada").await.notice(), Some(Notice::MustChange));
+    assert_eq!(world.last_reason().await, "leaked-password");
+    assert_eq!((world.number(in_flight).await, world.number(failed).await), (1, 0), "the bind may still be judged");
+    world.directory.answer_late("a-ada", Verdict::Refused(Refusal::WrongPassword));
+    eventually("the late refusal counts", async || world.number(failed).await == 1).await;
+    assert_eq!(world.number(in_flight).await, 0);
+}
+
+#[tokio::test]
 async fn a_late_refusal_of_the_account_is_put_on_record() {
     let world = automatic().await;
     world.person("ada").await;

@@ -1,18 +1,24 @@
 //! A federation partner gives no service: who gets in by their stored hash, who decides that, and when it is over.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::identity::{
-    AccountState, AuthenticationMethod, Backup, FailoverMode, GroupFailover, Pin, PlainPassword, Timestamp,
+    AccountState, AuthenticationMethod, Backup, Clock as _, FailoverMode, GroupFailover, Pin, PlainPassword,
+    SettableClock, Timestamp,
 };
-use landbridge::signin::desk::{CANARY_REFUSED, DeskError, FailoverEdit, PARTNER_DOWN, SetMethod, SignInDesk};
-use landbridge::signin::partner_outage::{PartnerHealth, PartnerOutages as _, Synthetic};
+use landbridge::signin::desk::{
+    CANARY_REFUSED, DeskError, FAILOVER_GROUP_GONE, FailoverEdit, PARTNER_DOWN, SetMethod, SignInDesk,
+};
+use landbridge::signin::partner_outage::{PartnerHealth, PartnerOutages as _, Synthetic, SyntheticKind};
+use landbridge::signin::shared_time::SharedTime as _;
 use landbridge::signin::store::Alerts as _;
 use landbridge::signin::tally::Tallies as _;
 use landbridge::signin::{Notice, Step, TransactionHandle};
+use landbridge::store::signin::{DatabaseTime, SignInTables};
 use landbridge::store::tenant::DomainChange;
-use landbridge::store::{AuditLog, signin::SignInTables};
+use landbridge::store::{AuditLog, Engine};
 
 use super::administration::desk;
 use super::federated::{PARTNER, vouch_for};
@@ -29,6 +35,13 @@ on_both_engines! {
     an_outage_ends_with_the_method,
     of_a_domain_some_groups_fail_over_and_others_do_not,
     a_forced_backup_of_a_partner_stays_while_it_is_down,
+    who_only_looks_changes_nothing,
+    no_partner_is_down_before_its_nodes_could_look_several_times,
+    nodes_whose_clocks_differ_find_an_outage_together,
+    an_outage_from_before_a_standstill_does_not_count,
+    while_a_group_is_gone_that_a_domain_is_stricter_for_nobody_gets_in_without_an_administrator,
+    a_cut_to_the_partner_ends_what_the_hash_let_in,
+    all_nodes_go_by_the_time_of_the_database,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -187,7 +200,7 @@ async fn while_the_partner_is_down_the_conditions_of_failover_hold(world: World)
     assert_eq!(world.sign_in("ada", "wrong").await.notice(), Some(Notice::Refused));
     assert_eq!(world.last_reason().await, "backup-wrong-password");
     world.clock.advance(8 * 24 * HOUR);
-    look(&world, &desk, 1).await;
+    look(&world, &desk, 7).await;
     assert_eq!(world.right("ada").await.notice(), Some(Notice::Refused));
     assert_eq!(world.last_reason().await, "failover-hash-too-old");
     // No directory was asked about anybody.
@@ -239,6 +252,185 @@ async fn names_that_nobody_has_walk_the_same_road(world: World) {
         assert_eq!(world.type_password(&handle, "wrong", &stranger()).await.notice(), Some(Notice::Refused), "{name}");
     }
     assert_eq!(world.hashes.dummies.load(std::sync::atomic::Ordering::SeqCst), 1, "nobody's hash costs as much");
+}
+
+async fn who_only_looks_changes_nothing(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    federate(&world, FailoverMode::Automatic).await;
+    let partner = PARTNER.parse().expect("an entity id");
+    let state = async || {
+        let views = world.tables.views(&partner).await.expect("a read");
+        (views, world.tables.outages().await.expect("a read"), world.alerts().await)
+    };
+    // Long enough without service, but for one look.
+    world.partner.answers(Synthetic::SignedIn);
+    look(&world, &desk, 1).await;
+    world.partner.answers(down());
+    look(&world, &desk, 5).await;
+    world.clock.advance(MINUTE);
+    let before = state().await;
+    let records = world.records("failover-started").await.len();
+    let status = desk.failover_status(true).await.expect("a status");
+    let looked = status.partners[0].looked.clone().expect("a look");
+    assert_eq!((looked.found, looked.detail.as_deref()), (SyntheticKind::NoService, Some("connection refused")));
+    assert_eq!(state().await, before, "no view, no outage, no alert");
+    assert!(desk.failover_status(false).await.expect("a status").partners[0].looked.is_none());
+    desk.look_at_partners().await.expect("a look");
+    // Nor does it end one.
+    world.partner.answers(Synthetic::SignedIn);
+    let before = state().await;
+    assert_eq!(before.1.len(), 1);
+    for _ in 0..5 {
+        desk.failover_status(true).await.expect("a status");
+    }
+    assert_eq!((state().await, world.records("failover-started").await.len()), (before, records + 1));
+    // Of a directory no more than of a partner: its breaker opens and closes by what sign-ins meet.
+    world.pta(FailoverMode::Automatic).await;
+    world.directory.become_(Mood::Down);
+    let status = desk.failover_status(true).await.expect("a status");
+    assert_eq!(status.connectors.len(), 1);
+    assert!(status.connectors[0].open_since.is_none() && !status.connectors[0].servers[0].answers);
+    assert!(world.alerts().await.iter().all(|alert| alert.name != "authority-down"));
+}
+
+async fn no_partner_is_down_before_its_nodes_could_look_several_times(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    federate(&world, FailoverMode::Automatic).await;
+    let at_once =
+        |seconds| FailoverEdit { partner_outage_after: Some(Duration::from_secs(seconds)), ..FailoverEdit::default() };
+    for seconds in [1, 119] {
+        let refused = desk.set_failover(&domain("example.org"), at_once(seconds), "operator").await;
+        assert!(matches!(refused, Err(DeskError::Refused { .. })), "{seconds}: {refused:?}");
+    }
+    desk.set_failover(&domain("example.org"), at_once(120), "operator").await.expect("four times half a minute");
+    // Nor by what was stored before there was a bound.
+    let policy = DomainChange { partner_outage_after: Some(Duration::from_secs(1)), ..DomainChange::default() };
+    world.policy(policy).await;
+    world.partner.answers(Synthetic::SignedIn);
+    look(&world, &desk, 1).await;
+    world.partner.answers(down());
+    for passed in [0, 40, 80, 119] {
+        world.clock.set(NOW + 2 * MINUTE + Duration::from_secs(passed));
+        desk.look_at_partners().await.expect("a look");
+        assert!(to_the_partner(&world, "ada@example.org").await, "after {passed} seconds");
+    }
+    world.clock.set(NOW + 4 * MINUTE);
+    desk.look_at_partners().await.expect("a look");
+    assert!(!to_the_partner(&world, "ada@example.org").await);
+}
+
+async fn nodes_whose_clocks_differ_find_an_outage_together(world: World) {
+    let slow = Arc::new(SettableClock::at(NOW - HOUR));
+    let one = desk(&world, NOW + HOUR);
+    let two = SignInDesk { sign_in: world.beside(slow.clone()), ..second_node(&world).await };
+    world.person("ada").await;
+    federate(&world, FailoverMode::Automatic).await;
+    for found in std::iter::once(Synthetic::SignedIn).chain(std::iter::repeat_n(down(), 7)) {
+        world.partner.answers(found);
+        world.clock.advance(MINUTE);
+        slow.advance(MINUTE);
+        for desk in [&one, &two] {
+            let audit = AuditLog::new(world.db.clone(), desk.partner_outages.node(), world.clock.clone());
+            let heard = SignInTables::new(world.db.clone(), audit);
+            let now = desk.time.now().await.expect("a time");
+            heard.add(std::collections::HashMap::new(), Some(60), now).await.expect("a heartbeat");
+            desk.look_at_partners().await.expect("a look");
+        }
+    }
+    let status = one.failover_status(false).await.expect("a status");
+    assert_eq!((status.partners[0].health, status.partners[0].nodes.len()), (PartnerHealth::Down, 2));
+    assert!(world.right("ada").await.session().failover);
+}
+
+async fn all_nodes_go_by_the_time_of_the_database(world: World) {
+    let own = Arc::new(SettableClock::at(NOW));
+    let found = DatabaseTime::new(world.db.clone(), own).now().await.expect("a time");
+    let system = landbridge::identity::SystemClock.now();
+    match world.db.engine() {
+        // The tests' server runs on this machine.
+        Engine::Postgres => assert!(system.since(found) < MINUTE && found.since(system) < MINUTE, "{found}, {system}"),
+        Engine::Sqlite => assert_eq!(found, NOW),
+    }
+}
+
+async fn an_outage_from_before_a_standstill_does_not_count(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    federate(&world, FailoverMode::Automatic).await;
+    outage(&world, &desk).await;
+    // As long as somebody looks, it holds.
+    look(&world, &desk, 30).await;
+    assert!(!to_the_partner(&world, "ada@example.org").await);
+    // Nobody looks for an hour.
+    world.clock.advance(HOUR);
+    assert!(to_the_partner(&world, "ada@example.org").await, "before anybody has looked again");
+    assert!(desk.failover_status(false).await.expect("a status").partners[0].outage_since.is_none());
+    look(&world, &desk, 1).await;
+    assert!(to_the_partner(&world, "ada@example.org").await, "one look confirms nothing");
+    let ended = world.records("failover-ended").await;
+    assert_eq!(ended.last().and_then(|record| record.reason.clone()).as_deref(), Some("nobody-looked"));
+    look(&world, &desk, 6).await;
+    assert!(!to_the_partner(&world, "ada@example.org").await, "it is found out anew");
+}
+
+async fn while_a_group_is_gone_that_a_domain_is_stricter_for_nobody_gets_in_without_an_administrator(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    let ada = world.person("ada").await;
+    world.person("bob").await;
+    world.nested_in(ada, "Pilots").await;
+    let name = domain("example.org");
+    desk.set_group_failover(&name, "Pilots", Some(GroupFailover::Barred), "operator").await.expect("a policy");
+    desk.set_group_failover(&name, "Inner", Some(GroupFailover::Automatic), "operator").await.expect("a policy");
+    world.pta(FailoverMode::Automatic).await;
+    world.directory.become_(Mood::Down);
+    assert!(world.right("bob").await.session().failover);
+    assert_eq!(world.right("ada").await.notice(), Some(Notice::Refused));
+    desk.upkeep().await.expect("upkeep");
+    assert!(!alerted(&world, FAILOVER_GROUP_GONE, "example.org").await);
+    // The group is deleted: ada's bar is nowhere written any more.
+    world.execute("UPDATE tenant_group SET deleted_at = 1 WHERE display_name = 'Pilots'").await;
+    for person in ["ada", "bob"] {
+        assert_eq!(world.right(person).await.notice(), Some(Notice::Refused), "{person}");
+        assert_eq!(world.last_reason().await, "failover-not-forced");
+    }
+    desk.upkeep().await.expect("upkeep");
+    assert!(alerted(&world, FAILOVER_GROUP_GONE, "example.org").await);
+    let drill = desk.drill(&name).await.expect("a drill");
+    assert_eq!((drill.by_itself, drill.warnings.len()), (0, 1), "{:?}", drill.warnings);
+    // An administrator decides: by force, or by taking the group out.
+    world.pin(Some(Pin::Backup)).await;
+    assert!(world.right("bob").await.session().failover);
+    world.pin(None).await;
+    let groups = desk.failover_status(false).await.expect("a status").groups;
+    let gone = groups.iter().find(|policy| policy.name.is_none()).expect("it is shown");
+    desk.set_group_failover(&name, &gone.group.to_string(), None, "operator").await.expect("as for the domain");
+    assert!(world.right("bob").await.session().failover);
+    desk.upkeep().await.expect("upkeep");
+    assert!(!alerted(&world, FAILOVER_GROUP_GONE, "example.org").await);
+}
+
+async fn a_cut_to_the_partner_ends_what_the_hash_let_in(world: World) {
+    let desk = desk(&world, NOW + HOUR);
+    world.person("ada").await;
+    world.person("bob").await;
+    federate(&world, FailoverMode::Automatic).await;
+    let begun = named(&world, "bob@example.org").await;
+    let Step::AwaitAssertion { request_id, .. } = begun.1 else { panic!("{:?}", begun.1) };
+    let vouched = vouch_for("bob", "example.org", &request_id);
+    let by_partner = world.sign_in.assertion(&begun.0, vouched, &stranger()).await.expect("a step");
+    outage(&world, &desk).await;
+    let by_hash = world.right("ada").await;
+    assert_eq!(by_hash.session().method, AuthenticationMethod::Federated);
+    world.partner.answers(Synthetic::SignedIn);
+    look(&world, &desk, 3).await;
+    let again = SetMethod { cut: true, ..SetMethod::new(domain("example.org"), AuthenticationMethod::Federated) };
+    let cut = desk.set_method(again, "operator").await.expect("a cut");
+    assert_eq!((cut.changed, cut.sessions_cut), (false, 1));
+    assert!(world.sign_in.session(by_hash.cookie()).await.expect("a read").is_none());
+    let Step::Complete { cookie: Some(cookie), .. } = by_partner else { panic!("{by_partner:?}") };
+    assert!(world.sign_in.session(&cookie).await.expect("a read").is_some(), "what the partner vouched for stays");
 }
 
 async fn an_outage_ends_with_the_method(world: World) {

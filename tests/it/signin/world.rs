@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use landbridge::audit::Record;
 use landbridge::identity::{
-    AccountState, AttemptId, AuthenticationMethod, Backup, ClientId, ConnectorName, DomainName, FailoverMode, NodeId,
-    Pin, PlainPassword, SettableClock, Timestamp, UserId,
+    AccountState, AttemptId, AuthenticationMethod, Backup, ClientId, Clock as _, ConnectorName, DomainName,
+    FailoverMode, NodeId, Pin, PlainPassword, SettableClock, Timestamp, UserId,
 };
-use landbridge::signin::store::{Alerts, RaisedAlert};
+use landbridge::signin::shared_time::SharedTime;
+use landbridge::signin::store::{Alerts, RaisedAlert, StoreDown};
 use landbridge::signin::{
     BarredGroups, Browser, LockoutSettings, Notice, Parts, ProofDemand, ProtocolRequest, Session, Settings, SignIn,
     SignInError, SignInKey, SignInRequest, Step, TransactionHandle,
@@ -25,6 +26,16 @@ use crate::support::postgres::Postgres;
 
 pub const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// The time of all nodes, told by the test.
+pub struct ClockTime(pub Arc<SettableClock>);
+
+#[async_trait::async_trait]
+impl SharedTime for ClockTime {
+    async fn now(&self) -> Result<Timestamp, StoreDown> {
+        Ok(self.0.now())
+    }
+}
 
 pub struct World {
     pub sign_in: SignIn,
@@ -113,6 +124,13 @@ impl World {
         world
     }
 
+    /// Sign-in at a node whose own clock is another.
+    pub fn beside(&self, clock: Arc<SettableClock>) -> SignIn {
+        let Self { tenant, tables, db, audit, directory, hashes, settings, .. } = self;
+        let parts = Self::parts(tenant, tables, db, audit, directory, hashes, &self.clock, settings);
+        SignIn::new(Parts { clock, ..parts })
+    }
+
     /// Another node, or the same one after a restart, over the same store.
     pub fn restart(&mut self) {
         let Self { tenant, tables, db, audit, directory, hashes, clock, settings, .. } = self;
@@ -132,7 +150,13 @@ impl World {
     ) -> Parts {
         let barred = BarredGroups::new(&["Vault Keepers".to_owned()]);
         Parts {
-            directory: Arc::new(SignInTenant::new(tenant.clone(), db.clone(), audit.clone(), barred)),
+            directory: Arc::new(SignInTenant::new(
+                tenant.clone(),
+                db.clone(),
+                audit.clone(),
+                barred,
+                Arc::new(ClockTime(clock.clone())),
+            )),
             store: Arc::new(tables.clone()),
             live: directory.clone(),
             hashes: hashes.clone(),

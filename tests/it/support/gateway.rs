@@ -258,6 +258,11 @@ impl Gateway {
         self.port
     }
 
+    /// The port of the public address: of a balancer, where there is one.
+    pub fn public_port(&self) -> u16 {
+        self.public_port
+    }
+
     pub fn pki(&self) -> &Pki {
         &self.pki
     }
