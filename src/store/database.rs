@@ -94,9 +94,7 @@ impl Database {
             DatabaseUrl::Postgres { url } => {
                 let schema = format!("staging_{name}");
                 make_schema(url, &schema).await?;
-                let mut own = url::Url::parse(url).map_err(|error| {
-                    StoreError::doing("reading the store url")(sqlx::Error::Configuration(error.into()))
-                })?;
+                let mut own = parsed(url)?;
                 own.query_pairs_mut().append_pair("options", &format!("-c search_path={schema}"));
                 Self::open_postgres(own.as_str(), Room::Engine).await
             }
@@ -153,8 +151,9 @@ impl Database {
     }
 
     async fn open_postgres(url: &str, room: Room) -> Result<Self, StoreError> {
+        let url = keeping_statements(url)?;
         let pool = |size: u32, silent: &'static str| {
-            let options = connect_options(url);
+            let options = connect_options(&url);
             async move {
                 let pool = AnyPoolOptions::new()
                     .max_connections(size)
@@ -314,6 +313,22 @@ async fn make_schema(url: &str, name: &str) -> Result<(), StoreError> {
     let create = format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"");
     sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut conn).await.map_err(doing())?;
     conn.close().await.map_err(doing())
+}
+
+/// The address with how many statements a connection keeps prepared, unless whoever wrote it says so: a cycle has about 300
+/// (lists of four sizes among them), and each that is not kept is parsed anew.
+fn keeping_statements(url: &str) -> Result<String, StoreError> {
+    const OPTION: &str = "statement-cache-capacity";
+    let mut own = parsed(url)?;
+    if !own.query_pairs().any(|(name, _)| name == OPTION) {
+        own.query_pairs_mut().append_pair(OPTION, "500");
+    }
+    Ok(own.into())
+}
+
+fn parsed(url: &str) -> Result<url::Url, StoreError> {
+    url::Url::parse(url)
+        .map_err(|error| StoreError::doing("reading the store url")(sqlx::Error::Configuration(error.into())))
 }
 
 fn connect_options(url: &str) -> Result<AnyConnectOptions, StoreError> {
