@@ -70,7 +70,7 @@ pub(super) fn told(event: Event, cut: CutOff) -> Event {
 }
 
 /// Cuts within a transaction; the record is the caller's to write. A session of failover rests on the stored hash, whatever
-/// the method it stood in for: it ends too.
+/// the method it stood in for: it ends too, and so does a federated sign-in that was asked for a password.
 pub(super) async fn cut_in(
     conn: &mut Connection,
     domain: &DomainName,
@@ -80,8 +80,8 @@ pub(super) async fn cut_in(
     hold_ground(conn, domain.as_str(), Hold::Alone).await?;
     let transactions = sqlx::query(
         "UPDATE signin_transaction SET state = 'cut', detail = '{\"state\":{\"awaits\":\"cut\"}}', \
-         version = version + 1 WHERE domain = $1 AND method <> $2 \
-         AND state IN ('await-password', 'await-assertion')",
+         version = version + 1 WHERE domain = $1 AND state IN ('await-password', 'await-assertion') \
+         AND (method <> $2 OR (method = 'federated' AND state = 'await-password'))",
     )
     .bind(domain.as_str())
     .bind(kept.as_str())

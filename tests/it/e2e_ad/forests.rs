@@ -170,9 +170,15 @@ async fn strangers_own_nobody(forests: &mut Forests) {
          member: CN=leamail,OU=Staff,{base}\n"
     ));
     // A contact with the mail address of somebody who will come.
-    res.ldif(&format!(
-        "dn: CN=zed,OU=Staff,{base}\nchangetype: add\nobjectClass: contact\nmail: zed@corp.example\n\
+    let contact = format!("CN=old card,OU=Staff,{}", corp.base());
+    corp.ldif(&format!(
+        "dn: {contact}\nchangetype: add\nobjectClass: contact\nmail: zed@corp.example\n\
          proxyAddresses: SMTP:zed@corp.example\ndisplayName: Zed, a contact\n"
+    ));
+    // The other forest does not speak for that domain: its contact has the address from nobody.
+    res.ldif(&format!(
+        "dn: CN=foreign card,OU=Staff,{base}\nchangetype: add\nobjectClass: contact\nmail: zed@corp.example\n\
+         proxyAddresses: SMTP:zed@corp.example\ndisplayName: Zed, a foreign contact\n"
     ));
     // Somebody who calls himself as two people of the other forest are called: one who is there, and one who will be.
     res.ldif(&format!(
@@ -227,7 +233,7 @@ async fn strangers_own_nobody(forests: &mut Forests) {
     assert!(zed["quarantined"].to_string().to_lowercase().contains("zed@corp.example"), "{zed:#}");
     let warning = problem(&gateway, "zed").expect("a warning");
     assert_eq!(warning["code"], "export-warning", "{warning:#}");
-    res.ldif(&format!("dn: CN=zed,OU=Staff,{base}\nchangetype: delete\n"));
+    corp.ldif(&format!("dn: {contact}\nchangetype: delete\n"));
     cycle(&gateway);
     let zed = gateway.cli(&["user", "show", "zed@corp.example"]);
     assert_eq!(zed["quarantined"], serde_json::json!({}), "the address is free, and hers: {zed:#}");

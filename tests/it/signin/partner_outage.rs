@@ -15,7 +15,7 @@ use landbridge::signin::partner_outage::{PartnerHealth, PartnerOutages as _, Syn
 use landbridge::signin::shared_time::SharedTime as _;
 use landbridge::signin::store::Alerts as _;
 use landbridge::signin::tally::Tallies as _;
-use landbridge::signin::{Notice, Step, TransactionHandle};
+use landbridge::signin::{Notice, SignInError, Step, TransactionHandle, TransactionLost};
 use landbridge::store::signin::{DatabaseTime, SignInTables};
 use landbridge::store::tenant::DomainChange;
 use landbridge::store::{AuditLog, Engine};
@@ -423,12 +423,15 @@ async fn a_cut_to_the_partner_ends_what_the_hash_let_in(world: World) {
     outage(&world, &desk).await;
     let by_hash = world.right("ada").await;
     assert_eq!(by_hash.session().method, AuthenticationMethod::Federated);
+    let awaiting = world.asked("bob").await;
     world.partner.answers(Synthetic::SignedIn);
     look(&world, &desk, 3).await;
     let again = SetMethod { cut: true, ..SetMethod::new(domain("example.org"), AuthenticationMethod::Federated) };
     let cut = desk.set_method(again, "operator").await.expect("a cut");
     assert_eq!((cut.changed, cut.sessions_cut), (false, 1));
     assert!(world.sign_in.session(by_hash.cookie()).await.expect("a read").is_none());
+    let lost = world.type_password(&awaiting, "bob-password", &stranger()).await;
+    assert!(matches!(lost, Outcome::Error(SignInError::Lost(TransactionLost::OtherState))), "asked for a password");
     let Step::Complete { cookie: Some(cookie), .. } = by_partner else { panic!("{by_partner:?}") };
     assert!(world.sign_in.session(&cookie).await.expect("a read").is_some(), "what the partner vouched for stays");
 }
