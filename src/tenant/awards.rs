@@ -22,8 +22,11 @@ pub(super) struct Name {
     pub stand_ins: Vec<Upn>,
 }
 
-/// The addresses in domains of others that `draft` lists and does not have.
+/// The addresses in domains of others that `draft` lists, does not have and cannot borrow.
 pub(super) fn foreign(draft: &Draft, rules: &DomainRules) -> Values {
+    if draft.after.borrows() {
+        return Values::new();
+    }
     let held = draft.before.as_ref().map(Record::held).unwrap_or_default();
     let mut foreign = draft.after.wanted();
     foreign.retain(|(kind, value)| {
@@ -47,7 +50,7 @@ pub(super) fn wishes(
         let waits = desired.as_ref().and_then(|value| waiting?.get(&(kind, value.clone())));
         let waiting_since = waits.map(|waits| waits.since);
         let full = desired.as_ref().is_none_or(|value| draft.after.is_entitled(kind, value, rules));
-        let right = if full { Right::Full } else { Right::Kept };
+        let right = if full { Right::Full } else { Right::Lent };
         (kind, Wish { who, desired, right, present, stand_ins, waiting_since })
     };
     let mut wishes = Vec::new();

@@ -101,6 +101,12 @@ impl Record {
         self.is_of_cloud() || speakers(rules, kind, value).is_none_or(speaks)
     }
 
+    /// Whether it may have addresses in domains of others while nobody wants them who may: a contact names somebody who is
+    /// elsewhere, and nobody signs in as one.
+    pub fn borrows(&self) -> bool {
+        matches!(self, Self::Plain(plain) if plain.kind == PlainKind::Contact)
+    }
+
     pub fn is_privileged(&self) -> bool {
         match self {
             Self::User(user) => user.privileged,

@@ -50,8 +50,9 @@ impl UniqueKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     Full,
-    /// It has the value, and its connectors may not speak for the value's domain: it keeps it until somebody wants it who may.
-    Kept,
+    /// Its connectors may not speak for the value's domain, and it has the value already or names somebody else by it: its own
+    /// until somebody wants it who may.
+    Lent,
 }
 
 /// A value that an object of the batch wants to have when the batch has ended, or lets go. An object may have several wishes,

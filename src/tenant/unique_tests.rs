@@ -30,7 +30,7 @@ impl World {
             .map(|(who, desired)| Wish {
                 who: person(*who),
                 desired: desired.map(str::to_owned),
-                right: if self.tolerated.contains(who) { Right::Kept } else { Right::Full },
+                right: if self.tolerated.contains(who) { Right::Lent } else { Right::Full },
                 present: self.has.get(who).cloned(),
                 stand_ins: vec![format!("{who}-a"), format!("{who}-b")],
                 waiting_since: self.waits.get(who).map(|at| Timestamp::from_millis(*at)),

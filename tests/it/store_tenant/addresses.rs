@@ -241,6 +241,30 @@ async fn a_domain_gives_its_addresses_to_whom_its_connectors_vouch_for(tenant: T
     assert_eq!(tenant.owned().await, owned, "it may by now");
     speaks(&["corp"]).await.expect("a registration");
     assert_eq!(tenant.owned().await, owned, "what nobody else wants is not taken away");
+
+    // A contact names somebody of that domain until somebody comes who may have the address; it waits then, and gets it back.
+    let abroad = |anchor: &str| {
+        let mut change = contact(anchor, "carol@mail.example");
+        change.anchor_connector = connector("branch");
+        change
+    };
+    let mut contacts = tenant.accepted([abroad("c1")]).await;
+    assert_eq!(contacts[0].warnings, []);
+    let carol = |addresses: &[&str]| listing(user("a2", "carol@verified.example"), addresses);
+    let known = tenant.accepted([carol(&["SMTP:carol@mail.example"])]).await;
+    assert_eq!(known[0].warnings, []);
+    let of_carol =
+        async || tenant.owned().await.into_iter().filter(|owned| owned.contains("carol")).collect::<Vec<_>>();
+    assert_eq!(of_carol().await, ["user carol@mail.example"]);
+    contacts = tenant.accepted([abroad("c1")]).await;
+    assert!(
+        matches!(&contacts[0].warnings[..], [ExportWarning::AttributeValueMustBeUnique { .. }]),
+        "{:?}",
+        contacts[0].warnings
+    );
+    assert_eq!(of_carol().await, ["user carol@mail.example"]);
+    tenant.accepted([carol(&[])]).await;
+    assert_eq!(of_carol().await, ["contact carol@mail.example"]);
 }
 
 async fn a_value_that_thousands_share_is_handed_on_one_by_one(tenant: Tenant) {
