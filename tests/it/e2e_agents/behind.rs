@@ -1,18 +1,17 @@
 //! A directory of which the gateway has neither address nor password: agents read it, write to it and check passwords there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::site::CONNECTOR;
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, settings_beside_samba};
 use crate::support::directory::{ALPHA, Directory, People};
 use crate::support::gateway::Gateway;
 use crate::support::ports::free_port;
-use crate::support::process::{Signal, make_private};
-use crate::support::samba::{CORP, SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
+use crate::support::process::Signal;
+use crate::support::samba::{CORP, SYNC_PASSWORD, Samba};
 use crate::support::slapd::Slapd;
 use crate::support::visitor::{Outcome, Visitor};
 use crate::support::wait::wait_until;
@@ -179,24 +178,6 @@ async fn an_agent_that_is_killed_while_it_reads_is_followed_by_another_and_nobod
     });
 }
 
-/// An agent beside a Samba domain.
-fn write_settings(dir: &Path, samba: &Samba) {
-    let secret = dir.join("bind.secret");
-    std::fs::write(&secret, SYNC_PASSWORD).expect("a secret file");
-    make_private(&secret);
-    let text = format!(
-        "[agent]\nstate = \"state\"\n{ALL_READS}\n[connector]\nname = \"{CONNECTOR}\"\ndialect = \"ad\"\n\
-         servers = [\"ldaps://{}\"]\nca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\n\
-         bases = [\"{}\"]\nreplication_account = \"{SYNC_ACCOUNT}\"\nreplication_domain = \"{}\"\nbind_deadline = \"5s\"\n",
-        samba.address,
-        samba.ca_file().display(),
-        samba.sync_account_name(),
-        samba.base(),
-        samba.forest.netbios,
-    );
-    std::fs::write(dir.join("agent.toml"), text).expect("a settings file");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_and_hashes_by_replication() {
     let password = |user: usize| format!("Start-{user}-Pässwörd!");
@@ -215,7 +196,8 @@ async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_a
         gateway.cli(&["domain", "add", CORP.realm]);
         gateway.cli(&["domain", "verify", CORP.realm, "--vouch"]);
         gateway.cli(&["rules", "activate"]);
-        let mut agent = Agent::enrol_as(&gateway, CONNECTOR, |dir| write_settings(dir, &samba));
+        let mut agent =
+            Agent::enrol_as(&gateway, CONNECTOR, |dir| settings_beside_samba(dir, CONNECTOR, &samba, ALL_READS));
         agent.connect(&gateway);
         let completes = |profile: &str| {
             let answer = gateway.cli(&["sync", "run", "--profile", profile]);

@@ -15,7 +15,7 @@ async fn an_operator_enrols_tests_drains_and_revokes_an_agent() {
     let (ada, bob) = (&site.people[0], &site.people[1]);
     site.signs_in(ada).await;
     site.visitor.sign_in(&bob.upn, "wrong").await.refused();
-    assert_eq!(site.slapd.bind_count_of(&ada.dn), 1);
+    assert_eq!(site.premises.bind_count_of(ada), 1);
     tokio::task::block_in_place(|| {
         let record = site.last("sign-in");
         assert_eq!(record["reason"], "wrong-password");

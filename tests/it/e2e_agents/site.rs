@@ -1,14 +1,16 @@
-//! A gateway whose people sign in at slapd through agents, with their hashes synchronised as the backup.
+//! A gateway whose people sign in at slapd, or at Active Directory, through agents, with their hashes synchronised as the backup.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::agent::Agent;
+use crate::support::agent::{self, Agent};
 use crate::support::directory::{ALPHA, Directory, People, Person};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{self, Gateway};
 use crate::support::lan::Lan;
 use crate::support::ports::free_port;
+use crate::support::samba::{CORP, Samba};
 use crate::support::slapd::{self, Slapd};
 use crate::support::visitor::{Outcome, Visitor};
 use crate::support::wait::wait_until;
@@ -29,9 +31,9 @@ pub struct Site {
     /// Between the agents and the gateway, unless they have machines of their own.
     pub wire: Wire,
     pub gateway: Gateway,
-    pub slapd: Slapd,
+    pub premises: Premises,
     pub visitor: Visitor,
-    pub people: Vec<Person>,
+    pub people: Vec<Account>,
     /// What joins the agents' machines, if they have machines of their own.
     _lan: Option<Lan>,
 }
@@ -43,6 +45,107 @@ fn people(count: usize) -> Directory {
         person.upn = format!("{}@{ALPHA}", person.uid);
     }
     directory
+}
+
+/// Accounts of the domain, by their numbers.
+const ACCOUNTS: &str = "user";
+const LOGS_EACH_BIND: &str = "log level = 1 auth_audit:3";
+
+/// Somebody who signs in.
+#[derive(Clone)]
+pub struct Account {
+    /// The directory's name of the entry.
+    pub dn: String,
+    /// `uid` or `sAMAccountName`.
+    pub uid: String,
+    pub upn: String,
+    pub password: String,
+}
+
+impl Account {
+    fn of_domain(samba: &Samba, number: usize) -> Self {
+        let uid = format!("{ACCOUNTS}{number}");
+        Self {
+            dn: format!("CN={uid},OU=Staff,{}", samba.base()),
+            upn: format!("{uid}@{}", samba.forest.realm),
+            password: format!("Start-{number}-Pässwörd!"),
+            uid,
+        }
+    }
+}
+
+impl From<Person> for Account {
+    fn from(person: Person) -> Self {
+        let Person { dn, uid, upn, password, .. } = person;
+        Self { dn, uid, upn, password }
+    }
+}
+
+/// The directory beside the agents.
+pub enum Premises {
+    Slapd(Slapd),
+    ActiveDirectory(Samba),
+}
+
+impl Premises {
+    /// How often the password of `person` was checked there.
+    pub fn bind_count_of(&self, person: &Account) -> usize {
+        match self {
+            Self::Slapd(slapd) => slapd.bind_count_of(&person.dn),
+            Self::ActiveDirectory(samba) => samba.bind_count_of(&person.uid),
+        }
+    }
+
+    fn write_settings(&self, dir: &Path) {
+        match self {
+            Self::Slapd(slapd) => drop(agent::settings(dir, CONNECTOR, slapd)),
+            Self::ActiveDirectory(samba) => agent::settings_beside_samba(dir, CONNECTOR, samba, ""),
+        }
+    }
+}
+
+/// What is to be set up around a directory.
+struct Plan<'a> {
+    domain: &'a str,
+    backup: &'a str,
+    /// Lines of the settings.
+    failover: &'a str,
+    agents: usize,
+}
+
+impl Plan<'_> {
+    fn carry_out(self, lan: Option<Lan>, gateway: gateway::Builder, premises: Premises, people: Vec<Account>) -> Site {
+        let Self { domain, backup, failover, agents } = self;
+        let port = free_port();
+        let wire = Wire::to(port);
+        let (listen, url) = match &lan {
+            Some(lan) => (lan.address(), format!("https://{}:{port}", lan.address())),
+            None => ("127.0.0.1".to_owned(), format!("https://localhost:{}", wire.port())),
+        };
+        let section = format!(
+            "[agents]\nlisten = \"{listen}:{port}\"\nurl = \"{url}\"\nacknowledgement = \"1s\"\n\
+             [failover]\n{failover}\n{SECTIONS}"
+        );
+        let gateway = gateway.section(&section).hardening("sealed").start();
+        gateway.cli(&["domain", "add", domain]);
+        gateway.cli(&["domain", "verify", domain, "--vouch"]);
+        gateway.cli(&["rules", "activate"]);
+        gateway.cli(&["sync", "run", "--profile", "full"]);
+        gateway.cli(&["password-sync", "run"]);
+        let machine = |_| lan.as_ref().map(Lan::machine);
+        let enrol = |machine| Agent::enrol_at(machine, &gateway, CONNECTOR, |dir| premises.write_settings(dir));
+        let mut machines: Vec<_> = (0..agents).map(machine).map(enrol).collect();
+        for agent in &mut machines {
+            agent.connect(&gateway);
+        }
+        gateway.cli(&["domain", "set-method", domain, "pta", "--force"]);
+        gateway.cli(&["domain", "set-failover", domain, "--backup", backup, "--mode", "automatic"]);
+        let visitor = Visitor::register(&gateway);
+        let site = Site { agents: machines, wire, gateway, premises, visitor, people, _lan: lan };
+        // Until its first agent came, the connector was out of reach.
+        site.wait_until_agents_serve_again();
+        site
+    }
 }
 
 impl Site {
@@ -61,49 +164,34 @@ impl Site {
         Self::joined_by(Some(Lan::new()), count, agents, backup, HASTY)
     }
 
+    /// The same beside a domain controller of Active Directory.
+    pub fn apart_in_active_directory(count: usize, agents: usize, backup: &str) -> Self {
+        let lan = Lan::new();
+        let address = lan.address().parse().expect("an address");
+        let samba =
+            Samba::start_at(address, CORP, &["get-changes", "get-changes-all", "deleted-objects"], LOGS_EACH_BIND);
+        let people: Vec<_> = (0..count).map(|number| Account::of_domain(&samba, number)).collect();
+        samba.add_users(ACCOUNTS, &people.iter().map(|person| person.password.clone()).collect::<Vec<_>>());
+        let lines = "reach = \"agents\"\nconnect_deadline = \"3s\"";
+        let gateway = Gateway::builder().samba(CONNECTOR, &samba).connector_lines(lines);
+        let plan = Plan { domain: CORP.realm, backup, failover: HASTY, agents };
+        plan.carry_out(Some(lan), gateway, Premises::ActiveDirectory(samba), people)
+    }
+
     fn joined_by(lan: Option<Lan>, count: usize, agents: usize, backup: &str, failover: &str) -> Self {
         let directory = people(count);
         let slapd = Slapd::builder().directory(&directory).lockout_after(0);
         let slapd = lan.iter().fold(slapd, |slapd, lan| slapd.at(&lan.address())).start();
         let lines =
             format!("reach = \"agents\"\n{PATIENT}\npassword_policy = \"cn=default,ou=policies,{}\"", slapd::SUFFIX);
-        let port = free_port();
-        let wire = Wire::to(port);
-        let (listen, url) = match &lan {
-            Some(lan) => (lan.address(), format!("https://{}:{port}", lan.address())),
-            None => ("127.0.0.1".to_owned(), format!("https://localhost:{}", wire.port())),
-        };
-        let section = format!(
-            "[agents]\nlisten = \"{listen}:{port}\"\nurl = \"{url}\"\nacknowledgement = \"1s\"\n\
-             [failover]\n{failover}\n{SECTIONS}"
-        );
-        let gateway =
-            Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines).section(&section).hardening("sealed").start();
-        gateway.cli(&["domain", "add", ALPHA]);
-        gateway.cli(&["domain", "verify", ALPHA, "--vouch"]);
-        gateway.cli(&["rules", "activate"]);
-        gateway.cli(&["sync", "run", "--profile", "full"]);
-        gateway.cli(&["password-sync", "run"]);
-        let mut machines: Vec<_> = (0..agents)
-            .map(|_| match &lan {
-                Some(lan) => Agent::enrol_on(lan.machine(), &gateway, CONNECTOR, &slapd),
-                None => Agent::enrol(&gateway, CONNECTOR, &slapd),
-            })
-            .collect();
-        for agent in &mut machines {
-            agent.connect(&gateway);
-        }
-        gateway.cli(&["domain", "set-method", ALPHA, "pta", "--force"]);
-        gateway.cli(&["domain", "set-failover", ALPHA, "--backup", backup, "--mode", "automatic"]);
-        let visitor = Visitor::register(&gateway);
-        let site = Self { agents: machines, wire, gateway, slapd, visitor, people: directory.people, _lan: lan };
-        // Until its first agent came, the connector was out of reach.
-        site.wait_until_agents_serve_again();
-        site
+        let gateway = Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines);
+        let people = directory.people.into_iter().map(Account::from).collect();
+        let plan = Plan { domain: ALPHA, backup, failover, agents };
+        plan.carry_out(lan, gateway, Premises::Slapd(slapd), people)
     }
 
     /// Signs `person` in, or tells why not.
-    pub async fn signs_in(&self, person: &Person) {
+    pub async fn signs_in(&self, person: &Account) {
         match self.visitor.sign_in(&person.upn, &person.password).await {
             Outcome::Signed(_) => {}
             other => tokio::task::block_in_place(|| {

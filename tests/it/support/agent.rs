@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::gateway::{Gateway, binary};
 use super::lan::Machine;
-use super::process::{Process, Signal, output, temp_dir};
+use super::process::{Process, Signal, make_private, output, temp_dir};
+use super::samba::{SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
 use super::slapd::{SUFFIX, Slapd};
 use super::wait::wait_until;
 
@@ -47,6 +48,24 @@ pub fn settings_with(dir: &Path, connector: &str, slapd: &Slapd, agent_lines: &s
     path
 }
 
+/// The settings file of an agent beside a Samba domain, with further lines for the agent, in `dir`.
+pub fn settings_beside_samba(dir: &Path, connector: &str, samba: &Samba, agent_lines: &str) {
+    let secret = dir.join("bind.secret");
+    std::fs::write(&secret, SYNC_PASSWORD).expect("a secret file");
+    make_private(&secret);
+    let text = format!(
+        "[agent]\nstate = \"state\"\n{agent_lines}\n[connector]\nname = \"{connector}\"\ndialect = \"ad\"\n\
+         servers = [\"ldaps://{}\"]\nca_file = \"{}\"\nbind_dn = \"{}\"\nbind_password_file = \"bind.secret\"\n\
+         bases = [\"{}\"]\nreplication_account = \"{SYNC_ACCOUNT}\"\nreplication_domain = \"{}\"\nbind_deadline = \"5s\"\n",
+        samba.address,
+        samba.ca_file().display(),
+        samba.sync_account_name(),
+        samba.base(),
+        samba.forest.netbios,
+    );
+    std::fs::write(dir.join("agent.toml"), text).expect("a settings file");
+}
+
 impl Agent {
     /// A machine enrolled at `gateway` by a new token.
     #[track_caller]
@@ -68,21 +87,15 @@ impl Agent {
         })
     }
 
-    /// The same on a machine of its own.
-    #[track_caller]
-    pub fn enrol_on(machine: Machine, gateway: &Gateway, connector: &str, slapd: &Slapd) -> Self {
-        let write = |dir: &Path| drop(settings(dir, connector, slapd));
-        Self::enrol_at(Some(machine), gateway, connector, write)
-    }
-
     /// A machine with settings that `write` puts into its folder, as `agent.toml`.
     #[track_caller]
     pub fn enrol_as(gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
         Self::enrol_at(None, gateway, connector, write)
     }
 
+    /// The same on a machine of its own, if there is one.
     #[track_caller]
-    fn enrol_at(machine: Option<Machine>, gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
+    pub fn enrol_at(machine: Option<Machine>, gateway: &Gateway, connector: &str, write: impl FnOnce(&Path)) -> Self {
         let dir = temp_dir("agent");
         write(dir.path());
         let token = gateway.cli(&["agents", "token", "--connector", connector]);

@@ -64,13 +64,17 @@ impl Samba {
 
     /// The same with a line for the server's settings.
     pub fn start_with(forest: Forest, rights: &[&str], line: &str) -> Self {
-        let mut samba =
-            Self { forest, address: free_address(), process: None, dir: temp_dir("samba"), clock: None, ports: PORTS };
+        Self::start_at(free_address(), forest, rights, line)
+    }
+
+    /// The same on an address of this machine that nothing else uses.
+    pub fn start_at(address: Ipv4Addr, forest: Forest, rights: &[&str], line: &str) -> Self {
+        let mut samba = Self { forest, address, process: None, dir: temp_dir("samba"), clock: None, ports: PORTS };
         let address = samba.address.to_string();
         let mut command = Command::new(script("dc"));
         command.env("SAMBA_TEMPLATES", TEMPLATES).arg("new").arg(samba.dir.path());
         run(command.args([address.as_str(), forest.realm, forest.netbios, forest.host]));
-        samba.change_settings(|text| text.replacen("[global]", &format!("[global]\n  {line}"), 1));
+        samba.change_settings(|text| text.replacen("[sysvol]", &format!("  {line}\n[sysvol]"), 1));
         samba.add_users("svc-sync", &[SYNC_PASSWORD.to_owned()]);
         samba.rename("svc-sync0", SYNC_ACCOUNT);
         samba.grant(SYNC_ACCOUNT, rights);
@@ -165,6 +169,13 @@ impl Samba {
             Some(host == address && DYNAMIC_PORTS.contains(&port) && state == ESTABLISHED)
         };
         table.lines().skip(1).any(|line| remote(line) == Some(true))
+    }
+
+    /// How often an account's password was checked by a simple bind. The server must log these (`auth_audit:3`).
+    pub fn bind_count_of(&self, account: &str) -> usize {
+        let log = std::fs::read_to_string(self.dir.path().join("log/log.%m")).expect("the server's log");
+        let (log, named) = (log.to_lowercase(), format!("\\[{account}]").to_lowercase());
+        log.lines().filter(|line| line.contains("auth: [ldap,simple bind") && line.contains(&named)).count()
     }
 
     /// The distinguished name of the domain.

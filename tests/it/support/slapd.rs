@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use landbridge::identity::DistinguishedName;
+
 use super::directory::Directory;
 use super::passwords::ssha;
 use super::pki::{Pki, ServerCert};
@@ -454,9 +456,11 @@ impl Slapd {
         self.binds(|dn| !dn.is_empty() && !dn.starts_with("cn=admin,"))
     }
 
-    /// Bind requests for one DN, compared without regard to case.
+    /// Bind requests for one DN, however its characters are written.
     pub fn bind_count_of(&self, wanted: &str) -> usize {
-        self.binds(|dn| dn.eq_ignore_ascii_case(wanted))
+        let folded = |dn: &str| dn.parse::<DistinguishedName>().map(|name| name.folded());
+        let wanted = folded(wanted).expect("a DN");
+        self.binds(|dn| folded(dn).is_ok_and(|dn| dn == wanted))
     }
 
     fn binds(&self, wanted: impl Fn(&str) -> bool) -> usize {
