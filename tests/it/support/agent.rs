@@ -203,3 +203,11 @@ impl Agent {
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
     }
 }
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("agent {}:\n{}", self.id, self.log());
+        }
+    }
+}

@@ -9,6 +9,8 @@ use super::process::run;
 
 /// Networks that this process has made.
 static MADE: AtomicU32 = AtomicU32::new(0);
+/// Machines, of all networks: the kernel takes devices away some time after their machine, and then by their names.
+static MACHINES: AtomicU32 = AtomicU32::new(0);
 const LABEL: &str = "lb";
 
 /// A bridge, with an address of this machine on it. Dropping it takes it away.
@@ -31,7 +33,10 @@ impl Lan {
         // Names of devices have at most 15 characters.
         let bridge = format!("{LABEL}{process}-{count}");
         let net = format!("198.{}.{}", 18 + count % 2, process % 256);
-        ip(&["link", "add", "name", &bridge, "type", "bridge"]);
+        // Without an address of its own a bridge takes the lowest of its ports': another one when a machine comes, and what is
+        // sent to the former one is passed over.
+        let address = format!("02:00:00:00:{:02x}:{:02x}", process % 256, count % 256);
+        ip(&["link", "add", "name", &bridge, "address", &address, "type", "bridge"]);
         let lan = Self { bridge, net, machines: AtomicU32::new(0) };
         ip(&["address", "add", &format!("{}/24", lan.address()), "dev", &lan.bridge]);
         ip(&["link", "set", &lan.bridge, "up"]);
@@ -47,8 +52,10 @@ impl Lan {
     pub fn machine(&self) -> Machine {
         let number = self.machines.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("{}.{number}", self.bridge);
-        let (near, own) =
-            (format!("{LABEL}{}.{number}", std::process::id()), format!("{}.{}/24", self.net, number + 2));
+        let (near, own) = (
+            format!("{LABEL}{}.{}", std::process::id(), MACHINES.fetch_add(1, Ordering::Relaxed)),
+            format!("{}.{}/24", self.net, number + 2),
+        );
         ip(&["netns", "add", &namespace]);
         let machine = Machine { namespace };
         let there = &machine.namespace;
