@@ -1,7 +1,5 @@
 //! What one batch commits, in one transaction.
 
-use std::collections::HashSet;
-
 use super::attribute::Attributes;
 use super::connector::{KnownBase, Watermark};
 use super::join_key::JoinKey;
@@ -36,12 +34,6 @@ pub struct SyncBatch {
 }
 
 impl SyncBatch {
-    /// The space objects that are other ones when it is committed.
-    pub fn touched(&self) -> HashSet<ObjectId> {
-        let written = self.inserted.iter().chain(&self.updated).map(|object| object.id);
-        written.chain(self.removed.iter().copied()).collect()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.inserted.is_empty()
             && self.updated.is_empty()

@@ -52,6 +52,8 @@ faults! {
     DoubtTakenAsDone,
     /// What the target shows instead of what was exported is taken as it is.
     DriftAccepted,
+    /// A batch that was read before the one in front of it was committed is committed as it is.
+    StaleBatches,
 }
 
 #[cfg(not(feature = "planted-faults"))]
@@ -59,6 +61,14 @@ mod switch {
     use super::{Fault, StoreResult};
 
     pub const fn planted(_: Fault) -> bool {
+        false
+    }
+
+    pub(crate) const fn batch(usual: usize) -> usize {
+        usual
+    }
+
+    pub(crate) const fn looks_first() -> bool {
         false
     }
 
@@ -90,6 +100,7 @@ mod switch {
     thread_local! {
         static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
         static END: Cell<End> = const { Cell::new(End::Never) };
+        static BATCH: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
     #[derive(Debug, thiserror::Error)]
@@ -103,6 +114,20 @@ mod switch {
 
     pub fn planted(fault: Fault) -> bool {
         PLANTED.get() == Some(fault)
+    }
+
+    /// Lets the engines of this thread synchronise so few objects at once, and evaluate each batch before the one in front of
+    /// it is committed, as it may happen where reads and writes have threads of their own.
+    pub fn hasten(batch: Option<usize>) {
+        BATCH.set(batch);
+    }
+
+    pub(crate) fn batch(usual: usize) -> usize {
+        BATCH.get().unwrap_or(usual)
+    }
+
+    pub(crate) fn looks_first() -> bool {
+        BATCH.get().is_some()
     }
 
     /// Ends the engines of this thread at their n-th transaction.
@@ -133,6 +158,6 @@ mod switch {
 }
 
 pub use switch::planted;
-pub(crate) use switch::transaction;
+pub(crate) use switch::{batch, looks_first, transaction};
 #[cfg(feature = "planted-faults")]
-pub use switch::{crash_at, plant, reopen};
+pub use switch::{crash_at, hasten, plant, reopen};

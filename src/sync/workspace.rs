@@ -3,7 +3,7 @@
 //! The passes change the workspace only; [`Workspace::into_batch`] tells what differs from what was read. Nothing
 //! differs when nothing changed, so a repeated synchronisation commits nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::change_set::SyncBatch;
 use super::join_key::JoinKey;
@@ -62,6 +62,8 @@ pub struct Workspace {
     problems: BTreeMap<ObjectId, Tracked<BTreeSet<Problem>>>,
     /// Ids for what the passes create. The block is sized for the batch beforehand.
     pub ids: IdBlock,
+    /// Keys by which objects were asked for, found or not.
+    pub asked: HashSet<JoinKey>,
     /// Who listens to the passes.
     pub trace: Trace,
 }
@@ -76,6 +78,7 @@ impl Workspace {
             waits: BTreeMap::new(),
             problems: BTreeMap::new(),
             ids,
+            asked: HashSet::new(),
             trace: Trace::default(),
         }
     }

@@ -78,7 +78,10 @@ impl Player {
         Self { runtime, bench, other }
     }
 
+    /// Half of the histories go through their objects few by few, each few read ahead of those in front.
     fn play(&self, history: &History) -> Result<(), world::Fault> {
+        let seed = history.setup.seed;
+        fault::hasten((seed % 2 == 1).then(|| usize::try_from(seed % 5).unwrap_or(0) + 1));
         self.runtime.block_on(world::play(history, &self.bench, &self.other))
     }
 }
@@ -151,7 +154,9 @@ fn the_same_is_true_on_postgresql() {
 #[test]
 fn each_planted_fault_is_noticed() {
     let one = std::env::var("MODEL_FAULT").ok();
-    let wanted = |fault: &Fault| one.as_ref().is_none_or(|one| format!("{fault:?}") == *one);
+    // Two objects of one directory never want the same metaverse object here; the stories of `tests/it` have such.
+    let told_elsewhere = |fault: &Fault| *fault == Fault::StaleBatches;
+    let wanted = |fault: &Fault| !told_elsewhere(fault) && one.as_ref().is_none_or(|one| format!("{fault:?}") == *one);
     let faults: Vec<Fault> = Fault::ALL.iter().copied().filter(wanted).collect();
     assert!(!faults.is_empty(), "MODEL_FAULT names no fault");
     let (next, unnoticed) = (AtomicU64::new(0), Mutex::new(Vec::new()));

@@ -3,6 +3,7 @@
 //! [`run`] fetches read sets and commits; everything between is a pure function of a [`Workspace`].
 
 mod focus;
+mod footprint;
 mod inbound;
 mod join;
 mod links;
@@ -17,12 +18,14 @@ pub use inbound::anchor_of;
 use std::collections::BTreeSet;
 
 pub use focus::{Focus, considered, focused};
+use footprint::Footprint;
 use links::PairFacts;
 pub use links::{DueLink, FlowInUse, TargetEnds};
 use membership::NamedGroups;
 pub use missed::{DELTA_MISSED, Edge, Missed};
 
 use super::change_set::{LinkBatch, MvPair, SyncBatch};
+use super::fault;
 use super::join_key::JoinKey;
 use super::metaverse::MvId;
 use super::rule::{Direction, FlowKind, RuleSet};
@@ -35,6 +38,8 @@ use crate::identity::LeaseEpoch;
 
 /// Objects per batch and transaction.
 pub const BATCH: usize = 1000;
+/// Ids that are reserved at once, as many batches need: who reserves waits for what is being committed.
+const IDS: i64 = 64 * BATCH as i64;
 /// Links per batch and transaction.
 pub const LINK_BATCH: usize = 5000;
 
@@ -115,6 +120,26 @@ struct Engine<'a> {
     trace: Trace,
 }
 
+/// Where a walk over a connector's objects has come to.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    connector: &'a ConnectorName,
+    walk: Walk,
+}
+
+/// An evaluated batch of objects. Nothing of it is committed.
+struct Evaluated {
+    last: Option<ObjectId>,
+    objects: u64,
+    /// The metaverse objects that it concerned.
+    affected: BTreeSet<MvId>,
+    batch: SyncBatch,
+    footprint: Footprint,
+    /// Those that are left.
+    ids: IdBlock,
+    trace: Trace,
+}
+
 /// An evaluated batch of source links.
 struct SourceLinks {
     last: LinkKey,
@@ -190,40 +215,63 @@ impl<'a> Engine<'a> {
     where
         E: From<super::store::EngineStoreError>,
     {
-        let store = self.store;
         let mut walked = 0;
-        let mut objects = store.walk(connector, Walk { which, after: ObjectId(0) }, BATCH).await?;
-        while let Some(after) = objects.last().map(|object| object.id) {
-            walked += objects.len() as u64;
-            let told = self.groups.tell(store, objects).await?;
-            let (_, batch) = self.evaluate(told).await?;
-            let touched = batch.touched();
-            let next = Walk { which, after };
-            // The next batch is read while this one is written. The write comes first: reads may block the thread.
-            let (written, read) = tokio::join!(self.commit(batch), store.walk(connector, next, BATCH));
-            written?;
-            objects = read?;
-            if objects.iter().any(|object| touched.contains(&object.id)) {
-                objects = store.walk(connector, next, BATCH).await?;
+        let mut place = Place { connector, walk: Walk { which, after: ObjectId(0) } };
+        let mut next = self.look(place).await?;
+        while let Some(after) = next.last {
+            walked += next.objects;
+            let footprint = std::mem::take(&mut next.footprint);
+            let (_, batch) = self.accept(next);
+            place.walk.after = after;
+            let written = !batch.is_empty();
+            next = self.commit_and_look(batch, place).await?;
+            if written && next.footprint.meets(&footprint) {
+                next = self.look(place).await?;
             }
             tick.tick(&self.counters).await?;
         }
         Ok(walked)
     }
 
+    /// Commits a batch while the one behind it is read and evaluated: that one is not to be used if it met anything of the
+    /// first, since it may have read that as it was before.
+    async fn commit_and_look(&self, batch: SyncBatch, place: Place<'_>) -> StoreResult<Evaluated> {
+        let (commit, look) = (self.store_batch(batch), self.look(place));
+        if fault::looks_first() {
+            let next = look.await;
+            commit.await?;
+            return next;
+        }
+        // The write comes first: reads may block the thread.
+        let (written, next) = tokio::join!(commit, look);
+        written?;
+        next
+    }
+
+    /// The batch at `place`, evaluated.
+    async fn look(&self, place: Place<'_>) -> StoreResult<Evaluated> {
+        let objects = self.store.walk(place.connector, place.walk, fault::batch(BATCH)).await?;
+        let told = self.groups.tell(self.store, objects).await?;
+        self.evaluate(told, Trace::default()).await
+    }
+
     /// Joins and flows `objects`, and commits; returns the metaverse objects that this concerned.
     async fn batch(&mut self, objects: Vec<SpaceObject>) -> StoreResult<BTreeSet<MvId>> {
-        let (affected, batch) = self.evaluate(objects).await?;
-        self.commit(batch).await?;
+        let trace = std::mem::take(&mut self.trace);
+        let evaluated = self.evaluate(objects, trace).await?;
+        let (affected, batch) = self.accept(evaluated);
+        self.store_batch(batch).await?;
         Ok(affected)
     }
 
-    /// Joins and flows `objects`; returns the metaverse objects that this concerns, and what is to be committed.
-    async fn evaluate(&mut self, objects: Vec<SpaceObject>) -> StoreResult<(BTreeSet<MvId>, SyncBatch)> {
+    /// Joins and flows `objects`; nothing of the engine changes.
+    async fn evaluate(&self, objects: Vec<SpaceObject>, trace: Trace) -> StoreResult<Evaluated> {
         let ids: Vec<ObjectId> = objects.iter().map(|object| object.id).collect();
-        let mut ws = self.workspace(ids.len()).await?;
+        let mut ws = Workspace::new(self.ids_for(ids.len()).await?);
+        ws.trace = trace;
         let keys: BTreeSet<_> = objects.iter().flat_map(|object| join::keys_wanted(self.rules, object)).collect();
         let keys: Vec<_> = keys.into_iter().collect();
+        ws.asked.extend(keys.iter().cloned());
         ws.read_objects(objects);
         ws.read_waits(self.store.waits(&ids).await?);
         ws.read_problems(self.store.problems(&ids).await?);
@@ -235,10 +283,29 @@ impl<'a> Engine<'a> {
         let mvs: Vec<MvId> = linked.into_iter().chain(candidates.values().flatten().copied()).collect();
         self.read_metaverse(&mut ws, &mvs).await?;
         let affected = join::join(&mut ws, self.rules, &mut candidates, &ids);
-        self.counters.objects += ids.len() as u64;
         self.flow(&mut ws, &affected).await?;
-        let batch = self.changes(ws);
-        Ok((affected, batch))
+        let mut footprint = Footprint::of(&mut ws);
+        let (left, trace) = (ws.ids.clone(), std::mem::take(&mut ws.trace));
+        let batch = ws.into_batch(self.rules);
+        footprint.gives(&batch);
+        Ok(Evaluated {
+            last: ids.last().copied(),
+            objects: ids.len() as u64,
+            affected,
+            batch,
+            footprint,
+            ids: left,
+            trace,
+        })
+    }
+
+    /// Takes over what an evaluated batch that is to be committed means to the engine.
+    fn accept(&mut self, evaluated: Evaluated) -> (BTreeSet<MvId>, SyncBatch) {
+        let Evaluated { objects, affected, batch, ids, trace, .. } = evaluated;
+        self.counters.objects += objects;
+        (self.ids, self.trace) = (ids, trace);
+        self.count(&batch);
+        (affected, batch)
     }
 
     /// One batch of metaverse objects that targets made due.
@@ -254,7 +321,7 @@ impl<'a> Engine<'a> {
         self.flow(&mut ws, &affected).await?;
         let left = due.iter().filter(|id| ws.mv(**id).is_some_and(|mv| mv.due)).count();
         let batch = self.changes(ws);
-        self.commit(batch).await?;
+        self.store_batch(batch).await?;
         self.counters.objects += (due.len() - left) as u64;
         Ok(left < due.len())
     }
@@ -263,26 +330,34 @@ impl<'a> Engine<'a> {
     async fn finish(&mut self, mut ws: Workspace, affected: &BTreeSet<MvId>) -> StoreResult<()> {
         self.flow(&mut ws, affected).await?;
         let batch = self.changes(ws);
-        self.commit(batch).await
+        self.store_batch(batch).await
     }
 
     /// What an evaluated batch comes to.
     fn changes(&mut self, mut ws: Workspace) -> SyncBatch {
         self.trace = std::mem::take(&mut ws.trace);
         self.ids = ws.ids.clone();
-        ws.into_batch(self.rules)
+        let batch = ws.into_batch(self.rules);
+        self.count(&batch);
+        batch
     }
 
-    async fn commit(&mut self, batch: SyncBatch) -> StoreResult<()> {
+    fn count(&mut self, batch: &SyncBatch) {
         self.counters.batches += 1;
         if batch.is_empty() {
-            return Ok(());
+            return;
         }
         if self.repairing {
-            self.counters.missed.batch(&batch);
+            self.counters.missed.batch(batch);
         }
         self.counters.committed += 1;
-        self.store.commit_sync(self.epoch, batch, &self.targets).await
+    }
+
+    async fn store_batch(&self, batch: SyncBatch) -> StoreResult<()> {
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.store.commit_sync(self.epoch, batch, &self.targets).await,
+        }
     }
 
     /// Inbound flow and outbound of the affected metaverse objects; commits nothing.
@@ -298,6 +373,7 @@ impl<'a> Engine<'a> {
                 .filter(|(of, _)| of == connector)
                 .map(|(_, key)| key)
                 .collect();
+            ws.asked.extend(keys.iter().cloned());
             let found = self.store.adoptable(connector, &keys).await?;
             let ids: Vec<ObjectId> = found.iter().map(|object| object.id).collect();
             ws.read_staged(self.store.staged(&ids).await?);
@@ -331,15 +407,21 @@ impl<'a> Engine<'a> {
     }
 
     async fn workspace(&mut self, objects: usize) -> StoreResult<Workspace> {
-        // Each object may project one metaverse object and provision one object in every target.
-        let wanted = (objects * (1 + self.targets.len())) as i64;
-        if self.ids.left() < wanted {
-            let count = wanted.max(4 * BATCH as i64);
-            self.ids = IdBlock::new(self.store.reserve_ids(self.epoch, count).await?, count);
-        }
+        self.ids = self.ids_for(objects).await?;
         let mut ws = Workspace::new(self.ids.clone());
         ws.trace = std::mem::take(&mut self.trace);
         Ok(ws)
+    }
+
+    /// The engine's ids, or new ones if these are too few for a batch of so many objects.
+    async fn ids_for(&self, objects: usize) -> StoreResult<IdBlock> {
+        // Each object may project one metaverse object and provision one object in every target.
+        let wanted = (objects * (1 + self.targets.len())) as i64;
+        if self.ids.left() >= wanted {
+            return Ok(self.ids.clone());
+        }
+        let count = wanted.max(IDS);
+        Ok(IdBlock::new(self.store.reserve_ids(self.epoch, count).await?, count))
     }
 
     /// What the due source links behind `after` come to. What they add to the metaverse goes on to the targets in the

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landbridge::store::DatabaseUrl;
+use landbridge::sync::fault::{self, Fault};
 use landbridge::sync::guard::GuardSettings;
 use landbridge::sync::run::{Profile, RunOutcome};
 use serde::Deserialize;
@@ -391,6 +392,30 @@ async fn all<F: Future<Output = Vec<String>> + Send + 'static>(of: impl Fn(Story
 #[tokio::test(flavor = "multi_thread")]
 async fn every_story_comes_out_by_delta_in_full_and_twice_over() {
     all(on_sqlite).await;
+}
+
+/// Deltas, object by object, each of them evaluated before the one in front of it is committed.
+async fn hastily(story: Story) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let url = DatabaseUrl::Sqlite { directory: dir.path().to_owned() };
+    play(story, url, Profile::Delta).await.err().into_iter().collect()
+}
+
+#[tokio::test]
+async fn every_story_comes_out_whatever_is_evaluated_ahead() {
+    fault::hasten(Some(1));
+    all(hastily).await;
+}
+
+/// What evaluation ahead would do without a look at what was committed meanwhile.
+#[tokio::test]
+async fn a_batch_that_went_stale_would_be_noticed() {
+    fault::hasten(Some(1));
+    fault::plant(Some(Fault::StaleBatches));
+    let mut stories = stories().into_iter().filter(|(name, _)| name.starts_with("08"));
+    let (_, two_of_one_forest) = stories.next().expect("the story");
+    let faults = hastily(two_of_one_forest).await;
+    assert!(faults.iter().any(|fault| fault.contains("the target")), "{faults:?}");
 }
 
 async fn on_postgresql(story: Story) -> Vec<String> {
