@@ -37,7 +37,7 @@ use crate::federation::{CanaryBrowser, FederatedSignIn, PartnerCertificates, Par
 use crate::identity::{Clock, SystemClock};
 use crate::password_sync::{EngineEpoch, PasswordSync, StoredHashes, Wrapping};
 use crate::saml::{SigningCertificate, XmlSecEngine};
-use crate::signin::desk::SignInDesk;
+use crate::signin::desk::{Looks, SignInDesk};
 use crate::signin::shared_time::SharedTime;
 use crate::signin::store::Alerts;
 use crate::signin::{self, BarredGroups, HashCheck, SignIn};
@@ -287,6 +287,7 @@ impl Gateway {
             tallies: tables.clone(),
             partner_outages: tables.clone(),
             synthetic: Arc::new(synthetic),
+            looks: Looks::default(),
             time: shared_time,
             readiness: tables,
             partners: Arc::new(PartnerCertificates(partners.clone())),

@@ -39,7 +39,7 @@ pub use changes::{CANARY_ROLLED_BACK, CHANGE_FAILED};
 pub use drill::{Drill, DrillReason, HashAges, PassAge, Uncovered};
 pub use failover_groups::{FAILOVER_GROUP_GONE, GroupPolicy};
 pub use methods::{MethodSet, SetMethod};
-pub use partners::{CANARY_REFUSED, Looked, NodeStatus, PARTNER_DOWN, PartnerStatus};
+pub use partners::{CANARY_REFUSED, Looked, Looks, NodeStatus, PARTNER_DOWN, PartnerStatus};
 pub use rollouts::{AddRollout, RemoveRollout, RolloutSet, RolloutSummary};
 pub use survey::{Outlook, UserOutlook};
 
@@ -63,6 +63,8 @@ pub struct SignInDesk {
     pub failover_groups: Arc<dyn FailoverGroups>,
     pub partner_outages: Arc<dyn PartnerOutages>,
     pub synthetic: Arc<dyn SyntheticSignIn>,
+    /// What synthetic sign-ins found that somebody asked for.
+    pub looks: Looks,
     pub time: Arc<dyn SharedTime>,
     /// Changes of methods and rollouts are proposed by one principal and approved by another.
     pub four_eyes: bool,

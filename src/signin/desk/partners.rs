@@ -1,16 +1,17 @@
 //! Federation partners, looked at by synthetic sign-ins from every node, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{DeskError, SignInDesk, alert_event};
 use crate::audit::{Actor, Event, EventKind, Outcome};
 use crate::identity::{AuthenticationMethod, DomainName, EntityId, NodeId, Timestamp};
 use crate::signin::partner_outage::{
-    FEWEST_FAILURES, Measure, NodeView, PartnerHealth, PartnerOutage, SyntheticKind, judge,
+    FEWEST_FAILURES, Measure, NodeView, PartnerHealth, PartnerOutage, SyntheticKind, SyntheticSignIn, judge,
 };
 use crate::signin::store::{Alert, StoreDown};
 use crate::tenant::Domain;
@@ -52,6 +53,27 @@ pub struct PartnerStatus {
 pub struct Looked {
     pub found: SyntheticKind,
     pub detail: Option<String>,
+}
+
+/// How long an answer to somebody who asks for a look is good: whoever may only look does not spend the canary's sign-ins.
+const LOOKED: Duration = Duration::from_secs(10);
+
+/// The last looks that were asked for.
+#[derive(Default)]
+pub struct Looks(tokio::sync::Mutex<HashMap<EntityId, (Instant, Looked)>>);
+
+impl Looks {
+    /// What a sign-in of a moment ago found, or one that is made now. Those who ask at the same time get one answer.
+    async fn look(&self, synthetic: &dyn SyntheticSignIn, partner: &EntityId) -> Looked {
+        let mut looks = self.0.lock().await;
+        if let Some((_, looked)) = looks.get(partner).filter(|(at, _)| at.elapsed() < LOOKED) {
+            return looked.clone();
+        }
+        let found = synthetic.sign_in(partner).await;
+        let looked = Looked { found: found.kind(), detail: found.detail().map(str::to_owned) };
+        looks.insert(partner.clone(), (Instant::now(), looked.clone()));
+        looked
+    }
 }
 
 /// What a live node knows of a partner.
@@ -119,10 +141,7 @@ impl SignInDesk {
             // Several domains may have one partner: it is looked at once.
             let looked = match all.iter().find(|status| status.partner == partner) {
                 Some(status) => status.looked.clone(),
-                None if probe => {
-                    let synthetic = self.synthetic.sign_in(&partner).await;
-                    Some(Looked { found: synthetic.kind(), detail: synthetic.detail().map(str::to_owned) })
-                }
+                None if probe => Some(self.looks.look(&*self.synthetic, &partner).await),
                 None => None,
             };
             let mut views: BTreeMap<NodeId, NodeView> = BTreeMap::new();
@@ -305,4 +324,43 @@ fn event(kind: EventKind, domain: &DomainName, because: &'static str) -> Event {
 
 fn alerted(kind: EventKind, subject: &str, name: &'static str) -> Event {
     Event::new(kind, Outcome::Success, Actor::System("failover".to_owned())).about(subject).because(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::signin::partner_outage::Synthetic;
+
+    /// Takes its time, and counts.
+    #[derive(Default)]
+    struct Canary(AtomicU32);
+
+    #[async_trait::async_trait]
+    impl SyntheticSignIn for Canary {
+        async fn sign_in(&self, _partner: &EntityId) -> Synthetic {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Synthetic::PageShown
+        }
+
+        fn has_account(&self, _partner: &EntityId) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_again_and_again_makes_one_sign_in_in_ten_seconds() {
+        let (canary, looks) = (Canary::default(), Looks::default());
+        let [one, other] = ["https://one.example", "https://other.example"].map(|id| id.parse().expect("an id"));
+        let asked = join_all((0..50).map(|_| looks.look(&canary, &one))).await;
+        assert!(asked.iter().all(|looked| looked.found == SyntheticKind::PageShown));
+        assert_eq!(canary.0.load(Ordering::Relaxed), 1, "those who ask at once");
+        looks.look(&canary, &other).await;
+        assert_eq!(canary.0.load(Ordering::Relaxed), 2, "another partner");
+        tokio::time::sleep(LOOKED).await;
+        looks.look(&canary, &one).await;
+        assert_eq!(canary.0.load(Ordering::Relaxed), 3, "the time is over");
+    }
 }

@@ -6,7 +6,7 @@ use landbridge::identity::{
     AuthenticationMethod, Backup, DomainName, EntityId, FailoverMode, GroupFailover, Pin, SignInName, Timestamp,
 };
 use landbridge::signin::Notice;
-use landbridge::signin::desk::{DeskError, FAILOVER_FORCED, FailoverEdit, MethodSet, SetMethod, SignInDesk};
+use landbridge::signin::desk::{DeskError, FAILOVER_FORCED, FailoverEdit, Looks, MethodSet, SetMethod, SignInDesk};
 use landbridge::signin::readiness::{NotReady, PartnerWatch, Readiness};
 use landbridge::signin::store::StoreDown;
 use landbridge::store::signin::SignInTenant;
@@ -54,6 +54,7 @@ pub(super) fn desk(world: &World, certificate_ends: Timestamp) -> SignInDesk {
         coverage: tenant,
         partner_outages: Arc::new(world.tables.clone()),
         synthetic: world.partner.clone(),
+        looks: Looks::default(),
         time: Arc::new(ClockTime(world.clock.clone())),
         tallies: Arc::new(world.tables.clone()),
         four_eyes: false,
