@@ -163,25 +163,25 @@ impl Batch<'_> {
         }
     }
 
-    /// Objects outside the batch that its end concerns: who waits longest for what is let go, and who has a value to which
-    /// somebody in the batch has the better right.
+    /// Objects outside the batch that its end concerns: who waits longest for what is let go, of those with the best right to
+    /// it, and who has a value to which somebody in the batch has the better right.
     fn concerned(&self, judged: &[Judgement]) -> Result<BTreeSet<ObjectId>, Needs> {
         let (mut concerned, mut needs) = (BTreeSet::new(), Needs::default());
         for (kind, value, winner) in freed(judged) {
             let claimants = self.read.claimants(kind, value);
             let known = claimants.map_or(&[][..], |claimants| &claimants.first);
-            match known.iter().find(|(_, oid)| !self.members.contains(oid)) {
-                Some((since, oid)) if winner.is_none_or(|winner| *since < winner) => {
-                    concerned.insert(*oid);
-                }
-                Some(_) => {}
-                None if claimants.is_some_and(|claimants| claimants.all) => {}
-                // Whoever is not known waits no longer than those who are.
-                None if winner.is_some_and(|winner| known.iter().any(|(since, _)| *since >= winner)) => {}
-                None => {
-                    let asked = claimants.map_or(0, |claimants| claimants.asked);
-                    needs.claimants.push((kind, value.clone(), (asked * 2).max(1)));
-                }
+            let outside = known.iter().filter(|(_, oid)| !self.members.contains(oid));
+            let waits = outside.map(|(since, oid)| (self.right(*oid, kind, value), *since, *oid)).min();
+            let rank = waits.map(|(right, since, _)| (right, since));
+            let best = rank.into_iter().chain(winner).min();
+            // Whoever is not known waits no longer than those who are, and may have the full right.
+            let nobody_better = known.last().zip(best).is_some_and(|((since, _), best)| best <= (Right::Full, *since));
+            if nobody_better || claimants.is_some_and(|claimants| claimants.all) {
+                let next = waits.filter(|_| winner.is_none_or(|winner| rank < Some(winner)));
+                concerned.extend(next.map(|(.., oid)| oid));
+            } else {
+                let asked = claimants.map_or(0, |claimants| claimants.asked);
+                needs.claimants.push((kind, value.clone(), (asked * 2).max(1)));
             }
         }
         for (kind, wish, award) in judged.iter().flat_map(|judgement| &judgement.awards) {
@@ -201,6 +201,14 @@ impl Batch<'_> {
             }
         }
         if needs.is_empty() { Ok(concerned) } else { Err(needs) }
+    }
+
+    /// By what right somebody waits for a value whose record is known with the claim.
+    fn right(&self, claimant: ObjectId, kind: UniqueKind, value: &str) -> Right {
+        let rules = &self.read.rules;
+        let is_foreign = speakers(rules, kind, value).is_some()
+            && self.read.record(claimant).is_some_and(|record| !record.is_entitled(kind, value, rules));
+        if is_foreign { Right::Lent } else { Right::Full }
     }
 
     /// A draft, if the directory has room for what it adds, and nobody else takes the same object over.
@@ -387,15 +395,15 @@ impl Batch<'_> {
     }
 }
 
-/// Values that somebody lets go of, and since when whoever gets them has waited.
-fn freed(judged: &[Judgement]) -> impl Iterator<Item = (UniqueKind, &String, Option<Timestamp>)> {
+/// Values that somebody lets go of, and by what right and since when whoever gets them has waited.
+fn freed(judged: &[Judgement]) -> impl Iterator<Item = (UniqueKind, &String, Option<(Right, Timestamp)>)> {
     let awards = || judged.iter().flat_map(|judgement| &judgement.awards);
     let newcomer = Timestamp::from_millis(i64::MAX);
-    let won: HashMap<(UniqueKind, &String), Timestamp> = awards()
+    let won: HashMap<(UniqueKind, &String), (Right, Timestamp)> = awards()
         .filter_map(|(kind, wish, award)| {
             let value = award.value.as_ref()?;
             let waited = wish.waiting_since.filter(|_| wish.desired.as_ref() == Some(value));
-            Some(((*kind, value), waited.unwrap_or(newcomer)))
+            Some(((*kind, value), (wish.right, waited.unwrap_or(newcomer))))
         })
         .collect();
     awards().filter_map(move |(kind, wish, award)| {

@@ -265,6 +265,19 @@ async fn a_domain_gives_its_addresses_to_whom_its_connectors_vouch_for(tenant: T
     assert_eq!(of_carol().await, ["user carol@mail.example"]);
     tenant.accepted([carol(&[])]).await;
     assert_eq!(of_carol().await, ["contact carol@mail.example"]);
+
+    // However long it waits: what is let go goes to those who may have it first.
+    let of_corp = contact("c2", "carol@mail.example");
+    assert_eq!(tenant.accepted([of_corp]).await[0].warnings, []);
+    let mut later: Vec<ExportChange> = (3..40).map(|n| abroad(&format!("c{n}"))).collect();
+    later.push(carol(&["SMTP:carol@mail.example"]));
+    for change in later {
+        let warnings = tenant.accepted([change]).await.remove(0).warnings;
+        assert!(matches!(&warnings[..], [ExportWarning::AttributeValueMustBeUnique { .. }]), "{warnings:?}");
+    }
+    assert_eq!(of_carol().await, ["contact carol@mail.example"]);
+    tenant.accepted([change("c2", Action::DeletePlain(PlainKind::Contact))]).await;
+    assert_eq!(of_carol().await, ["user carol@mail.example"]);
 }
 
 async fn a_value_that_thousands_share_is_handed_on_one_by_one(tenant: Tenant) {
