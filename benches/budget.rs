@@ -28,6 +28,8 @@ mod relay;
 mod sign_in_rows;
 #[path = "budget/slope.rs"]
 mod slope;
+#[path = "budget/store_limit.rs"]
+mod store_limit;
 #[path = "budget/sync_rows.rs"]
 mod sync_rows;
 #[path = "budget/table.rs"]

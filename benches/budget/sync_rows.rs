@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::landscape::Landscape;
 use crate::limits::Limits;
 use crate::load::{CpuNotes, CpuRecord, cpu_time, memory_mib, store_seconds};
+use crate::store_limit;
 use crate::support::directory::line;
 use crate::support::gateway::Gateway;
 use crate::support::passwords::ssha;
@@ -102,6 +103,10 @@ pub fn rows(table: &mut Table, landscape: &Landscape, gateway: &Gateway, limits:
         Row::ratio(format!("{store}: import"), rate, "objects/s", limits.paged, Budget::AtLeast(0.7))
             .grows(Growth::Linear),
     );
+    let imported = run.count("full-import", "read");
+    let (search, insert) = (imported / limits.paged, store_limit::import_alone(gateway, store));
+    let path = format!("{store}: import against paged search, then SQL alone ({insert:.2} s)");
+    table.add(Row::ratio(path, rate, "objects/s", imported / (search + insert), Budget::None));
     let (rate, least) = (objects / run.seconds("delta-sync"), if store == "SQLite" { 6_000.0 } else { 4_000.0 });
     let path = format!("{store}: synchronise, initial");
     table.add(Row::figure(path, rate, "objects/s", Budget::AtLeast(least)).grows(Growth::Linear));

@@ -294,13 +294,15 @@ impl SignIn {
             realm.under(choice)
         });
         let draw = Draw::of(name, &self.room.key);
+        let tells_domain = matches!(name, SignInName::Address { .. });
         let found = found.map(|realm| match &own {
-            Some(own) if own.domain == realm.domain => own.clone(),
+            Some(own) if tells_domain && own.domain == realm.domain => own.clone(),
             // By a name of another domain: there it walks as the domain does.
             Some(_) => realm,
             None => {
-                let choice = choose(realm.ground(), Standing::Nobody(draw));
-                realm.under(choice)
+                let drawn = realm.clone().under(choose(realm.ground(), Standing::Nobody(draw)));
+                // A down-level name leads nobody to a partner.
+                if tells_domain || drawn.method != AuthenticationMethod::Federated { drawn } else { realm }
             }
         });
         Ok(realm::discover(found.as_ref(), &initial, own.as_ref()))

@@ -47,6 +47,7 @@ const GATEWAY: &[Migration] = migrations!("gateway":
     22 "0022_partner_outages",
     23 "0023_partner_outages_hold",
     24 "0024_ring_keys",
+    25 "0025_netbios",
 );
 
 const ENGINE: &[Migration] = migrations!("engine":

@@ -187,6 +187,12 @@ impl UserRecord {
         if waits { None } else { self.sam.as_deref().and_then(fold_sam) }
     }
 
+    /// The first part of the down-level name by which the user signs in, folded.
+    pub fn netbios(&self) -> Option<String> {
+        let name = self.held_sam().filter(|_| self.deleted_at.is_none())?;
+        name.split_once('\\').map(|(netbios, _)| netbios.to_owned())
+    }
+
     /// The names by which the user signs in.
     pub fn sign_in_names(&self, alternate_login_id: bool) -> Vec<(NameKind, String)> {
         let mut names = Vec::new();

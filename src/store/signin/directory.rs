@@ -10,7 +10,8 @@ use sqlx::Row;
 use super::partner_outages::read_outages;
 use crate::audit::Event;
 use crate::identity::{
-    ConnectorName, CredentialSource, DomainName, GroupId, Refusal, SignInName, SourceAnchor, Timestamp, UserId,
+    AuthenticationMethod, ConnectorName, CredentialSource, DomainName, GroupId, Refusal, SignInName, SourceAnchor,
+    Timestamp, UserId,
 };
 use crate::signin::BarredGroups;
 use crate::signin::directory::{
@@ -116,6 +117,24 @@ impl SignInTenant {
         Ok(realms)
     }
 
+    /// A down-level name tells no domain: whoever has it, their own domain decides. Whoever has none walks as most of those
+    /// would whose names begin alike, of whom those under pass-through can be told from others while their directory is away.
+    async fn realm_of_netbios(&self, netbios: &str) -> Result<Realm, StoreDown> {
+        let (mut found, mut last) = (None, None);
+        while let Some(domain) = self.tenant.domain_of_netbios(netbios, last.as_ref()).await.map_err(super::down)? {
+            match self.realm(&domain).await? {
+                Some(realm) if realm.method == AuthenticationMethod::Pta => return Ok(realm),
+                Some(realm) if realm.method == AuthenticationMethod::Phs => found = found.or(Some(realm)),
+                Some(_) | None => {}
+            }
+            last = Some(domain);
+        }
+        match found {
+            Some(realm) => Ok(realm),
+            None => self.initial_realm().await,
+        }
+    }
+
     /// The realm without an outage that no node has renewed: the settings' number does not tell of that.
     async fn as_of_now(&self, realm: Realm) -> Result<Realm, StoreDown> {
         if realm.partner_outage.is_none() {
@@ -139,8 +158,7 @@ impl Directory for SignInTenant {
     async fn realm_of(&self, name: &SignInName) -> Result<Option<Realm>, StoreDown> {
         match name {
             SignInName::Address { domain, .. } => self.realm(domain).await,
-            // A down-level name tells no domain: it takes the managed road, and the user's own domain decides there.
-            SignInName::DownLevel { .. } => Ok(Some(self.initial_realm().await?)),
+            SignInName::DownLevel { netbios, .. } => self.realm_of_netbios(netbios).await.map(Some),
         }
     }
 

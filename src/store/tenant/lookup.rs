@@ -49,6 +49,19 @@ impl SignInDirectory for TenantStore {
 }
 
 impl TenantStore {
+    /// The domain, behind `after`, of users whose down-level names begin with `netbios`, in an order that stays.
+    pub async fn domain_of_netbios(
+        &self,
+        netbios: &str,
+        after: Option<&DomainName>,
+    ) -> Result<Option<DomainName>, StoreError> {
+        const DOING: &str = "looking up whose down-level names begin so";
+        let sql = "SELECT MIN(domain) AS domain FROM tenant_user WHERE netbios = $1 AND domain > $2";
+        let query = sqlx::query(sql).bind(netbios).bind(after.map_or("", DomainName::as_str));
+        let row = query.fetch_one(self.db.read()).await.map_err(StoreError::doing(DOING))?;
+        text(&row, "domain").map(|domain| parse("tenant_user", "domain", &domain)).transpose()
+    }
+
     /// Whoever has `name`; with `nested`, and the groups of staged rollouts that they are in, through nested ones too.
     pub async fn holder_of_name(&self, name: &SignInName, nested: bool) -> Result<Option<Holder>, StoreError> {
         let sql = if nested {

@@ -133,7 +133,7 @@ pub(super) fn read_user(row: &impl Columns) -> Result<UserRecord, StoreError> {
 pub(super) const USER_INTO: &str = "tenant_user (oid, source_anchor, anchor_connector, upn, upn_folded, domain, \
      on_premises_upn, on_premises_suffix, upn_connector, display_name, given_name, surname, on_premises_mail, mail, \
      sam, attributes, account_enabled, cloud_mastered, privileged, security_stamp, created_at, updated_at, deleted_at, \
-     proxy_addresses, nickname, named_by)";
+     proxy_addresses, nickname, named_by, netbios)";
 /// A user's oid and creation never change; anchor and connector do when a directory takes a user of the cloud over.
 pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anchor = excluded.source_anchor, \
      anchor_connector = excluded.anchor_connector, cloud_mastered = excluded.cloud_mastered, \
@@ -144,7 +144,8 @@ pub(super) const USER_UPSERT: &str = "ON CONFLICT (oid) DO UPDATE SET source_anc
      on_premises_mail = excluded.on_premises_mail, mail = excluded.mail, sam = excluded.sam, \
      attributes = excluded.attributes, account_enabled = excluded.account_enabled, \
      security_stamp = excluded.security_stamp, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, \
-     proxy_addresses = excluded.proxy_addresses, nickname = excluded.nickname, named_by = excluded.named_by";
+     proxy_addresses = excluded.proxy_addresses, nickname = excluded.nickname, named_by = excluded.named_by, \
+     netbios = excluded.netbios";
 
 pub(super) fn user_cells(user: &UserRecord) -> Vec<Cell> {
     vec![
@@ -174,6 +175,7 @@ pub(super) fn user_cells(user: &UserRecord) -> Vec<Cell> {
         addresses_cell(&user.addresses),
         user.nickname.as_ref().map(ToString::to_string).into(),
         user.named_by.as_ref().map(ToString::to_string).into(),
+        user.netbios().into(),
     ]
 }
 

@@ -9,13 +9,13 @@ use landbridge::signin::desk::SetMethod;
 use landbridge::signin::realm::Managed;
 use landbridge::signin::store::{MethodCut, Transactions};
 use landbridge::signin::transaction::{State, Transaction};
-use landbridge::signin::{SignInError, SignInRequest, Step, TransactionHandle, TransactionLost};
+use landbridge::signin::{Notice, SignInError, SignInRequest, Step, TransactionHandle, TransactionLost};
 use landbridge::store::tenant::{DomainChange, NewVerification};
 use landbridge::store::{StoreError, Urgency};
 
 use super::administration::desk;
 use super::federated::{PARTNER, federate, vouch};
-use super::scripted::Bind;
+use super::scripted::{Bind, Mood};
 use super::world::*;
 
 on_both_engines! {
@@ -25,6 +25,7 @@ on_both_engines! {
     a_cut_ends_what_rests_on_the_former_method_and_nothing_else,
     a_name_of_another_domain_begins_under_its_users_own_method,
     a_cut_finds_who_came_by_a_name_of_another_domain,
+    an_outage_does_not_tell_which_down_level_names_somebody_has,
     a_transaction_is_not_opened_under_a_method_that_has_been_left,
 }
 
@@ -201,7 +202,7 @@ async fn transactions_in_flight_finish_under_the_method_they_began_with(world: W
                 Step::AwaitPassword { .. } => {
                     assert_eq!(
                         world.type_password(&handle, "wrong", &stranger()).await.notice(),
-                        Some(landbridge::signin::Notice::Refused)
+                        Some(Notice::Refused)
                     );
                     let signed_in = world.type_password(&handle, "ada-password", &stranger()).await;
                     assert_eq!(signed_in.session().method, began);
@@ -232,6 +233,7 @@ async fn with_other_names(world: &World) {
         let sql = format!("INSERT INTO sign_in_name (folded, kind, oid) VALUES ('{folded}', '{kind}', '{oid}')");
         world.execute(&sql).await;
     }
+    world.execute(&format!("UPDATE tenant_user SET netbios = 'corp' WHERE oid = '{oid}'")).await;
     world.tenant.add_domain(domain("other.example"), "challenge".to_owned()).await.expect("a new domain");
     let verified = world.tenant.mark_verified(&domain("other.example"), NewVerification::Operator, None).await;
     verified.expect("a known domain");
@@ -264,7 +266,7 @@ async fn a_name_of_another_domain_begins_under_its_users_own_method(world: World
     for name in OTHER_NAMES.into_iter().chain(["CORP\\nobody", "nobody@other.example"]) {
         let handle = world.typed(name).await;
         let tried = world.type_password(&handle, "ada-password", &stranger()).await;
-        assert_eq!(tried.notice(), Some(landbridge::signin::Notice::Refused), "{name}");
+        assert_eq!(tried.notice(), Some(Notice::Refused), "{name}");
     }
 }
 
@@ -284,6 +286,21 @@ async fn a_cut_finds_who_came_by_a_name_of_another_domain(world: World) {
         assert!(matches!(lost, Outcome::Error(SignInError::Lost(TransactionLost::OtherState))), "{lost:?}");
     }
     assert!(world.type_password(&nobody, "any", &stranger()).await.notice().is_some());
+}
+
+async fn an_outage_does_not_tell_which_down_level_names_somebody_has(world: World) {
+    with_other_names(&world).await;
+    world.pta(FailoverMode::Manual).await;
+    let told = async |name| {
+        let handle = world.typed(name).await;
+        world.type_password(&handle, "ada-password", &stranger()).await.notice()
+    };
+    assert_eq!(told("CORP\\nobody").await, Some(Notice::Refused));
+    world.directory.become_(Mood::Down);
+    for name in ["ada@example.org", "nobody@example.org", "CORP\\ada", "CORP\\nobody"] {
+        assert_eq!(told(name).await, Some(Notice::TryAgain), "{name}");
+    }
+    assert_eq!(told("OTHER\\nobody").await, Some(Notice::Refused), "nobody's name begins so");
 }
 
 /// Between reading a domain's method and writing it down there is a moment.

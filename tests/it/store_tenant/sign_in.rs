@@ -1,12 +1,13 @@
 //! What sign-in reads.
 
-use landbridge::identity::{Refusal, SignInName, SourceAnchor, UserId};
-use landbridge::tenant::{Edit, ObjectId, SignInDirectory};
+use landbridge::identity::{DomainName, Refusal, SignInName, SourceAnchor, UserId};
+use landbridge::tenant::{Action, Edit, ObjectId, SignInDirectory};
 
 use super::people::*;
 
 on_both_engines! {
     a_user_is_found_by_each_of_their_names,
+    a_netbios_name_tells_the_domains_of_those_who_have_it,
     an_unknown_name_still_tells_the_number_of_the_settings,
     both_writers_of_the_account_state_are_seen,
 }
@@ -32,6 +33,46 @@ async fn a_user_is_found_by_each_of_their_names(tenant: Tenant) {
     }
     let anchor = SourceAnchor::from_stored("a1".into());
     assert!(tenant.store.by_source_anchor(&anchor).await.expect("a read").user.is_some());
+}
+
+async fn a_netbios_name_tells_the_domains_of_those_who_have_it(tenant: Tenant) {
+    let called = |anchor: &str, upn: &str, sam: &str| {
+        let sam = sam.to_owned();
+        user(anchor, upn).with(move |patch| patch.sam = Edit::Set(sam))
+    };
+    let added = tenant
+        .accepted([
+            called("a1", "ada@verified.example", "CORP\\ada"),
+            called("a2", "bob@elsewhere.example", "Corp\\bob"),
+            called("a3", "eve@verified.example", "CORP\\ada"),
+            user("a4", "zed@verified.example"),
+        ])
+        .await;
+    let domains = async || {
+        let mut found: Vec<DomainName> = Vec::new();
+        while let Some(next) = tenant.store.domain_of_netbios("corp", found.last()).await.expect("a read") {
+            found.push(next);
+        }
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = domains().await;
+    assert!(both.len() == 2 && both.contains(&"verified.example".to_owned()), "{both:?}");
+    // Who waits for the name does not have it.
+    let waiting =
+        tenant.number("SELECT COUNT(*) FROM tenant_user WHERE source_anchor = 'a3' AND netbios IS NULL").await;
+    assert_eq!(waiting, 1);
+    // As the upgrade finds them.
+    tenant.execute("UPDATE tenant_user SET netbios = NULL").await;
+    assert_eq!(domains().await, [""; 0]);
+    let upgrade = include_str!("../../../src/store/migrations/gateway/0025_netbios.sql");
+    let from = upgrade.find("UPDATE").expect("a statement");
+    tenant.execute(upgrade[from..].split(';').next().expect("a statement")).await;
+    assert_eq!(domains().await, both);
+    tenant.accepted([update("a2", added[1].oid, |patch| patch.sam = Edit::Clear)]).await;
+    assert_eq!(domains().await, ["verified.example"]);
+    tenant.accepted([change("a1", Action::DeleteUser)]).await;
+    tenant.accepted([change("a3", Action::DeleteUser)]).await;
+    assert_eq!(domains().await, [""; 0]);
 }
 
 async fn an_unknown_name_still_tells_the_number_of_the_settings(tenant: Tenant) {
