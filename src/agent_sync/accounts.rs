@@ -9,11 +9,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::words::reason;
+use crate::credential::LeakClass;
 use crate::identity::{AccountState, SourceAnchor, Timestamp, shown};
 use crate::password_sync::account_state::StateFault;
 use crate::password_sync::ad_source::unreadable_as;
 use crate::password_sync::source::{
-    PasswordTime, PasswordValues, Passwords, SourceAccount, SourcePage, SourceVersion, is_nt_hash,
+    Leak, Looked, PasswordTime, PasswordValues, Passwords, SourceAccount, SourcePage, SourceVersion, is_nt_hash,
 };
 use crate::password_sync::write_stamp::WriteStamp;
 
@@ -24,7 +26,29 @@ pub struct Page {
     sole_server: bool,
     restored: bool,
     read_at: Timestamp,
+    /// Not told by agents of the former release.
+    #[serde(default)]
+    looked: LookedThere,
     accounts: Vec<Account>,
+}
+
+/// Whether the agent looked for leaked passwords.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LookedThere {
+    #[default]
+    No,
+    Yes,
+    Failed(String),
+}
+
+/// What its list says of a password.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Found {
+    NotListed,
+    /// How often the password was met: the code of a class.
+    Listed(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,6 +59,8 @@ struct Account {
     passwords: Told,
     written: Option<String>,
     password_time: Option<Set>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leak: Option<Found>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,9 +126,14 @@ impl Page {
     /// What leaves the agent of a page that it read.
     #[cfg(feature = "agent")]
     pub fn of(page: SourcePage, salts: &super::salts::Salts) -> Self {
-        let SourcePage { server, sole_server, restored, read_at, accounts } = page;
+        let SourcePage { server, sole_server, restored, read_at, looked, accounts } = page;
+        let looked = match looked {
+            Looked::No => LookedThere::No,
+            Looked::Yes => LookedThere::Yes,
+            Looked::Failed(reason) => LookedThere::Failed(reason),
+        };
         let accounts = accounts.into_iter().map(|account| Account::of(account, salts)).collect();
-        Self { server, sole_server, restored, read_at, accounts }
+        Self { server, sole_server, restored, read_at, looked, accounts }
     }
 
     pub fn written(&self) -> Zeroizing<Vec<u8>> {
@@ -114,7 +145,7 @@ impl Page {
     /// What came from an agent, as far as it can be believed.
     pub fn read(text: &[u8], belief: Belief) -> Result<SourcePage, NotAPage> {
         let page: Self = serde_json::from_slice(text).map_err(|error| NotAPage::Form(error.column()))?;
-        let Self { server, sole_server, restored, read_at, accounts } = page;
+        let Self { server, sole_server, restored, read_at, looked, accounts } = page;
         let latest = belief.now + SKEW;
         let accounts = accounts.into_iter().map(|account| account.into_source(latest)).collect::<Result<_, _>>()?;
         Ok(SourcePage {
@@ -122,6 +153,11 @@ impl Page {
             sole_server: sole_server && belief.is_alone,
             restored,
             read_at: read_at.min(belief.now),
+            looked: match looked {
+                LookedThere::No => Looked::No,
+                LookedThere::Yes => Looked::Yes,
+                LookedThere::Failed(told) => Looked::Failed(reason(&told)),
+            },
             accounts,
         })
     }
@@ -130,7 +166,7 @@ impl Page {
 impl Account {
     #[cfg(feature = "agent")]
     fn of(account: SourceAccount, salts: &super::salts::Salts) -> Self {
-        let SourceAccount { anchor, version, state, passwords, written, password_time } = account;
+        let SourceAccount { anchor, version, state, passwords, written, password_time, leak } = account;
         let passwords = match passwords {
             Passwords::Read(passwords) => {
                 let told = passwords.into_iter().map(|values| Values::of(salts.wrapped(&anchor, values)));
@@ -152,11 +188,16 @@ impl Account {
                 PasswordTime::OfState => None,
                 PasswordTime::Told(told) => Some(Set(told)),
             },
+            leak: match leak {
+                Leak::NotLookedFor => None,
+                Leak::NotListed => Some(Found::NotListed),
+                Leak::Listed(class) => Some(Found::Listed(class.code().to_owned())),
+            },
         }
     }
 
     fn into_source(self, latest: Timestamp) -> Result<SourceAccount, NotAPage> {
-        let Self { anchor, version, state, passwords, written, password_time } = self;
+        let Self { anchor, version, state, passwords, written, password_time, leak } = self;
         if anchor.is_empty() {
             return Err(NotAPage::Value("an empty anchor"));
         }
@@ -186,6 +227,13 @@ impl Account {
             password_time: match password_time {
                 None => PasswordTime::OfState,
                 Some(Set(told)) => PasswordTime::Told(told.filter(was)),
+            },
+            leak: match leak {
+                None => Leak::NotLookedFor,
+                Some(Found::NotListed) => Leak::NotListed,
+                Some(Found::Listed(code)) => LeakClass::from_code(&code)
+                    .map(Leak::Listed)
+                    .ok_or(NotAPage::Value("how often a password was met in leaks"))?,
             },
         })
     }

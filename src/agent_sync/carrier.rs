@@ -11,13 +11,15 @@ use tokio::time::MissedTickBehavior;
 use zeroize::Zeroizing;
 
 use super::accounts::Page;
+use super::leaks::ListedPasswords;
 use super::salts::Salts;
 use super::told_turn::ToldTurn;
 use super::words::{Fault, FaultKind, OBJECTS_PER_WORD, Question, STILL_AT_IT, Salting, TURN_TOLD, Word};
 use crate::agents::process::{Carrier, Exchange, GivenUp};
 use crate::config::{AgentSettings, Carried, ConnectorSettings, DirectoryScope};
 use crate::connectors::ldap::{LdapConnector, LdapConnectorSettings};
-use crate::identity::{Clock, ConnectorName, SourceAnchor, causes};
+use crate::credential::LeakedList;
+use crate::identity::{Clock, ConnectorName, SourceAnchor, Timestamp, causes};
 use crate::password_sync::{AccountSource, AdSource, LdapSource, SourceError, SourcePage, SourcePosition};
 use crate::sync::attribute::Attribute;
 use crate::sync::connector::{
@@ -32,12 +34,15 @@ pub fn carrier(settings: &AgentSettings, clock: &Arc<dyn Clock>) -> Option<Arc<d
         return None;
     }
     let (carries, own, clock) = (carries.clone(), connector.clone(), clock.clone());
-    Some(Arc::new(DirectoryCarrier { carries, own, clock, last: Mutex::default() }))
+    let list = own.leaked_passwords.clone().map(LeakedList::new);
+    let leaks = list.map(|list| Arc::new(ListedPasswords::new(list)));
+    Some(Arc::new(DirectoryCarrier { carries, own, leaks, clock, last: Mutex::default() }))
 }
 
 struct DirectoryCarrier {
     carries: BTreeSet<Carried>,
     own: ConnectorSettings,
+    leaks: Option<Arc<ListedPasswords>>,
     clock: Arc<dyn Clock>,
     /// The connector of the scope that was asked for last: it keeps what it learned of the servers' clocks.
     last: Mutex<Option<(DirectoryScope, Arc<LdapConnector>)>>,
@@ -120,7 +125,8 @@ impl DirectoryCarrier {
             Question::Accounts { scope, since, salting } => {
                 let source = self.accounts(&scope)?;
                 let since = since.map(SourcePosition::new);
-                accounts(&*source, since.as_ref(), &Arc::new(self.sealing(&salting)?), exchange).await
+                let from = (since.as_ref(), self.clock.now());
+                accounts(&*source, from, &Arc::new(self.sealing(&salting)?), exchange).await
             }
             Question::AccountsOf { scope, anchors, salting } => {
                 let source = self.accounts(&scope)?;
@@ -161,7 +167,8 @@ impl DirectoryCarrier {
         let key = hex::decode(&salting.key).map_err(|_| refused())?;
         let salts = Zeroizing::new(hex::decode(&salting.salts).map_err(|_| refused())?);
         let key = SealingKey::from_bytes(&key).map_err(|_| refused())?;
-        Ok(Sealing { key, salts: Salts::new(&salts), connector: self.own.name.clone() })
+        let (leaks, connector) = (self.leaks.clone(), self.own.name.clone());
+        Ok(Sealing { key, salts: Salts::new(&salts), leaks, connector })
     }
 
     /// The connector of a scope, within the bounds of the agent's own settings.
@@ -216,19 +223,23 @@ fn unread(error: SourceError) -> Ended {
 struct Sealing {
     key: SealingKey,
     salts: Salts,
+    leaks: Option<Arc<ListedPasswords>>,
     connector: ConnectorName,
 }
 
 impl Sealing {
-    /// A page as it leaves. Hashes take long to make, and nobody who signs in waits for them.
+    /// A page as it leaves. Hashes take long to make and to look up, and nobody who signs in waits for them.
     async fn seal(
         self: &Arc<Self>,
-        page: SourcePage,
+        mut page: SourcePage,
         (request, agent): (RequestId, AgentId),
         number: u64,
     ) -> Result<String, Ended> {
         let sealing = Arc::clone(self);
         let sealed = tokio::task::spawn_blocking(move || {
+            if let Some(leaks) = &sealing.leaks {
+                leaks.look(&mut page);
+            }
             let binding = PageBinding { request, agent, connector: sealing.connector.as_str(), number };
             sealing.key.seal_page(&Page::of(page, &sealing.salts).written(), &binding).map(hex::encode)
         });
@@ -242,23 +253,26 @@ const PAGES: usize = 1;
 
 async fn accounts(
     source: &dyn AccountSource,
-    since: Option<&SourcePosition>,
+    (since, read_at): (Option<&SourcePosition>, Timestamp),
     sealing: &Arc<Sealing>,
     exchange: &mut Exchange,
 ) -> Result<Word, Ended> {
     tell(exchange, &Word::Begun).await?;
     let (sender, mut pages) = mpsc::channel::<SourcePage>(PAGES);
     let forward = async move {
+        // A read that meets no account tells, too, whether leaked passwords could be looked for.
+        let mut pieces = SourcePage::empty(read_at).pieces(OBJECTS_PER_WORD);
         let mut number = 0;
-        // Owned: when nobody listens any more, the read finds nobody to send to and stops.
-        while let Some(page) = still_at_it(exchange, pages.recv()).await? {
-            for piece in page.pieces(OBJECTS_PER_WORD) {
+        loop {
+            for piece in pieces {
                 let sealed = sealing.seal(piece, (exchange.request, exchange.agent), number).await?;
                 number += 1;
                 tell(exchange, &Word::Accounts(sealed)).await?;
             }
+            // Owned: when nobody listens any more, the read finds nobody to send to and stops.
+            let Some(page) = still_at_it(exchange, pages.recv()).await? else { return Ok::<_, Ended>(()) };
+            pieces = page.pieces(OBJECTS_PER_WORD);
         }
-        Ok::<_, Ended>(())
     };
     let (read, forwarded) = tokio::join!(source.read_all(since, sender), forward);
     forwarded?;
@@ -324,8 +338,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::identity::{AccountState, Timestamp};
-    use crate::password_sync::{PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
+    use crate::identity::AccountState;
+    use crate::password_sync::{Leak, Looked, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
 
     fn account(number: usize) -> SourceAccount {
         let values = vec![Zeroizing::new(b"92937945B518814341DE3F726500D4FF".to_vec())];
@@ -336,6 +350,7 @@ mod tests {
             passwords: Passwords::Read(vec![PasswordValues { attribute: "unicodePwd".to_owned(), values }]),
             written: None,
             password_time: PasswordTime::OfState,
+            leak: Leak::NotLookedFor,
         }
     }
 
@@ -346,6 +361,7 @@ mod tests {
         let sealing = Arc::new(Sealing {
             key: SealingKey::from_bytes(key.public().bytes()).expect("a key"),
             salts: Salts::new(&[7; 32]),
+            leaks: None,
             connector: "corp".parse().expect("a name"),
         });
         let page = SourcePage {
@@ -353,6 +369,7 @@ mod tests {
             sole_server: true,
             restored: false,
             read_at: Timestamp::from_secs(1),
+            looked: Looked::No,
             accounts: (0..450).map(account).collect(),
         };
         let pieces = page.pieces(OBJECTS_PER_WORD);

@@ -18,7 +18,8 @@
 //!   back. The agent goes on writing only while the gateway keeps saying that its run still has its turn.
 //! - **Hashes leave wrapped and sealed.** For the password channel an agent reads with the same sources as the gateway
 //!   (LDAP attributes, replication from Active Directory). NT hashes become PPH1 before they leave, with salts that a secret of
-//!   the gateway's makes of anchors, so that a repeated read finds nothing new; passwords in the clear stay. Each page is sealed by
+//!   the gateway's makes of anchors, so that a repeated read finds nothing new; passwords in the clear stay. Whether a password
+//!   is on a list of leaked ones is looked up before that, where the agent has a list. Each page is sealed by
 //!   HPKE to a key that the gateway makes for that one read. What a directory says of accounts rides along.
 //! - **Nothing an agent says is taken on trust in form**: what is out of order, too long or not understood ends the read
 //!   with an error, which obsoletes nothing.
@@ -32,6 +33,8 @@ pub mod accounts;
 mod carrier;
 #[cfg(feature = "gateway")]
 mod directory;
+#[cfg(feature = "agent")]
+mod leaks;
 #[cfg(feature = "gateway")]
 mod progress;
 #[cfg(feature = "agent")]

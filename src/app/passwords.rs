@@ -76,7 +76,7 @@ pub(super) fn channels(settings: &Settings, ground: &Ground<'_>) -> Result<Vec<C
                 .leaked_passwords
                 .as_ref()
                 .or(leaked_passwords)
-                .map(|list| Arc::new(LeakCheck::new(LeakedList::new(list.clone())))),
+                .map(|list| Arc::new(LeakCheck::here(LeakedList::new(list.clone())))),
         })
     };
     settings.connectors.iter().map(channel).collect()
@@ -103,7 +103,7 @@ pub(super) async fn agent_channels(
             sealer: ground.sealer.clone(),
             clear_text: ClearText::Refused,
             clock: ground.clock.clone(),
-            leaks: None,
+            leaks: Some(Arc::new(LeakCheck::there(settings.leaked_passwords.is_set_up()))),
         })
     };
     connectors.into_iter().map(channel).collect()

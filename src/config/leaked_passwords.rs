@@ -41,6 +41,11 @@ impl LeakedPasswordSettings {
         settings
     }
 
+    /// Whether anybody counts on leaked passwords being found.
+    pub fn is_set_up(&self) -> bool {
+        self.list.is_some() || self.policy == LeakPolicy::Refuse || !self.refuse_in.is_empty()
+    }
+
     /// What holds for the users of a domain.
     pub fn policy_of(&self, domain: &DomainName) -> LeakPolicy {
         if self.refuse_in.contains(domain) {

@@ -10,15 +10,24 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
 use super::scheme::NtHash;
+use crate::identity::causes;
 
 /// A list that lies in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeakedList {
     path: PathBuf,
+}
+
+/// Which of the files that had the list's name one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edition {
+    length: u64,
+    modified: Option<SystemTime>,
 }
 
 /// The list as it was when it was opened.
@@ -51,10 +60,15 @@ pub enum LeakedListError {
 }
 
 impl LeakedListError {
+    /// What failed, and what an operator can do about it.
+    pub fn told(&self) -> String {
+        format!("{}; {}", causes(self), self.remedy())
+    }
+
     /// What an operator can do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "correct its path in the settings, and let the gateway read it",
+            Self::Unreadable { .. } => "correct its path in the settings, and let this process read it",
             Self::Unsorted(_) => "take the form that is ordered by hash, not by prevalence",
             Self::Malformed(_) | Self::Empty(_) => {
                 "fetch it again, in the form NTLM ordered by hash; `landbridge password-sync check-list FILE` tells the line"
@@ -140,6 +154,13 @@ impl LeakedList {
             }
             last = Some(hash);
         }
+    }
+}
+
+impl OpenList {
+    pub fn edition(&self) -> Edition {
+        let modified = self.file.metadata().and_then(|about| about.modified()).ok();
+        Edition { length: self.length, modified }
     }
 }
 

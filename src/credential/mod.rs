@@ -19,6 +19,8 @@ pub mod output;
 pub mod pool;
 mod pool_queue;
 pub mod quarantine;
+#[cfg(feature = "agent")]
+mod recalled_list;
 pub mod scheme;
 pub mod seal;
 pub mod stamp;
@@ -35,6 +37,8 @@ pub use leaked_list::{LeakClass, LeakedList, LeakedListError};
 pub use output::ChainOutput;
 pub use pool::{Demand, HashingPool, PoolError};
 pub use quarantine::Quarantine;
+#[cfg(feature = "agent")]
+pub use recalled_list::RecalledList;
 pub use scheme::{ClearText, NtHash, SourceValue, parse_nt_hash, parse_user_password};
 pub use seal::{AssociatedData, Sealed};
 pub use stamp::{SourceStamp, StampComparison};

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use super::account_result::AccountResult;
 use super::decision::{self, Act, Context, Decision, PasswordAct};
-use super::leaks::{Leak, LeakCheck, Looking, nt_hash};
+use super::leaks::{LeakCheck, Looking};
 use super::report::PassReport;
 use super::sealer::Sealer;
-use super::source::{AccountSource, SourceError, SourcePage, SourcePosition};
+use super::source::{AccountSource, Leak, SourceError, SourcePage, SourcePosition};
 use super::store::{AccountChange, CredentialChange, CredentialStoreError, KnownAccount, PassEnd, PassStore};
 use super::write_stamp::WriteStamp;
 use crate::credential::{ClearText, NtHash, Quarantine, SourceStamp};
@@ -244,6 +244,12 @@ impl Channel {
     }
 
     async fn take(&self, epoch: LeaseEpoch, page: SourcePage, progress: &mut Progress) -> Result<(), ChannelError> {
+        if let (Some(check), None) = (&self.leaks, &progress.leaked_error) {
+            progress.leaked_error = check.missed(page.looked);
+        }
+        if page.accounts.is_empty() {
+            return Ok(());
+        }
         let now = self.clock.now();
         let anchors: Vec<SourceAnchor> = page.accounts.iter().map(|account| account.anchor.clone()).collect();
         let known = self.store.known(&self.connector, &anchors).await?;
@@ -259,11 +265,12 @@ impl Channel {
         };
         progress.report.read += page.accounts.len() as u64;
         let (mut acts, mut values, mut pending, mut sought) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut found = Vec::new();
         for account in page.accounts {
             // An anchor that occurs twice on a page is met once.
             let Some(known) = known.remove(&account.anchor) else { continue };
-            let written = account.written;
-            let hash = progress.looking.and_then(|_| nt_hash(&account.passwords));
+            let (written, leak) = (account.written, account.leak);
+            let hash = progress.looking.and_then(|_| account.passwords.nt_hash());
             let act = match decision::decide(&known, account, &context) {
                 Decision::Stale => {
                     progress.report.stale += 1;
@@ -279,6 +286,7 @@ impl Channel {
             let is_stored = settled && result == AccountResult::Success;
             if is_new || (is_stored && progress.looking == Some(Looking::AtAll)) {
                 sought.extend(hash.map(|hash| (acts.len(), hash)));
+                found.extend((leak != Leak::NotLookedFor).then_some((acts.len(), leak)));
             }
             let change = match password {
                 PasswordAct::Derive { value, stamp, password_set, keep_outdated } => {
@@ -300,6 +308,7 @@ impl Channel {
             acts.push((known, state, change, result, written, served));
         }
         let mut leaks = self.look(acts.len(), sought, progress).await;
+        found.into_iter().for_each(|(account, leak)| leaks[account] = leak);
         let derived = self.sealer.derive(values).await;
         for (derived, (index, stamp, password_set, keep_outdated)) in derived.into_iter().zip(pending) {
             let (known, _, change, result, _, served) = &mut acts[index];

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::account_state::{PasswordPolicy, STATE_ATTRIBUTES, account_state};
 use super::password_policy::{POLICY_ATTRIBUTES, password_policy};
 use super::source::{
-    AccountSource, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition,
-    SourceVersion,
+    AccountSource, Leak, Looked, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage,
+    SourcePosition, SourceVersion,
 };
 use super::write_stamp::StateStamps;
 use crate::config::{ConnectorSettings, Dialect, DisabledTest};
@@ -162,7 +162,8 @@ impl LdapSource {
 
     fn page(&self, server: &ServerUrl, read_at: Timestamp, accounts: Vec<SourceAccount>) -> SourcePage {
         let sole_server = self.servers.len() == 1;
-        SourcePage { server: server.to_string(), sole_server, restored: false, read_at, accounts }
+        let looked = Looked::No;
+        SourcePage { server: server.to_string(), sole_server, restored: false, read_at, looked, accounts }
     }
 
     fn accounts(&self, entries: Vec<Entry>, policies: &Policies) -> Vec<SourceAccount> {
@@ -188,7 +189,8 @@ impl LdapSource {
             (!values.is_empty()).then(|| PasswordValues { attribute: attribute.clone(), values })
         });
         let passwords = Passwords::Read(passwords.collect());
-        Some(SourceAccount { anchor, version, state, passwords, written: None, password_time: PasswordTime::OfState })
+        let (password_time, leak) = (PasswordTime::OfState, Leak::NotLookedFor);
+        Some(SourceAccount { anchor, version, state, passwords, written: None, password_time, leak })
     }
 
     fn anchor_of(&self, entry: &Entry) -> Option<SourceAnchor> {

@@ -49,7 +49,7 @@ pub use ad_source::{AdSource, account as replication_account, controllers as rep
 pub use channel::{Channel, ChannelError, Depth};
 pub use ldap_source::LdapSource;
 #[cfg(feature = "gateway")]
-pub use leaks::{Leak, LeakCheck};
+pub use leaks::LeakCheck;
 pub use replication_error::remedy as replication_remedy;
 #[cfg(feature = "gateway")]
 pub use report::PassReport;
@@ -58,8 +58,8 @@ pub use sealer::Sealer;
 #[cfg(feature = "gateway")]
 pub use service::{EngineEpoch, PasswordSync, PasswordSyncError};
 pub use source::{
-    AccountSource, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage, SourcePosition,
-    SourceVersion,
+    AccountSource, Leak, Looked, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceError, SourcePage,
+    SourcePosition, SourceVersion,
 };
 #[cfg(feature = "gateway")]
 pub use verifier::StoredHashes;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::account_state::StateFault;
 use super::ad_source::UNICODE_PWD;
 use super::write_stamp::{StateStamps, WriteStamp};
-use crate::credential::Quarantine;
+use crate::credential::{LeakClass, NtHash, Quarantine, parse_nt_hash};
 use crate::identity::{AccountState, SourceAnchor, Timestamp};
 
 /// A directory that can be read for the password channel.
@@ -65,17 +65,45 @@ pub struct SourcePage {
     pub restored: bool,
     /// When the read of this page began: nothing in it is older.
     pub read_at: Timestamp,
+    pub looked: Looked,
     pub accounts: Vec<SourceAccount>,
 }
 
+/// Whether leaked passwords were looked for where the page was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Looked {
+    /// No: there is no list, or whoever takes the page looks.
+    #[default]
+    No,
+    /// Each account says what was found.
+    Yes,
+    /// There is a list, and why it could not be looked into.
+    Failed(String),
+}
+
+/// What a list of leaked passwords says of an account's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leak {
+    /// Nobody looked: there is no list, or it could not be read, or the hash was not shown.
+    NotLookedFor,
+    NotListed,
+    Listed(LeakClass),
+}
+
 impl SourcePage {
+    /// Without accounts, of no server.
+    pub fn empty(read_at: Timestamp) -> Self {
+        let (server, looked, accounts) = (String::new(), Looked::No, Vec::new());
+        Self { server, sole_server: false, restored: false, read_at, looked, accounts }
+    }
+
     /// The same in pages of at most so many accounts; an empty one stays one.
     pub fn pieces(mut self, accounts: usize) -> Vec<Self> {
         let mut pieces = Vec::new();
         while self.accounts.len() > accounts {
             let rest = self.accounts.split_off(accounts);
             let accounts = std::mem::replace(&mut self.accounts, rest);
-            pieces.push(Self { server: self.server.clone(), accounts, ..self });
+            pieces.push(Self { server: self.server.clone(), looked: self.looked.clone(), accounts, ..self });
         }
         pieces.push(self);
         pieces
@@ -92,6 +120,8 @@ pub struct SourceAccount {
     /// Which write the password comes from, where the directory tells it.
     pub written: Option<WriteStamp>,
     pub password_time: PasswordTime,
+    /// What was found where it was read.
+    pub leak: Leak,
 }
 
 /// When the password was set that an account shows.
@@ -113,6 +143,15 @@ pub enum Passwords {
     Unchanged,
     /// There is one that cannot be read, and why.
     Unreadable(Quarantine),
+}
+
+impl Passwords {
+    /// The NT hash among the values that are shown.
+    pub fn nt_hash(&self) -> Option<NtHash> {
+        let Self::Read(passwords) = self else { return None };
+        let of_nt = passwords.iter().filter(|PasswordValues { attribute, .. }| is_nt_hash(attribute));
+        of_nt.flat_map(|password| password.values.first()).find_map(|value| parse_nt_hash(value).ok())
+    }
 }
 
 /// The values of one password attribute.

@@ -3,9 +3,8 @@
 use async_trait::async_trait;
 
 use super::account_result::AccountResult;
-use super::leaks::Leak;
 use super::report::PassReport;
-use super::source::{SourcePosition, SourceVersion};
+use super::source::{Leak, SourcePosition, SourceVersion};
 use super::write_stamp::WriteStamp;
 use crate::credential::{Chain, KeyName, LeakClass, Quarantine, Sealed, SourceStamp};
 use crate::identity::{AccountState, ConnectorName, CredentialSource, LeaseEpoch, SourceAnchor, Timestamp};

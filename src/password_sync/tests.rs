@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::account_state::StateFault;
 use super::decision::{self, Act, Context, Decision, PasswordAct};
 use super::store::{Eligibility, KnownAccount, KnownCredential, OutdatedMark, Stage};
-use super::{AccountResult, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
+use super::{AccountResult, Leak, PasswordTime, PasswordValues, Passwords, SourceAccount, SourceVersion};
 use crate::credential::{ClearText, KeyRing, Quarantine, SourceStamp, SourceValue};
 use crate::identity::{AccountState, ConnectorName, SourceAnchor, Timestamp};
 use crate::signin::store::Mark;
@@ -105,6 +105,7 @@ fn account(values: &[&str]) -> SourceAccount {
         passwords,
         written: None,
         password_time: PasswordTime::OfState,
+        leak: Leak::NotLookedFor,
     }
 }
 

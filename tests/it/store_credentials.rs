@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landbridge::audit::{Actor, Event, EventKind, Outcome};
 use landbridge::credential::pool::PoolSize;
-use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing, Quarantine};
+use landbridge::credential::{Argon2Cost, ClearText, Hardening, HashingPool, KeyRing, LeakClass, Quarantine};
 use landbridge::identity::{
     AccountState, Answer, Clock as _, ConnectorName, CredentialSource, LeaseEpoch, PlainPassword, Refusal,
     SettableClock, SourceAnchor, Timestamp, UnavailableCause, UserId, Verdict,
@@ -15,8 +15,9 @@ use landbridge::identity::{
 use landbridge::password_sync::account_state::StateFault;
 use landbridge::password_sync::store::{CredentialReader as _, CredentialStoreError, PassStore as _};
 use landbridge::password_sync::{
-    AccountSource, Channel, ChannelError, Depth, PassReport, PasswordTime, PasswordValues, Passwords, Sealer,
-    SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion, StoredHashes, Wrapping, WriteStamp,
+    AccountSource, Channel, ChannelError, Depth, Leak, LeakCheck, Looked, PassReport, PasswordTime, PasswordValues,
+    Passwords, Sealer, SourceAccount, SourceError, SourcePage, SourcePosition, SourceVersion, StoredHashes, Wrapping,
+    WriteStamp,
 };
 use landbridge::signin::authority::{Admission, HashCheck as _};
 use landbridge::signin::store::{Alert, Alerts, CredentialMarks as _, Mark, Marked, RaisedAlert, StoreDown};
@@ -43,6 +44,7 @@ struct Scripted {
     /// The read breaks off after its pages.
     broken: Mutex<bool>,
     restored: Mutex<bool>,
+    looked: Mutex<Looked>,
     /// From where each read was to go on. Each comes to the position that is its number.
     asked: Mutex<Vec<Option<String>>>,
 }
@@ -58,6 +60,7 @@ struct Shown {
     unchanged: bool,
     /// Its password cannot be read.
     unreadable: bool,
+    leak: Leak,
 }
 
 impl Scripted {
@@ -71,6 +74,7 @@ impl Scripted {
             written: None,
             unchanged: false,
             unreadable: false,
+            leak: Leak::NotLookedFor,
         });
         shown.version += 1;
         change(shown);
@@ -100,12 +104,21 @@ impl Scripted {
                 },
                 written: shown.written,
                 password_time: PasswordTime::OfState,
+                leak: shown.leak,
             }
         });
         let accounts = accounts.collect();
         // Later than any mark that a test sets at its clock's time.
         let restored = *self.restored.lock().expect("no panic before");
-        SourcePage { server: "ldap://one".to_owned(), sole_server: true, restored, read_at: NOW + HOUR, accounts }
+        let looked = self.looked.lock().expect("no panic before").clone();
+        SourcePage {
+            server: "ldap://one".to_owned(),
+            sole_server: true,
+            restored,
+            read_at: NOW + HOUR,
+            looked,
+            accounts,
+        }
     }
 }
 
@@ -440,6 +453,41 @@ on_both! {
         assert_eq!(unused, 0);
         let audited = world.texts("SELECT kind FROM audit ORDER BY number").await;
         assert_eq!(audited, ["credential-stored"]);
+    }
+
+    async fn what_was_found_where_hashes_are_read_counts_for_what_is_stored(world: &mut World) {
+        let listed = "SELECT anchor FROM credential WHERE leaked_at IS NOT NULL ORDER BY anchor";
+        for name in ["ada", "dan"] {
+            world.directory.show(name, |shown| shown.leak = Leak::Listed(LeakClass::Once));
+        }
+        let said = |looked| *world.directory.looked.lock().expect("no panic before") = looked;
+        let error = "SELECT COALESCE(leaked_error, 'none') FROM connector_pass";
+
+        let pass = async |expected| {
+            let channel = Channel { leaks: Some(Arc::new(LeakCheck::there(expected))), ..world.channel() };
+            channel.run_pass(EPOCH, Depth::Changes).await.expect("a pass").leaked
+        };
+        said(Looked::Yes);
+        assert_eq!((pass(true).await, world.texts(listed).await), (1, vec!["ada".to_owned()]), "dan has no user");
+        assert_eq!((pass(true).await, world.texts(error).await), (0, vec!["none".to_owned()]), "it is no news");
+        // Of a password that is older than the stored one nothing is believed.
+        world.directory.show("ben", |shown| (shown.version, shown.leak) = (0, Leak::Listed(LeakClass::Thousands)));
+        world.directory.show("ben", |shown| (shown.version, shown.value) = (0, nt_hash("Older")));
+        assert_eq!((pass(true).await, world.texts(listed).await.len()), (0, 1));
+        world.directory.show("ada", |shown| shown.value = ssha("Changed-1", b"saltsalt"));
+        world.directory.show("ada", |shown| shown.leak = Leak::NotListed);
+        assert_eq!((pass(true).await, world.texts(listed).await.len()), (0, 0));
+
+        said(Looked::Failed("the list is damaged".to_owned()));
+        for expected in [true, false] {
+            pass(expected).await;
+            assert_eq!(world.texts(error).await, ["the list is damaged"]);
+        }
+        said(Looked::No);
+        pass(false).await;
+        assert_eq!(world.texts(error).await, ["none"]);
+        pass(true).await;
+        assert!(world.texts(error).await[0].contains("has no list"), "nobody looked, and somebody counts on it");
     }
 
     async fn a_changed_password_replaces_the_stored_one_and_grows_the_version(world: &mut World) {

@@ -5,11 +5,12 @@ use agent_proto::sealed::{PageBinding, SealingKey};
 use agent_proto::{AgentId, RequestId};
 use landbridge::agent_sync::AgentAccounts;
 use landbridge::agent_sync::words::{Question, Word};
+use landbridge::credential::LeakClass;
 use landbridge::identity::{Clock as _, SourceAnchor, SystemClock};
-
 use landbridge::password_sync::{
-    AccountSource, LdapSource, PasswordTime, Passwords, SourceAccount, SourceError, SourcePage,
+    AccountSource, LdapSource, Leak, Looked, PasswordTime, Passwords, SourceAccount, SourceError, SourcePage,
 };
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ async fn an_agent_that_does_not_carry_passwords_is_not_asked_for_them() {
 
 /// A page with one account whose password is shown under `attribute`.
 fn page(attribute: &str, value: &str) -> Vec<u8> {
-    serde_json::json!({
+    json!({
         "server": "ldaps://dc1", "sole_server": true, "restored": false, "read_at": 1,
         "accounts": [{
             "anchor": "a1", "version": "20260101000000Z", "state": { "fault": "pwdReset" }, "written": null, "password_time": null,
@@ -180,12 +181,12 @@ async fn what_an_agent_says_of_times_outlives_nothing_that_others_say_later() {
     let mut agent = Scripted::connect_carrying(&world, "one", &["passwords"]).await;
     let source = accounts(&world);
     let far = 9_000_000_000_000_i64;
-    let state = serde_json::json!({
+    let state = json!({
         "enabled": true, "deleted": false, "locked_until": null, "account_expires": null, "password_expires": null,
         "must_change_password": false, "logon_hours": null, "password_set": far,
     });
     let told = |version: &str| {
-        serde_json::json!({
+        json!({
             "server": "ldaps://dc1\n\u{1b}[2J", "sole_server": true, "restored": false, "read_at": far,
             "accounts": [{
                 "anchor": "a1", "version": version, "state": { "read": state }, "passwords": "unchanged",
@@ -214,6 +215,42 @@ async fn what_an_agent_says_of_times_outlives_nothing_that_others_say_later() {
     let ((), read) = tokio::join!(answer(&mut agent, text.as_bytes()), pages(&source));
     let reason = landbridge::identity::causes(&read.map(drop).expect_err("no version"));
     assert!(reason.contains("the version of an account"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_found_in_its_list_arrives_and_one_of_the_former_release_looked_for_nothing() {
+    let world = World::open().await;
+    let mut agent = Scripted::connect_carrying(&world, "one", &["passwords"]).await;
+    let source = accounts(&world);
+    let told = |looked: serde_json::Value, leak: serde_json::Value| {
+        let sound = page("userPassword", "{SSHA}DkMTwBl+a/3DQTxCYEApdUtNXGgdUac3");
+        let mut page: serde_json::Value = serde_json::from_slice(&sound).expect("JSON");
+        if !looked.is_null() {
+            page["looked"] = looked;
+            page["accounts"][0]["leak"] = leak;
+        }
+        page.to_string()
+    };
+    let long = format!("no such file\u{1b}[2J{}", "x".repeat(10_000));
+    let rows = [
+        (told(json!(null), json!(null)), Looked::No, Leak::NotLookedFor),
+        (told(json!("no"), json!(null)), Looked::No, Leak::NotLookedFor),
+        (told(json!("yes"), json!("not-listed")), Looked::Yes, Leak::NotListed),
+        (told(json!("yes"), json!({ "listed": "10-99" })), Looked::Yes, Leak::Listed(LeakClass::BelowHundred)),
+    ];
+    for (text, looked, leak) in rows {
+        let ((), read) = tokio::join!(answer(&mut agent, text.as_bytes()), pages(&source));
+        let page = read.expect("a read").remove(0);
+        assert_eq!((&page.looked, page.accounts[0].leak), (&looked, leak), "{text}");
+    }
+    let text = told(json!({ "failed": long }), json!(null));
+    let ((), read) = tokio::join!(answer(&mut agent, text.as_bytes()), pages(&source));
+    let Looked::Failed(reason) = read.expect("a read").remove(0).looked else { panic!("it failed") };
+    assert!(reason.starts_with("no such file [2Jxx") && reason.chars().count() <= 510, "{reason}");
+    let text = told(json!("yes"), json!({ "listed": "many" }));
+    let ((), read) = tokio::join!(answer(&mut agent, text.as_bytes()), pages(&source));
+    let reason = landbridge::identity::causes(&read.map(drop).expect_err("no class"));
+    assert!(reason.contains("how often a password was met in leaks"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

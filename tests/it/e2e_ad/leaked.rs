@@ -1,27 +1,14 @@
 //! Passwords that are known from leaks: found while hashes pass by, shown, and refused where a domain says so.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::site::{RIGHTS, password};
 use crate::support::gateway::Gateway;
-use crate::support::passwords::nt_hash;
+use crate::support::passwords::{nt_hash, write_leaked_list};
 use crate::support::samba::{CORP, Samba};
 use crate::support::visitor::{Outcome, Visitor};
-
-/// Writes a list of these passwords, with how often each was met, among many others; what it was is replaced at once.
-fn write_list(file: &Path, passwords: &[(&str, u64)]) {
-    let mut hashes: BTreeMap<String, u64> = (0..3000_u32)
-        .map(|number| (nt_hash(&format!("somebody else's {number}")), u64::from(number % 40) + 1))
-        .collect();
-    hashes.extend(passwords.iter().map(|(password, count)| (nt_hash(password), *count)));
-    let lines = hashes.iter().map(|(hash, count)| format!("{}:{count}\r\n", hash.to_uppercase()));
-    let other = file.with_extension("new");
-    std::fs::write(&other, lines.collect::<String>()).expect("a list");
-    std::fs::rename(&other, file).expect("the place of the list");
-}
 
 struct Leaks {
     samba: Samba,
@@ -90,7 +77,7 @@ async fn leaked_passwords_are_found_shown_and_refused_until_they_are_changed() {
 
     // Hashes go by before there is a list: the next pass over all of them finds who has a listed one.
     leaks.pass(false);
-    write_list(&list, &[(&password(1), 1), (&password(2), 4_711)]);
+    write_leaked_list(&list, &[(&password(1), 1), (&password(2), 4_711)]);
     leaks.gateway.reconfigure(|settings| format!("{settings}\n[leaked_passwords]\nlist = \"ntlm.txt\"\n"));
     leaks.pass(false);
     assert_eq!(leaks.flagged(), flags(&[]), "nothing of theirs changed");
@@ -102,7 +89,7 @@ async fn leaked_passwords_are_found_shown_and_refused_until_they_are_changed() {
 
     // A changed password is looked for as it goes by.
     leaks.samba.set_passwords([("user2", "Nowhere-Listed-2!"), ("user3", "Listed-Since-3!")]);
-    write_list(&list, &[(&password(1), 1), ("Listed-Since-3!", 17)]);
+    write_leaked_list(&list, &[(&password(1), 1), ("Listed-Since-3!", 17)]);
     leaks.pass(false);
     assert_eq!(leaks.flagged(), flags(&[("user1", "1"), ("user3", "10-99")]));
 
@@ -135,7 +122,7 @@ async fn leaked_passwords_are_found_shown_and_refused_until_they_are_changed() {
     let told = leaks.gateway.cli_refused(&["password-sync", "check-list", list.to_str().expect("a path")]);
     assert!(told.to_string().contains("line 1"), "{told}");
     // A good one that says otherwise takes it back.
-    write_list(&list, &[("While-It-Is-Broken-4!", 5)]);
+    write_leaked_list(&list, &[("While-It-Is-Broken-4!", 5)]);
     leaks.pass(true);
     assert_eq!((leaks.flagged(), leaks.error()), (flags(&[("user4", "2-9")]), None));
     assert_eq!(leaks.gateway.cli(&["password-sync", "check-list", list.to_str().expect("a path")])["hashes"], 3001);

@@ -1,6 +1,7 @@
 //! A directory of which the gateway has neither address nor password: agents read it, write to it and check passwords there.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::site::CONNECTOR;
 use crate::support::agent::{Agent, settings_beside_samba};
 use crate::support::directory::{ALPHA, Directory, People};
 use crate::support::gateway::Gateway;
+use crate::support::passwords::write_leaked_list;
 use crate::support::ports::free_port;
 use crate::support::process::Signal;
 use crate::support::samba::{CORP, SYNC_PASSWORD, Samba};
@@ -53,9 +55,7 @@ impl Site {
 
     #[track_caller]
     fn completes(&self, profile: &str) -> Value {
-        let answer = self.gateway.cli(&["sync", "run", "--profile", profile]);
-        assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
-        answer
+        completes(&self.gateway, profile)
     }
 
     /// The names that people sign in by.
@@ -178,17 +178,23 @@ async fn an_agent_that_is_killed_while_it_reads_is_followed_by_another_and_nobod
     });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_and_hashes_by_replication() {
-    let password = |user: usize| format!("Start-{user}-Pässwörd!");
-    let (samba, gateway, agent, visitor) = tokio::task::block_in_place(|| {
+/// A domain controller that an agent alone reaches, whose six users have arrived.
+struct BehindSamba {
+    agent: Agent,
+    gateway: Gateway,
+    samba: Samba,
+}
+
+impl BehindSamba {
+    /// With further sections of the gateway's settings.
+    fn open(sections: &str) -> Self {
         let samba = Samba::start(CORP, &["get-changes", "get-changes-all", "deleted-objects"]);
         samba.add_users("user", &(0..6).map(password).collect::<Vec<_>>());
         let port = free_port();
         let section = format!(
             "[agents]\nlisten = \"127.0.0.1:{port}\"\nurl = \"https://localhost:{port}\"\n\
              [[connectors]]\nname = \"{CONNECTOR}\"\nreach = \"agents-only\"\ndialect = \"ad\"\ndomains = [\"{}\"]\n\
-             bases = [\"OU=Staff,{}\"]\ndelta = \"dirsync\"\npassword_sync = true\n",
+             bases = [\"OU=Staff,{}\"]\ndelta = \"dirsync\"\npassword_sync = true\n{sections}",
             CORP.realm,
             samba.base(),
         );
@@ -199,13 +205,32 @@ async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_a
         let mut agent =
             Agent::enrol_as(&gateway, CONNECTOR, |dir| settings_beside_samba(dir, CONNECTOR, &samba, ALL_READS));
         agent.connect(&gateway);
-        let completes = |profile: &str| {
-            let answer = gateway.cli(&["sync", "run", "--profile", profile]);
-            assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
-        };
-        completes("full");
+        completes(&gateway, "full");
+        Self { agent, gateway, samba }
+    }
+}
+
+#[track_caller]
+fn completes(gateway: &Gateway, profile: &str) -> Value {
+    let answer = gateway.cli(&["sync", "run", "--profile", profile]);
+    assert_eq!(answer["run"]["outcome"], "completed", "{answer:#}");
+    answer
+}
+
+fn password(user: usize) -> String {
+    format!("Start-{user}-Pässwörd!")
+}
+
+fn upn(user: usize) -> String {
+    format!("user{user}@{}", CORP.realm)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_and_hashes_by_replication() {
+    let (samba, gateway, agent, visitor) = tokio::task::block_in_place(|| {
+        let BehindSamba { samba, gateway, agent } = BehindSamba::open("");
         samba.replace("user1", "displayName", "Renamed by a delta");
-        completes("delta");
+        completes(&gateway, "delta");
         let shown = gateway.cli(&["user", "show", &format!("user1@{}", CORP.realm)]);
         assert!(shown.to_string().contains("Renamed by a delta"), "{shown:#}");
         gateway.cli(&["password-sync", "run"]);
@@ -213,7 +238,6 @@ async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_a
         let visitor = Visitor::register(&gateway);
         (samba, gateway, agent, visitor)
     });
-    let upn = |user: usize| format!("user{user}@{}", CORP.realm);
     let outcome = visitor.sign_in(&upn(0), &password(0)).await;
     assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}\n{}", gateway.log(), agent.log());
     tokio::task::block_in_place(|| {
@@ -227,6 +251,83 @@ async fn an_active_directory_that_agents_alone_reach_brings_people_by_dir_sync_a
     visitor.sign_in(&upn(2), &password(2)).await.refused();
     let outcome = visitor.sign_in(&upn(2), "Changed-2-Pässwörd!").await;
     assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}\n{}", gateway.log());
+}
+
+/// What a list in the agent's folder says of the directory's passwords.
+struct Listed {
+    behind: BehindSamba,
+    file: PathBuf,
+}
+
+impl Listed {
+    fn write(&self, passwords: &[(&str, u64)]) {
+        write_leaked_list(&self.file, passwords);
+    }
+
+    /// Whose password is found to be listed after a pass, and how often it was met.
+    fn found(&self, full: bool) -> Vec<String> {
+        let pass: &[&str] = if full { &["password-sync", "run", "--full"] } else { &["password-sync", "run"] };
+        self.behind.gateway.cli(pass);
+        let listed = self.behind.gateway.cli(&["password-sync", "leaked"]);
+        let text = |user: &Value, key: &str| user[key].as_str().expect("a text").to_owned();
+        let of_user = |user: &Value| format!("{} {}", text(user, "upn"), text(user, "met"));
+        let mut found: Vec<_> = listed.as_array().expect("users").iter().map(of_user).collect();
+        found.sort();
+        found
+    }
+
+    fn error(&self) -> String {
+        let status = self.behind.gateway.cli(&["password-sync", "status"]);
+        assert_eq!(status["connectors"][0]["error"], Value::Null, "hashes arrive all the same");
+        status["connectors"][0]["leaked_error"].as_str().unwrap_or("none").to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaked_passwords_are_found_by_the_agent_that_reads_the_hashes() {
+    let (listed, visitor) = tokio::task::block_in_place(|| {
+        let behind = BehindSamba::open("[leaked_passwords]\npolicy = \"refuse\"\n");
+        behind.gateway.cli(&["domain", "set-method", CORP.realm, "phs", "--force"]);
+        let visitor = Visitor::register(&behind.gateway);
+        let file = behind.agent.folder().join("ntlm.txt");
+        (Listed { behind, file }, visitor)
+    });
+    let mut listed = tokio::task::block_in_place(move || {
+        let mut listed = listed;
+        assert_eq!(listed.found(false), Vec::<String>::new());
+        assert!(listed.error().contains("has no list of leaked passwords"), "{}", listed.error());
+        assert_eq!(listed.found(false), Vec::<String>::new());
+        assert!(listed.error().contains("has no list"), "a pass that meets no hash tells it, too: {}", listed.error());
+
+        listed.behind.agent.end(Signal::Terminate);
+        listed.write(&[(&password(1), 1), (&password(2), 40_000), ("Listed-Since-3!", 12)]);
+        listed.behind.agent.add_setting("leaked_passwords = \"ntlm.txt\"");
+        listed.behind.agent.connect(&listed.behind.gateway);
+        assert_eq!(listed.found(true), [format!("{} 1", upn(1)), format!("{} 1000+", upn(2))]);
+        assert_eq!(listed.error(), "none");
+        listed
+    });
+    visitor.sign_in(&upn(2), "a wrong one").await.refused();
+    let outcome = visitor.sign_in(&upn(2), &password(2)).await;
+    assert!(matches!(outcome, Outcome::MustChange), "{outcome:?}");
+    let outcome = visitor.sign_in(&upn(0), &password(0)).await;
+    assert!(matches!(outcome, Outcome::Signed(_)), "{outcome:?}");
+    tokio::task::block_in_place(move || {
+        let samba = &listed.behind.samba;
+        samba.set_passwords([("user2", "Nowhere-Listed-2!"), ("user3", "Listed-Since-3!")]);
+        assert_eq!(listed.found(false), [format!("{} 1", upn(1)), format!("{} 10-99", upn(3))]);
+        // Another list takes the place of the first.
+        listed.write(&[(&password(4), 3)]);
+        assert_eq!(listed.found(true), [format!("{} 2-9", upn(4))]);
+
+        std::fs::write(&listed.file, "this is no list\n").expect("a file");
+        samba.set_passwords([("user5", "While-It-Is-Broken-5!")]);
+        for _ in 0..2 {
+            assert_eq!(listed.found(false), [format!("{} 2-9", upn(4))], "what was found stays");
+            assert!(listed.error().contains("32 hexadecimal digits"), "{}", listed.error());
+        }
+        listed.behind.agent.end(Signal::Terminate);
+    });
 }
 
 /// What is raised about the connector's agents.

@@ -83,7 +83,7 @@ impl From<Person> for Account {
 
 /// The directory beside the agents.
 pub enum Premises {
-    Slapd(Slapd),
+    Slapd(Box<Slapd>),
     ActiveDirectory(Samba),
 }
 
@@ -187,7 +187,7 @@ impl Site {
         let gateway = Gateway::builder().slapd(CONNECTOR, &slapd, &[ALPHA], &lines);
         let people = directory.people.into_iter().map(Account::from).collect();
         let plan = Plan { domain: ALPHA, backup, failover, agents };
-        plan.carry_out(lan, gateway, Premises::Slapd(slapd), people)
+        plan.carry_out(lan, gateway, Premises::Slapd(Box::new(slapd)), people)
     }
 
     /// Signs `person` in, or tells why not.

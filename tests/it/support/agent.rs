@@ -130,6 +130,18 @@ impl Agent {
         command
     }
 
+    /// Where its settings are.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A further setting of its connector.
+    pub fn add_setting(&self, line: &str) {
+        let file = self.dir.path().join("agent.toml");
+        let settings = std::fs::read_to_string(&file).expect("settings");
+        std::fs::write(&file, format!("{settings}{line}\n")).expect("a settings file");
+    }
+
     /// Starts the agent; it may not be connected yet.
     #[track_caller]
     pub fn start(&mut self) {

@@ -1,5 +1,7 @@
 //! Password values as directories store them, computed here so that the product's own code is not its own oracle.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
@@ -77,4 +79,16 @@ pub fn crypt_sha512(password: &str, salt: &str) -> String {
 pub fn nt_hash(password: &str) -> String {
     let utf16: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
     hex::encode_upper(md4::Md4::digest(utf16))
+}
+
+/// Writes a list of these passwords, with how often each was met, among many others; what it was is replaced at once.
+pub fn write_leaked_list(file: &Path, passwords: &[(&str, u64)]) {
+    let mut hashes: BTreeMap<String, u64> = (0..3000_u32)
+        .map(|number| (nt_hash(&format!("somebody else's {number}")), u64::from(number % 40) + 1))
+        .collect();
+    hashes.extend(passwords.iter().map(|(password, count)| (nt_hash(password), *count)));
+    let lines = hashes.iter().map(|(hash, count)| format!("{}:{count}\r\n", hash.to_uppercase()));
+    let other = file.with_extension("new");
+    std::fs::write(&other, lines.collect::<String>()).expect("a list");
+    std::fs::rename(&other, file).expect("the place of the list");
 }
