@@ -1,6 +1,7 @@
 //! The directory that all rows share, and gateways in front of it. A fixed seed: the same count gives the same entries.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::support::directory::{ALPHA, BETA, DUPLICATE_UPN, People, Person, line};
 use crate::support::gateway::Gateway;
@@ -57,6 +58,10 @@ const MEMBERS: usize = 95;
 const VISITING: usize = 20_000;
 /// What slapd may map for a database of a million people, who take some 10 GiB.
 const ROOM: &str = "maxsize 68719476736";
+/// A million people are more than a directory holds that nobody has set up for them.
+const QUOTA: &str = "[directory]\nobject_quota = 10000000";
+/// What the largest set may take at most for one run.
+const LONGEST_COMMAND: Duration = Duration::from_secs(7_200);
 
 impl Landscape {
     pub fn start(users: usize) -> Self {
@@ -103,8 +108,9 @@ impl Landscape {
             Store::Postgres => Gateway::builder().store(&Postgres::start().fresh_database()),
         };
         let metrics = format!("metrics_listen = \"127.0.0.1:{}\"", free_port());
-        let builder = builder.hardening(hardening).gateway_line(&metrics).section(sections);
-        let gateway = builder.slapd("corp", &self.slapd, &[ALPHA, BETA], connector).start();
+        let builder = builder.hardening(hardening).gateway_line(&metrics).section(QUOTA).section(sections);
+        let mut gateway = builder.slapd("corp", &self.slapd, &[ALPHA, BETA], connector).start();
+        gateway.patience(LONGEST_COMMAND);
         for domain in [ALPHA, BETA] {
             gateway.cli(&["domain", "add", domain]);
             gateway.cli(&["domain", "verify", domain, "--vouch"]);

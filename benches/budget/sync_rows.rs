@@ -65,9 +65,9 @@ impl Run {
     }
 
     fn seconds(&self, kind: &str) -> f64 {
-        let step = self.step(kind);
-        let at = |name: &str| step[name].as_f64().expect("milliseconds");
-        ((at("ended_at") - at("started_at")) / 1e3).max(0.001)
+        let at = |step: &Value, name: &str| step[name].as_f64().expect("milliseconds");
+        let steps = self.steps.iter().filter(|step| step["kind"] == kind);
+        steps.map(|step| (at(step, "ended_at") - at(step, "started_at")) / 1e3).sum::<f64>().max(0.001)
     }
 
     fn count(&self, kind: &str, counter: &str) -> f64 {

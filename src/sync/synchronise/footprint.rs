@@ -41,9 +41,9 @@ impl Footprint {
     /// Whether it might be another one if it had been read after `before` was committed. Whom a batch links to a metaverse
     /// object, or parts from it, it has read together with that; so that objects and metaverse tell of links too.
     pub fn meets(&self, before: &Self) -> bool {
-        !(self.objects.is_disjoint(&before.objects)
+        let is_apart = self.objects.is_disjoint(&before.objects)
             && self.metaverse.is_disjoint(&before.metaverse)
-            && self.asked.is_disjoint(&before.given))
-            && !planted(Fault::StaleBatches)
+            && self.asked.is_disjoint(&before.given);
+        !is_apart && !planted(Fault::StaleBatches)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pki::Pki;
 use super::ports::free_port;
-use super::process::{Process, Signal, make_private, output, run, temp_dir};
+use super::process::{PATIENCE, Process, Signal, make_private, output, output_within, run, temp_dir};
 use super::samba::{SYNC_ACCOUNT, SYNC_PASSWORD, Samba};
 use super::slapd::Slapd;
 use super::wait::wait_until;
@@ -50,6 +50,7 @@ pub struct Gateway {
     process: Option<Process>,
     log_filter: &'static str,
     environment: Vec<(&'static str, String)>,
+    patience: Duration,
 }
 
 /// The command line, on another thread than the gateway's guard.
@@ -238,7 +239,9 @@ impl Builder {
         std::fs::write(dir.path().join("landbridge.toml"), settings).expect("a settings file");
         let pki = Arc::new(pki);
         let log_filter = "info,sqlx=warn";
-        let gateway = Gateway { dir, pki, host, port, public_port, process: None, log_filter, environment: vec![] };
+        let patience = PATIENCE;
+        let gateway =
+            Gateway { dir, pki, host, port, public_port, process: None, log_filter, environment: vec![], patience };
         gateway.cli(&["init"]);
         gateway
     }
@@ -301,8 +304,8 @@ impl Gateway {
             .replace("\"key-ring\"", &format!("\"{}\"", self.dir.path().join("key-ring").display()));
         std::fs::write(dir.path().join("landbridge.toml"), text).expect("a settings file");
         let (pki, host) = (self.pki.clone(), self.host.clone());
-        let (public_port, log_filter) = (self.public_port, self.log_filter);
-        Self { dir, pki, host, port, public_port, process: None, log_filter, environment: Vec::new() }
+        let (public_port, log_filter, patience) = (self.public_port, self.log_filter, self.patience);
+        Self { dir, pki, host, port, public_port, process: None, log_filter, environment: Vec::new(), patience }
     }
 
     /// Stops `serve` from running (SIGSTOP), as a machine does that hangs.
@@ -326,6 +329,11 @@ impl Gateway {
     /// What the log has from the next start on, as `LANDBRIDGE_LOG`.
     pub fn log_filter(&mut self, filter: &'static str) {
         self.log_filter = filter;
+    }
+
+    /// How long a command may take, where usual tests' patience is too short.
+    pub fn patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// What `serve` finds in its environment from the next start on.
@@ -393,7 +401,7 @@ impl Gateway {
     /// Runs a command that must succeed, and returns what it printed.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> Value {
-        let output = output(&self.command(args));
+        let output = output_within(&self.command(args), self.patience);
         assert!(
             output.status.success(),
             "landbridge {args:?}: {}\n{}\n{}",

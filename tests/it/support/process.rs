@@ -139,11 +139,21 @@ fn send(group: u32, signal: Signal) {
     status.expect("sh starts");
 }
 
-/// Runs a command of the product to its end; panics when it has not ended after as long as none of a test may take.
+/// As long as a command of any test may take.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Runs a command of the product to its end; panics when it has not ended after [`PATIENCE`].
 #[track_caller]
 pub fn output(command: &Command) -> Output {
+    output_within(command, PATIENCE)
+}
+
+/// Runs a command of the product to its end; panics when it has not ended by then.
+#[track_caller]
+pub fn output_within(command: &Command, patience: Duration) -> Output {
     let mut bounded = Command::new("timeout");
-    bounded.args(["--kill-after=10", "180"]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    bounded.args(["--kill-after=10", &patience.as_secs().to_string()]);
+    bounded.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     let output = bounded.output().expect("timeout is installed");
     let told = String::from_utf8_lossy(&output.stderr);
     assert_ne!(output.status.code(), Some(124), "{command:?} did not end: {told}");
