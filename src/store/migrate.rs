@@ -60,6 +60,7 @@ const ENGINE: &[Migration] = migrations!("engine":
     7 "0007_group_and_time_edges",
     8 "0008_ends_of_links",
     9 "0009_found_objects",
+    10 "0010_due_first",
 );
 
 /// Brings the tables of `room` to this version, each migration in a transaction of its own.

@@ -118,10 +118,26 @@ pub struct GuardLedgerEntry {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub items: BTreeSet<GuardItem>,
-    /// Objects of the target by type, holders by `emptied:` kind, members by `members-of:` kind, all memberships.
+    /// Objects of the target by type, holders by `emptied:` kind, members by `members-of:` kind, all memberships. What is
+    /// absent counts as nobody.
     pub population: BTreeMap<String, i64>,
     /// Exported unreleased within [`MEMORY`], by kind.
     pub exported: BTreeMap<String, i64>,
+}
+
+impl Tally {
+    /// What is not released, by kind.
+    fn outstanding(&self, released: &BTreeSet<GuardItem>) -> BTreeMap<&str, Vec<&str>> {
+        let mut by_kind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for item in self.items.iter().filter(|item| !released.contains(item)) {
+            by_kind.entry(&item.kind).or_default().push(&item.item);
+        }
+        by_kind
+    }
+
+    fn left(&self, kind: &str) -> i64 {
+        self.exported.get(kind).copied().filter(|_| !planted(Fault::GuardPerRun)).unwrap_or(0)
+    }
 }
 
 /// A limit that was exceeded.
@@ -224,15 +240,24 @@ impl GuardSettings {
         }
     }
 
+    /// The most that may happen of a kind, whatever it is a share of.
+    fn floor(&self, kind: &str) -> i64 {
+        let smallest = if kind.starts_with("members-of:") { self.group_above.saturating_add(1) } else { 0 };
+        self.limit(kind, smallest)
+    }
+
+    /// What shares are to be taken of, so that all holds are known: of so few changes that they pass anyway, of nothing.
+    /// Counting the objects of a target takes as long as it has many.
+    pub fn shares_of<'t>(&self, tally: &'t Tally, released: &BTreeSet<GuardItem>) -> BTreeSet<&'t str> {
+        let exceed = |(kind, items): &(&str, Vec<&str>)| items.len() as i64 + tally.left(kind) > self.floor(kind);
+        tally.outstanding(released).into_iter().filter(exceed).map(|(kind, _)| base(kind)).collect()
+    }
+
     /// The holds on a target. Empty: everything may leave.
     pub fn judge(&self, target: &str, tally: &Tally, released: &BTreeSet<GuardItem>, now: Timestamp) -> Vec<Hold> {
-        let mut by_kind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for item in tally.items.iter().filter(|item| !released.contains(item)) {
-            by_kind.entry(&item.kind).or_default().push(&item.item);
-        }
         let mut holds = Vec::new();
-        for (kind, items) in by_kind {
-            let exported = tally.exported.get(kind).copied().filter(|_| !planted(Fault::GuardPerRun)).unwrap_or(0);
+        for (kind, items) in tally.outstanding(released) {
+            let exported = tally.left(kind);
             let outstanding = items.len() as i64;
             // What left within the memory was part of the population that shares are taken of.
             let left = if kind.starts_with("disable:") || kind.starts_with("credential:") { 0 } else { exported };
@@ -276,6 +301,8 @@ fn digest(target: &str, kind: &str, items: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tally(deletes: i64, users: i64, exported: i64) -> Tally {
@@ -307,6 +334,46 @@ mod tests {
         ] {
             assert_eq!(held(deletes, users, exported), expected, "{deletes} of {users} after {exported}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_held_or_let_pass_because_it_was_not_counted(
+            kinds in prop::collection::vec((0..6_usize, 1..80_i64, 0..80_i64, 0..300_i64), 0..6),
+            limits in prop::array::uniform8(0..100_i64),
+            released in 0..40_usize,
+        ) {
+            let names = ["delete:user", "disable:user", "emptied:mail", "memberships", "members-of:g", "credential:user"];
+            let mut tally = Tally::default();
+            for (kind, items, exported, population) in kinds {
+                let kind = names[kind];
+                let item = |number| GuardItem { kind: kind.to_owned(), item: format!("{number}") };
+                tally.items.extend((0..items).map(item));
+                tally.exported.insert(kind.to_owned(), exported);
+                tally.population.insert(base(kind).to_owned(), population);
+            }
+            let [count, percent, at_least, emptied_percent, emptied_at_least, members_percent, group_percent, group_above] =
+                limits;
+            let settings = GuardSettings {
+                count, percent, at_least, emptied_percent, emptied_at_least, members_percent, group_percent, group_above,
+            };
+            let released: BTreeSet<GuardItem> = tally.items.iter().take(released).cloned().collect();
+            let judged = |tally: &Tally| settings.judge("tenant", tally, &released, Timestamp::from_secs(0));
+            let shares = settings.shares_of(&tally, &released);
+            let population = tally.population.iter().filter(|(of, _)| shares.contains(of.as_str()));
+            let counted = Tally { population: population.map(|(of, n)| (of.clone(), *n)).collect(), ..tally.clone() };
+            prop_assert_eq!(judged(&counted), judged(&tally));
+        }
+    }
+
+    #[test]
+    fn changes_that_pass_anyway_are_shares_of_nothing() {
+        let settings = GuardSettings::default();
+        assert!(settings.shares_of(&tally(5, 0, 0), &BTreeSet::new()).is_empty());
+        assert_eq!(settings.shares_of(&tally(6, 0, 0), &BTreeSet::new()), BTreeSet::from(["user"]));
+        assert_eq!(settings.shares_of(&tally(5, 0, 1), &BTreeSet::new()), BTreeSet::from(["user"]));
+        let six = tally(6, 0, 0);
+        assert!(settings.shares_of(&six, &six.items.clone()).is_empty());
     }
 
     #[test]

@@ -312,8 +312,10 @@ impl Runner {
         target: &ConnectorName,
     ) -> Result<(Vec<Hold>, Releases), RunError> {
         let now = self.clock.now();
-        let tally = store.tally(target, now - MEMORY).await?;
+        let mut tally = store.tally(target, now - MEMORY).await?;
         let releases = Releases::of(store.released(target.as_str()).await?, &tally, now);
+        let populations = store.populations(target, &self.guard.shares_of(&tally, &releases.standing)).await?;
+        tally.population.extend(populations);
         Ok((self.guard.judge(target.as_str(), &tally, &releases.standing, now), releases))
     }
 }

@@ -327,7 +327,10 @@ pub trait Claims: Send + Sync {
 /// The guard's memory.
 #[async_trait::async_trait]
 pub trait Holds: Send + Sync {
+    /// What would change, and what has changed since then. Of populations, those of single groups alone.
     async fn tally(&self, connector: &ConnectorName, since: Timestamp) -> StoreResult<Tally>;
+    /// What these shares are taken of: as [`Tally::population`] has them, and perhaps more.
+    async fn populations(&self, connector: &ConnectorName, of: &BTreeSet<&str>) -> StoreResult<BTreeMap<String, i64>>;
     async fn holds(&self) -> StoreResult<Vec<Hold>>;
     async fn put_holds(&self, epoch: LeaseEpoch, target: &str, holds: Vec<Hold>) -> StoreResult<()>;
     /// Lets exactly these items pass, once.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::{self, EXPORT, to_json};
 use super::exports::LEFT_ALONE;
-use super::links::names;
 use super::session::{SqlEngine, count};
 use crate::identity::LeaseEpoch;
 use crate::identity::{ConnectorName, Timestamp};
@@ -19,11 +18,6 @@ impl Holds for SqlEngine {
     async fn tally(&self, connector: &ConnectorName, since: Timestamp) -> StoreResult<Tally> {
         let mut tally = Tally::default();
         let one = || vec![connector.as_str().into()];
-        let sql = "SELECT object_type, CAST(COUNT(*) AS BIGINT) AS n FROM space_object \
-                   WHERE connector = $1 AND shown IS NOT NULL GROUP BY object_type";
-        for row in self.rows("counting a target space", Statement::new(sql, one())).await?.iter() {
-            tally.population.insert(row.get("object_type"), row.get("n"));
-        }
         // Only these can destroy something; the test on the text spares reading the others.
         let columns = EXPORT.split(", ").map(|c| format!("p.{c}")).collect::<Vec<_>>().join(", ");
         let sql = format!(
@@ -44,7 +38,6 @@ impl Holds for SqlEngine {
                 tally.items.insert(GuardItem { kind, item: item.clone() });
             }
         }
-        self.count_holders(connector, &mut tally).await?;
         self.count_memberships(connector, &mut tally).await?;
         let sql = "SELECT kind, CAST(SUM(count) AS BIGINT) AS n FROM guard_ledger \
                    WHERE target = $1 AND at > $2 AND released = 0 GROUP BY kind";
@@ -53,6 +46,25 @@ impl Holds for SqlEngine {
             tally.exported.insert(row.get("kind"), row.get("n"));
         }
         Ok(tally)
+    }
+
+    async fn populations(&self, connector: &ConnectorName, of: &BTreeSet<&str>) -> StoreResult<BTreeMap<String, i64>> {
+        let mut populations = BTreeMap::new();
+        for of in of {
+            match of.split_once(':') {
+                Some(("emptied", attribute)) => {
+                    populations.insert((*of).to_owned(), self.holders(connector, attribute).await?);
+                }
+                // Counted with the tally.
+                Some(_) => {}
+                None if *of == kind::MEMBERSHIPS => {
+                    populations.insert((*of).to_owned(), self.memberships(connector).await?);
+                }
+                None if populations.contains_key(*of) => {}
+                None => populations.extend(self.objects_by_type(connector).await?),
+            }
+        }
+        Ok(populations)
     }
 
     async fn holds(&self) -> StoreResult<Vec<Hold>> {
@@ -104,29 +116,32 @@ impl Holds for SqlEngine {
 }
 
 impl SqlEngine {
-    async fn count_holders(&self, connector: &ConnectorName, tally: &mut Tally) -> StoreResult<()> {
-        let emptied: BTreeSet<String> =
-            tally.items.iter().filter_map(|item| item.kind.strip_prefix("emptied:").map(str::to_owned)).collect();
-        for attribute in emptied {
-            let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM space_object WHERE connector = $1 AND LOWER(shown) LIKE $2";
-            let named = format!("%\"{}\":[%", attribute.to_ascii_lowercase());
-            let args = vec![connector.as_str().into(), named.into()];
-            let holders = count(&self.rows("counting holders", Statement::new(sql, args)).await?);
-            tally.population.insert(kind::emptied(&attribute), holders);
-        }
-        Ok(())
+    async fn objects_by_type(&self, connector: &ConnectorName) -> StoreResult<Vec<(String, i64)>> {
+        let sql = "SELECT object_type, CAST(COUNT(*) AS BIGINT) AS n FROM space_object \
+                   WHERE connector = $1 AND shown IS NOT NULL GROUP BY object_type";
+        let args = vec![connector.as_str().into()];
+        let rows = self.rows("counting a target space", Statement::new(sql, args)).await?;
+        Ok(rows.iter().map(|row| (row.get("object_type"), row.get("n"))).collect())
     }
 
+    async fn holders(&self, connector: &ConnectorName, attribute: &str) -> StoreResult<i64> {
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM space_object WHERE connector = $1 AND LOWER(shown) LIKE $2";
+        let named = format!("%\"{}\":[%", attribute.to_ascii_lowercase());
+        let args = vec![connector.as_str().into(), named.into()];
+        Ok(count(&self.rows("counting holders", Statement::new(sql, args)).await?))
+    }
+
+    async fn memberships(&self, connector: &ConnectorName) -> StoreResult<i64> {
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) FROM space_link l JOIN space_object o ON o.id = l.owner \
+                   WHERE l.state <> 'staged-add' AND o.connector = $1";
+        Ok(count(&self.rows("counting links", Statement::new(sql, vec![connector.as_str().into()])).await?))
+    }
+
+    /// Memberships that would end, and how many their groups have.
     async fn count_memberships(&self, connector: &ConnectorName, tally: &mut Tally) -> StoreResult<()> {
-        let of_target = format!("o.connector IN ({})", names(std::slice::from_ref(connector)));
-        let sql = format!(
-            "SELECT l.owner, o.match_key AS owner_key, o.anchor AS owner_anchor, t.match_key AS target_key, \
-             t.anchor AS target_anchor FROM space_link l JOIN space_object o ON o.id = l.owner \
-             JOIN space_object t ON t.id = l.target WHERE l.state = 'staged-delete' AND {of_target} \
-             AND l.owner NOT IN ({LEFT_ALONE})"
-        );
         let mut groups: BTreeMap<i64, String> = BTreeMap::new();
-        for row in self.rows("counting staged links", Statement::new(sql, Vec::new())).await?.iter() {
+        let ending = Statement::new(ending_memberships(), vec![connector.as_str().into()]);
+        for row in self.rows("counting staged links", ending).await?.iter() {
             let group = item_name(row.get("owner_key"), row.get("owner_anchor"));
             let member = item_name(row.get("target_key"), row.get("target_anchor"));
             let item = format!("{group} > {member}");
@@ -137,12 +152,6 @@ impl SqlEngine {
         if groups.is_empty() {
             return Ok(());
         }
-        let sql = format!(
-            "SELECT CAST(COUNT(*) AS BIGINT) FROM space_link l JOIN space_object o ON o.id = l.owner \
-             WHERE l.state <> 'staged-add' AND {of_target}"
-        );
-        let all = count(&self.rows("counting links", Statement::new(sql, Vec::new())).await?);
-        tally.population.insert(kind::MEMBERSHIPS.to_owned(), all);
         let sql = "SELECT owner, CAST(COUNT(*) AS BIGINT) AS n FROM space_link \
                    WHERE state <> 'staged-add' AND owner IN ({}) GROUP BY owner";
         let owners = groups.keys().map(|id| (*id).into()).collect();
@@ -153,6 +162,16 @@ impl SqlEngine {
         }
         Ok(())
     }
+}
+
+/// Of target `$1`. From the index over staged links: SQLite takes the tables of a CROSS JOIN in their order.
+pub(super) fn ending_memberships() -> String {
+    format!(
+        "SELECT l.owner, o.match_key AS owner_key, o.anchor AS owner_anchor, t.match_key AS target_key, \
+         t.anchor AS target_anchor FROM space_link l CROSS JOIN space_object o CROSS JOIN space_object t \
+         WHERE o.id = l.owner AND t.id = l.target AND l.state IN ('staged-add', 'staged-delete') \
+         AND l.state = 'staged-delete' AND o.connector = $1 AND l.owner NOT IN ({LEFT_ALONE})"
+    )
 }
 
 /// The name of a target object that survives a rebuild of the engine: its join value, or else its anchor.

@@ -16,6 +16,8 @@ mod session;
 mod spaces;
 mod suspension;
 mod synchronisation;
+#[cfg(test)]
+mod tests;
 
 pub use activation::SqlActivations;
 pub use events::AuditedRuns;

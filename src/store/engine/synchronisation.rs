@@ -17,15 +17,19 @@ use crate::sync::rule::MEMBER;
 use crate::sync::space::{ObjectId, PendingExport, SpaceObject};
 use crate::sync::store::{KeptGroup, StoreResult, Synchronisation, Walk, Which};
 
+/// Of connector `$1`, behind id `$2`, at most `$3`.
+pub(super) fn walked(which: Which) -> String {
+    let which = match which {
+        Which::Due => "due = 1 AND",
+        Which::All => "kind = 'object' AND",
+    };
+    format!("SELECT {OBJECT} FROM space_object WHERE {which} connector = $1 AND id > $2 ORDER BY id LIMIT $3")
+}
+
 #[async_trait::async_trait]
 impl Synchronisation for SqlEngine {
     async fn walk(&self, connector: &ConnectorName, walk: Walk, limit: usize) -> StoreResult<Vec<SpaceObject>> {
-        let which = match walk.which {
-            Which::Due => "due = 1 AND",
-            Which::All => "kind = 'object' AND",
-        };
-        let sql =
-            format!("SELECT {OBJECT} FROM space_object WHERE {which} connector = $1 AND id > $2 ORDER BY id LIMIT $3");
+        let sql = walked(walk.which);
         let args = vec![connector.as_str().into(), walk.after.0.into(), (limit as i64).into()];
         self.rows("reading a connector space", Statement::new(sql, args)).await?.iter().map(decode::object).collect()
     }

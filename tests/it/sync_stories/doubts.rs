@@ -231,7 +231,11 @@ async fn the_guard_counts_disables_and_moved_credentials_however_they_are_spelle
         let tally = world.engine.tally(&tenant, Timestamp::from_secs(0)).await.expect("a tally");
         let kinds: Vec<&str> = tally.items.iter().map(|item| item.kind.as_str()).collect();
         assert_eq!(kinds, ["credential:user", "disable:user", "disable:user", "emptied:accountEnabled"], "{store}");
-        assert_eq!(tally.population.get("emptied:accountEnabled"), Some(&3), "{store}");
+        let of = BTreeSet::from(["emptied:accountEnabled", "user", "memberships"]);
+        let counted = world.engine.populations(&tenant, &of).await.expect("counted");
+        assert_eq!(counted["emptied:accountEnabled"], 3, "{store}");
+        assert_eq!((counted["user"], counted["memberships"]), (3, 2), "{store}");
+        assert!(world.engine.populations(&tenant, &BTreeSet::new()).await.expect("counted").is_empty());
     }
 }
 
