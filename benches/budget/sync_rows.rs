@@ -210,8 +210,8 @@ fn change(landscape: &Landscape, store: &str) -> usize {
     one
 }
 
-/// What the gateway needs for giving back what bulk works needed; the budget speaks of five minutes.
-const REST: Duration = Duration::from_secs(30);
+/// After so long the budget is to be kept.
+const REST: Duration = Duration::from_secs(300);
 
 /// What `serve` holds after sync, hash pass and sign-ins, in the same process.
 pub fn memory(table: &mut Table, landscape: &Landscape, gateway: &Gateway) {

@@ -151,6 +151,10 @@ impl UpgradeStore for Store {
         Ok(0)
     }
 
+    async fn sealed_count(&self) -> Result<u64, CredentialStoreError> {
+        Ok(0)
+    }
+
     async fn stage_counts(&self) -> Result<(u64, u64), CredentialStoreError> {
         Ok((0, 0))
     }

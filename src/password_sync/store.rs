@@ -289,6 +289,9 @@ pub trait UpgradeStore: Send + Sync {
     /// Returns how many were.
     async fn upgrade(&self, epoch: LeaseEpoch, upgrades: Vec<Upgrade>) -> Result<u64, CredentialStoreError>;
 
+    /// Usable rows that do not end in Argon2id.
+    async fn sealed_count(&self) -> Result<u64, CredentialStoreError>;
+
     /// Usable rows by stage: sealed, wrapped.
     async fn stage_counts(&self) -> Result<(u64, u64), CredentialStoreError>;
 }

@@ -314,7 +314,7 @@ impl CredentialReader for Credentials {
         let (connector, anchor) = position(after);
         let rows = sqlx::query(
             "SELECT connector, anchor, chain FROM credential WHERE stage IN ('sealed', 'wrapped') \
-             AND (connector > $1 OR (connector = $1 AND anchor > $2)) ORDER BY connector, anchor LIMIT $3",
+             AND (connector, anchor) > ($1, $2) ORDER BY connector, anchor LIMIT $3",
         )
         .bind(connector)
         .bind(anchor)
@@ -340,7 +340,7 @@ impl UpgradeStore for Credentials {
         let sql = format!(
             "SELECT {STORED} FROM credential c LEFT JOIN credential_source s \
              ON s.connector = c.connector AND s.anchor = c.anchor \
-             WHERE (c.connector > $1 OR (c.connector = $1 AND c.anchor > $2)) AND c.stage IN ('sealed', 'wrapped') \
+             WHERE (c.connector, c.anchor) > ($1, $2) AND c.stage IN ('sealed', 'wrapped') \
              AND ((c.stage = 'sealed' AND $3 = 1) OR substr(c.sealed, 1, $4) <> $5) \
              ORDER BY c.connector, c.anchor LIMIT $6"
         );
@@ -383,6 +383,14 @@ impl UpgradeStore for Credentials {
             })
         })
         .await
+    }
+
+    async fn sealed_count(&self) -> Result<u64, CredentialStoreError> {
+        let row = sqlx::query("SELECT CAST(COUNT(*) AS BIGINT) FROM credential WHERE stage = 'sealed'")
+            .fetch_one(self.db.read())
+            .await
+            .map_err(StoreError::doing("counting credentials without Argon2id"))?;
+        Ok(row.get::<i64, _>(0).cast_unsigned())
     }
 
     async fn stage_counts(&self) -> Result<(u64, u64), CredentialStoreError> {

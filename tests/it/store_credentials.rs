@@ -732,7 +732,7 @@ on_both! {
         world.pass().await;
         let wrapping = Wrapping::new(Arc::new(world.credentials.clone()), world.sealer());
         assert_eq!(wrapping.run_round(EPOCH).await.expect("a round"), 3);
-        let progress = *wrapping.progress().borrow();
+        let progress = wrapping.progress().await.expect("counted");
         assert_eq!((progress.sealed, progress.wrapped, progress.failed), (0, 3, 0));
         let chains = world.texts("SELECT chain FROM credential ORDER BY anchor").await;
         assert!(chains.iter().all(|chain| chain.contains(">argon2id(19456,2,1,")), "{chains:?}");
@@ -743,6 +743,17 @@ on_both! {
         }
         assert_eq!(wrapping.run_round(EPOCH).await.expect("a round"), 0);
         assert_eq!(world.pass().await.unchanged, 3, "the stamps stay");
+        // A round that found nothing to do overlooks nothing that comes later, nor what it could not do.
+        world.sql("UPDATE credential SET chain = 'rot13', stage = 'sealed' WHERE anchor = 'cem'").await;
+        for _ in 0..2 {
+            assert_eq!(wrapping.run_round(EPOCH).await.expect("a round"), 0);
+            assert_eq!(wrapping.progress().await.expect("counted").failed, 1);
+        }
+        world.directory.show("ben", |shown| shown.value = nt_hash("Later"));
+        world.pass().await;
+        assert_eq!(wrapping.run_round(EPOCH).await.expect("a round"), 1);
+        assert_eq!(world.number("SELECT CAST(COUNT(*) AS BIGINT) FROM credential WHERE stage = 'wrapped'").await, 2);
+        assert_eq!(world.check("ben", "Later").await, VERIFIED);
     }
 
     async fn a_rolled_key_ring_reseals_the_rows_and_then_the_old_key_can_go(world: &mut World) {

@@ -49,7 +49,7 @@ impl Operation for PasswordSyncStatus {
         let internal = |error: crate::password_sync::store::CredentialStoreError| OperationError::internal(&error);
         let connectors = desk.overview.connectors().await.map_err(internal)?;
         let problems = desk.overview.problems(MOST_PROBLEMS).await.map_err(internal)?;
-        let wrapping = *desk.channels.wrapping().progress().borrow();
+        let wrapping = desk.channels.wrapping().progress().await.map_err(internal)?;
         Ok(Response { connectors, wrapping, problems })
     }
 }
