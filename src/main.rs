@@ -7,11 +7,11 @@ use clap::Parser as _;
 #[cfg(feature = "gateway")]
 use landbridge::cli::{Args, run};
 
-/// Requests allocate much and for a moment, and a run gives back what it has freed: the system's own keeps it, split up
-/// among threads.
+/// Requests allocate much and for a moment, and a run as much as it gets: this one gives back what was freed from a thread of
+/// its own, also when nobody allocates any more. The system's keeps it, split up among threads.
 #[cfg(feature = "gateway")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();

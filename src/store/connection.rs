@@ -1,4 +1,4 @@
-//! What statements run on: a connection to either database, and the door for short reads.
+//! What statements run on: a connection to either database, and the doors for reading.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _};
-use sqlx::any::{AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
+use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Either, Execute, Executor, SqlStr, Transaction};
+use tokio::sync::Semaphore;
 
 use super::database::Engine;
 use super::error::StoreError;
 use super::rows::Rows;
 use super::sqlite::SqliteConnection;
-use super::statement::Statement;
+use super::statement::{Statement, written_for};
 
 /// A connection of the store.
 pub struct Connection(pub(super) Kind);
@@ -40,6 +41,7 @@ impl Connection {
 
     /// Carries out a list of statements and returns their rows: those that return any select the same columns.
     pub(super) async fn rows(&mut self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
+        let statements = written_for(self.engine(), statements);
         if let Kind::Embedded(connection) = &self.0 {
             return connection.fetch(&statements).map_err(StoreError::doing(doing));
         }
@@ -126,7 +128,9 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Any>,
     {
         match &mut self.0 {
-            Kind::Embedded(connection) => streamed(answer(connection, query)),
+            Kind::Embedded(connection) => {
+                streamed(Question::of(query).and_then(|question| question.put_to(connection)))
+            }
             Kind::Pooled(connection) => (&mut **connection).fetch_many(query),
             Kind::Transaction(transaction) => (&mut **transaction).fetch_many(query),
         }
@@ -138,7 +142,10 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Any>,
     {
         match &mut self.0 {
-            Kind::Embedded(connection) => first(answer(connection, query)),
+            Kind::Embedded(connection) => {
+                let row = first(Question::of(query).and_then(|question| question.put_to(connection)));
+                Box::pin(std::future::ready(row))
+            }
             Kind::Pooled(connection) => (&mut **connection).fetch_optional(query),
             Kind::Transaction(transaction) => (&mut **transaction).fetch_optional(query),
         }
@@ -156,31 +163,45 @@ impl<'c> Executor<'c> for &'c mut Connection {
     }
 }
 
-/// The door for statements that find few rows by a key, seeing what is committed. On the embedded database they run on
-/// the calling thread: they must be short.
+/// A door for reading, seeing what is committed.
 #[derive(Clone)]
-pub struct Lookups(Door);
+pub struct Readers(Door);
 
 #[derive(Clone)]
 enum Door {
     Server(AnyPool),
-    Embedded(Arc<EmbeddedReaders>),
+    Embedded(Arc<EmbeddedReaders>, Thread),
 }
 
+/// Where statements to the embedded database run, which block.
+#[derive(Clone)]
+enum Thread {
+    /// On the calling one: they must be short.
+    Own,
+    /// On one that may block, as many at once as there are permits.
+    Other(Arc<Semaphore>),
+}
+
+/// Connections to the embedded database. The one that was used last is used next: what each keeps of the file is void
+/// with the next write, and the fewer read, the less memory is filled again and again.
 struct EmbeddedReaders {
     path: PathBuf,
     pragmas: String,
-    /// As many as were ever in use at once: at most the threads that look something up.
+    /// As many as were ever in use at once.
     idle: Mutex<Vec<SqliteConnection>>,
 }
 
-impl Lookups {
+impl Readers {
     pub(super) fn server(pool: AnyPool) -> Self {
         Self(Door::Server(pool))
     }
 
-    pub(super) fn embedded(path: PathBuf, pragmas: String) -> Self {
-        Self(Door::Embedded(Arc::new(EmbeddedReaders { path, pragmas, idle: Mutex::default() })))
+    /// Two doors to the same connections: one for statements that read much, `at_once` of them, and one for short ones,
+    /// which run on the calling thread.
+    pub(super) fn embedded(path: PathBuf, pragmas: String, at_once: usize) -> (Self, Self) {
+        let readers = Arc::new(EmbeddedReaders { path, pragmas, idle: Mutex::default() });
+        let other = Thread::Other(Arc::new(Semaphore::new(at_once)));
+        (Self(Door::Embedded(readers.clone(), other)), Self(Door::Embedded(readers, Thread::Own)))
     }
 
     /// A connection for lists of statements. On the embedded database these run on the calling thread and block it:
@@ -191,7 +212,7 @@ impl Lookups {
                 let connection = Connection(Kind::Pooled(pool.acquire().await.map_err(StoreError::doing(doing))?));
                 Ok(Lent { connection: Some(connection), home: None })
             }
-            Door::Embedded(readers) => {
+            Door::Embedded(readers, _) => {
                 let connection = Connection(Kind::Embedded(readers.open().map_err(StoreError::doing(doing))?));
                 Ok(Lent { connection: Some(connection), home: Some(readers.clone()) })
             }
@@ -204,7 +225,7 @@ impl Lookups {
             Door::Server(pool) => {
                 Ok(Connection(Kind::Transaction(pool.begin().await.map_err(StoreError::doing(doing))?)))
             }
-            Door::Embedded(readers) => {
+            Door::Embedded(readers, _) => {
                 let open = || {
                     let connection = SqliteConnection::open(&readers.path, &readers.pragmas)?;
                     connection.control("BEGIN")?;
@@ -215,22 +236,55 @@ impl Lookups {
         }
     }
 
-    /// Closes what is idle.
-    pub(super) fn close(&self) {
+    /// Closes what is idle in the embedded database's process; it is opened again when it is wanted.
+    pub(super) fn release(&self) {
+        if let Door::Embedded(readers, _) = &self.0 {
+            readers.idle().clear();
+        }
+    }
+
+    /// How many connections to the embedded database nobody uses.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
         match &self.0 {
-            Door::Embedded(readers) => readers.idle().clear(),
-            // Whoever made the pool closes it.
-            Door::Server(_) => {}
+            Door::Embedded(readers, _) => readers.idle().len(),
+            Door::Server(_) => 0,
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match &self.0 {
+            Door::Embedded(_, thread) => {
+                if let Thread::Other(permits) = thread {
+                    permits.close();
+                }
+                self.release();
+            }
+            Door::Server(pool) => pool.close().await,
         }
     }
 }
 
 impl EmbeddedReaders {
-    fn answer<'q>(&self, query: impl Execute<'q, Any>) -> Answered {
+    fn answer(&self, question: Question) -> Answered {
         let mut connection = self.open()?;
-        let answered = answer(&mut connection, query);
+        let answered = question.put_to(&mut connection);
         self.idle().push(connection);
         answered
+    }
+
+    async fn answer_on(self: Arc<Self>, thread: Thread, question: Question) -> Answered {
+        match thread {
+            Thread::Own => self.answer(question),
+            Thread::Other(permits) => {
+                let permit = permits.acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+                let answer = move || {
+                    let _permit = permit;
+                    self.answer(question)
+                };
+                tokio::task::spawn_blocking(answer).await.map_err(|_| sqlx::Error::WorkerCrashed)?
+            }
+        }
     }
 
     fn open(&self) -> Result<SqliteConnection, sqlx::Error> {
@@ -244,7 +298,7 @@ impl EmbeddedReaders {
     }
 }
 
-impl<'c> Executor<'c> for &'c Lookups {
+impl<'c> Executor<'c> for &'c Readers {
     type Database = Any;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, sqlx::Error>>
@@ -254,7 +308,11 @@ impl<'c> Executor<'c> for &'c Lookups {
     {
         match &self.0 {
             Door::Server(pool) => pool.fetch_many(query),
-            Door::Embedded(readers) => streamed(readers.answer(query)),
+            Door::Embedded(readers, thread) => {
+                let question = Question::of(query);
+                let answered = async { readers.clone().answer_on(thread.clone(), question?).await };
+                stream::once(answered).flat_map(streamed).boxed()
+            }
         }
     }
 
@@ -265,7 +323,10 @@ impl<'c> Executor<'c> for &'c Lookups {
     {
         match &self.0 {
             Door::Server(pool) => pool.fetch_optional(query),
-            Door::Embedded(readers) => first(readers.answer(query)),
+            Door::Embedded(readers, thread) => {
+                let question = Question::of(query);
+                Box::pin(async { first(readers.clone().answer_on(thread.clone(), question?).await) })
+            }
         }
     }
 
@@ -283,9 +344,21 @@ impl<'c> Executor<'c> for &'c Lookups {
 
 type Answered = Result<super::sqlite::Answer, sqlx::Error>;
 
-fn answer<'q>(connection: &mut SqliteConnection, mut query: impl Execute<'q, Any>) -> Answered {
-    let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
-    connection.run(query.sql().as_str(), arguments)
+/// A statement with its arguments.
+struct Question {
+    sql: SqlStr,
+    arguments: Option<AnyArguments>,
+}
+
+impl Question {
+    fn of<'q>(mut query: impl Execute<'q, Any>) -> Result<Self, sqlx::Error> {
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+        Ok(Self { sql: query.sql(), arguments })
+    }
+
+    fn put_to(self, connection: &mut SqliteConnection) -> Answered {
+        connection.run(self.sql.as_str(), self.arguments)
+    }
 }
 
 fn streamed<'e>(answered: Answered) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, sqlx::Error>> {
@@ -295,9 +368,8 @@ fn streamed<'e>(answered: Answered) -> BoxStream<'e, Result<Either<AnyQueryResul
     }
 }
 
-fn first<'e>(answered: Answered) -> BoxFuture<'e, Result<Option<AnyRow>, sqlx::Error>> {
-    let row = answered.map(|answer| answer.into_iter().find_map(Either::right));
-    Box::pin(std::future::ready(row))
+fn first(answered: Answered) -> Result<Option<AnyRow>, sqlx::Error> {
+    answered.map(|answer| answer.into_iter().find_map(Either::right))
 }
 
 /// Statements are prepared when they first run.
@@ -311,8 +383,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-impl fmt::Debug for Lookups {
+impl fmt::Debug for Readers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lookups")
+        f.write_str("Readers")
     }
 }

@@ -6,19 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 
 use crate::config::DatabaseUrl;
 
 use super::checkpoint::{self, Checkpoints};
-use super::connection::{Connection, Kind, Lent, Lookups};
+use super::connection::{Connection, Kind, Lent, Readers};
 use super::error::StoreError;
 use super::migrate;
 use super::rest;
 use super::rows::Rows;
 use super::sqlite::SqliteConnection;
-use super::statement::Statement;
+use super::statement::{Statement, written_for};
 use super::statistics::Statistics;
 use super::writer::{self, Urgency, Writer};
 
@@ -47,6 +46,11 @@ const POSTGRES_WRITERS: u32 = 16;
 const WRITER_SILENT: &str = "8s";
 /// The same for previews, which think between their statements.
 const READER_SILENT: &str = "60s";
+/// What PostgreSQL is told of this client's statements, which ask for few rows by a key, or for the next page in the order
+/// of an index: that a page from the middle costs no more than the next one (it is in memory, or on a disk that does not
+/// turn), without which it sorts all that is left of a queue for each page of it; and that neither workers beside it nor
+/// compiling it ever pays.
+const PLANNING: &str = "SET random_page_cost = 1.1; SET max_parallel_workers_per_gather = 0; SET jit = off";
 /// KiB of pages that a connection of SQLite keeps between statements: one that looks up what a sign-in needs, one that reads
 /// for the engine, and the one that writes, which a first import leads all over its indices. Given back by [`rest`].
 const LOOKUP_CACHE: u32 = 2_000;
@@ -59,8 +63,8 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Database {
     engine: Engine,
-    readers: AnyPool,
-    lookups: Lookups,
+    readers: Readers,
+    lookups: Readers,
     writer: Writer,
     statements: Arc<AtomicU64>,
     /// Of PostgreSQL, kept with the engine's tables.
@@ -107,7 +111,6 @@ impl Database {
             Room::Engine => "NORMAL",
         };
         make_private(&path).map_err(|error| StoreError::doing("making the database file")(error.into()))?;
-        let options = connect_options(&format!("sqlite://{}?mode=rwc", path.display()))?;
         let cache = match room {
             Room::Gateway => LOOKUP_CACHE,
             Room::Engine => ENGINE_CACHE,
@@ -129,23 +132,10 @@ impl Database {
         }
         let Kind::Embedded(open) = conn.0 else { return Err(StoreError::Stopped) };
         let checkpoints = Checkpoints::start(&path, &pragmas)?;
-        let lookups = Lookups::embedded(path, pragmas.clone());
-        let readers = AnyPoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE)
-            .after_connect(move |conn, _| {
-                let pragmas = pragmas.clone();
-                Box::pin(async move {
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas)).execute(conn).await?;
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await
-            .map_err(StoreError::doing("opening the database file for reading"))?;
+        let (readers, lookups) = Readers::embedded(path, pragmas, READERS as usize);
         let writer = writer::queued(open, checkpoints, room == Room::Gateway)?;
         if let Some(watch) = writer.watch() {
-            rest::keep(watch, (room == Room::Engine).then(|| lookups.clone()));
+            rest::keep(watch, (room == Room::Engine).then(|| readers.clone()));
         }
         Ok(Self { engine: Engine::Sqlite, readers, lookups, writer, statements: Arc::default(), _statistics: None })
     }
@@ -159,7 +149,7 @@ impl Database {
                     .max_connections(size)
                     .acquire_timeout(ACQUIRE)
                     .after_connect(move |conn, _| {
-                        let limit = format!("SET idle_in_transaction_session_timeout = '{silent}'");
+                        let limit = format!("SET idle_in_transaction_session_timeout = '{silent}'; {PLANNING}");
                         Box::pin(async move {
                             sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(conn).await?;
                             Ok(())
@@ -189,14 +179,14 @@ impl Database {
             .map_err(StoreError::doing("ending the migration"))?;
         migrated?;
         drop(conn);
-        let readers = pool(READERS, READER_SILENT).await?;
-        let lookups = Lookups::server(readers.clone());
+        let pooled = pool(READERS, READER_SILENT).await?;
+        let readers = Readers::server(pooled.clone());
         // One keeper for both rooms: they share the database.
-        let statistics = (room == Room::Engine).then(|| Statistics::keep(readers.clone()));
+        let statistics = (room == Room::Engine).then(|| Statistics::keep(pooled));
         Ok(Self {
             engine: Engine::Postgres,
+            lookups: readers.clone(),
             readers,
-            lookups,
             writer: Writer::Pool(writers),
             statements: Arc::default(),
             _statistics: statistics,
@@ -208,13 +198,13 @@ impl Database {
     }
 
     /// The door for reading: statements outside any transaction, seeing what is committed.
-    pub fn read(&self) -> &AnyPool {
+    pub fn read(&self) -> &Readers {
         &self.readers
     }
 
     /// The door for statements that find few rows by a key, as every sign-in asks them. On SQLite they run on the calling
     /// thread; whatever reads more goes through [`Self::read`].
-    pub fn lookups(&self) -> &Lookups {
+    pub fn lookups(&self) -> &Readers {
         &self.lookups
     }
 
@@ -231,6 +221,7 @@ impl Database {
     /// The rows of a list of statements, which select the same columns, seeing what is committed.
     pub(super) async fn fetch(&self, doing: &'static str, statements: Vec<Statement>) -> Result<Rows, StoreError> {
         self.count(&statements);
+        let statements = written_for(self.engine, statements);
         timed("read", async { self.reader(doing).await?.fetch(doing, statements).await }).await
     }
 
@@ -243,6 +234,7 @@ impl Database {
         statements: Vec<Statement>,
     ) -> Result<Option<Rows>, StoreError> {
         self.count(&statements);
+        let statements = written_for(self.engine, statements);
         self.write(Urgency::Bulk, move |conn| Box::pin(conn.guarded(doing, guard, statements))).await
     }
 
@@ -279,7 +271,6 @@ impl Database {
     /// Closes the connections after the queued writes are done.
     pub async fn close(&self) {
         self.writer.close().await;
-        self.lookups.close();
         self.readers.close().await;
     }
 }

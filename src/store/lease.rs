@@ -97,8 +97,7 @@ pub async fn prolong(
 
 /// Whether `holder` holds the lease under this epoch, and it has not run out.
 pub async fn is_held(db: &Database, holder: &NodeId, epoch: LeaseEpoch) -> Result<bool, StoreError> {
-    let conn = db.read().acquire().await.map_err(StoreError::doing("reading the engine lease"))?;
-    let mut conn = Connection::from(conn);
+    let mut conn = db.reader("reading the engine lease").await?;
     let now = database_time(&mut conn).await?;
     let row = sqlx::query(
         "SELECT COUNT(*) AS held FROM engine_lease WHERE id = 1 AND epoch = $1 AND holder = $2 AND expires_at > $3",
@@ -106,7 +105,7 @@ pub async fn is_held(db: &Database, holder: &NodeId, epoch: LeaseEpoch) -> Resul
     .bind(epoch.number())
     .bind(holder.as_str())
     .bind(now)
-    .fetch_one(&mut conn)
+    .fetch_one(&mut *conn)
     .await
     .map_err(StoreError::doing("reading the engine lease"))?;
     Ok(row.get::<i64, _>("held") == 1)

@@ -4,14 +4,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::connection::Lookups;
+use super::connection::Readers;
 use super::writer::BulkWatch;
 
 /// How long without bulk works.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Looks after a writer until it is gone. `readers`: connections that are closed with it, since nobody waits for them.
-pub(super) fn keep(watch: BulkWatch, readers: Option<Lookups>) {
+pub(super) fn keep(watch: BulkWatch, readers: Option<Readers>) {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(QUIET);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -25,7 +25,7 @@ pub(super) fn keep(watch: BulkWatch, readers: Option<Lookups>) {
                     return;
                 }
                 if let Some(readers) = &readers {
-                    readers.close();
+                    readers.release();
                 }
             }
             if watch.is_gone() {

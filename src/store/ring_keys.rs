@@ -177,11 +177,10 @@ impl RingKeys {
 
     pub async fn nodes(&self) -> Result<Vec<RingNode>, StoreError> {
         const DOING: &str = "reading which keys of the ring nodes have";
-        let conn = self.db.read().acquire().await.map_err(StoreError::doing(DOING))?;
-        let mut conn = Connection::from(conn);
+        let mut conn = self.db.reader(DOING).await?;
         let now = lease::database_time(&mut conn).await?;
         let rows = sqlx::query("SELECT node, primary_key, primary_since, opens FROM ring_node ORDER BY node")
-            .fetch_all(&mut conn)
+            .fetch_all(&mut *conn)
             .await
             .map_err(StoreError::doing(DOING))?;
         let node = |row: &AnyRow| {
@@ -202,8 +201,7 @@ impl RingKeys {
 
 /// The keys on their way; also asked before anything else is known of a store.
 pub async fn on_their_way(db: &Database) -> Result<Vec<RingKeyRow>, StoreError> {
-    let conn = db.read().acquire().await.map_err(StoreError::doing("reading the keys of the ring"))?;
-    read(&mut Connection::from(conn)).await
+    read(&mut *db.reader("reading the keys of the ring").await?).await
 }
 
 async fn read(conn: &mut Connection) -> Result<Vec<RingKeyRow>, StoreError> {

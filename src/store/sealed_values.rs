@@ -101,8 +101,7 @@ impl SealedValues {
     /// Nodes besides this one that use the store: not those that stopped in order, nor those that wrote nothing for long.
     pub async fn other_nodes(&self, own: &NodeId) -> Result<Vec<String>, StoreError> {
         const DOING: &str = "listing the nodes of the store";
-        let conn = self.db.read().acquire().await.map_err(StoreError::doing(DOING))?;
-        let mut conn = Connection::from(conn);
+        let mut conn = self.db.reader(DOING).await?;
         let since = lease::database_time(&mut conn).await?.saturating_sub(RETIRED_AFTER_MS);
         let rows = sqlx::query(
             "SELECT h.node FROM audit_head h JOIN audit a ON a.node = h.node AND a.number = h.number \
@@ -110,7 +109,7 @@ impl SealedValues {
         )
         .bind(own.as_str())
         .bind(since)
-        .fetch_all(&mut conn)
+        .fetch_all(&mut *conn)
         .await
         .map_err(StoreError::doing(DOING))?;
         Ok(rows.iter().map(|row| row.get("node")).collect())

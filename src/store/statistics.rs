@@ -10,12 +10,17 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::identity::causes;
 
-/// How often is looked. The server tells of changes about a second after their commit.
+/// How often is looked, and how often while tables grow: what is planned for a small table reads all of it, once it has grown.
 const EVERY: Duration = Duration::from_secs(1);
+const GROWING: Duration = Duration::from_millis(250);
 
-/// Tables that have changed by as many rows as they held when they were last analysed. Small ones are left to the server.
+/// Tables that have grown to twice the pages they had when they were last analysed, which the server tells at once, or to
+/// twice the rows, which it tells about a second after their commit; small ones are left to it. So are those that were
+/// emptied: until what was deleted is cleared away, no plan that is made for no rows is a good one.
 const OUTGROWN: &str = "SELECT CAST(s.relname AS TEXT) AS name FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid \
-     WHERE s.schemaname = current_schema() AND s.n_mod_since_analyze > 500 + GREATEST(c.reltuples, 0) ORDER BY 1";
+     WHERE s.schemaname = current_schema() AND s.n_live_tup >= c.reltuples \
+     AND (s.n_live_tup > 500 + 2 * GREATEST(c.reltuples, 0) \
+     OR pg_relation_size(s.relid) / current_setting('block_size')::BIGINT > 8 + 2 * c.relpages) ORDER BY 1";
 
 /// Analyses tables that outgrow what PostgreSQL knows of them, until the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -26,12 +31,13 @@ pub(super) struct Statistics {
 impl Statistics {
     pub(super) fn keep(pool: AnyPool) -> Self {
         let keeper = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(EVERY);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut next = EVERY;
             loop {
-                ticks.tick().await;
+                tokio::time::sleep(next).await;
+                next = EVERY;
                 match analyse_outgrown(&pool).await {
-                    Ok(()) => {}
+                    Ok(0) => {}
+                    Ok(_) => next = GROWING,
                     Err(sqlx::Error::PoolClosed) => return,
                     // The server's own analysis goes on; statements are slower until then.
                     Err(error) => {
@@ -44,11 +50,13 @@ impl Statistics {
     }
 }
 
-async fn analyse_outgrown(pool: &AnyPool) -> Result<(), sqlx::Error> {
-    for row in sqlx::query(OUTGROWN).fetch_all(pool).await? {
+/// Returns how many tables there were.
+async fn analyse_outgrown(pool: &AnyPool) -> Result<usize, sqlx::Error> {
+    let outgrown = sqlx::query(OUTGROWN).fetch_all(pool).await?;
+    for row in &outgrown {
         let name: String = row.try_get("name")?;
         // Tables are named by our migrations alone.
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ANALYZE \"{name}\""))).execute(pool).await?;
     }
-    Ok(())
+    Ok(outgrown.len())
 }

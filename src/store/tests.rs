@@ -116,6 +116,29 @@ async fn acknowledged_gateway_commits_are_flushed_and_the_tables_migrate_once() 
     assert_eq!(row.get::<i64, _>(0), 1);
 }
 
+/// Each connection keeps pages of its own, which the next write makes void.
+#[tokio::test]
+async fn reads_one_after_another_need_one_connection_and_as_many_at_once_as_there_may_be() {
+    const ALERTS: &str = "SELECT COUNT(*) FROM alert";
+    let (_dir, db) = open().await;
+    for name in ["a", "b", "c", "d"] {
+        put(&db, name, None, false).await.expect("a row");
+        sqlx::query(ALERTS).fetch_one(db.read()).await.expect("a count");
+        sqlx::query(ALERTS).fetch_optional(db.lookups()).await.expect("a count");
+    }
+    assert_eq!(db.read().idle(), 1);
+    let long =
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT COUNT(*) FROM n";
+    let reads = (0..40).map(|_| sqlx::query(long).fetch_one(db.read()));
+    for row in futures::future::try_join_all(reads).await.expect("every one is answered") {
+        assert_eq!(row.get::<i64, _>(0), 50_000);
+    }
+    assert!((2..=8).contains(&db.read().idle()), "{} connections", db.read().idle());
+    db.close().await;
+    let refused = sqlx::query(ALERTS).fetch_one(db.read()).await;
+    assert!(matches!(refused, Err(sqlx::Error::PoolClosed)), "a closed database answers");
+}
+
 async fn synchronous(db: &Database, urgency: Urgency) -> i64 {
     let read = db.write(urgency, |conn| {
         Box::pin(async move {

@@ -26,7 +26,7 @@ use history::History;
 use world::{Bench, Threads};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Histories of a usual run, which all go well, and among which planted faults are looked for. They take about six minutes
 /// on two cores.

@@ -267,7 +267,7 @@ impl Exports for SqlEngine {
 
     async fn link_states(&self, links: &[LinkKey]) -> StoreResult<Vec<SpaceLink>> {
         let sql = "SELECT owner, attribute, target, state FROM space_link \
-                   WHERE (owner, attribute, target) IN (VALUES {})";
+                   WHERE (owner, attribute, target) IN ({})";
         let rows = self.all_rows("reading links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
         rows.iter().map(decode::link).collect()
     }
@@ -367,9 +367,9 @@ fn confirmed_links(links: Vec<(LinkKey, LinkChange)>) -> Vec<Statement> {
     // What vanished at the target is put back when a metaverse link still wants it.
     let pairs_of = "UPDATE mv_link SET due = 1 WHERE (owner, target) IN (SELECT o.mv, t.mv FROM space_link l \
                     JOIN space_object o ON o.id = l.owner JOIN space_object t ON t.id = l.target \
-                    WHERE (l.owner, l.attribute, l.target) IN (VALUES {}))";
+                    WHERE (l.owner, l.attribute, l.target) IN ({}))";
     statements.extend(in_rows(pairs_of, &[], removed.clone()));
-    statements.extend(in_rows("DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})", &[], removed));
+    statements.extend(in_rows("DELETE FROM space_link WHERE (owner, attribute, target) IN ({})", &[], removed));
     statements
 }
 
@@ -388,7 +388,7 @@ fn ledger_statements(ledger: Vec<GuardLedgerEntry>) -> Vec<Statement> {
         ]);
     }
     let mut statements = insert("guard_ledger (target, kind, at, count, released)", rows, "");
-    let sql = "DELETE FROM guard_release WHERE (target, kind, item) IN (VALUES {})";
+    let sql = "DELETE FROM guard_release WHERE (target, kind, item) IN ({})";
     statements.extend(in_rows(sql, &[], used));
     statements
 }

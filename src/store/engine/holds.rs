@@ -110,7 +110,7 @@ impl Holds for SqlEngine {
 
     async fn consume_release(&self, epoch: LeaseEpoch, target: &str, items: &[GuardItem]) -> StoreResult<()> {
         let rows = items.iter().map(|item| vec![item.kind.as_str().into(), item.item.as_str().into()]).collect();
-        let sql = "DELETE FROM guard_release WHERE target = $1 AND (kind, item) IN (VALUES {})";
+        let sql = "DELETE FROM guard_release WHERE target = $1 AND (kind, item) IN ({})";
         self.write(epoch, in_rows(sql, &[target.into()], rows)).await.map(drop)
     }
 }

@@ -128,7 +128,7 @@ impl Links for SqlEngine {
 
     async fn mv_links_from(&self, links: &[LinkKey]) -> StoreResult<Vec<MvLink>> {
         let sql = "SELECT contributor, source_attribute, source_target, owner, attribute, target FROM mv_link \
-                   WHERE gone = 0 AND (contributor, source_attribute, source_target) IN (VALUES {})";
+                   WHERE gone = 0 AND (contributor, source_attribute, source_target) IN ({})";
         let rows =
             self.all_rows("reading metaverse links", in_rows(sql, &[], links.iter().map(key_row).collect())).await?;
         Ok(rows.iter().map(decode::mv_link).collect())
@@ -159,7 +159,7 @@ impl Links for SqlEngine {
 
     async fn alive_pairs(&self, pairs: &BTreeSet<MvPair>) -> StoreResult<BTreeSet<MvPair>> {
         let sql = "SELECT owner, attribute, target FROM mv_link WHERE gone = 0 \
-                   AND (owner, attribute, target) IN (VALUES {})";
+                   AND (owner, attribute, target) IN ({})";
         let alive =
             self.all_rows("reading metaverse links", in_rows(sql, &[], pairs.iter().map(pair_row).collect())).await?;
         Ok(alive.iter().map(pair).collect())
@@ -187,18 +187,18 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
     let keys = |keys: &[LinkKey]| keys.iter().map(key_row).collect::<Vec<RowArgs>>();
     let mut statements = Vec::new();
     statements.extend(in_rows(
-        "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
+        "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN ({})",
         &[],
         keys(&batch.evaluated),
     ));
     statements.extend(in_rows(
-        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+        "DELETE FROM space_link WHERE (owner, attribute, target) IN ({})",
         &[],
         keys(&batch.forgotten),
     ));
     statements.extend(in_rows(
         "UPDATE mv_link SET gone = 1, due = 1 \
-         WHERE (contributor, source_attribute, source_target, owner, target) IN (VALUES {})",
+         WHERE (contributor, source_attribute, source_target, owner, target) IN ({})",
         &[],
         batch.mv_gone.iter().map(mv_row_key).collect(),
     ));
@@ -224,26 +224,22 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
         "ON CONFLICT (owner, attribute, target) DO UPDATE SET state = excluded.state, due = 0",
     ));
     statements.extend(in_rows(
-        "DELETE FROM space_link WHERE (owner, attribute, target) IN (VALUES {})",
+        "DELETE FROM space_link WHERE (owner, attribute, target) IN ({})",
         &[],
         keys(&batch.target_removed),
     ));
     statements.extend(in_rows(
-        "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
+        "UPDATE space_link SET due = 0 WHERE (owner, attribute, target) IN ({})",
         &[],
         keys(&batch.target_evaluated),
     ));
     let pairs: Vec<RowArgs> = batch.pairs.iter().map(pair_row).collect();
     statements.extend(in_rows(
-        "DELETE FROM mv_link WHERE gone = 1 AND (owner, attribute, target) IN (VALUES {})",
+        "DELETE FROM mv_link WHERE gone = 1 AND (owner, attribute, target) IN ({})",
         &[],
         pairs.clone(),
     ));
-    statements.extend(in_rows(
-        "UPDATE mv_link SET due = 0 WHERE (owner, attribute, target) IN (VALUES {})",
-        &[],
-        pairs,
-    ));
+    statements.extend(in_rows("UPDATE mv_link SET due = 0 WHERE (owner, attribute, target) IN ({})", &[], pairs));
     statements
 }
 

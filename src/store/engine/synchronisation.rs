@@ -156,7 +156,7 @@ fn sync_statements(batch: SyncBatch) -> StoreResult<Vec<Statement>> {
     exports(&batch, &mut statements)?;
     let wait = |(object, key): &(ObjectId, JoinKey)| vec![Arg::from(key.as_str()), object.0.into()];
     statements.extend(in_rows(
-        "DELETE FROM join_wait WHERE (key, object) IN (VALUES {})",
+        "DELETE FROM join_wait WHERE (key, object) IN ({})",
         &[],
         batch.waits_removed.iter().map(wait).collect(),
     ));
@@ -248,7 +248,7 @@ fn metaverse(batch: &SyncBatch, statements: &mut Vec<Statement>) -> StoreResult<
     statements.extend(in_list("DELETE FROM mv_object WHERE id IN ({})", &[], mv_ids(&batch.mv_removed)));
     let key = |(key, mv): &(JoinKey, MvId)| vec![Arg::from(key.as_str()), mv.0.into()];
     statements.extend(in_rows(
-        "DELETE FROM mv_key WHERE (key, mv) IN (VALUES {})",
+        "DELETE FROM mv_key WHERE (key, mv) IN ({})",
         &[],
         batch.keys_removed.iter().map(key).collect(),
     ));

@@ -9,7 +9,7 @@ use crate::identity::{Clock, Timestamp};
 use crate::signin::shared_time::SharedTime;
 use crate::signin::store::StoreDown;
 use crate::store::database::Engine;
-use crate::store::{Connection, Database, StoreError, lease};
+use crate::store::{Database, lease};
 
 pub struct DatabaseTime {
     db: Database,
@@ -29,8 +29,7 @@ impl SharedTime for DatabaseTime {
         if self.db.engine() == Engine::Sqlite {
             return Ok(self.own.now());
         }
-        let conn = self.db.read().acquire().await.map_err(StoreError::doing("reading the database's clock"));
-        let mut conn = Connection::from(conn.map_err(down)?);
+        let mut conn = self.db.reader("reading the database's clock").await.map_err(down)?;
         lease::database_time(&mut conn).await.map(Timestamp::from_millis).map_err(down)
     }
 }

@@ -199,7 +199,7 @@ async fn add_claimants(
     let sql = format!(
         "SELECT oid, value, since FROM (SELECT oid, value, since, \
          ROW_NUMBER() OVER (PARTITION BY value ORDER BY since, oid) AS place \
-         FROM quarantined_value WHERE (kind, value) IN (VALUES {{}})) waiting WHERE place <= {most} ORDER BY value, place"
+         FROM quarantined_value WHERE (kind, value) IN ({{}})) waiting WHERE place <= {most} ORDER BY value, place"
     );
     let mut claims: HashMap<String, Vec<(Timestamp, String)>> = HashMap::new();
     for row in &conn.rows("reading the claimants of unique values", in_rows(&sql, &[], pairs)).await? {

@@ -96,8 +96,7 @@ impl TenantStore {
     /// Removes what is kept of credential sources that are nobody's, once it is as old as a delete that cannot be undone.
     /// Returns how many sources went from a table.
     pub async fn forget_sources(&self, epoch: LeaseEpoch) -> Result<u64, StoreError> {
-        let conn = self.db.read().acquire().await.map_err(StoreError::doing("reading the database's clock"))?;
-        let mut conn = Connection::from(conn);
+        let mut conn = self.db.reader("reading the database's clock").await?;
         let before = lease::database_time(&mut conn).await?.saturating_sub(millis(RESTORABLE));
         drop(conn);
         let mut forgotten = 0;

@@ -1,4 +1,4 @@
-//! Statements over many rows, in a few fixed sizes.
+//! Statements over many rows.
 
 use super::super::error::StoreError;
 use super::super::rows::Rows;
@@ -6,7 +6,7 @@ pub(in crate::store) use super::super::statement::Arg as Cell;
 use super::super::statement::{self, in_rows};
 use crate::store::Connection;
 
-/// `INSERT INTO {into} VALUES ... {tail}`, as many statements as the fixed sizes need. Returns what the tail returns.
+/// `INSERT INTO {into} VALUES ... {tail}`. Returns what the tail returns.
 pub(super) async fn insert(
     conn: &mut Connection,
     into: &'static str,
@@ -14,13 +14,10 @@ pub(super) async fn insert(
     rows: Vec<Vec<Cell>>,
     doing: &'static str,
 ) -> Result<Rows, StoreError> {
-    if rows.is_empty() {
-        return Ok(Rows::default());
-    }
     conn.rows(doing, statement::insert(into, rows, tail)).await
 }
 
-/// Runs `{head} IN (...) {tail}` over `keys`, in statements of fixed sizes. Returns what was selected or returned.
+/// Runs `{head} IN (...) {tail}` over `keys`. Returns what was selected or returned.
 pub(in crate::store) async fn where_in(
     conn: &mut Connection,
     head: &str,
@@ -28,9 +25,7 @@ pub(in crate::store) async fn where_in(
     keys: &[Vec<Cell>],
     doing: &'static str,
 ) -> Result<Rows, StoreError> {
-    let Some(columns) = keys.first().map(Vec::len) else { return Ok(Rows::default()) };
-    let list = if columns == 1 { "({})" } else { "(VALUES {})" };
-    conn.rows(doing, in_rows(&format!("{head} IN {list} {tail}"), &[], keys.to_vec())).await
+    conn.rows(doing, in_rows(&format!("{head} IN ({{}}) {tail}"), &[], keys.to_vec())).await
 }
 
 /// Keys of one column.
