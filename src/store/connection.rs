@@ -11,7 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Either, Execute, Executor, SqlStr, Transaction};
 use tokio::sync::Semaphore;
 
-use super::database::Engine;
+use super::database::{ACQUIRE, Engine};
 use super::error::StoreError;
 use super::rows::Rows;
 use super::sqlite::SqliteConnection;
@@ -277,7 +277,8 @@ impl EmbeddedReaders {
         match thread {
             Thread::Own => self.answer(question),
             Thread::Other(permits) => {
-                let permit = permits.acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+                let waited = tokio::time::timeout(ACQUIRE, permits.acquire_owned()).await;
+                let permit = waited.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
                 let answer = move || {
                     let _permit = permit;
                     self.answer(question)

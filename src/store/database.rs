@@ -57,7 +57,7 @@ const LOOKUP_CACHE: u32 = 2_000;
 const ENGINE_CACHE: u32 = 16_000;
 const WRITER_CACHE: u32 = 64_000;
 /// How long a statement may wait for a connection before it is an error.
-const ACQUIRE: Duration = Duration::from_secs(10);
+pub(super) const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// One database with its reader pool and its writer. Cheap to clone.
 #[derive(Clone)]

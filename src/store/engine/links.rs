@@ -1,6 +1,6 @@
 //! Read sets of the link passes and their commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::decode::{self, folded, link_key};
@@ -13,7 +13,7 @@ use crate::store::statement::{RowArgs, Statement, in_list, in_rows, insert};
 use crate::sync::attribute::Attribute;
 use crate::sync::change_set::{LinkBatch, MvPair};
 use crate::sync::metaverse::{MvId, MvLink};
-use crate::sync::space::{LinkKey, ObjectId};
+use crate::sync::space::{LinkKey, LinkState, ObjectId};
 use crate::sync::store::{Links, StoreResult};
 use crate::sync::synchronise::{DueLink, FlowInUse, TargetEnds};
 
@@ -183,7 +183,7 @@ impl Links for SqlEngine {
     }
 }
 
-fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
+pub(super) fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
     let keys = |keys: &[LinkKey]| keys.iter().map(key_row).collect::<Vec<RowArgs>>();
     let mut statements = Vec::new();
     statements.extend(in_rows(
@@ -213,9 +213,12 @@ fn link_statements(batch: &LinkBatch) -> Vec<Statement> {
         "ON CONFLICT (contributor, source_attribute, source_target, owner, target) DO UPDATE SET \
          attribute = excluded.attribute, due = 0, gone = 0",
     ));
-    let rows = batch.target_written.iter().map(|link| {
-        let mut row = key_row(&link.key);
-        row.extend([link.state.code().into(), 0.into()]);
+    // Two metaverse attributes may flow to one of the target's: one statement must not write its link twice.
+    let written: BTreeMap<&LinkKey, LinkState> =
+        batch.target_written.iter().map(|link| (&link.key, link.state)).collect();
+    let rows = written.into_iter().map(|(key, state)| {
+        let mut row = key_row(key);
+        row.extend([state.code().into(), 0.into()]);
         row
     });
     statements.extend(insert(

@@ -158,7 +158,9 @@ impl Cycle<'_> {
         ];
         // What was not answered is read back before the target is looked at.
         let outcome = if c.unanswered > 0 { RunOutcome::Failed } else { RunOutcome::Completed };
-        self.record(name.as_str(), kind, started, outcome, &counters, None).await?;
+        // The run is carried out all the same: what was not accepted concerns its object alone, and is to be seen at once.
+        let detail = (c.failed > 0).then(|| format!("{} not accepted: see `sync status`", c.failed));
+        self.record(name.as_str(), kind, started, outcome, &counters, detail).await?;
         Ok(outcome)
     }
 
