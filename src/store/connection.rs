@@ -113,12 +113,6 @@ impl Drop for Lent {
     }
 }
 
-impl From<PoolConnection<Any>> for Connection {
-    fn from(connection: PoolConnection<Any>) -> Self {
-        Self(Kind::Pooled(connection))
-    }
-}
-
 impl<'c> Executor<'c> for &'c mut Connection {
     type Database = Any;
 
@@ -128,9 +122,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Any>,
     {
         match &mut self.0 {
-            Kind::Embedded(connection) => {
-                streamed(Question::of(query).and_then(|question| question.put_to(connection)))
-            }
+            Kind::Embedded(connection) => streamed(answer(connection, query)),
             Kind::Pooled(connection) => (&mut **connection).fetch_many(query),
             Kind::Transaction(transaction) => (&mut **transaction).fetch_many(query),
         }
@@ -142,10 +134,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         E: 'q + Execute<'q, Any>,
     {
         match &mut self.0 {
-            Kind::Embedded(connection) => {
-                let row = first(Question::of(query).and_then(|question| question.put_to(connection)));
-                Box::pin(std::future::ready(row))
-            }
+            Kind::Embedded(connection) => Box::pin(std::future::ready(first(answer(connection, query)))),
             Kind::Pooled(connection) => (&mut **connection).fetch_optional(query),
             Kind::Transaction(transaction) => (&mut **transaction).fetch_optional(query),
         }
@@ -236,7 +225,7 @@ impl Readers {
         }
     }
 
-    /// Closes what is idle in the embedded database's process; it is opened again when it is wanted.
+    /// Closes connections to the embedded database that nobody uses; they are opened again when they are wanted.
     pub(super) fn release(&self) {
         if let Door::Embedded(readers, _) = &self.0 {
             readers.idle().clear();
@@ -360,6 +349,10 @@ impl Question {
     fn put_to(self, connection: &mut SqliteConnection) -> Answered {
         connection.run(self.sql.as_str(), self.arguments)
     }
+}
+
+fn answer<'q>(connection: &mut SqliteConnection, query: impl Execute<'q, Any>) -> Answered {
+    Question::of(query)?.put_to(connection)
 }
 
 fn streamed<'e>(answered: Answered) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, sqlx::Error>> {

@@ -1,5 +1,8 @@
 //! Statements as values: built by pure functions, run later in one transaction.
 
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
@@ -76,6 +79,8 @@ enum Form {
 
 /// Rows per statement on PostgreSQL, which takes them as one array per column: the text of the statement stays the same.
 const ROWS_AT_ONCE: usize = 1_000;
+/// Bytes of text in them, unless one row has more: what is sent is held once more here, and by the server.
+const TEXT_AT_ONCE: usize = 4 << 20;
 
 impl Statement {
     pub fn new(sql: impl Into<String>, args: Vec<Arg>) -> Self {
@@ -90,22 +95,22 @@ impl Statement {
 
     /// As statements of `engine` that carry their rows as arguments.
     pub(super) fn written_for(self, engine: Engine) -> Vec<Self> {
-        let Self { sql, args, rows: Some(Listed { form, mut rows }) } = self else { return vec![self] };
+        let Self { sql, args, rows: Some(Listed { form, rows }) } = self else { return vec![self] };
+        let mut rows = rows.into_iter().peekable();
         let mut statements = Vec::new();
-        while !rows.is_empty() {
-            let size = match (engine, form) {
-                (Engine::Postgres, _) => ROWS_AT_ONCE,
-                (Engine::Sqlite, Form::Rows) => chunk_sizes(rows.len()).next().unwrap_or(1),
-                (Engine::Sqlite, Form::Keys) => KEYS[2],
-            };
-            let rest = rows.split_off(rows.len().min(size));
+        while rows.len() > 0 {
             let mut args = args.clone();
             let source = match engine {
-                Engine::Postgres => arrays(&rows, &mut args),
-                Engine::Sqlite => values(form, rows, &mut args),
+                Engine::Postgres => arrays(&fitting(&mut rows), &mut args),
+                Engine::Sqlite => {
+                    let size = match form {
+                        Form::Rows => chunk_sizes(rows.len()).next().unwrap_or(1),
+                        Form::Keys => KEYS[2],
+                    };
+                    values(form, rows.by_ref().take(size).collect(), &mut args)
+                }
             };
             statements.push(Self::new(sql.replace("{}", &source), args));
-            rows = rest;
         }
         statements
     }
@@ -151,6 +156,26 @@ fn values(form: Form, mut rows: Vec<RowArgs>, args: &mut Vec<Arg>) -> String {
     };
     args.extend(rows.into_iter().flatten());
     source
+}
+
+/// The next rows that one statement of PostgreSQL carries: one at least, where there are any.
+fn fitting(rows: &mut Peekable<IntoIter<RowArgs>>) -> Vec<RowArgs> {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    while let Some(row) =
+        rows.next_if(|row| taken.is_empty() || (taken.len() < ROWS_AT_ONCE && bytes + text_length(row) <= TEXT_AT_ONCE))
+    {
+        bytes += text_length(&row);
+        taken.push(row);
+    }
+    taken
+}
+
+fn text_length(row: &RowArgs) -> usize {
+    let length = |arg: &Arg| match arg {
+        Arg::Text(text) | Arg::OptText(Some(text)) => text.len(),
+        Arg::Int(_) | Arg::OptInt(_) | Arg::OptText(None) => 0,
+    };
+    row.iter().map(length).sum()
 }
 
 /// `SELECT * FROM UNNEST(...)` over one array per column, as texts behind `args`.
@@ -282,6 +307,26 @@ mod tests {
                    CAST($3 AS TEXT[]), CAST($4 AS BIGINT[])))";
         let args = vec!["k".into(), "{1,-2,3}".into(), r#"{"a,\"b\"\\{NULL}",NULL,""}"#.into(), "{NULL,3,NULL}".into()];
         assert_eq!(written, [(sql.to_owned(), args)]);
+    }
+
+    #[test]
+    fn what_is_sent_at_once_is_bounded_by_rows_and_by_text() {
+        let sent = |rows: Vec<RowArgs>| written(insert("t (a, b)", rows, ""), Engine::Postgres);
+        let small = sent((0..2_500).map(|n| vec![n.into(), "x".into()]).collect());
+        assert_eq!(small.len(), 3);
+        assert_eq!(small.iter().map(|(_, args)| commas(&args[0])).collect::<Vec<_>>(), [999, 999, 499]);
+        let photo = "x".repeat(TEXT_AT_ONCE / 2);
+        let sizes = [1, 1, 3, 1, 1];
+        let large = sent(sizes.iter().map(|size| vec![(*size).into(), photo.repeat(*size as usize).into()]).collect());
+        assert_eq!(
+            large.iter().map(|(_, args)| args[0].clone()).collect::<Vec<_>>(),
+            ["{1,1}", "{3}", "{1,1}"].map(Arg::from)
+        );
+    }
+
+    fn commas(array: &Arg) -> usize {
+        let Arg::Text(text) = array else { panic!("an array is a text: {array:?}") };
+        text.matches(',').count()
     }
 
     #[test]
